@@ -1,0 +1,47 @@
+//! Finds and outlines defects in images after learning from good images only.
+//!
+//! The method is U-Flow: a frozen multi-scale backbone, a U-shaped normalizing flow that turns the features of good
+//! images into white Gaussian noise, and an *a contrario* segmentation whose threshold is a number of false alarms.
+//!
+//! One straight line, one type per arrow:
+//!
+//! ```text
+//! Frame → tensor → features → energies (latents) → score map + component trees → log₁₀NFA map → Detection
+//! ```
+//!
+//! [`detector::Detector`] composes it; the modules below are its links, in that order.
+
+pub mod error;
+
+pub mod frame;
+pub mod preprocess;
+
+pub mod backbone;
+pub mod onnx;
+pub mod runtime;
+
+pub mod latents;
+pub mod segment;
+
+pub mod detector;
+pub mod package;
+
+pub mod flow;
+pub mod train;
+
+pub mod evaluate;
+
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "cli")]
+pub mod demo;
+
+mod kernel;
+
+pub use error::{Error, Result};
+
+/// Version of this crate, as in Cargo.toml.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Commit this crate was built from; a trailing `+` says that the working tree differed from it.
+pub const COMMIT: &str = env!("UFLOW_COMMIT");

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Fetches ONNX Runtime's shared library from its Python wheel (hash checked) into .onnxruntime/.
+#
+#   tools/fetch_onnxruntime.sh             the CPU build, into .onnxruntime/lib
+#   tools/fetch_onnxruntime.sh openvino    the OpenVINO build, into .onnxruntime/openvino
+#
+# Any Python 3 with pip will do: the wheel is named by platform, not taken for the Python that runs pip.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+case "${1:-cpu}" in
+  cpu) requirements=tools/onnxruntime.txt folder=.onnxruntime/lib ;;
+  openvino) requirements=tools/onnxruntime-openvino.txt folder=.onnxruntime/openvino ;;
+  *) echo "usage: $0 [cpu|openvino]" >&2; exit 2 ;;
+esac
+stamp="$folder/$(sha256sum "$requirements" | cut -c1-16).stamp"
+[ -e "$stamp" ] && exit 0
+command -v python3 >/dev/null || { echo "$0: python3 with pip is needed to fetch ONNX Runtime" >&2; exit 1; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+python3 -m venv "$work/venv" >/dev/null 2>&1 && python="$work/venv/bin/python" || python=python3
+"$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes \
+  --python-version 3.11 --implementation cp --abi cp311 --platform "manylinux_2_28_$(uname -m)" \
+  --dest "$work" --requirement "$requirements"
+python3 - "$work" <<'PYTHON'
+import glob, sys, zipfile
+wheel = glob.glob(sys.argv[1] + "/*.whl")[0]
+with zipfile.ZipFile(wheel) as archive:
+    for name in archive.namelist():
+        if name.startswith("onnxruntime/capi/") and ".so" in name and "pybind11" not in name:
+            archive.extract(name, sys.argv[1])
+PYTHON
+rm -rf "$folder"
+mkdir -p "$folder"
+mv "$work"/onnxruntime/capi/*.so* "$folder"/
+library=$(basename "$(ls "$folder"/libonnxruntime.so.* | head -n 1)")
+ln -sf "$library" "$folder/libonnxruntime.so"
+touch "$stamp"
+echo "ONNX Runtime: $folder/$library"

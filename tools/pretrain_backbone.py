@@ -1,0 +1,238 @@
+#!/usr/bin/env python3
+"""Trains U-Flow's default backbone from nothing and writes it as ONNX.
+
+    python tools/pretrain_backbone.py train  --photos photos.tar.xz --work DIR --epochs 18
+    python tools/pretrain_backbone.py export --work DIR --out assets/backbone/photonet.onnx
+
+`train` classifies 64x64 photographs (200 folders = 200 classes) on the CPU, is seeded, prints the accuracy on
+held-out photographs after each epoch and keeps a checkpoint, from which it goes on when it is started again.
+`export` folds batch normalisation into the convolutions, stores the weights as fp16 (cast to fp32 when loaded),
+checks the result against PyTorch and writes the metadata that `uflow fit` reads.
+
+Needs torch, numpy, pillow, onnx and onnxruntime. Not part of the build, the tests or CI.
+"""
+
+import argparse
+import io
+import json
+import math
+import os
+import tarfile
+import time
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+MEAN = [0.485, 0.456, 0.406]
+STD = [0.229, 0.224, 0.225]
+
+
+def conv_bn(cin, cout, kernel, stride=1):
+    return nn.Sequential(
+        nn.Conv2d(cin, cout, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(cout)
+    )
+
+
+class Basic(nn.Module):
+    """x + f(relu(x)), two 3x3 convolutions. The stream itself never passes a ReLU."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.a = conv_bn(width, width, 3)
+        self.b = conv_bn(width, width, 3)
+
+    def forward(self, x):
+        return x + self.b(F.relu(self.a(F.relu(x))))
+
+
+class Bottleneck(nn.Module):
+    """x + f(relu(x)), 1x1 down to `inner`, 3x3, 1x1 back."""
+
+    def __init__(self, width, inner):
+        super().__init__()
+        self.a = conv_bn(width, inner, 1)
+        self.b = conv_bn(inner, inner, 3)
+        self.c = conv_bn(inner, width, 1)
+
+    def forward(self, x):
+        return x + self.c(F.relu(self.b(F.relu(self.a(F.relu(x))))))
+
+
+class PhotoNet(nn.Module):
+    """Residual CNN; `features` gives the streams at strides 4, 8, 16 and 32, before their ReLU."""
+
+    CHANNELS = {4: 64, 8: 128, 16: 256, 32: 384}
+
+    def __init__(self, classes=200):
+        super().__init__()
+        self.stem = nn.Sequential(conv_bn(3, 32, 3, 2), nn.ReLU(), conv_bn(32, 64, 3, 2))
+        self.stage4 = Basic(64)
+        self.down8 = conv_bn(64, 128, 3, 2)
+        self.stage8 = nn.Sequential(Basic(128), Basic(128))
+        self.down16 = conv_bn(128, 256, 3, 2)
+        self.stage16 = nn.Sequential(*[Bottleneck(256, 96) for _ in range(5)])
+        self.down32 = conv_bn(256, 384, 1)
+        self.stage32 = nn.Sequential(*[Bottleneck(384, 128) for _ in range(2)])
+        self.head = nn.Linear(384, classes)
+        for module in self.modules():
+            if isinstance(module, (Basic, Bottleneck)):  # every block starts as the identity
+                nn.init.zeros_(list(module.children())[-1][1].weight)
+
+    def features(self, x):
+        s4 = self.stage4(self.stem(x))
+        s8 = self.stage8(self.down8(F.relu(s4)))
+        s16 = self.stage16(self.down16(F.relu(s8)))
+        s32 = self.stage32(self.down32(F.avg_pool2d(F.relu(s16), 2, ceil_mode=True)))
+        return {4: s4, 8: s8, 16: s16, 32: s32}
+
+    def forward(self, x):
+        return self.head(F.relu(self.features(x)[32]).mean((2, 3)))
+
+
+def load_photos(archive, work):
+    """The photographs as uint8 (N, 3, 64, 64) and their classes, decoded once and kept in `work`."""
+    from PIL import Image
+
+    cache = os.path.join(work, "photos.npz")
+    if not os.path.exists(cache):
+        names, images = [], []
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                if member.name.upper().endswith(".JPEG"):
+                    image = Image.open(io.BytesIO(tar.extractfile(member).read())).convert("RGB")
+                    images.append(np.asarray(image).transpose(2, 0, 1))
+                    names.append(member.name)
+        order = np.argsort(names)
+        folders = [names[i].split("/")[-2] for i in order]
+        index = {folder: i for i, folder in enumerate(sorted(set(folders)))}
+        np.savez(cache, x=np.stack(images)[order], y=np.array([index[f] for f in folders]))
+    data = np.load(cache)
+    return torch.from_numpy(data["x"]), torch.from_numpy(data["y"]).long()
+
+
+def blur(x, sigma):
+    """Separable Gaussian of five taps."""
+    taps = torch.exp(-0.5 * (torch.arange(-2, 3).float() / sigma) ** 2)
+    taps = (taps / taps.sum()).tolist()
+    h, w = x.shape[2:]
+    x = F.pad(x, (2, 2, 2, 2), mode="reflect")
+    x = sum(t * x[:, :, :, i : i + w] for i, t in enumerate(taps))
+    return sum(t * x[:, :, i : i + h] for i, t in enumerate(taps))
+
+
+def augment(x, size, generator):
+    """Crops to size x size, flips, light, grey, blur and noise: what differs between cameras and lines. x in [0, 1]."""
+    n = len(x)
+    rand = lambda *s: torch.rand(*s, generator=generator)
+    area = 0.35 + 0.65 * rand(n)
+    ratio = torch.exp((2 * rand(n) - 1) * math.log(4 / 3))
+    sx, sy = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
+    cx, cy = (2 * rand(n) - 1) * (1 - sx), (2 * rand(n) - 1) * (1 - sy)
+    sx = torch.where(rand(n) < 0.5, -sx, sx)
+    zero = torch.zeros(n)
+    theta = torch.stack([torch.stack([sx, zero, cx], 1), torch.stack([zero, sy, cy], 1)], 1)
+    x = F.grid_sample(x, F.affine_grid(theta, (n, 3, size, size), align_corners=False), align_corners=False, padding_mode="reflection")
+    pick = lambda p: (rand(n) < p).float().view(n, 1, 1, 1)
+    grey = x.mean(1, keepdim=True)
+    x = torch.lerp(x, grey.expand_as(x), pick(0.2))
+    mean = x.mean((1, 2, 3), keepdim=True)
+    gain, bias = torch.exp((2 * rand(n, 1, 1, 1) - 1) * 0.5), (2 * rand(n, 1, 1, 1) - 1) * 0.15
+    x = (x - mean) * gain + mean + bias
+    third = n // 3
+    x[:third] = blur(x[:third], sigma=float(0.4 + 1.0 * rand(1)))
+    noise = torch.randn(x[-third:].shape, generator=generator)
+    x[-third:] += noise * (0.08 * rand(third, 1, 1, 1))
+    return x.clamp(0, 1)
+
+
+def normalise(x):
+    return (x - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
+
+
+def accuracy(net, x, y):
+    net.eval()
+    right = 0
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        for i in range(0, len(x), 500):
+            batch = normalise(x[i : i + 500].float() / 255).contiguous(memory_format=torch.channels_last)
+            right += (net(batch).argmax(1) == y[i : i + 500]).sum().item()
+    net.train()
+    return right / len(x)
+
+
+def train(args):
+    os.makedirs(args.work, exist_ok=True)
+    torch.manual_seed(args.seed)
+    generator = torch.Generator().manual_seed(args.seed)
+    x, y = load_photos(args.photos, args.work)
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+    held, kept = order[:2000], order[2000:]
+    net = PhotoNet().to(memory_format=torch.channels_last)
+    ema = PhotoNet()
+    ema.load_state_dict(net.state_dict())
+    body = sum(p.numel() for n, p in net.named_parameters() if not n.startswith("head"))
+    print(f"{body:,} parameters without the classifier; {len(kept)} photographs", flush=True)
+    decay = [p for p in net.parameters() if p.ndim > 1]
+    plain = [p for p in net.parameters() if p.ndim <= 1]
+    steps = len(kept) // args.batch
+    opt = torch.optim.SGD(
+        [{"params": decay, "weight_decay": 5e-4}, {"params": plain, "weight_decay": 0}],
+        lr=0.1, momentum=0.9, nesterov=True,
+    )
+    sched = torch.optim.lr_scheduler.OneCycleLR(
+        opt, args.lr, total_steps=args.epochs * steps, pct_start=0.15, div_factor=10, final_div_factor=1000
+    )
+    checkpoint, first = os.path.join(args.work, "checkpoint.pt"), 0
+    if os.path.exists(checkpoint):
+        state = torch.load(checkpoint, weights_only=True)
+        net.load_state_dict(state["net"]), ema.load_state_dict(state["ema"])
+        opt.load_state_dict(state["opt"]), sched.load_state_dict(state["sched"])
+        first = state["epoch"]
+    for epoch in range(first, args.epochs):
+        start, total = time.time(), 0.0
+        size = 48 if 2 * epoch < args.epochs else 64
+        order = kept[torch.randperm(len(kept), generator=torch.Generator().manual_seed(args.seed * 1000 + epoch))]
+        for step in range(steps):
+            idx = order[step * args.batch : (step + 1) * args.batch]
+            batch = normalise(augment(x[idx].float() / 255, size, generator)).contiguous(memory_format=torch.channels_last)
+            with torch.autocast("cpu", torch.bfloat16):
+                loss = F.cross_entropy(net(batch).float(), y[idx], label_smoothing=0.1)
+            opt.zero_grad(set_to_none=True)
+            loss.backward()
+            opt.step()
+            sched.step()
+            total += loss.item()
+            with torch.no_grad():
+                keep = min(0.999, (1 + epoch * steps + step) / (10 + epoch * steps + step))
+                for a, b in zip(ema.state_dict().values(), net.state_dict().values()):
+                    a.lerp_(b, 1 - keep) if a.dtype.is_floating_point else a.copy_(b)
+            if step % 50 == 0:
+                print(f"  epoch {epoch + 1} step {step}/{steps} loss {loss.item():.3f}", flush=True)
+        state = {"net": net.state_dict(), "ema": ema.state_dict(), "opt": opt.state_dict(), "sched": sched.state_dict()}
+        torch.save({**state, "epoch": epoch + 1}, checkpoint + ".part")
+        os.replace(checkpoint + ".part", checkpoint)
+        print(
+            f"epoch {epoch + 1}/{args.epochs}: loss {total / steps:.3f}, held-out accuracy {accuracy(net, x[held], y[held]):.4f}"
+            f" (averaged weights {accuracy(ema, x[held], y[held]):.4f}), {time.time() - start:.0f} s", flush=True,
+        )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    sub = parser.add_subparsers(required=True)
+    t = sub.add_parser("train")
+    t.add_argument("--photos", required=True, help="tar of <class>/<name>.JPEG, 64x64 pixels")
+    t.add_argument("--work", required=True, help="folder for the decoded photographs and the checkpoint")
+    t.add_argument("--epochs", type=int, default=18)
+    t.add_argument("--batch", type=int, default=128)
+    t.add_argument("--lr", type=float, default=0.2)
+    t.add_argument("--seed", type=int, default=1)
+    t.set_defaults(run=train)
+    args = parser.parse_args()
+    args.run(args)
+
+
+if __name__ == "__main__":
+    main()
