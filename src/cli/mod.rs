@@ -1,1 +1,6 @@
-//! (to be written)
+//! The `uflow` command: one module per subcommand.
+
+pub mod demo;
+pub mod evaluate;
+
+mod progress;
