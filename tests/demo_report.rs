@@ -95,8 +95,16 @@ impl Engine for StandIn {
     }
 }
 
-/// The demo in a folder of this name, with few pictures: its page, metrics and steps.
-fn demo(name: &str, products: &[Product]) -> (String, Vec<(Product, Evaluation)>, Vec<Step>, Vec<String>) {
+/// What came of one run.
+struct Ran {
+    html: String,
+    evaluations: Vec<(Product, Evaluation)>,
+    steps: Vec<Step>,
+    calls: Vec<String>,
+}
+
+/// Runs the demo in a folder of this name, with few pictures.
+fn demo(name: &str, products: &[Product]) -> Ran {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = fs::remove_dir_all(&folder);
     let options = Options {
@@ -111,13 +119,13 @@ fn demo(name: &str, products: &[Product]) -> (String, Vec<(Product, Evaluation)>
     let mut steps = Vec::new();
     let outcome = run(&options, &mut StandIn { calls: calls.clone() }, &mut |step| steps.push(step)).unwrap();
     let html = fs::read_to_string(&options.report).unwrap();
-    (html, outcome.evaluations, steps, calls.take())
+    Ran { html, evaluations: outcome.evaluations, steps, calls: calls.take() }
 }
 
 #[test]
 fn the_story_goes_through_every_product_in_order() {
     let products = [Product::PrintedGrid, Product::WovenCloth];
-    let (html, evaluations, steps, calls) = demo("story", &products);
+    let Ran { html, evaluations, steps, calls } = demo("story", &products);
     assert_eq!(
         calls,
         ["fit printed_grid on 3 into 1<printed_grid<models", "fit woven_cloth on 3 into 1<woven_cloth<models"]
@@ -135,7 +143,7 @@ fn the_story_goes_through_every_product_in_order() {
 
 #[test]
 fn the_page_is_whole_escaped_and_refers_to_nothing_outside() {
-    let (html, ..) = demo("page", &Product::ALL);
+    let Ran { html, .. } = demo("page", &Product::ALL);
     assert!(!html.contains("{{"), "a placeholder is left");
     assert!(html.contains("stand-in &lt;b&gt;") && html.contains("answers &amp; &quot;ground truth&quot;"));
     for outside in ["http:", "https:", "//", "url(", "@import", "<script", "<link", "<iframe", "javascript:"] {

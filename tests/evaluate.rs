@@ -279,8 +279,6 @@ fn masks_are_read_and_resized() {
 
     let message = read_mask(&path("one.png"), (30, 41)).unwrap_err().to_string();
     assert!(message.contains("40×30") && message.contains("41×30"), "{message}");
-    image::GrayImage::new(8, 8).save(path("empty.png")).unwrap();
-    assert!(read_mask(&path("empty.png"), (8, 8)).unwrap_err().to_string().contains("marks no pixel"));
     fs::write(path("broken.png"), b"not a picture").unwrap();
     assert!(read_mask(&path("broken.png"), (8, 8)).unwrap_err().to_string().contains("broken.png"));
 
@@ -348,7 +346,17 @@ fn a_set_on_disk_is_evaluated() {
     assert_eq!((total.image_recall, total.good_flagged, total.false_alarms), (Some(0.5), Some(0.5), Some(0.5)));
     assert_eq!(found.images[2].name, "test/dent/1.png");
 
+    // A mask that marks nothing is named; the image still counts as defective.
     save("ground_truth/dent/1_mask.png", &|_, _| 0);
+    let found = evaluate(&set, settings, &mut inspector, &mut |_, _, _| Ok(())).unwrap();
+    assert_eq!(found.unmarked, ["test/dent/1.png"]);
+    assert_eq!(
+        (found.defective_images, found.images[2].iou, found.total.at_epsilon.image_recall),
+        (2, Some(0.0), Some(0.5))
+    );
+    assert!(found.to_string().contains("mark nothing though the image is defective: test/dent/1.png"));
+
+    fs::remove_file(root.path().join("ground_truth/dent/2_mask.png")).unwrap();
     let error = evaluate(&set, settings, &mut inspector, &mut |_, _, _| Ok(())).unwrap_err().to_string();
-    assert!(error.contains("1_mask.png") && error.contains("marks no pixel"), "{error}");
+    assert!(error.contains("cannot read") && error.contains("2_mask.png"), "{error}");
 }

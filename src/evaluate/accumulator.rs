@@ -52,6 +52,7 @@ pub struct Accumulator {
     grid: Grid,
     kinds: Vec<Kind>,
     images: Vec<ImageResult>,
+    unmarked: Vec<String>,
     truth_known: bool,
 }
 
@@ -65,7 +66,7 @@ impl Accumulator {
             return Err(Error::parameter("fair_threshold", "is not a finite number"));
         }
         let grid = Grid::new(settings.fair_threshold);
-        Ok(Self { settings, grid, kinds: Vec::new(), images: Vec::new(), truth_known: true })
+        Ok(Self { settings, grid, kinds: Vec::new(), images: Vec::new(), unmarked: Vec::new(), truth_known: true })
     }
 
     /// Takes one image. Fails where its maps differ in size or are not finite, or a good image has a defect marked.
@@ -73,6 +74,9 @@ impl Accumulator {
         check(observation)?;
         let defective = observation.kind != super::GOOD;
         self.truth_known &= !defective || observation.truth.is_some();
+        if defective && observation.truth.is_some_and(|truth| !truth.iter().any(|&marked| marked)) {
+            self.unmarked.push(observation.name.to_owned());
+        }
         let truth = |index: usize| {
             let width = observation.score.ncols();
             observation.truth.is_some_and(|truth| truth[[index / width, index % width]])
@@ -128,6 +132,7 @@ impl Accumulator {
             grid: self.grid,
             kinds: self.kinds,
             images: self.images,
+            unmarked: self.unmarked,
             truth_known: self.truth_known,
         })
     }

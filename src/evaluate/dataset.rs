@@ -215,8 +215,8 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// Reads a mask: true where any channel of a pixel is not 0 (alpha aside).
 ///
-/// `size` is the image's (height, width); a mask of another size is an error, and so is one that marks nothing, since the
-/// image it belongs to is said to be defective.
+/// `size` is the image's (height, width); a mask of another size is an error. One that marks nothing is taken as it is
+/// (published sets have such masks); the evaluation names its image.
 pub fn read_mask(path: &Path, size: (usize, usize)) -> Result<Array2<bool>> {
     let decode =
         |error: &dyn std::fmt::Display| Error::Decode { name: path.display().to_string(), reason: error.to_string() };
@@ -228,9 +228,6 @@ pub fn read_mask(path: &Path, size: (usize, usize)) -> Result<Array2<bool>> {
         return Err(data(path, reason));
     }
     let marked: Vec<bool> = mask.pixels().map(|pixel| pixel.0 != [0, 0, 0]).collect();
-    if !marked.contains(&true) {
-        return Err(data(path, "marks no pixel, but its image is among the defective ones"));
-    }
     Array2::from_shape_vec(size, marked).map_err(|error| decode(&error))
 }
 

@@ -27,6 +27,8 @@ pub struct Evaluation {
     pub total: Metrics,
     /// For each kind of defect, against all good images.
     pub kinds: Vec<KindMetrics>,
+    /// Defective images whose masks mark nothing: to the pixel metrics they are good ones.
+    pub unmarked: Vec<String>,
     /// ROC curve over pixels; none without masks.
     pub pixel_roc: Option<Roc>,
     /// ROC curve over images.
@@ -132,6 +134,7 @@ pub(super) struct Found {
     pub(super) grid: Grid,
     pub(super) kinds: Vec<Kind>,
     pub(super) images: Vec<ImageResult>,
+    pub(super) unmarked: Vec<String>,
     pub(super) truth_known: bool,
 }
 
@@ -160,6 +163,7 @@ pub(super) fn conclude(mut found: Found) -> Evaluation {
         fair_threshold: found.settings.fair_threshold,
         total,
         kinds,
+        unmarked: found.unmarked,
         pixel_roc,
         image_roc,
         images: found.images,

@@ -30,6 +30,9 @@ impl fmt::Display for Evaluation {
             let (oracle, fair) = (at(&self.total.at_oracle), at(&self.total.at_fair));
             writeln!(out, "mIoU over the defective images alone: {miou:.3} at ε, {oracle} oracle, {fair} fair")?;
         }
+        if !self.unmarked.is_empty() {
+            writeln!(out, "masks that mark nothing though the image is defective: {}", self.unmarked.join(", "))?;
+        }
         writeln!(
             out,
             "{} good and {} defective images; thresholds of the score: oracle {} (best mIoU on these images), fair {}; alarms: regions per image",

@@ -63,10 +63,13 @@ fn header(out: &mut String, report: &Report) {
     let epsilon = evaluations().next().map_or(1.0, |each| each.epsilon);
     let _ = write!(
         out,
-        "<h1>U-Flow demo</h1>\n<p class=\"lead\">{} models were fitted on this machine, each to pictures of a good product only. \
-         Here is what they found in {} pictures that they had not seen, of which {} show a defect. A pixel is called anomalous where \
+        "<h1>U-Flow demo</h1>\n<p class=\"lead\">{} on this machine, to pictures of good products only. \
+         Here is what was found in {} pictures not seen in training, of which {} show a defect. A pixel is called anomalous where \
          the number of false alarms expected per image, computed and not tuned, is below ε = {epsilon}.</p>\n<div class=\"tiles\">",
-        report.products.len(),
+        match report.products.len() {
+            1 => "One model was fitted".to_owned(),
+            count => format!("{count} models were fitted"),
+        },
         evaluations().map(|each| each.good_images + each.defective_images).sum::<usize>(),
         evaluations().map(defective).sum::<usize>(),
     );
