@@ -173,7 +173,8 @@ impl BackboneMeta {
         };
         let meta: Self = serde_json::from_str(text)
             .map_err(|error| Error::network(name, format!("the ONNX metadata `{}`: {error}", Self::KEY)))?;
-        meta.validate().map_err(|reason| Error::network(name, format!("the ONNX metadata `{}`: {reason}", Self::KEY)))?;
+        meta.validate()
+            .map_err(|reason| Error::network(name, format!("the ONNX metadata `{}`: {reason}", Self::KEY)))?;
         Ok(meta)
     }
 
@@ -193,7 +194,8 @@ impl BackboneMeta {
         if self.outputs.is_empty() {
             return Err("`outputs` names no output".to_owned());
         }
-        if let Some(twice) = self.outputs.iter().enumerate().find(|(index, name)| self.outputs[..*index].contains(name)) {
+        if let Some(twice) = self.outputs.iter().enumerate().find(|(index, name)| self.outputs[..*index].contains(name))
+        {
             return Err(format!("`outputs` names `{}` twice", twice.1));
         }
         if self.strides.len() != self.outputs.len() {

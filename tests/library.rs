@@ -165,7 +165,11 @@ fn compiled(folder: &Path, source: &str) -> PathBuf {
     let (from, to) = (folder.join("source.rs"), folder.join("made.so"));
     fs::write(&from, source).unwrap();
     let compiler = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let made = Command::new(compiler).args(["--edition=2024", "--crate-type=cdylib", "-o"]).args([&to, &from]).output().unwrap();
+    let made = Command::new(compiler)
+        .args(["--edition=2024", "--crate-type=cdylib", "-o"])
+        .args([&to, &from])
+        .output()
+        .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     to
 }

@@ -142,7 +142,8 @@ fn own_threads_give_the_same_values_as_the_shared_pool() {
         let options = SessionOptions { threads: Some(threads), ..CPU };
         let source = TinyBackbone::new(3).onnx();
         let backbone = Backbone::load(&runtime(), NetworkSource::Bytes(&source), &options).unwrap();
-        let mut own = Network::load(&runtime(), Arc::new(backbone), &TinyFlow::new(3).onnx(&scales), &scales, &options).unwrap();
+        let mut own =
+            Network::load(&runtime(), Arc::new(backbone), &TinyFlow::new(3).onnx(&scales), &scales, &options).unwrap();
         let expected = shared.run(x.view(), false).unwrap().energy(0).to_owned();
         assert!(difference(own.run(x.view(), false).unwrap().energy(0), expected.view()) < 1e-6);
     }
@@ -157,7 +158,10 @@ fn a_network_of_a_fixed_size_takes_no_other() {
     let backbone = load(&model).unwrap();
     assert!(backbone.feature_shapes(12, 20).is_ok());
     let text = message(backbone.features(images(1, 1, 12, 24).view()));
-    assert_eq!(text, "network backbone: it takes images of the shape (?, 3, 12, 20) only, not 12 × 24 (height × width)");
+    assert_eq!(
+        text,
+        "network backbone: it takes images of the shape (?, 3, 12, 20) only, not 12 × 24 (height × width)"
+    );
 }
 
 #[test]
@@ -256,7 +260,10 @@ fn a_backbone_is_its_own_description() {
     ];
     for (from, to, expected) in wrong {
         let text = with(from, to);
-        assert!(text.starts_with("network backbone: the ONNX metadata `uflow.backbone`: ") && text.contains(expected), "{text}");
+        assert!(
+            text.starts_with("network backbone: the ONNX metadata `uflow.backbone`: ") && text.contains(expected),
+            "{text}"
+        );
     }
     assert!(with("\"fine\", ", "\"medium\", ").ends_with("it has no output `medium`; it has coarse, fine"));
     let square = META.replace("[12, 20]", "64");
@@ -309,10 +316,16 @@ fn flows_that_are_not_what_the_manifest_says_are_refused() {
 
     let mut other = right.clone();
     other[1].0.width += 1;
-    assert_eq!(load(&flow, &other, &CPU), "network flow: its input `feature1` has the shape (?, 6, 3, 5), (?, 6, 3, 6) is expected");
+    assert_eq!(
+        load(&flow, &other, &CPU),
+        "network flow: its input `feature1` has the shape (?, 6, 3, 5), (?, 6, 3, 6) is expected"
+    );
     let mut other = right.clone();
     other[0].1.channels = 9;
-    assert_eq!(load(&flow, &other, &CPU), "network flow: its output `latent0` has the shape (?, 5, 6, 10), (?, 9, 6, 10) is expected");
+    assert_eq!(
+        load(&flow, &other, &CPU),
+        "network flow: its output `latent0` has the shape (?, 5, 6, 10), (?, 9, 6, 10) is expected"
+    );
     assert_eq!(load(&flow, &right[..1], &CPU), "network flow: the model has 1 scales, the backbone `tiny` 2");
     let one = TinyFlow::new(1).onnx(&right[..1]);
     assert_eq!(load(&one, &right, &CPU), "network flow: it has 1 inputs, 2 are needed: one per scale");
@@ -363,7 +376,10 @@ fn weights_outside_the_models_folder_are_refused() {
     let outside = root.path().join("outside.bin");
     for location in ["../outside.bin", "a/../../outside.bin", outside.to_str().unwrap(), ""] {
         let text = message(load_file(location));
-        assert!(text.contains("is not a plain relative path; external data must lie in the model's own folder"), "{text}");
+        assert!(
+            text.contains("is not a plain relative path; external data must lie in the model's own folder"),
+            "{text}"
+        );
     }
     assert!(message(load_file("missing.bin")).contains("its weights point to `missing.bin`, which cannot be found"));
     #[cfg(unix)]
@@ -377,7 +393,8 @@ fn weights_outside_the_models_folder_are_refused() {
 
     let text = message(load(&external("inside.bin").encode_to_vec()));
     assert!(text.contains("cannot be followed from a model in memory"), "{text}");
-    let text = message(Network::load(&runtime(), backbone(1), &external("inside.bin").encode_to_vec(), &scales(12, 20), &CPU));
+    let text =
+        message(Network::load(&runtime(), backbone(1), &external("inside.bin").encode_to_vec(), &scales(12, 20), &CPU));
     assert!(text.starts_with("network flow: its weights point to `inside.bin`"), "{text}");
 }
 
@@ -386,7 +403,11 @@ fn devices_that_are_not_there_say_so() {
     let runtime = runtime();
     let source = TinyBackbone::new(1).onnx();
     let load = |device, precision| {
-        message(Backbone::load(&runtime, NetworkSource::Bytes(&source), &SessionOptions { device, precision, threads: None }))
+        message(Backbone::load(
+            &runtime,
+            NetworkSource::Bytes(&source),
+            &SessionOptions { device, precision, threads: None },
+        ))
     };
     for (device, provider) in [
         (Device::OpenVino, "OpenVINOExecutionProvider"),
@@ -394,7 +415,11 @@ fn devices_that_are_not_there_say_so() {
         (Device::TensorRt(1), "TensorrtExecutionProvider"),
     ] {
         let text = load(device, Precision::Fp32);
-        let expected = format!("device `{device}`: ONNX Runtime {} in {} was built without {provider}; ", runtime.version(), runtime.path().display());
+        let expected = format!(
+            "device `{device}`: ONNX Runtime {} in {} was built without {provider}; ",
+            runtime.version(),
+            runtime.path().display()
+        );
         assert!(text.starts_with(&expected) && text.ends_with(" as --onnxruntime"), "{text}");
     }
     assert!(load(Device::Cpu, Precision::Bf16).starts_with("device `cpu`: has no precision bf16: "));

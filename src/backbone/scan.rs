@@ -124,7 +124,10 @@ impl<R: Read + Seek> Walk<R> {
         let start = self.position;
         let length = self.varint(end)?;
         let inner = self.position.checked_add(length).filter(|inner| *inner <= end).ok_or_else(|| {
-            format!("is truncated or corrupt: a field of {length} bytes at byte {start}, {} are left", end - self.position)
+            format!(
+                "is truncated or corrupt: a field of {length} bytes at byte {start}, {} are left",
+                end - self.position
+            )
         })?;
         match kind.content(field) {
             Content::Message(message) => {
@@ -179,12 +182,17 @@ impl<R: Read + Seek> Walk<R> {
         let mut text = vec![0; length as usize];
         self.reader.read_exact(&mut text).map_err(|error| self.failed(&error))?;
         self.position += length;
-        String::from_utf8(text).map_err(|_| format!("is corrupt: a text that is not UTF-8 ends at byte {}", self.position))
+        String::from_utf8(text)
+            .map_err(|_| format!("is corrupt: a text that is not UTF-8 ends at byte {}", self.position))
     }
 
     fn skip(&mut self, length: u64, end: u64) -> Result<(), String> {
         if length > end - self.position {
-            return Err(format!("is truncated: {length} bytes at byte {}, {} are left", self.position, end - self.position));
+            return Err(format!(
+                "is truncated: {length} bytes at byte {}, {} are left",
+                self.position,
+                end - self.position
+            ));
         }
         // The length was checked against the file's size, so it fits a signed offset.
         self.reader.seek_relative(length as i64).map_err(|error| self.failed(&error))?;
@@ -217,8 +225,8 @@ impl<R: Read + Seek> Walk<R> {
 
 #[cfg(test)]
 mod tests {
-    use prost::Message as _;
     use proptest::prelude::*;
+    use prost::Message as _;
 
     use super::*;
     use crate::onnx::{

@@ -196,12 +196,18 @@ impl Backbone {
             return Ok(());
         }
         let fixed = session::shape_text(&self.input.dims);
-        Err(Error::network(&self.name, format!("it takes images of the shape {fixed} only, not {height} × {width} (height × width)")))
+        Err(Error::network(
+            &self.name,
+            format!("it takes images of the shape {fixed} only, not {height} × {width} (height × width)"),
+        ))
     }
 
     fn wrong_shape(&self, scale: usize, shape: &[i64], expected: &str) -> Error {
         let (output, shape) = (&self.meta.outputs[scale], session::shape_text(shape));
-        Error::network(&self.name, format!("its output `{output}` (scale {scale}) gave the shape {shape}, {expected} is expected"))
+        Error::network(
+            &self.name,
+            format!("its output `{output}` (scale {scale}) gave the shape {shape}, {expected} is expected"),
+        )
     }
 
     fn failed(&self, error: &ort::Error) -> Error {
@@ -231,7 +237,10 @@ fn ports(session: &Session, meta: &BackboneMeta) -> Result<(Port, Vec<Port>), St
         if port.dims.len() == 4 {
             return Ok(port);
         }
-        Err(format!("its output `{name}` has the shape {}, (batch, C, H, W) is needed", session::shape_text(&port.dims)))
+        Err(format!(
+            "its output `{name}` has the shape {}, (batch, C, H, W) is needed",
+            session::shape_text(&port.dims)
+        ))
     };
     Ok((input, meta.outputs.iter().map(output).collect::<Result<_, String>>()?))
 }

@@ -18,7 +18,8 @@ const CACHE_VARIABLE: &str = "UFLOW_CACHE";
 
 /// The folder for one network's engines, made if need be.
 pub(super) fn tensorrt_folder(source: &NetworkSource<'_>, runtime: &str, precision: Precision) -> Result<PathBuf> {
-    let tensorrt = library::mapped("libnvinfer.so").as_deref().and_then(library_version).unwrap_or_else(|| "unknown".to_owned());
+    let tensorrt =
+        library::mapped("libnvinfer.so").as_deref().and_then(library_version).unwrap_or_else(|| "unknown".to_owned());
     let gpu = gpu_key(Path::new("/proc/driver/nvidia"));
     let folder = root(|name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))
         .join("tensorrt")

@@ -29,11 +29,15 @@ impl Device {
     pub fn check(self, precision: Precision) -> Result<()> {
         use Device::{Cpu, Cuda, OpenVino, TensorRt};
         let reason = match (self, precision) {
-            (_, Precision::Fp32) | (OpenVino, Precision::Bf16) | (TensorRt(_), Precision::Bf16 | Precision::Fp16) => None,
+            (_, Precision::Fp32) | (OpenVino, Precision::Bf16) | (TensorRt(_), Precision::Bf16 | Precision::Fp16) => {
+                None
+            }
             (_, Precision::Int8) => Some("int8 needs a quantised network, which packages do not carry"),
             (Cpu, _) => Some("ONNX Runtime's CPU kernels compute in fp32; `--device openvino` has bf16"),
             (OpenVino, _) => Some("OpenVINO computes in fp32 or bf16 on a CPU"),
-            (Cuda(_), _) => Some("CUDA kernels compute in the network's own precision, fp32; `tensorrt` has fp16 and bf16"),
+            (Cuda(_), _) => {
+                Some("CUDA kernels compute in the network's own precision, fp32; `tensorrt` has fp16 and bf16")
+            }
         };
         match reason {
             None => Ok(()),
@@ -44,7 +48,6 @@ impl Device {
     pub(crate) fn refuses(self, reason: impl Into<String>) -> Error {
         Error::Device { device: self.to_string(), reason: reason.into() }
     }
-
 }
 
 impl fmt::Display for Device {
@@ -136,9 +139,10 @@ impl FromStr for Precision {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|precision| precision.to_string() == text).ok_or_else(|| {
-            Error::parameter("precision", format!("`{text}` is not one of fp32, bf16, fp16, int8"))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|precision| precision.to_string() == text)
+            .ok_or_else(|| Error::parameter("precision", format!("`{text}` is not one of fp32, bf16, fp16, int8")))
     }
 }
 
@@ -173,7 +177,14 @@ mod tests {
 
     #[test]
     fn devices_round_trip_through_text_and_json() {
-        let devices = [Device::Cpu, Device::OpenVino, Device::Cuda(0), Device::Cuda(3), Device::TensorRt(0), Device::TensorRt(12)];
+        let devices = [
+            Device::Cpu,
+            Device::OpenVino,
+            Device::Cuda(0),
+            Device::Cuda(3),
+            Device::TensorRt(0),
+            Device::TensorRt(12),
+        ];
         for device in devices {
             assert_eq!(device.to_string().parse::<Device>().unwrap(), device);
             let json = serde_json::to_string(&device).unwrap();
@@ -185,7 +196,20 @@ mod tests {
 
     #[test]
     fn other_device_strings_are_refused() {
-        for text in ["", "CPU", "gpu", "cpu:0", "openvino:1", "cuda:", "cuda:x", "cuda:-1", "cuda:+1", "cuda:1:2", "cuda:99999", "tensorrt: 1"] {
+        for text in [
+            "",
+            "CPU",
+            "gpu",
+            "cpu:0",
+            "openvino:1",
+            "cuda:",
+            "cuda:x",
+            "cuda:-1",
+            "cuda:+1",
+            "cuda:1:2",
+            "cuda:99999",
+            "tensorrt: 1",
+        ] {
             let error = text.parse::<Device>().unwrap_err().to_string();
             assert!(error.starts_with("device: `") && error.contains(text), "{error}");
             assert!(serde_json::from_str::<Device>(&format!("\"{text}\"")).is_err());
@@ -218,7 +242,10 @@ mod tests {
                     Err(error) => {
                         assert!(!has.contains(&precision), "{device} {precision}");
                         let text = error.to_string();
-                        assert!(text.starts_with(&format!("device `{device}`: has no precision {precision}: ")), "{text}");
+                        assert!(
+                            text.starts_with(&format!("device `{device}`: has no precision {precision}: ")),
+                            "{text}"
+                        );
                     }
                 }
             }

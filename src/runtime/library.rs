@@ -36,7 +36,9 @@ fn file_name() -> String {
 
 /// What the caller or the environment asks for.
 pub(super) fn explicit(path: Option<&Path>) -> Option<PathBuf> {
-    path.map(Path::to_owned).or_else(|| env::var_os(LIBRARY_VARIABLE).map(PathBuf::from)).filter(|path| !path.as_os_str().is_empty())
+    path.map(Path::to_owned)
+        .or_else(|| env::var_os(LIBRARY_VARIABLE).map(PathBuf::from))
+        .filter(|path| !path.as_os_str().is_empty())
 }
 
 /// Places looked at in vain, each with what was found there.
@@ -160,7 +162,9 @@ fn reason(error: &ort::LoadDynamicError) -> String {
         Dlopen { error, .. } => format!("not a library that can be loaded ({error})"),
         MissingApi { .. } => "a library, but not ONNX Runtime".to_owned(),
         InvalidVersionString => "its version cannot be read".to_owned(),
-        BadVersion { version_str, .. } => format!("too old: {version_str}, 1.{} or newer is needed", ort::MINOR_VERSION),
+        BadVersion { version_str, .. } => {
+            format!("too old: {version_str}, 1.{} or newer is needed", ort::MINOR_VERSION)
+        }
     }
 }
 
@@ -168,7 +172,8 @@ fn reason(error: &ort::LoadDynamicError) -> String {
 pub(super) fn mapped(part: &str) -> Option<PathBuf> {
     let maps = fs::read_to_string("/proc/self/maps").ok()?;
     let paths = maps.lines().filter_map(|line| line.find('/').map(|start| Path::new(&line[start..])));
-    let mut named = paths.filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.contains(part)));
+    let mut named =
+        paths.filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.contains(part)));
     named.next().map(Path::to_owned)
 }
 

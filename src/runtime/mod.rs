@@ -72,7 +72,8 @@ impl Runtime {
             return runtime.matching(explicit.as_deref());
         }
         let (builder, path) = library::open(explicit.as_deref())?;
-        let failed = |error: ort::Error| Error::Library(format!("{}: ONNX Runtime does not start: {error}", path.display()));
+        let failed =
+            |error: ort::Error| Error::Library(format!("{}: ONNX Runtime does not start: {error}", path.display()));
         let pool = ort::environment::GlobalThreadPoolOptions::default()
             .with_intra_threads(cpu_quota())
             .and_then(|pool| pool.with_inter_threads(1))

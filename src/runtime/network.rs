@@ -92,11 +92,17 @@ impl Network {
         let source = NetworkSource::Bytes(flow);
         source.check(NAME)?;
         if options.device != backbone.options().device {
-            return Err(options.device.refuses(format!("the backbone runs on `{}`, a flow runs where it does", backbone.options().device)));
+            return Err(options
+                .device
+                .refuses(format!("the backbone runs on `{}`, a flow runs where it does", backbone.options().device)));
         }
         let scales = backbone.meta().outputs.len();
         if expected.len() != scales {
-            return Err(wrong(format!("the model has {} scales, the backbone `{}` {scales}", expected.len(), backbone.meta().name)));
+            return Err(wrong(format!(
+                "the model has {} scales, the backbone `{}` {scales}",
+                expected.len(),
+                backbone.meta().name
+            )));
         }
         let opened = session::open(runtime, &source, NAME, options)?;
         let inputs = check(&opened.session, expected).map_err(wrong)?;
@@ -115,7 +121,8 @@ impl Network {
         };
         network.output.energies = expected.iter().map(|(_, z)| Array3::zeros((1, z.height, z.width))).collect();
         if let Device::Cuda(index) | Device::TensorRt(index) = options.device {
-            let memory = MemoryInfo::new(AllocationDevice::CUDA, index as i32, AllocatorType::Device, MemoryType::Default);
+            let memory =
+                MemoryInfo::new(AllocationDevice::CUDA, index as i32, AllocatorType::Device, MemoryType::Default);
             network.bind(memory.map_err(failed)?).map_err(failed)?;
         }
         Ok(network)
@@ -218,7 +225,9 @@ impl Network {
     /// Checks what the flow gave and copies the energies.
     fn keep(&mut self, energies: &[DynValue], latents: &[DynValue], batch: usize) -> Result<()> {
         for (scale, (_, z)) in self.expected.iter().enumerate() {
-            let value = energies.get(scale).ok_or_else(|| Error::network(NAME, format!("the run gave no energies of scale {scale}")))?;
+            let value = energies
+                .get(scale)
+                .ok_or_else(|| Error::network(NAME, format!("the run gave no energies of scale {scale}")))?;
             let data = checked(value, "energies", scale, &[batch, z.height, z.width])?;
             let kept = &mut self.output.energies[scale];
             if kept.dim().0 < batch {
@@ -276,9 +285,14 @@ fn feature_shapes(expected: &[(ScaleShape, ScaleShape)]) -> impl Iterator<Item =
 /// The data of an output, when its shape is right and every value finite.
 fn checked<'a>(value: &'a DynValue, what: &str, scale: usize, expected: &[usize]) -> Result<&'a [f32]> {
     let (shape, data) = session::host(value).map_err(|error| failed(&error))?;
-    if !shape.iter().zip(expected).all(|(&dim, &expected)| usize::try_from(dim) == Ok(expected)) || shape.len() != expected.len() {
+    if !shape.iter().zip(expected).all(|(&dim, &expected)| usize::try_from(dim) == Ok(expected))
+        || shape.len() != expected.len()
+    {
         let shape = session::shape_text(shape);
-        return Err(Error::network(NAME, format!("the {what} of scale {scale} came in the shape {shape}, not {expected:?}")));
+        return Err(Error::network(
+            NAME,
+            format!("the {what} of scale {scale} came in the shape {shape}, not {expected:?}"),
+        ));
     }
     session::finite(data, || format!("{what} of scale {scale}"))?;
     Ok(data)
@@ -301,7 +315,11 @@ fn check(session: &Session, expected: &[(ScaleShape, ScaleShape)]) -> Result<Vec
         session::expect(session.outputs(), "output", &format!("latent{scale}"), &dims(latents))?;
     }
     let scale_of = |name: &str| (0..expected.len()).find(|&scale| feature_name(scale) == name);
-    session.inputs().iter().map(|input| scale_of(input.name()).ok_or_else(|| format!("its input `{}` is no feature", input.name()))).collect()
+    session
+        .inputs()
+        .iter()
+        .map(|input| scale_of(input.name()).ok_or_else(|| format!("its input `{}` is no feature", input.name())))
+        .collect()
 }
 
 #[cfg(test)]
@@ -330,7 +348,8 @@ mod tests {
         let shift = graph.floats("shift", &[1], &[shift]);
         let axes = graph.integers("axes", &[1], &[1]);
         for scale in 0..2 {
-            let (feature, latent, energy) = (format!("feature{scale}"), format!("latent{scale}"), format!("energy{scale}"));
+            let (feature, latent, energy) =
+                (format!("feature{scale}"), format!("latent{scale}"), format!("energy{scale}"));
             graph.input(&feature, &dims);
             graph.node("Add", &[&feature, &shift], &latent, vec![]);
             let square = graph.node("Mul", &[&latent, &latent], &format!("square{scale}"), vec![]);
@@ -347,12 +366,18 @@ mod tests {
         let runtime = Runtime::load(None).unwrap();
         let options = SessionOptions::default();
         let backbone = Arc::new(Backbone::load(&runtime, NetworkSource::Bytes(&model(None)), &options).unwrap());
-        let network = |shift| Network::load(&runtime, Arc::clone(&backbone), &model(Some(shift)), &[(SHAPE, SHAPE); 2], &options).unwrap();
+        let network = |shift| {
+            Network::load(&runtime, Arc::clone(&backbone), &model(Some(shift)), &[(SHAPE, SHAPE); 2], &options).unwrap()
+        };
         let (mut plain, mut first, mut second) = (network(0.5), network(0.5), network(-3.0));
         first.bind(MemoryInfo::default()).unwrap();
         second.bind(MemoryInfo::default()).unwrap();
-        for (round, (batch, latents)) in [(1, false), (1, true), (3, true), (2, false), (2, false), (1, true)].into_iter().enumerate() {
-            let x = Array4::from_shape_fn((batch, 3, 4, 6), |(b, c, i, j)| (round * 1000 + b * 100 + c * 30 + i * 6 + j) as f32);
+        for (round, (batch, latents)) in
+            [(1, false), (1, true), (3, true), (2, false), (2, false), (1, true)].into_iter().enumerate()
+        {
+            let x = Array4::from_shape_fn((batch, 3, 4, 6), |(b, c, i, j)| {
+                (round * 1000 + b * 100 + c * 30 + i * 6 + j) as f32
+            });
             let expected = plain.run(x.view(), latents).unwrap();
             let bound = first.run(x.view(), latents).unwrap();
             // Another network's run on other images must leave this one's results alone.

@@ -34,7 +34,8 @@ pub(super) fn register(
         Device::TensorRt(index) => {
             require::<ep::TensorRT>(runtime, device)?;
             // Started once on options that are thrown away: its libraries must be in memory to tell their version.
-            let scratch = ort::session::Session::builder(&runtime.inner.environment).map_err(|error| device.refuses(error.message()))?;
+            let scratch = ort::session::Session::builder(&runtime.inner.environment)
+                .map_err(|error| device.refuses(error.message()))?;
             start(scratch, &[tensorrt(index, options.precision).build()], runtime, device)?;
             let folder = cache::tensorrt_folder(source, runtime.version(), options.precision)?;
             vec![tensorrt_cached(index, options.precision, &folder).build(), cuda(index)]
@@ -54,7 +55,8 @@ fn start(
     started.map_err(|error| {
         let name = provider_name(device);
         let folder = runtime.path().parent().unwrap_or(Path::new("."));
-        let library = format!("{}onnxruntime_providers_{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+        let library =
+            format!("{}onnxruntime_providers_{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
         let there = if folder.join(&library).is_file() { "is there" } else { "is not there" };
         device.refuses(format!(
             "its provider does not start: {}; {library} {there} in {}",
@@ -89,7 +91,9 @@ fn require<E: ExecutionProvider>(runtime: &Runtime, device: Device) -> Result<()
         Ok(true) => Ok(()),
         Ok(false) => {
             let help = match device {
-                Device::OpenVino => "`tools/fetch_onnxruntime.sh openvino` fetches a build with it into .onnxruntime/openvino; give that folder",
+                Device::OpenVino => {
+                    "`tools/fetch_onnxruntime.sh openvino` fetches a build with it into .onnxruntime/openvino; give that folder"
+                }
                 _ => "give a build with it (the `onnxruntime-gpu` package has one)",
             };
             Err(device.refuses(format!(
@@ -109,7 +113,9 @@ fn openvino(options: &SessionOptions) -> Result<ExecutionProviderDispatch> {
             #[cfg(target_arch = "x86_64")]
             if !std::is_x86_feature_detected!("avx512bf16") {
                 // OpenVINO would compute in fp32 without a word.
-                return Err(options.device.refuses("has no precision bf16 here: this CPU lacks the AVX512_BF16 instructions"));
+                return Err(options
+                    .device
+                    .refuses("has no precision bf16 here: this CPU lacks the AVX512_BF16 instructions"));
             }
             "bf16"
         }
@@ -154,7 +160,10 @@ mod tests {
     #[test]
     fn explanations_do_not_repeat_the_status() {
         let errors = ["libcudnn.so.9: cannot open".to_owned(), "Failed to load".to_owned()];
-        assert_eq!(explain("Failed to load shared library ", &errors), "Failed to load shared library; libcudnn.so.9: cannot open");
+        assert_eq!(
+            explain("Failed to load shared library ", &errors),
+            "Failed to load shared library; libcudnn.so.9: cannot open"
+        );
         assert_eq!(explain("x", &[]), "x");
     }
 }

@@ -23,7 +23,12 @@ pub(super) struct Opened {
 }
 
 /// Opens a network. `name` is what messages call it.
-pub(super) fn open(runtime: &Runtime, source: &NetworkSource<'_>, name: &str, options: &SessionOptions) -> Result<Opened> {
+pub(super) fn open(
+    runtime: &Runtime,
+    source: &NetworkSource<'_>,
+    name: &str,
+    options: &SessionOptions,
+) -> Result<Opened> {
     options.check()?;
     let refused = |error: ort::Error| Error::network(name, error.message());
     let mut builder = Session::builder(&runtime.inner.environment)
@@ -185,7 +190,10 @@ pub(super) fn finite(data: &[f32], what: impl FnOnce() -> String) -> Result<()> 
 pub(super) fn check_images(images: &ArrayView4<'_, f32>) -> Result<(usize, usize, usize)> {
     match images.dim() {
         (batch @ 1.., 3, height @ 1.., width @ 1..) => Ok((batch, height, width)),
-        shape => Err(Error::parameter("images", format!("the shape {shape:?} is not (batch, 3, height, width) with at least one image"))),
+        shape => Err(Error::parameter(
+            "images",
+            format!("the shape {shape:?} is not (batch, 3, height, width) with at least one image"),
+        )),
     }
 }
 

@@ -26,7 +26,9 @@ fn quota_under(root: &Path) -> Option<usize> {
 
 /// Processors in the calling thread's affinity mask.
 fn affinity(root: &Path) -> Option<usize> {
-    let status = ["proc/thread-self/status", "proc/self/status"].iter().find_map(|path| fs::read_to_string(root.join(path)).ok())?;
+    let status = ["proc/thread-self/status", "proc/self/status"]
+        .iter()
+        .find_map(|path| fs::read_to_string(root.join(path)).ok())?;
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
     let mut count = 0;
     for range in list.trim().split(',') {
@@ -45,7 +47,9 @@ fn cgroup_quota(root: &Path) -> Option<usize> {
     for line in groups.lines() {
         // hierarchy:controllers:path; v2 is hierarchy 0 without controllers.
         let mut fields = line.splitn(3, ':');
-        let (Some(hierarchy), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else { continue };
+        let (Some(hierarchy), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
         let unified = hierarchy == "0" && controllers.is_empty();
         if !unified && !controllers.split(',').any(|controller| controller == "cpu") {
             continue;
@@ -66,7 +70,8 @@ fn mount(line: &str, unified: bool) -> Option<(String, String)> {
     let mut right = right.split(' ');
     let kind = right.next()?;
     let options = right.nth(1).unwrap_or("");
-    let wanted = if unified { kind == "cgroup2" } else { kind == "cgroup" && options.split(',').any(|option| option == "cpu") };
+    let wanted =
+        if unified { kind == "cgroup2" } else { kind == "cgroup" && options.split(',').any(|option| option == "cpu") };
     let mut left = left.split(' ').skip(3);
     wanted.then_some(())?;
     Some((unescape(left.next()?), unescape(left.next()?)))
@@ -82,7 +87,11 @@ fn unescape(path: &str) -> String {
 fn folders(root: &Path, point: &str, mounted: &str, path: &str) -> Vec<PathBuf> {
     let point = root.join(point.trim_start_matches('/'));
     let inside = Path::new(path).strip_prefix(mounted).unwrap_or(Path::new(""));
-    let inside: &Path = if inside.components().all(|part| matches!(part, std::path::Component::Normal(_))) { inside } else { Path::new("") };
+    let inside: &Path = if inside.components().all(|part| matches!(part, std::path::Component::Normal(_))) {
+        inside
+    } else {
+        Path::new("")
+    };
     inside.ancestors().map(|ancestor| point.join(ancestor)).collect()
 }
 
@@ -133,14 +142,21 @@ mod tests {
         assert_eq!(quota(&[group, mounts, own("50000 100000\n")]), Some(1));
         assert_eq!(quota(&[group, mounts, own("400000\n")]), Some(4));
         assert_eq!(quota(&[group, mounts, own("max 100000\n")]), None);
-        assert_eq!(quota(&[group, mounts, own("max 100000\n"), ("sys/fs/cgroup/pod/cpu.max", "300000 100000")]), Some(3));
-        assert_eq!(quota(&[group, mounts, own("200000 100000\n"), ("sys/fs/cgroup/pod/cpu.max", "800000 100000")]), Some(2));
+        assert_eq!(
+            quota(&[group, mounts, own("max 100000\n"), ("sys/fs/cgroup/pod/cpu.max", "300000 100000")]),
+            Some(3)
+        );
+        assert_eq!(
+            quota(&[group, mounts, own("200000 100000\n"), ("sys/fs/cgroup/pod/cpu.max", "800000 100000")]),
+            Some(2)
+        );
     }
 
     #[test]
     fn version_1_reads_the_cpu_controller_only() {
         let files = |quota, controllers: &'static str| {
-            let group: &str = if controllers == "cpu" { "4:memory:/x\n3:cpu,cpuacct:/job\n" } else { "4:memory:/job\n" };
+            let group: &str =
+                if controllers == "cpu" { "4:memory:/x\n3:cpu,cpuacct:/job\n" } else { "4:memory:/job\n" };
             system(&[
                 ("proc/self/cgroup", group),
                 ("proc/self/mountinfo", V1),
@@ -166,7 +182,11 @@ mod tests {
         let status = |list: &str| format!("Name:\tx\nCpus_allowed:\tff\nCpus_allowed_list:\t{list}\n");
         assert_eq!(quota(&[("proc/self/status", &status("0-3,8,10-11"))]), Some(7));
         assert_eq!(quota(&[("proc/self/status", &status("5"))]), Some(1));
-        let limited = [("proc/self/cgroup", "0::/\n"), ("proc/self/mountinfo", V2), ("sys/fs/cgroup/cpu.max", "1000000 100000\n")];
+        let limited = [
+            ("proc/self/cgroup", "0::/\n"),
+            ("proc/self/mountinfo", V2),
+            ("sys/fs/cgroup/cpu.max", "1000000 100000\n"),
+        ];
         assert_eq!(quota(&[("proc/self/status", &status("0-1")), limited[0], limited[1], limited[2]]), Some(2));
         assert_eq!(quota(&[("proc/self/status", &status("0-63")), limited[0], limited[1], limited[2]]), Some(10));
     }

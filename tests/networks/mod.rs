@@ -115,7 +115,11 @@ impl TinyBackbone {
 
 /// Shapes of features and latents of [`TinyBackbone`] with [`TinyFlow`] for one size of image.
 pub fn scales(height: usize, width: usize) -> Vec<(ScaleShape, ScaleShape)> {
-    let shape = |channels, stride| ScaleShape { channels, height: usize::div_ceil(height, stride), width: usize::div_ceil(width, stride) };
+    let shape = |channels, stride| ScaleShape {
+        channels,
+        height: usize::div_ceil(height, stride),
+        width: usize::div_ceil(width, stride),
+    };
     vec![(shape(4, 2), shape(5, 2)), (shape(6, 4), shape(3, 4))]
 }
 
@@ -131,10 +135,13 @@ impl TinyFlow {
 
     pub fn model(&self, scales: &[(ScaleShape, ScaleShape)]) -> ModelProto {
         let mut graph = GraphBuilder::new("flow");
-        let dims = |shape: &ScaleShape| [Dim::Named("batch"), Dim::Fixed(shape.channels), Dim::Fixed(shape.height), Dim::Fixed(shape.width)];
+        let dims = |shape: &ScaleShape| {
+            [Dim::Named("batch"), Dim::Fixed(shape.channels), Dim::Fixed(shape.height), Dim::Fixed(shape.width)]
+        };
         let axes = graph.integers("axes", &[1], &[1]);
         for (scale, (features, latents)) in scales.iter().enumerate() {
-            let (feature, latent, energy) = (format!("feature{scale}"), format!("latent{scale}"), format!("energy{scale}"));
+            let (feature, latent, energy) =
+                (format!("feature{scale}"), format!("latent{scale}"), format!("energy{scale}"));
             graph.input(&feature, &dims(features));
             self.convs[scale].node(&mut graph, &feature, &latent);
             let square = graph.node("Mul", &[&latent, &latent], &format!("square{scale}"), vec![]);
@@ -160,7 +167,10 @@ pub fn energies(latents: &[Array4<f32>]) -> Vec<Array3<f32>> {
 }
 
 /// Largest difference, relative to the largest magnitude of `expected`.
-pub fn difference<'a, D: ndarray::Dimension>(got: ndarray::ArrayView<'a, f32, D>, expected: ndarray::ArrayView<'a, f32, D>) -> f32 {
+pub fn difference<'a, D: ndarray::Dimension>(
+    got: ndarray::ArrayView<'a, f32, D>,
+    expected: ndarray::ArrayView<'a, f32, D>,
+) -> f32 {
     assert_eq!(got.shape(), expected.shape());
     let largest = expected.iter().fold(f32::MIN_POSITIVE, |largest, x| largest.max(x.abs()));
     got.iter().zip(expected).fold(0.0, |worst: f32, (a, b)| worst.max((a - b).abs())) / largest
