@@ -121,13 +121,13 @@ struct Model {
 
 impl Model {
     fn open(runtime: &Runtime, package: &Package, options: &SessionOptions) -> anyhow::Result<Self> {
-        let manifest = package.manifest();
+        let manifest = &package.manifest;
         let shapes: Vec<_> = manifest.scales.iter().map(|scale| (scale.features, scale.latents)).collect();
         let latents: Vec<ScaleShape> = shapes.iter().map(|(_, latents)| *latents).collect();
         let (height, width) = (manifest.input.height as usize, manifest.input.width as usize);
-        let backbone = Arc::new(Backbone::load(runtime, package.backbone().source(), options)?);
+        let backbone = Arc::new(Backbone::load(runtime, package.backbone.source(), options)?);
         Ok(Self {
-            network: Network::load(runtime, backbone, package.flow(), &shapes, options)?,
+            network: Network::load(runtime, backbone, &package.flow, &shapes, options)?,
             segmenter: Segmenter::new(&latents, height, width)?,
             height,
             width,
@@ -221,7 +221,7 @@ fn score(
 }
 
 fn print_head(package: &Package, runtime: &Runtime, model: &Model, options: &SessionOptions) {
-    let manifest = package.manifest();
+    let manifest = &package.manifest;
     println!("{}: {} at {} × {} (height × width)", manifest.name, manifest.backbone.name, model.height, model.width);
     println!(
         "{} {}, ONNX Runtime {} in {}",

@@ -51,7 +51,8 @@ fn start(
     device: Device,
 ) -> Result<SessionBuilder> {
     let providers: Vec<_> = providers.iter().cloned().map(ExecutionProviderDispatch::error_on_failure).collect();
-    let (started, errors) = log::with_errors(|| builder.with_execution_providers(&providers));
+    let (started, errors) =
+        log::with_errors(|| -> ort::Result<_> { Ok(builder.with_execution_providers(&providers)?) });
     started.map_err(|error| {
         let name = provider_name(device);
         let folder = runtime.path().parent().unwrap_or(Path::new("."));
