@@ -219,6 +219,94 @@ def train(args):
         )
 
 
+class Maps(nn.Module):
+    """The feature maps that are exported, finest first."""
+
+    def __init__(self, net, strides):
+        super().__init__()
+        self.net, self.strides = net, strides
+
+    def forward(self, x):
+        maps = self.net.features(x)
+        return tuple(maps[stride] for stride in self.strides)
+
+
+def fold_batch_norm(module):
+    """Replaces every Conv2d followed by BatchNorm2d by one Conv2d."""
+    for name, child in module.named_children():
+        fold_batch_norm(child)
+        if isinstance(child, nn.Sequential):
+            layers = list(child)
+            for i in range(len(layers) - 1):
+                if isinstance(layers[i], nn.Conv2d) and isinstance(layers[i + 1], nn.BatchNorm2d):
+                    layers[i] = nn.utils.fusion.fuse_conv_bn_eval(layers[i], layers[i + 1])
+                    layers[i + 1] = nn.Identity()
+            setattr(module, name, nn.Sequential(*[layer for layer in layers if not isinstance(layer, nn.Identity)]))
+
+
+def store_as_half(model):
+    """Weights as float16 constants, each cast to float32 when the model is loaded."""
+    import onnx
+
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and np.prod(tensor.dims) > 1:
+            name, half = tensor.name, onnx.numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(half, name + ":half"))
+            casts.append(onnx.helper.make_node("Cast", [name + ":half"], [name], to=onnx.TensorProto.FLOAT))
+    nodes = casts + list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def export(args):
+    import onnx
+    import onnxruntime
+
+    strides = [int(s) for s in args.strides.split(",")]
+    net = PhotoNet()
+    state = torch.load(os.path.join(args.work, "checkpoint.pt"), weights_only=True)
+    net.load_state_dict(state["ema"])
+    net.eval()
+    fold_batch_norm(net)
+    for parameter in net.parameters():  # what is checked below is what is stored
+        parameter.data = parameter.data.half().float()
+    maps, names = Maps(net, strides), [f"feature{i}" for i in range(len(strides))]
+    size = args.input_size
+    buffer = io.BytesIO()
+    axes = {"image": {0: "batch", 2: "height", 3: "width"}}
+    for i, name in enumerate(names):
+        axes[name] = {0: "batch", 2: f"height{i}", 3: f"width{i}"}
+    torch.onnx.export(
+        maps, torch.zeros(1, 3, size, size), buffer, input_names=["image"], output_names=names,
+        dynamic_axes=axes, opset_version=17, dynamo=False,
+    )
+    model = onnx.load_from_string(buffer.getvalue())
+    del model.graph.value_info[:]
+    for node in model.graph.node:
+        node.doc_string = ""
+    store_as_half(model)
+    description = {
+        "name": "photonet", "mean": MEAN, "std": STD, "input_size": size, "resize": "bilinear",
+        "outputs": names, "strides": strides, "trained_on": "80,000 photographs of 64x64 pixels, 200 classes (Tiny ImageNet), "
+        f"{state['epoch']} epochs", "licence": "weights: non-commercial research, as ImageNet's terms ask",
+    }
+    model.producer_name, model.producer_version = "pretrain_backbone.py", "1"
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "uflow.backbone", json.dumps(description)
+    onnx.checker.check_model(model)
+    os.makedirs(os.path.dirname(args.out) or ".", exist_ok=True)
+    onnx.save(model, args.out)
+    session = onnxruntime.InferenceSession(args.out, providers=["CPUExecutionProvider"])
+    x = torch.randn(2, 3, size, size)
+    with torch.no_grad():
+        for name, ours, theirs in zip(names, session.run(None, {"image": x.numpy()}), maps(x)):
+            error = np.abs(ours - theirs.numpy()).max() / theirs.abs().max().item()
+            print(f"{name}: {tuple(ours.shape[1:])}, largest error against PyTorch {error:.1e} of the largest value")
+            assert error < 1e-4, "the exported network differs from PyTorch's"
+    print(f"{args.out}: {os.path.getsize(args.out):,} bytes")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sub = parser.add_subparsers(required=True)
@@ -230,6 +318,12 @@ def main():
     t.add_argument("--lr", type=float, default=0.2)
     t.add_argument("--seed", type=int, default=1)
     t.set_defaults(run=train)
+    e = sub.add_parser("export")
+    e.add_argument("--work", required=True, help="folder with the checkpoint")
+    e.add_argument("--out", required=True)
+    e.add_argument("--strides", default="16,32", help="feature maps to give, finest first")
+    e.add_argument("--input-size", type=int, default=448)
+    e.set_defaults(run=export)
     args = parser.parse_args()
     args.run(args)
 
