@@ -1,0 +1,288 @@
+//! A backbone and one product's flow, run together: images to energies.
+//!
+//! On the CPU and under OpenVINO the features are ONNX Runtime's own host tensors, handed from one session to the next
+//! without a copy. On a GPU they stay in its memory: each network binds the backbone's outputs and the flow's inputs to
+//! buffers of its own, so networks that share a backbone never write over each other's features.
+
+use std::sync::Arc;
+
+use ndarray::{Array3, ArrayView3, ArrayView4, Axis, CowArray, Ix4, Slice};
+use ort::{
+    memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType},
+    session::{IoBinding, Session, SessionInputValue},
+    value::DynValue,
+};
+
+use super::{
+    Backbone, Device, Runtime, SessionOptions,
+    session::{self, Fetch},
+};
+use crate::{Error, Result, backbone::NetworkSource, latents::ScaleShape};
+
+const NAME: &str = "flow";
+
+/// A flow on a shared backbone.
+#[derive(Debug)]
+pub struct Network {
+    backbone: Arc<Backbone>,
+    session: Session,
+    nodes_on_cpu: Option<usize>,
+    expected: Vec<(ScaleShape, ScaleShape)>,
+    /// The scale of each input, in the session's order.
+    inputs: Vec<usize>,
+    energies: Fetch,
+    energies_and_latents: Fetch,
+    bound: Option<Bound>,
+    output: NetworkOutput,
+}
+
+/// What a run gave, until the next.
+#[derive(Debug, Default)]
+pub struct NetworkOutput {
+    batch: usize,
+    /// (batch or more, H, W) per scale.
+    energies: Vec<Array3<f32>>,
+    /// Empty when they were not asked for.
+    latents: Vec<DynValue>,
+}
+
+impl NetworkOutput {
+    /// How many images the run had.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// How many scales there are.
+    pub fn scales(&self) -> usize {
+        self.energies.len()
+    }
+
+    /// U = Σ_c z² of a scale: (batch, H, W). A scale that does not exist is an index out of bounds.
+    pub fn energy(&self, scale: usize) -> ArrayView3<'_, f32> {
+        self.energies[scale].slice_axis(Axis(0), Slice::from(..self.batch))
+    }
+
+    /// The latents z of a scale: (batch, C, H, W); `None` when the run was not asked for them.
+    pub fn latents(&self, scale: usize) -> Option<ArrayView4<'_, f32>> {
+        let (shape, data) = session::host(self.latents.get(scale)?).ok()?;
+        let &[batch, channels, height, width] = shape else { return None };
+        ArrayView4::from_shape((batch as usize, channels as usize, height as usize, width as usize), data).ok()
+    }
+}
+
+impl Network {
+    /// Loads a flow on a backbone.
+    ///
+    /// `expected` gives per scale, finest first, the shapes of the features that go in and of the latents that come out,
+    /// as the model's manifest states them. The flow must have exactly the inputs `feature0`, `feature1`, … and the
+    /// outputs `energy0`, … and `latent0`, …, in those shapes.
+    ///
+    /// # Errors
+    /// [`Error::Network`] when the flow is corrupt, keeps weights outside itself or is not what `expected` says, or has
+    /// another number of scales than the backbone; [`Error::Device`] when the device or its precision is not to be had, or
+    /// is another than the backbone's.
+    pub fn load(
+        runtime: &Runtime,
+        backbone: Arc<Backbone>,
+        flow: &[u8],
+        expected: &[(ScaleShape, ScaleShape)],
+        options: &SessionOptions,
+    ) -> Result<Self> {
+        let wrong = |reason: String| Error::network(NAME, reason);
+        let source = NetworkSource::Bytes(flow);
+        source.check(NAME)?;
+        if options.device != backbone.options().device {
+            return Err(options.device.refuses(format!("the backbone runs on `{}`, a flow runs where it does", backbone.options().device)));
+        }
+        let scales = backbone.meta().outputs.len();
+        if expected.len() != scales {
+            return Err(wrong(format!("the model has {} scales, the backbone `{}` {scales}", expected.len(), backbone.meta().name)));
+        }
+        let opened = session::open(runtime, &source, NAME, options)?;
+        let inputs = check(&opened.session, expected).map_err(wrong)?;
+        let failed = |error: ort::Error| wrong(error.message().to_owned());
+        let flow_on_cpu = session::on_cpu(opened.placement.as_ref(), options.device);
+        let mut network = Self {
+            nodes_on_cpu: flow_on_cpu.zip(backbone.nodes_on_cpu()).map(|(flow, backbone)| flow + backbone),
+            backbone,
+            session: opened.session,
+            expected: expected.to_vec(),
+            inputs,
+            energies: Fetch::new(output_names(scales, false)).map_err(failed)?,
+            energies_and_latents: Fetch::new(output_names(scales, true)).map_err(failed)?,
+            bound: None,
+            output: NetworkOutput::default(),
+        };
+        network.output.energies = expected.iter().map(|(_, z)| Array3::zeros((1, z.height, z.width))).collect();
+        if let Device::Cuda(index) | Device::TensorRt(index) = options.device {
+            let memory = MemoryInfo::new(AllocationDevice::CUDA, index as i32, AllocatorType::Device, MemoryType::Default);
+            network.bind(memory.map_err(failed)?).map_err(failed)?;
+        }
+        Ok(network)
+    }
+
+    /// Keeps features in `memory` between backbone and flow.
+    fn bind(&mut self, memory: MemoryInfo<'static>) -> ort::Result<()> {
+        self.bound = Some(Bound {
+            features: self.backbone.bind(&memory)?,
+            outputs: self.session.create_binding()?,
+            memory,
+            host: MemoryInfo::default(),
+            last: None,
+        });
+        Ok(())
+    }
+
+    /// The backbone it stands on.
+    pub fn backbone(&self) -> &Arc<Backbone> {
+        &self.backbone
+    }
+
+    /// Shapes of features and latents per scale, finest first.
+    pub fn scales(&self) -> &[(ScaleShape, ScaleShape)] {
+        &self.expected
+    }
+
+    /// How many nodes of backbone and flow the device left to the CPU; 0 on the CPU itself, `None` where ONNX Runtime
+    /// does not say.
+    pub fn nodes_on_cpu(&self) -> Option<usize> {
+        self.nodes_on_cpu
+    }
+
+    /// Runs normalised images (batch, 3, H, W) through backbone and flow. Latents are fetched only when wanted.
+    ///
+    /// # Errors
+    /// [`Error::Network`] when the features have other shapes than the flow expects or the run fails;
+    /// [`Error::NonFinite`] when an energy or a latent is NaN or infinite.
+    pub fn run(&mut self, images: ArrayView4<'_, f32>, want_latents: bool) -> Result<&NetworkOutput> {
+        let (batch, _, _) = session::check_images(&images)?;
+        let images = images.as_standard_layout();
+        // Until this run is through there is no output: a failed run must not show the last one's.
+        self.output.batch = 0;
+        self.output.latents.clear();
+        let mut values = match self.bound.take() {
+            None => self.run_on_host(&images, batch, want_latents)?,
+            Some(mut bound) => {
+                let values = self.run_bound(&mut bound, &images, batch, want_latents);
+                self.bound = Some(bound);
+                values?
+            }
+        };
+        let latents = values.split_off(self.expected.len().min(values.len()));
+        self.keep(&values, &latents, batch)?;
+        self.output.latents = latents;
+        self.output.batch = batch;
+        Ok(&self.output)
+    }
+
+    fn run_on_host(&mut self, images: &CowArray<'_, f32, Ix4>, batch: usize, latents: bool) -> Result<Vec<DynValue>> {
+        let features = self.backbone.run(images)?;
+        self.backbone.check_features(&features, batch, feature_shapes(&self.expected))?;
+        let inputs: Vec<_> = self.inputs.iter().map(|&scale| SessionInputValue::from(&features[scale])).collect();
+        let fetch = if latents { &self.energies_and_latents } else { &self.energies };
+        session::run(&mut self.session, &inputs, fetch).map_err(|error| failed(&error))
+    }
+
+    fn run_bound(
+        &mut self,
+        bound: &mut Bound,
+        images: &CowArray<'_, f32, Ix4>,
+        batch: usize,
+        latents: bool,
+    ) -> Result<Vec<DynValue>> {
+        if bound.last != Some((batch, latents)) {
+            // Bound outputs are written in place by every run of the same shape.
+            self.backbone.bind_outputs(&mut bound.features, &bound.memory).map_err(|error| failed(&error))?;
+            bound.outputs.clear_outputs();
+            output_names(self.expected.len(), latents)
+                .try_for_each(|name| bound.outputs.bind_output_to_device(name, &bound.host))
+                .map_err(|error| failed(&error))?;
+            bound.last = None;
+        }
+        let features = self.backbone.run_bound(&mut bound.features, images)?;
+        self.backbone.check_features(&features, batch, feature_shapes(&self.expected))?;
+        let run = |session: &mut Session, outputs: &mut IoBinding| {
+            for (scale, value) in features.iter().enumerate() {
+                outputs.bind_input(feature_name(scale), value)?;
+            }
+            let mut values = session.run_binding(outputs)?;
+            Ok(output_names(self.expected.len(), latents).filter_map(|name| values.remove(name)).collect())
+        };
+        let values = run(&mut self.session, &mut bound.outputs).map_err(|error: ort::Error| failed(&error))?;
+        bound.last = Some((batch, latents));
+        Ok(values)
+    }
+
+    /// Checks what the flow gave and copies the energies.
+    fn keep(&mut self, energies: &[DynValue], latents: &[DynValue], batch: usize) -> Result<()> {
+        for (scale, (_, z)) in self.expected.iter().enumerate() {
+            let value = energies.get(scale).ok_or_else(|| Error::network(NAME, format!("the run gave no energies of scale {scale}")))?;
+            let data = checked(value, "energies", scale, &[batch, z.height, z.width])?;
+            let kept = &mut self.output.energies[scale];
+            if kept.dim().0 < batch {
+                *kept = Array3::zeros((batch, z.height, z.width));
+            }
+            kept.iter_mut().zip(data).for_each(|(kept, &energy)| *kept = energy);
+        }
+        for (scale, (value, (_, z))) in latents.iter().zip(&self.expected).enumerate() {
+            checked(value, "latents", scale, &[batch, z.channels, z.height, z.width])?;
+        }
+        Ok(())
+    }
+}
+
+/// Bindings that keep features on the device.
+#[derive(Debug)]
+struct Bound {
+    features: IoBinding,
+    outputs: IoBinding,
+    memory: MemoryInfo<'static>,
+    host: MemoryInfo<'static>,
+    /// Batch size, and whether latents were fetched, of the run the outputs' buffers are from.
+    last: Option<(usize, bool)>,
+}
+
+fn feature_name(scale: usize) -> String {
+    format!("feature{scale}")
+}
+
+/// The flow's outputs in the order they are fetched: all energies, then all latents.
+fn output_names(scales: usize, latents: bool) -> impl Iterator<Item = String> {
+    let energies = (0..scales).map(|scale| format!("energy{scale}"));
+    energies.chain((0..if latents { scales } else { 0 }).map(|scale| format!("latent{scale}")))
+}
+
+fn feature_shapes(expected: &[(ScaleShape, ScaleShape)]) -> impl Iterator<Item = &ScaleShape> {
+    expected.iter().map(|(features, _)| features)
+}
+
+/// The data of an output, when its shape is right and every value finite.
+fn checked<'a>(value: &'a DynValue, what: &str, scale: usize, expected: &[usize]) -> Result<&'a [f32]> {
+    let (shape, data) = session::host(value).map_err(|error| failed(&error))?;
+    if !shape.iter().zip(expected).all(|(&dim, &expected)| usize::try_from(dim) == Ok(expected)) || shape.len() != expected.len() {
+        let shape = session::shape_text(shape);
+        return Err(Error::network(NAME, format!("the {what} of scale {scale} came in the shape {shape}, not {expected:?}")));
+    }
+    session::finite(data, || format!("{what} of scale {scale}"))?;
+    Ok(data)
+}
+
+fn failed(error: &ort::Error) -> Error {
+    Error::network(NAME, format!("the run failed: {}", error.message().trim()))
+}
+
+/// Checks a flow's inputs and outputs; gives the scale of each input in the session's order.
+fn check(session: &Session, expected: &[(ScaleShape, ScaleShape)]) -> Result<Vec<usize>, String> {
+    if session.inputs().len() != expected.len() {
+        return Err(format!("it has {} inputs, {} are needed: one per scale", session.inputs().len(), expected.len()));
+    }
+    let dims = |shape: &ScaleShape| [-1, shape.channels as i64, shape.height as i64, shape.width as i64];
+    for (scale, (features, latents)) in expected.iter().enumerate() {
+        let [batch, _, height, width] = dims(latents);
+        session::expect(session.inputs(), "input", &feature_name(scale), &dims(features))?;
+        session::expect(session.outputs(), "output", &format!("energy{scale}"), &[batch, height, width])?;
+        session::expect(session.outputs(), "output", &format!("latent{scale}"), &dims(latents))?;
+    }
+    let scale_of = |name: &str| (0..expected.len()).find(|&scale| feature_name(scale) == name);
+    session.inputs().iter().map(|input| scale_of(input.name()).ok_or_else(|| format!("its input `{}` is no feature", input.name()))).collect()
+}
