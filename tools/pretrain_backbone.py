@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains U-Flow's default backbone from nothing and writes it as ONNX.
 
-    python tools/pretrain_backbone.py train  --photos photos.tar.xz --work DIR --epochs 18
+    python tools/pretrain_backbone.py train  --photos photos.tar.xz --work DIR --epochs 13
     python tools/pretrain_backbone.py export --work DIR --out assets/backbone/photonet.onnx
 
 `train` classifies 64x64 photographs (200 folders = 200 classes) on the CPU, is seeded, prints the accuracy on
@@ -162,6 +162,14 @@ def accuracy(net, x, y):
     return right / len(x)
 
 
+def rate(epoch, args):
+    """One cycle of the learning rate over `cycle` epochs, cut short by a linear cool-down from `cooldown` to the end."""
+    one_cycle = lambda e: 0.1 + 0.9 * e / 2.7 if e < 2.7 else 0.5 * (1 + math.cos(math.pi * (e - 2.7) / (args.cycle - 2.7)))
+    if epoch < args.cooldown:
+        return one_cycle(epoch)
+    return one_cycle(args.cooldown) * (args.epochs - epoch) / (args.epochs - args.cooldown)
+
+
 def train(args):
     os.makedirs(args.work, exist_ok=True)
     torch.manual_seed(args.seed)
@@ -181,18 +189,15 @@ def train(args):
         [{"params": decay, "weight_decay": 5e-4}, {"params": plain, "weight_decay": 0}],
         lr=0.1, momentum=0.9, nesterov=True,
     )
-    sched = torch.optim.lr_scheduler.OneCycleLR(
-        opt, args.lr, total_steps=args.epochs * steps, pct_start=0.15, div_factor=10, final_div_factor=1000
-    )
     checkpoint, first = os.path.join(args.work, "checkpoint.pt"), 0
     if os.path.exists(checkpoint):
         state = torch.load(checkpoint, weights_only=True)
         net.load_state_dict(state["net"]), ema.load_state_dict(state["ema"])
-        opt.load_state_dict(state["opt"]), sched.load_state_dict(state["sched"])
+        opt.load_state_dict(state["opt"])
         first = state["epoch"]
     for epoch in range(first, args.epochs):
         start, total = time.time(), 0.0
-        size = 48 if 2 * epoch < args.epochs else 64
+        size = 48 if epoch < args.cooldown else 64
         order = kept[torch.randperm(len(kept), generator=torch.Generator().manual_seed(args.seed * 1000 + epoch))]
         for step in range(steps):
             idx = order[step * args.batch : (step + 1) * args.batch]
@@ -201,8 +206,9 @@ def train(args):
                 loss = F.cross_entropy(net(batch).float(), y[idx], label_smoothing=0.1)
             opt.zero_grad(set_to_none=True)
             loss.backward()
+            for group in opt.param_groups:
+                group["lr"] = args.lr * rate(epoch + step / steps, args)
             opt.step()
-            sched.step()
             total += loss.item()
             with torch.no_grad():
                 keep = min(0.999, (1 + epoch * steps + step) / (10 + epoch * steps + step))
@@ -210,7 +216,7 @@ def train(args):
                     a.lerp_(b, 1 - keep) if a.dtype.is_floating_point else a.copy_(b)
             if step % 50 == 0:
                 print(f"  epoch {epoch + 1} step {step}/{steps} loss {loss.item():.3f}", flush=True)
-        state = {"net": net.state_dict(), "ema": ema.state_dict(), "opt": opt.state_dict(), "sched": sched.state_dict()}
+        state = {"net": net.state_dict(), "ema": ema.state_dict(), "opt": opt.state_dict()}
         torch.save({**state, "epoch": epoch + 1}, checkpoint + ".part")
         os.replace(checkpoint + ".part", checkpoint)
         print(
@@ -313,7 +319,9 @@ def main():
     t = sub.add_parser("train")
     t.add_argument("--photos", required=True, help="tar of <class>/<name>.JPEG, 64x64 pixels")
     t.add_argument("--work", required=True, help="folder for the decoded photographs and the checkpoint")
-    t.add_argument("--epochs", type=int, default=18)
+    t.add_argument("--epochs", type=int, default=13)
+    t.add_argument("--cycle", type=int, default=18)
+    t.add_argument("--cooldown", type=int, default=8, help="epoch from which photographs have their full 64 pixels and the rate falls to 0")
     t.add_argument("--batch", type=int, default=128)
     t.add_argument("--lr", type=float, default=0.2)
     t.add_argument("--seed", type=int, default=1)

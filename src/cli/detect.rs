@@ -152,7 +152,7 @@ fn write(detector: &Detector, image: &Image, detection: &Detection, base: &Path,
         std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     }
     let with = |suffix: &str| PathBuf::from(format!("{}.{suffix}", base.display()));
-    let all = detector.maps();
+    let Some(all) = detector.maps() else { return Ok(()) };
     let overlay = render::overlay(&image.frame(), all.score, &detection.regions);
     save(&overlay.into(), &with("overlay.png"))?;
     save(&render::mask(detector.mask()).into(), &with("mask.png"))?;

@@ -6,10 +6,10 @@ use clap::Args;
 
 use crate::{
     Result,
-    detector::DetectOptions,
+    detector::{DetectOptions, roi_from_image},
     frame::{Image, Limits},
     runtime::{Device, Precision, SessionOptions},
-    segment::{Bound, Roi, Verdict},
+    segment::{Bound, Verdict},
 };
 
 /// Where the networks run.
@@ -68,7 +68,7 @@ impl DecisionArgs {
     pub fn options(&self) -> Result<DetectOptions> {
         let roi = match &self.roi {
             None => None,
-            Some(path) => Some(Arc::new(Roi::from_frame(&Image::open(path, &Limits::default())?.frame())?)),
+            Some(path) => Some(Arc::new(roi_from_image(&Image::open(path, &Limits::default())?)?)),
         };
         Ok(DetectOptions {
             epsilon: self.epsilon,
