@@ -51,13 +51,12 @@ const LOWEST: f64 = -1e38;
 #[derive(Debug, Default)]
 pub(crate) struct Pruner {
     nodes: Vec<Node>,
-    log10_pfa: Vec<f32>,
 }
 
 impl Pruner {
     /// Room for trees of up to `pixels` pixels.
     pub(crate) fn with_capacity(pixels: usize) -> Self {
-        Self { nodes: Vec::with_capacity(pixels), log10_pfa: Vec::with_capacity(pixels) }
+        Self { nodes: Vec::with_capacity(pixels) }
     }
 
     /// Writes log₁₀PFA on the pixels of the regions of `tree` to `map`, which holds zeros. `log10_tail(u)` is one pixel's
@@ -102,28 +101,28 @@ impl Pruner {
         }
     }
 
+    /// Turns each node's log₁₀PFA into that of the region it belongs to, 0 where none.
     fn descend(&mut self, tree: &Tree, map: &mut [f32]) {
-        self.log10_pfa.clear();
-        self.log10_pfa.resize(tree.len(), 0.0);
         for rank in (0..tree.len()).rev() {
             let link = tree.link(rank);
-            let mut value = match link {
-                Link::Root => 0.0,
-                Link::Child(parent) | Link::Member(parent) => self.log10_pfa[parent],
+            let (around, closed) = match link {
+                Link::Root => (0.0, false),
+                Link::Child(parent) | Link::Member(parent) => (self.nodes[parent].log10_pfa, self.nodes[parent].closed),
             };
+            let mut value = around;
             if !matches!(link, Link::Member(_)) {
-                let outermost = !matches!(link, Link::Child(parent) if self.nodes[parent].closed);
-                if self.nodes[rank].closed && outermost {
+                if self.nodes[rank].closed && !closed {
                     let best = self.nodes[rank].best as usize;
                     self.nodes[best].region = true;
                 }
-                if self.nodes[rank].region {
-                    value = self.nodes[rank].log10_pfa.max(LOWEST) as f32;
+                let node = &mut self.nodes[rank];
+                if node.region {
+                    value = node.log10_pfa;
                 }
+                node.log10_pfa = value;
             }
-            self.log10_pfa[rank] = value;
             if value != 0.0 {
-                map[tree.pixel(rank)] = value;
+                map[tree.pixel(rank)] = value.max(LOWEST) as f32;
             }
         }
     }

@@ -67,7 +67,7 @@ impl ChiSquared {
     pub fn new(degrees: usize) -> Self {
         let degrees = degrees.max(1) as f64;
         let s = degrees / 2.0;
-        Self { degrees, ln_scale: s * s.ln() - s - ln_gamma(s) }
+        Self { degrees, ln_scale: ln_scale(s) }
     }
 
     /// log₁₀ P(U ≥ u) by the chosen bound, never above 0.
@@ -140,15 +140,17 @@ fn upper_fraction(s: f64, x: f64) -> f64 {
     fraction
 }
 
-/// ln Γ(s) for s > 0: Stirling's series from s = 16 on, the recurrence below it.
-fn ln_gamma(s: f64) -> f64 {
-    let mut s = s;
-    let mut shift = 0.0;
-    while s < 16.0 {
-        shift += s.ln();
-        s += 1.0;
+/// s·ln s − s − ln Γ(s): Stirling's series from s = 16 on; below, ln Γ by its recurrence from there.
+fn ln_scale(s: f64) -> f64 {
+    let steps = (16.0 - s).ceil().max(0.0);
+    let far = s + steps;
+    let r = 1.0 / (far * far);
+    let stirling = (1.0 / 12.0 - r * (1.0 / 360.0 - r * (1.0 / 1260.0 - r * (1.0 / 1680.0 - r / 1188.0)))) / far;
+    let at_far = 0.5 * (far / TAU).ln() - stirling;
+    if steps == 0.0 {
+        return at_far;
     }
-    let r = 1.0 / (s * s);
-    let correction = (1.0 / 12.0 - r * (1.0 / 360.0 - r * (1.0 / 1260.0 - r * (1.0 / 1680.0 - r / 1188.0)))) / s;
-    (s - 0.5) * s.ln() - s + 0.5 * TAU.ln() + correction - shift
+    let ln_gamma_far = far * far.ln() - far - at_far;
+    let shift: f64 = (0..steps as u32).map(|step| (s + f64::from(step)).ln()).sum();
+    s * s.ln() - s - (ln_gamma_far - shift)
 }

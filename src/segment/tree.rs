@@ -31,6 +31,8 @@ pub(crate) struct Tree {
     /// Union-find over ranks, then (after `build`) the parent of each rank; a root is its own.
     parent: Vec<u32>,
     union: Vec<u32>,
+    /// Which ranks are further pixels of the node that their parent represents.
+    is_member: Vec<bool>,
     stride: usize,
 }
 
@@ -44,6 +46,7 @@ impl Tree {
             rank: Vec::with_capacity((height + 2) * (width + 2)),
             parent: Vec::with_capacity(pixels),
             union: Vec::with_capacity(pixels),
+            is_member: Vec::with_capacity(pixels),
             stride: 0,
         }
     }
@@ -103,12 +106,20 @@ impl Tree {
     pub(crate) fn build(&mut self, map: &[f32], width: usize, takes_part: impl Fn(usize, f32) -> bool) {
         self.order(map, width, takes_part);
         self.join(Connectivity::Four, |_, _| {});
+        self.is_member.clear();
+        self.is_member.resize(self.entries.len(), false);
+        // Ranks of one value are consecutive: `last` is the highest of those that share the current rank's.
+        let mut last = 0;
         for rank in (0..self.entries.len()).rev() {
-            let parent = self.parent[rank];
-            let above = self.parent[parent as usize];
-            if self.entries[parent as usize].key() == self.entries[above as usize].key() {
-                self.parent[rank] = above;
+            if self.entries.get(rank + 1).is_none_or(|next| next.key() != self.entries[rank].key()) {
+                last = rank;
             }
+            let mut parent = self.parent[rank] as usize;
+            if self.is_member[parent] {
+                parent = self.parent[parent] as usize;
+                self.parent[rank] = parent as u32;
+            }
+            self.is_member[rank] = parent != rank && parent <= last;
         }
     }
 
@@ -133,7 +144,7 @@ impl Tree {
         let parent = self.parent[rank] as usize;
         if parent == rank {
             Link::Root
-        } else if self.entries[parent].key() == self.entries[rank].key() {
+        } else if self.is_member[rank] {
             Link::Member(parent)
         } else {
             Link::Child(parent)
