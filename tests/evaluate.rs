@@ -308,7 +308,7 @@ impl Inspector for Bright {
             log10_nfa: self.maps[1].view(),
             image_score: score,
             anomalous: bright,
-            regions: if bright { vec![vec![vec![[0.0, 0.0], [8.0, 0.0], [8.0, 4.0], [0.0, 4.0]]]] } else { Vec::new() },
+            regions: if bright { vec![vec![vec![[0, 0], [8, 0], [8, 4], [0, 4]]]] } else { Vec::new() },
             timings: Vec::new(),
         })
     }

@@ -1,64 +1,63 @@
-//! Progress of long work: a bar on a terminal, plain lines elsewhere, JSON lines with `--json`.
+//! Progress of long work: a bar on a terminal, plain lines elsewhere, nothing with `--json`.
 
-use std::{
-    io::IsTerminal,
-    time::{Duration, Instant},
-};
+use std::io::IsTerminal as _;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// One piece of long work.
-#[derive(Debug)]
-pub struct Progress {
+/// Where progress goes.
+pub(crate) struct Progress {
     bar: Option<ProgressBar>,
-    what: String,
     quiet: bool,
-    total: u64,
-    last_line: Option<Instant>,
 }
 
-/// How often a plain line is printed.
-const LINE_EVERY: Duration = Duration::from_secs(5);
-
 impl Progress {
-    /// Starts; `quiet` prints nothing (for `--json`, whose lines the caller prints).
-    pub fn start(what: &str, total: u64, quiet: bool) -> Self {
-        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
-            let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len}  {elapsed} (left {eta})  {msg}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
-            ProgressBar::new(total).with_style(style).with_prefix(what.to_owned())
-        });
-        Self { bar, what: what.to_owned(), quiet, total, last_line: None }
+    /// On standard error.
+    pub(crate) fn new(json: bool) -> Self {
+        let bar = (!json && std::io::stderr().is_terminal()).then(ProgressBar::no_length);
+        if let Some(bar) = &bar {
+            let style = ProgressStyle::with_template("{prefix:<24} {wide_bar:.cyan/dim} {pos:>4}/{len:<4} {eta:>4} left  {msg}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        }
+        Self { bar, quiet: json }
     }
 
-    /// Tells how far it is, and what the user should see beside it.
-    pub fn set(&mut self, position: u64, message: &str) {
+    /// `done` of `all` pieces of the work called `name` are done.
+    pub(crate) fn at(&self, name: &str, done: usize, all: usize) {
+        self.at_with(name, done, all, "");
+    }
+
+    /// The same, with a figure to watch.
+    pub(crate) fn at_with(&self, name: &str, done: usize, all: usize, figure: &str) {
         match &self.bar {
             Some(bar) => {
-                bar.set_message(message.to_owned());
-                bar.set_position(position);
+                if bar.prefix() != name {
+                    bar.reset();
+                    bar.set_prefix(name.to_owned());
+                }
+                bar.set_length(all as u64);
+                bar.set_message(figure.to_owned());
+                bar.set_position(done as u64);
             }
-            None if self.quiet => {}
-            None if position == self.total || self.last_line.is_none_or(|last| last.elapsed() >= LINE_EVERY) => {
-                self.last_line = Some(Instant::now());
-                let space = if message.is_empty() { "" } else { "  " };
-                eprintln!("{} {position}/{}{space}{message}", self.what, self.total);
+            // Lines are for logs: at every tenth.
+            None if !self.quiet && done * 10 / all.max(1) != (done.max(1) - 1) * 10 / all.max(1) => {
+                let space = if figure.is_empty() { "" } else { "  " };
+                eprintln!("{name}: {done}/{all}{space}{figure}");
             }
             None => {}
         }
     }
 
-    /// Prints a line above the bar.
-    pub fn note(&self, line: &str) {
+    /// Something without pieces to count, or a line that should stay.
+    pub(crate) fn say(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
+            Some(bar) => bar.println(line),
+            None if !self.quiet => eprintln!("{line}"),
+            None => {}
         }
     }
-}
 
-impl Drop for Progress {
-    fn drop(&mut self) {
+    /// Takes the bar away.
+    pub(crate) fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

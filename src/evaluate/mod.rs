@@ -14,11 +14,15 @@ pub use accumulator::{Accumulator, Observation, Settings};
 pub use dataset::{Dataset, GOOD, IMAGE_SUFFIXES, Layout, Sample, images, read_mask, resize_mask};
 pub use metrics::{Evaluation, ImageResult, KindMetrics, Metrics, Operating};
 pub use ranks::{Counts, Roc, RocPoint, roc};
+#[cfg(feature = "cli")]
 pub(crate) use table::number;
 
 use ndarray::ArrayView2;
 
 use crate::Result;
+
+/// Outline of one region: closed polygons of (x, y) in the source frame, at the pixels' corners.
+pub type Outline = Vec<Vec<[u32; 2]>>;
 
 /// What a model says about one image.
 #[derive(Clone, Debug)]
@@ -33,8 +37,8 @@ pub struct Inspection<'a> {
     pub image_score: f32,
     /// The image's verdict.
     pub anomalous: bool,
-    /// Outlines of the regions found, one list of closed polygons of (x, y) per region, in the source frame.
-    pub regions: Vec<Vec<Vec<[f32; 2]>>>,
+    /// Outlines of the regions found.
+    pub regions: Vec<Outline>,
     /// Milliseconds by stage, in the order they are passed.
     pub timings: Vec<(&'static str, f64)>,
 }
