@@ -99,7 +99,7 @@ impl Detector {
     /// # Errors
     /// A backbone or flow that does not do what the manifest says, or a device that is missing.
     pub fn open(runtime: &Runtime, package: &Package, options: &SessionOptions) -> Result<Self> {
-        let backbone = Arc::new(Backbone::load(runtime, package.backbone().source(), options)?);
+        let backbone = Arc::new(Backbone::load(runtime, package.backbone.source(), options)?);
         Self::with_backbone(runtime, backbone, package, options)
     }
 
@@ -113,11 +113,11 @@ impl Detector {
         package: &Package,
         options: &SessionOptions,
     ) -> Result<Self> {
-        let manifest = package.manifest().clone();
+        let manifest = package.manifest.clone();
         let shapes: Vec<_> = manifest.scales.iter().map(|scale| (scale.features, scale.latents)).collect();
         let latents: Vec<ScaleShape> = manifest.scales.iter().map(|scale| scale.latents).collect();
         let (height, width) = (manifest.input.height as usize, manifest.input.width as usize);
-        let roi = match package.roi() {
+        let roi = match &package.roi {
             None => None,
             Some(png) => Some(Arc::new(roi_from_image(&Image::decode(
                 png,
@@ -130,7 +130,7 @@ impl Detector {
             applied: None,
             preprocessor: Preprocessor::new(manifest.input.clone())?,
             input: Array4::zeros((1, 3, height, width)),
-            network: Network::load(runtime, backbone, package.flow(), &shapes, options)?,
+            network: Network::load(runtime, backbone, &package.flow, &shapes, options)?,
             segmenter: Segmenter::new(&latents, height, width)?,
             finder: RegionFinder::new(),
             manifest,

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use ndarray_npy::WriteNpyExt;
 use serde::Serialize;
 
@@ -152,8 +152,9 @@ fn write(detector: &Detector, image: &Image, detection: &Detection, base: &Path,
         std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     }
     let with = |suffix: &str| PathBuf::from(format!("{}.{suffix}", base.display()));
-    let Some(all) = detector.maps() else { return Ok(()) };
-    let overlay = render::overlay(&image.frame(), all.score, &detection.regions);
+    let all = detector.maps().context("no frame was looked at")?;
+    let outlines: Vec<_> = detection.regions.iter().map(|region| region.outline.clone()).collect();
+    let overlay = render::overlay(&render::rgb(&image.frame()), Some(all.score), &outlines);
     save(&overlay.into(), &with("overlay.png"))?;
     save(&render::mask(detector.mask()).into(), &with("mask.png"))?;
     if maps {

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{fit, progress::Progress, Context};
 use crate::{
-    Result,
-    demo,
+    Error, Result, demo,
     detector::{DetectOptions, Detector},
     evaluate::{Inspection, Inspector, Settings},
     frame::{Image, Limits},
@@ -56,7 +55,9 @@ impl Inspector for FileInspector {
         let decode = start.elapsed().as_secs_f64() * 1e3;
         let detection = self.detector.detect(&image.frame(), &self.options)?;
         let timings = &detection.timings_ms;
-        let maps = self.detector.maps();
+        let Some(maps) = self.detector.maps() else {
+            return Err(Error::Data { path: path.to_owned(), reason: "gave no maps".to_owned() });
+        };
         Ok(Inspection {
             size: (image.height() as usize, image.width() as usize),
             score: maps.score,

@@ -15,7 +15,7 @@ pub struct Args {
 /// Runs the command. The hashes of the package's files are checked by opening it.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let package = Package::open(&args.package)?;
-    let manifest = package.manifest();
+    let manifest = &package.manifest;
     if context.json {
         context.print_json(manifest)?;
     } else {

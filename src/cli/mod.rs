@@ -6,6 +6,7 @@
 mod bench;
 mod demo;
 mod detect;
+mod engine;
 mod evaluate;
 mod fit;
 mod info;
@@ -138,11 +139,16 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
     match command {
-        Command::Demo(args) => demo::run(&args, context),
+        Command::Demo(args) => {
+            demo::run(&args, context.json, |args| Ok(Box::new(engine::DemoEngine::new(context, args.seed)?)))
+                .map(|()| Outcome::Done)
+        }
         Command::Fit(args) => fit::run(&args, context),
         Command::Detect(args) => detect::run(&args, context),
         Command::Segment(args) => segment::run(&args, context.json).map(|()| Outcome::Done),
-        Command::Evaluate(args) => evaluate::run(&args, context),
+        Command::Evaluate(args) => {
+            evaluate::run(&args, context.json, |args| args.open(context)).map(|()| Outcome::Done)
+        }
         Command::Info(args) => info::run(&args, context),
         Command::Bench(args) => bench::run(&args, context),
         Command::Completions { shell } => {

@@ -27,6 +27,16 @@ impl PixelFormat {
     pub const ALL: [Self; 6] = [Self::Gray8, Self::Gray16, Self::Rgb8, Self::Bgr8, Self::Rgba8, Self::Bgra8];
 
     /// Size of a pixel.
+    /// Bytes of a pixel without its alpha; they come first.
+    pub const fn color_bytes(self) -> usize {
+        match self {
+            Self::Gray8 => 1,
+            Self::Gray16 => 2,
+            Self::Rgb8 | Self::Bgr8 | Self::Rgba8 | Self::Bgra8 => 3,
+        }
+    }
+
+    /// Bytes of a pixel.
     pub const fn bytes_per_pixel(self) -> usize {
         match self {
             Self::Gray8 => 1,

@@ -37,6 +37,12 @@ use sha2::{Digest, Sha256};
 
 /// Name of the manifest in a package.
 pub const MANIFEST_FILE: &str = "uflow.json";
+/// Name that `uflow fit` gives the flow's file in a package.
+pub const FLOW_FILE: &str = "flow.onnx";
+/// Name that `uflow fit` gives the backbone's file in a package.
+pub const BACKBONE_FILE: &str = "backbone.onnx";
+/// Name that `uflow fit` gives the region of interest's file in a package.
+pub const ROI_FILE: &str = "roi.png";
 /// Ending of a package in one file.
 pub const PACKAGE_SUFFIX: &str = "uflow";
 /// Name of the folder of shared backbones in a repository.

@@ -12,6 +12,7 @@ use super::{
     BACKBONES_FOLDER, BackboneReference, MANIFEST_FILE, MAX_MANIFEST_BYTES, MAX_NETWORK_BYTES, MAX_ROI_BYTES, Manifest,
     sha256, sha256_reader,
 };
+use crate::backbone::NetworkSource;
 use crate::frame::{Image, Limits};
 use crate::{Error, Result};
 
@@ -46,6 +47,16 @@ pub enum Content {
     File(PathBuf),
     /// In memory.
     Bytes(Bytes),
+}
+
+impl Blob {
+    /// The network, as the runtime takes it.
+    pub fn source(&self) -> NetworkSource<'_> {
+        match &self.content {
+            Content::File(path) => NetworkSource::Path(path),
+            Content::Bytes(bytes) => NetworkSource::Bytes(bytes),
+        }
+    }
 }
 
 impl Package {
