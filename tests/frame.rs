@@ -195,6 +195,23 @@ fn what_is_not_an_image_is_refused() {
     assert!(error.to_string().starts_with("cannot open no/such/file.png: "), "{error}");
 }
 
+/// A picture with a part missing is an error, not a picture with a gray part. (The last bytes of a PNG or WebP are checksums
+/// and padding.)
+#[test]
+fn files_that_are_cut_off_are_refused() {
+    for path in golden_files() {
+        let bytes = std::fs::read(&path).unwrap();
+        for length in 1..bytes.len() - 4 {
+            let decoded = Image::decode(&bytes[..length], "part.png", &Limits::default());
+            assert!(decoded.is_err(), "{}: {length} of {} bytes", path.display(), bytes.len());
+        }
+        if path.extension().unwrap() == "jpg" {
+            let cut = message(&bytes[..bytes.len() - 1], &Limits::default());
+            assert_eq!(cut, "part.png: cannot be decoded: its data end too early: the file is cut off");
+        }
+    }
+}
+
 /// A header alone announces 60,000 × 60,000 pixels: the size is refused before memory is allocated for it.
 #[test]
 fn bombs_are_refused_by_their_header() {
