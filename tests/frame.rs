@@ -1,4 +1,5 @@
 //! Frames and decoding: what is accepted, what is refused and how it is said.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,11 @@ fn frames_that_do_not_fit_their_buffer_are_refused() {
     );
     assert_eq!(
         refused(&data, 4, u32::MAX, usize::MAX / 2, Gray16),
-        format!("invalid frame: 4×{0} gray16: {0} rows of {1} bytes are larger than the address space", u32::MAX, usize::MAX / 2)
+        format!(
+            "invalid frame: 4×{0} gray16: {0} rows of {1} bytes are larger than the address space",
+            u32::MAX,
+            usize::MAX / 2
+        )
     );
     assert_eq!(
         refused(&[], 1, 1, 1, Gray8),

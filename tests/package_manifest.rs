@@ -1,5 +1,6 @@
 //! Manifests: every field's range, and mutations of whole manifests. A mutated manifest either loads and means exactly what its text
 //! says, or is refused with a message that names the field.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -69,7 +70,11 @@ fn optional_fields_may_be_absent_or_null() {
         for pointer in ["/version", "/training", "/scores", "/backbone/file", "/detection/roi"] {
             let (parent, key) = pointer.rsplit_once('/').unwrap();
             let parent = manifest.pointer_mut(parent).unwrap().as_object_mut().unwrap();
-            if null { parent.insert(key.to_owned(), Value::Null) } else { parent.remove(key) };
+            if null {
+                parent.insert(key.to_owned(), Value::Null)
+            } else {
+                parent.remove(key)
+            };
         }
         let manifest = load(&manifest).unwrap();
         assert_eq!((manifest.version, manifest.training, manifest.scores), (None, None, None));
@@ -102,7 +107,11 @@ fn every_field_has_its_message() {
     let hash = "0123456789ABCDEF".repeat(4);
     let bad_hash = |field: &str| format!("{field}: `{hash}` is not a SHA-256 (64 lower-case hexadecimal digits)");
     let cases = [
-        ("/name", json!("a/b"), "name: \"a/b\" may not start with a dot or contain slashes or control characters".to_owned()),
+        (
+            "/name",
+            json!("a/b"),
+            "name: \"a/b\" may not start with a dot or contain slashes or control characters".to_owned(),
+        ),
         ("/name", json!(" "), "name: it is empty".to_owned()),
         ("/version", json!("x".repeat(129)), "version: it has 129 bytes, at most 128 are allowed".to_owned()),
         (
@@ -112,7 +121,6 @@ fn every_field_has_its_message() {
         ),
         ("/input/width", json!(0), "input.width: 0 is not within 1 to 8192".to_owned()),
         ("/input/height", json!(9000), "input.height: 9000 is not within 1 to 8192".to_owned()),
-        ("/input/mean/1", json!(1e300), "input.mean: [0.485, inf, 0.406] must be finite".to_owned()),
         ("/input/std/2", json!(0), "input.std: [0.229, 0.224, 0.0] must be positive".to_owned()),
         ("/backbone/sha256", json!(hash), bad_hash("backbone.sha256")),
         ("/flow/sha256", json!(hash), bad_hash("flow.sha256")),
@@ -165,10 +173,15 @@ fn every_field_has_its_message() {
         (
             "/scores/quantiles",
             json!([[0.5, 0.3], [0.5, 0.35]]),
-            "scores.quantiles: [(0.5, 0.3), (0.5, 0.35)] must be ascending pairs of a probability and a score".to_owned(),
+            "scores.quantiles: [(0.5, 0.3), (0.5, 0.35)] must be ascending pairs of a probability and a score"
+                .to_owned(),
         ),
         ("/detection/epsilon", json!(0), "detection.epsilon: 0.0 must be above 0".to_owned()),
-        ("/detection/score_threshold", json!(1.5), "detection.score_threshold: Some(1.5) is not within 0 to 1".to_owned()),
+        (
+            "/detection/score_threshold",
+            json!(1.5),
+            "detection.score_threshold: Some(1.5) is not within 0 to 1".to_owned(),
+        ),
     ];
     for (pointer, value, message) in cases {
         assert_eq!(refusal(pointer, value), message);
@@ -190,14 +203,26 @@ fn wrong_types_and_unknown_fields_are_located() {
     };
     start("/input/width", json!("448"), "input.width: invalid type: string \"448\", expected u32 at line 1");
     start("/input/mean", json!([1.0]), "input.mean: invalid length 1, expected an array of length 3");
+    start("/input/mean/1", json!(1e300), "input.mean[1]: number out of range");
     start("/scales/1/features/height", json!(null), "scales[1].features.height: invalid type: null, expected usize");
-    start("/detection/bound", json!("guess"), "detection.bound: unknown variant `guess`, expected `chernoff` or `exact`");
-    start("/input/resize", json!("nearest"), "input.resize: unknown variant `nearest`, expected `bilinear` or `bicubic`");
+    start(
+        "/detection/bound",
+        json!("guess"),
+        "detection.bound: unknown variant `guess`, expected `chernoff` or `exact`",
+    );
+    start(
+        "/input/resize",
+        json!("nearest"),
+        "input.resize: unknown variant `nearest`, expected `bilinear` or `bicubic`",
+    );
     start("/flow", json!({"file": "flow.onnx"}), "flow: missing field `sha256`");
     let mut unknown = full();
     unknown["scales"][0]["features"]["depth"] = json!(3);
     let message = load(&unknown).unwrap_err();
-    assert!(message.starts_with("scales[0].features.depth: unknown field `depth`, expected one of `channels`"), "{message}");
+    assert!(
+        message.starts_with("scales[0].features.depth: unknown field `depth`, expected one of `channels`"),
+        "{message}"
+    );
     let twice = full().to_string().replacen("\"name\":", "\"name\":\"other\",\"name\":", 1);
     assert!(load_text(&twice).unwrap_err().contains("duplicate field `name`"));
 }
@@ -210,14 +235,28 @@ fn times_are_rfc_3339() {
         load(&manifest).is_ok()
     };
     for text in [
-        "2026-03-14T15:09:26Z", "2024-02-29t23:59:60z", "2026-03-14T15:09:26.535897932+05:30", "2000-02-29T00:00:00-23:59",
+        "2026-03-14T15:09:26Z",
+        "2024-02-29t23:59:60z",
+        "2026-03-14T15:09:26.535897932+05:30",
+        "2000-02-29T00:00:00-23:59",
     ] {
         assert!(valid(text), "{text}");
     }
     for text in [
-        "", "2026-03-14", "2026-03-14 15:09:26Z", "2026-03-14T15:09:26", "2026-13-14T15:09:26Z", "2026-04-31T15:09:26Z",
-        "1900-02-29T15:09:26Z", "2026-03-14T24:09:26Z", "2026-03-14T15:60:26Z", "2026-03-14T15:09:26.Z",
-        "2026-03-14T15:09:26+5:30", "2026-03-14T15:09:26Zx", "2026-03-14T15:09:26+05:30x", "2026-03-14T15:09:2é",
+        "",
+        "2026-03-14",
+        "2026-03-14 15:09:26Z",
+        "2026-03-14T15:09:26",
+        "2026-13-14T15:09:26Z",
+        "2026-04-31T15:09:26Z",
+        "1900-02-29T15:09:26Z",
+        "2026-03-14T24:09:26Z",
+        "2026-03-14T15:60:26Z",
+        "2026-03-14T15:09:26.Z",
+        "2026-03-14T15:09:26+5:30",
+        "2026-03-14T15:09:26Zx",
+        "2026-03-14T15:09:26+05:30x",
+        "2026-03-14T15:09:2é",
         "+026-03-14T15:09:26Z",
     ] {
         assert!(!valid(text), "{text}");
@@ -235,12 +274,14 @@ fn times_are_rfc_3339() {
 /// Equal up to absent against null, and to the precision of the fields' types.
 fn same_meaning(a: &Value, b: &Value) -> bool {
     match (a, b) {
-        (Value::Object(a), Value::Object(b)) => {
-            a.keys().chain(b.keys()).all(|key| same_meaning(a.get(key).unwrap_or(&Value::Null), b.get(key).unwrap_or(&Value::Null)))
-        }
+        (Value::Object(a), Value::Object(b)) => a
+            .keys()
+            .chain(b.keys())
+            .all(|key| same_meaning(a.get(key).unwrap_or(&Value::Null), b.get(key).unwrap_or(&Value::Null))),
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_meaning(a, b)),
         (Value::Number(a), Value::Number(b)) => {
-            a.as_u64().zip(b.as_u64()).is_some_and(|(a, b)| a == b) || a.as_f64().map(|a| a as f32) == b.as_f64().map(|b| b as f32)
+            a.as_u64().zip(b.as_u64()).is_some_and(|(a, b)| a == b)
+                || a.as_f64().map(|a| a as f32) == b.as_f64().map(|b| b as f32)
         }
         (a, b) => a == b,
     }
@@ -280,7 +321,8 @@ fn mutation() -> impl Strategy<Value = Mutation> {
         (-2.0..2.0_f64).prop_map(Value::from),
         prop::num::f64::NORMAL.prop_map(Value::from),
         "[a-z./\\\\]{0,12}".prop_map(Value::from),
-        prop::sample::select(vec!["nfa", "score", "exact", "bicubic", "flow.onnx", "backbone.onnx"]).prop_map(Value::from),
+        prop::sample::select(vec!["nfa", "score", "exact", "bicubic", "flow.onnx", "backbone.onnx"])
+            .prop_map(Value::from),
         Just(json!([])),
         Just(json!({})),
         Just(json!([0.1, 0.2, 0.3])),

@@ -67,9 +67,7 @@ fn sniff(bytes: &[u8]) -> Result<ImageFormat, String> {
 fn explain(format: ImageFormat, limits: &Limits, error: ImageError) -> String {
     match error {
         ImageError::Limits(_) => format!("decoding it takes more than the limit of {} bytes", limits.max_bytes),
-        ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            CUT_OFF.to_owned()
-        }
+        ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => CUT_OFF.to_owned(),
         ImageError::Unsupported(error) => format!("unsupported {format:?}: {error}"),
         error => {
             let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
@@ -91,7 +89,9 @@ fn pixels(image: DynamicImage) -> Result<(PixelFormat, Vec<u8>), String> {
         DynamicImage::ImageRgba8(image) => (PixelFormat::Rgba8, image.into_raw()),
         DynamicImage::ImageRgb16(image) => (PixelFormat::Rgb8, to_8_bits(image.as_raw())),
         DynamicImage::ImageRgba16(image) => (PixelFormat::Rgba8, to_8_bits(image.as_raw())),
-        other => return Err(format!("samples of type {:?} are not supported; save it with 8 or 16 bits", other.color())),
+        other => {
+            return Err(format!("samples of type {:?} are not supported; save it with 8 or 16 bits", other.color()));
+        }
     })
 }
 
