@@ -1,5 +1,6 @@
 //! Pre-processing of one frame on one thread, beside `fast_image_resize`'s resize alone (no normalisation, no planes, and not
 //! bit-equal to Pillow).
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fast_image_resize::images::{Image, ImageRef};

@@ -1,4 +1,5 @@
 //! Frames and decoding: what is accepted, what is refused and how it is said.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,11 @@ fn frames_that_do_not_fit_their_buffer_are_refused() {
     );
     assert_eq!(
         refused(&data, 4, u32::MAX, usize::MAX / 2, Gray16),
-        format!("invalid frame: 4×{0} gray16: {0} rows of {1} bytes are larger than the address space", u32::MAX, usize::MAX / 2)
+        format!(
+            "invalid frame: 4×{0} gray16: {0} rows of {1} bytes are larger than the address space",
+            u32::MAX,
+            usize::MAX / 2
+        )
     );
     assert_eq!(
         refused(&[], 1, 1, 1, Gray8),
@@ -193,6 +198,23 @@ fn what_is_not_an_image_is_refused() {
     }
     let error = Image::open("no/such/file.png", &limits).unwrap_err();
     assert!(error.to_string().starts_with("cannot open no/such/file.png: "), "{error}");
+}
+
+/// A picture with a part missing is an error, not a picture with a gray part. (The last bytes of a PNG or WebP are checksums
+/// and padding.)
+#[test]
+fn files_that_are_cut_off_are_refused() {
+    for path in golden_files() {
+        let bytes = std::fs::read(&path).unwrap();
+        for length in 1..bytes.len() - 4 {
+            let decoded = Image::decode(&bytes[..length], "part.png", &Limits::default());
+            assert!(decoded.is_err(), "{}: {length} of {} bytes", path.display(), bytes.len());
+        }
+        if path.extension().unwrap() == "jpg" {
+            let cut = message(&bytes[..bytes.len() - 1], &Limits::default());
+            assert_eq!(cut, "part.png: cannot be decoded: its data end too early: the file is cut off");
+        }
+    }
 }
 
 /// A header alone announces 60,000 × 60,000 pixels: the size is refused before memory is allocated for it.

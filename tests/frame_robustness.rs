@@ -1,4 +1,5 @@
 //! Damaged image files: an image or an error that names the file, never a panic and never much memory.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::Path;
 

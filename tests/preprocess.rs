@@ -1,4 +1,5 @@
 //! Pre-processing against Pillow's own results (tools/golden_preprocess.py), for every pixel format and stride.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::Path;
 
@@ -43,10 +44,9 @@ impl Golden {
         Self {
             planes: planes.collect(),
             source: match format {
-                PixelFormat::Gray16 => source
-                    .chunks(2)
-                    .flat_map(|n| u16::from_le_bytes(n.try_into().unwrap()).to_ne_bytes())
-                    .collect(),
+                PixelFormat::Gray16 => {
+                    source.chunks(2).flat_map(|n| u16::from_le_bytes(n.try_into().unwrap()).to_ne_bytes()).collect()
+                }
                 _ => source.to_vec(),
             },
             format,
@@ -61,8 +61,12 @@ impl Golden {
         Preprocessor::new(self.input).unwrap().run(frame, &mut tensor).unwrap();
         let plane = tensor.len() / 3;
         let undo = |(i, value): (usize, &f32)| value * self.input.std[i / plane] + self.input.mean[i / plane];
-        let differences = tensor.iter().enumerate().map(undo).zip(&self.planes).map(|(ours, pillow)| (ours - pillow).abs());
-        differences.fold(0.0, |largest, difference| if difference > largest || difference.is_nan() { difference } else { largest })
+        let differences =
+            tensor.iter().enumerate().map(undo).zip(&self.planes).map(|(ours, pillow)| (ours - pillow).abs());
+        differences.fold(
+            0.0,
+            |largest, difference| if difference > largest || difference.is_nan() { difference } else { largest },
+        )
     }
 }
 
@@ -78,8 +82,20 @@ const EXACT: f32 = 1e-6;
 #[test]
 fn eight_bit_frames_equal_pillow() {
     for name in [
-        "rgb_down", "rgb_down_far", "rgb_up", "rgb_up_down", "rgb_same_width", "rgb_same_height", "rgb_same",
-        "rgb_one_pixel", "rgb_to_one_pixel", "rgb_bicubic_down", "rgb_bicubic_up", "rgba_down", "gray_down", "gray_up",
+        "rgb_down",
+        "rgb_down_far",
+        "rgb_up",
+        "rgb_up_down",
+        "rgb_same_width",
+        "rgb_same_height",
+        "rgb_same",
+        "rgb_one_pixel",
+        "rgb_to_one_pixel",
+        "rgb_bicubic_down",
+        "rgb_bicubic_up",
+        "rgba_down",
+        "gray_down",
+        "gray_up",
     ] {
         let golden = Golden::load(name);
         let frame = Frame::packed(&golden.source, golden.size.0, golden.size.1, golden.format).unwrap();
@@ -163,7 +179,10 @@ fn wrong_inputs_are_named() {
     let good = Preprocess::imagenet(8, 8);
     assert_eq!(message(Preprocess { width: 0, ..good }), "input: width: 0 is not within 1 to 8192");
     assert_eq!(message(Preprocess { height: 8193, ..good }), "input: height: 8193 is not within 1 to 8192");
-    assert_eq!(message(Preprocess { mean: [0.5, f32::NAN, 0.5], ..good }), "input: mean: [0.5, NaN, 0.5] must be finite");
+    assert_eq!(
+        message(Preprocess { mean: [0.5, f32::NAN, 0.5], ..good }),
+        "input: mean: [0.5, NaN, 0.5] must be finite"
+    );
     assert_eq!(message(Preprocess { std: [0.5, 0.5, 0.0], ..good }), "input: std: [0.5, 0.5, 0.0] must be positive");
     let pixel = Frame::packed(&[0], 1, 1, PixelFormat::Gray8).unwrap();
     let error = Preprocessor::new(good).unwrap().run(&pixel, &mut [0.0; 191]).unwrap_err();

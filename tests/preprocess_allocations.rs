@@ -1,6 +1,6 @@
 //! A frame of a size and format seen before is pre-processed without allocating. (Its own test binary: it counts every
 //! allocation of the process.)
-#![allow(unsafe_code)]
+#![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -3,15 +3,18 @@
 //! The header is read first; what it announces is held against the limits before anything of that size is allocated. The
 //! same limit is handed to the decoders for their own buffers.
 
+use std::error::Error as _;
 use std::io::Cursor;
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
-use super::{Image, Limits, PixelFormat};
+use super::{Image, Limits, PixelFormat, jpeg};
 use crate::{Error, Result};
 
 const READABLE: [ImageFormat; 5] =
     [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP];
+
+const CUT_OFF: &str = "its data end too early: the file is cut off";
 
 pub(super) fn decode(bytes: &[u8], name: &str, limits: &Limits) -> Result<Image> {
     let refuse = |reason: String| Error::Decode { name: name.to_owned(), reason };
@@ -23,6 +26,9 @@ pub(super) fn decode(bytes: &[u8], name: &str, limits: &Limits) -> Result<Image>
     };
     over("size of the encoded image", bytes.len() as u64, limits.max_bytes, "bytes")?;
     let format = sniff(bytes).map_err(refuse)?;
+    if format == ImageFormat::Jpeg && !jpeg::is_complete(bytes) {
+        return Err(refuse(CUT_OFF.to_owned()));
+    }
     let explain = |error: ImageError| refuse(explain(format, limits, error));
 
     let mut decoder_limits = image::Limits::default();
@@ -61,11 +67,12 @@ fn sniff(bytes: &[u8]) -> Result<ImageFormat, String> {
 fn explain(format: ImageFormat, limits: &Limits, error: ImageError) -> String {
     match error {
         ImageError::Limits(_) => format!("decoding it takes more than the limit of {} bytes", limits.max_bytes),
-        ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            format!("the {format:?} data end too early: the file is cut off")
-        }
+        ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => CUT_OFF.to_owned(),
         ImageError::Unsupported(error) => format!("unsupported {format:?}: {error}"),
-        error => format!("damaged {format:?}: {error}"),
+        error => {
+            let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            format!("damaged {format:?}: {}", cause.trim())
+        }
     }
 }
 
@@ -82,7 +89,9 @@ fn pixels(image: DynamicImage) -> Result<(PixelFormat, Vec<u8>), String> {
         DynamicImage::ImageRgba8(image) => (PixelFormat::Rgba8, image.into_raw()),
         DynamicImage::ImageRgb16(image) => (PixelFormat::Rgb8, to_8_bits(image.as_raw())),
         DynamicImage::ImageRgba16(image) => (PixelFormat::Rgba8, to_8_bits(image.as_raw())),
-        other => return Err(format!("samples of type {:?} are not supported; save it with 8 or 16 bits", other.color())),
+        other => {
+            return Err(format!("samples of type {:?} are not supported; save it with 8 or 16 bits", other.color()));
+        }
     })
 }
 

@@ -17,6 +17,7 @@
 mod decode;
 mod format;
 mod image;
+mod jpeg;
 
 pub use self::format::PixelFormat;
 pub use self::image::Image;

@@ -97,7 +97,11 @@ impl<R: BufRead + Seek> Walk<'_, R> {
                 _ => return Err(format!("it is damaged or not an ONNX model (wire type {wire})")),
             }
         }
-        if self.left == end { Ok(()) } else { Err("it is damaged or not an ONNX model (overlapping fields)".to_owned()) }
+        if self.left == end {
+            Ok(())
+        } else {
+            Err("it is damaged or not an ONNX model (overlapping fields)".to_owned())
+        }
     }
 
     /// A key (field 1) and a value (field 2); the value of `location` is kept.

@@ -179,7 +179,8 @@ impl Manifest {
     /// As [`Manifest::validate`].
     pub fn to_json(&self) -> Result<String> {
         self.validate()?;
-        let json = serde_json::to_string_pretty(self).map_err(|error| Error::package(MANIFEST_FILE, error.to_string()))?;
+        let json =
+            serde_json::to_string_pretty(self).map_err(|error| Error::package(MANIFEST_FILE, error.to_string()))?;
         Ok(json + "\n")
     }
 
@@ -325,7 +326,12 @@ impl TrainingRecord {
         holds("training.held_out_nll", self.held_out_nll, self.held_out_nll.is_finite(), "must be finite")?;
         let variance = &self.latent_variance;
         let valid = variance.len() == scales && variance.iter().all(|v| v.is_finite() && *v >= 0.0);
-        holds("training.latent_variance", variance, valid, &format!("must be {scales} numbers of at least 0, one a scale"))
+        holds(
+            "training.latent_variance",
+            variance,
+            valid,
+            &format!("must be {scales} numbers of at least 0, one a scale"),
+        )
     }
 }
 
@@ -345,7 +351,12 @@ impl ScoreStatistics {
         let range = self.min..=self.max;
         // The mean of equal numbers may be off by a rounding.
         let near = (self.min - 1e-6)..=(self.max + 1e-6);
-        holds("scores.mean", self.mean, near.contains(&self.mean), &format!("is not within scores.min and max, {range:?}"))?;
+        holds(
+            "scores.mean",
+            self.mean,
+            near.contains(&self.mean),
+            &format!("is not within scores.min and max, {range:?}"),
+        )?;
         let valid = self.quantiles.iter().all(|(q, value)| (0.0..=1.0).contains(q) && near.contains(value))
             && self.quantiles.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1);
         holds("scores.quantiles", &self.quantiles, valid, "must be ascending pairs of a probability and a score")

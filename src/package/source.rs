@@ -127,7 +127,8 @@ fn check_length(name: &str, length: u64, limit: u64) -> Result<(), String> {
 fn read_all(reader: impl Read, name: &str, length: u64, limit: u64) -> Result<Bytes, String> {
     const TRUSTED: u64 = 1 << 24;
     let mut bytes = Vec::with_capacity(length.min(TRUSTED) as usize);
-    let count = reader.take(limit + 1).read_to_end(&mut bytes).map_err(|error| format!("{name}: cannot be read: {error}"))?;
+    let count =
+        reader.take(limit + 1).read_to_end(&mut bytes).map_err(|error| format!("{name}: cannot be read: {error}"))?;
     check_length(name, count as u64, limit)?;
     if count as u64 != length {
         return Err(format!("{name}: has {count} bytes, {length} were announced"));

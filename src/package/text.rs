@@ -74,11 +74,13 @@ fn is_rfc3339(text: &[u8]) -> Option<()> {
         let digits = text.get(from..to)?;
         digits.iter().try_fold(0, |value, digit| digit.is_ascii_digit().then(|| value * 10 + u32::from(digit - b'0')))
     };
-    let is = |at: usize, allowed: &[u8]| allowed.contains(text.get(at)?).then_some(());
+    let is = |at: usize, allowed: &[u8; 2]| allowed.contains(text.get(at)?).then_some(());
     let within = |value: u32, from: u32, to: u32| (from..=to).contains(&value).then_some(());
 
     let (year, month) = (number(0, 4)?, number(5, 7)?);
-    (is(4, b"-")?, is(7, b"-")?, is(10, b"Tt")?, is(13, b":")?, is(16, b":")?);
+    for (position, separator) in [(4, b"--"), (7, b"--"), (10, b"Tt"), (13, b"::"), (16, b"::")] {
+        is(position, separator)?;
+    }
     within(month, 1, 12)?;
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let days = match month {
@@ -87,7 +89,9 @@ fn is_rfc3339(text: &[u8]) -> Option<()> {
         _ => 31,
     };
     within(number(8, 10)?, 1, days)?;
-    (within(number(11, 13)?, 0, 23)?, within(number(14, 16)?, 0, 59)?, within(number(17, 19)?, 0, 60)?);
+    within(number(11, 13)?, 0, 23)?;
+    within(number(14, 16)?, 0, 59)?;
+    within(number(17, 19)?, 0, 60)?;
     let mut zone = 19;
     if text.get(zone) == Some(&b'.') {
         let digits = text[zone + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -97,7 +101,9 @@ fn is_rfc3339(text: &[u8]) -> Option<()> {
     if is(zone, b"Zz").is_some() {
         return (text.len() == zone + 1).then_some(());
     }
-    (is(zone, b"+-")?, is(zone + 3, b":")?);
-    (within(number(zone + 1, zone + 3)?, 0, 23)?, within(number(zone + 4, zone + 6)?, 0, 59)?);
+    is(zone, b"+-")?;
+    is(zone + 3, b"::")?;
+    within(number(zone + 1, zone + 3)?, 0, 23)?;
+    within(number(zone + 4, zone + 6)?, 0, 59)?;
     (text.len() == zone + 6).then_some(())
 }

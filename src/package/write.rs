@@ -53,7 +53,11 @@ pub fn write(path: impl AsRef<Path>, manifest: &Manifest, files: &Files<'_>) -> 
         _ => Path::new("."),
     };
     fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
-    if one_file { write_file(&path, parent, &entries)? } else { write_folder(&path, parent, &entries)? }
+    if one_file {
+        write_file(&path, parent, &entries)?
+    } else {
+        write_folder(&path, parent, &entries)?
+    }
     sync_folder(parent);
     Ok(())
 }
@@ -95,7 +99,9 @@ fn entries<'a>(manifest: &'a Manifest, json: &'a str, files: &Files<'a>) -> Resu
         }
         (None, None) => {}
         (Some(file), None) => return Err(format!("backbone.file: `{file}` was not given")),
-        (None, Some(_)) => return Err("backbone.file: a backbone was given, the manifest names no file for it".to_owned()),
+        (None, Some(_)) => {
+            return Err("backbone.file: a backbone was given, the manifest names no file for it".to_owned());
+        }
     }
     match (&manifest.detection.roi, files.roi) {
         (Some(file), Some(png)) => {
@@ -104,7 +110,9 @@ fn entries<'a>(manifest: &'a Manifest, json: &'a str, files: &Files<'a>) -> Resu
         }
         (None, None) => {}
         (Some(file), None) => return Err(format!("detection.roi: `{file}` was not given")),
-        (None, Some(_)) => return Err("detection.roi: a picture was given, the manifest names no file for it".to_owned()),
+        (None, Some(_)) => {
+            return Err("detection.roi: a picture was given, the manifest names no file for it".to_owned());
+        }
     }
     entries.push((MANIFEST_FILE, FileSource::Bytes(json.as_bytes())));
     Ok(entries)
