@@ -9,7 +9,7 @@ use ndarray::{Array4, ArrayView4, CowArray, Ix4};
 use ort::{
     memory::MemoryInfo,
     session::{IoBinding, Session, SessionInputValue},
-    value::DynValue,
+    value::{DynValue, Tensor},
 };
 
 use super::{
@@ -160,16 +160,17 @@ impl Backbone {
     }
 
     /// Runs the backbone on a binding of its own; the features stay where the binding says, in the order of the scales.
-    pub(super) fn run_bound(&self, binding: &mut IoBinding, images: &CowArray<'_, f32, Ix4>) -> Result<Vec<DynValue>> {
-        self.check_size(images.dim().2, images.dim().3)?;
+    pub(super) fn run_bound(&self, binding: &mut IoBinding, images: &Tensor<f32>) -> Result<Vec<DynValue>> {
+        if let &[_, _, height, width] = &**images.shape() {
+            self.check_size(height as usize, width as usize)?;
+        }
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        session::borrowed(images)
-            .and_then(|images| binding.bind_input(&self.input.name, &*images))
-            .and_then(|()| {
-                let mut outputs = running.session.run_binding(binding)?;
-                Ok(self.meta.outputs.iter().filter_map(|name| outputs.remove(name)).collect())
-            })
-            .map_err(|error| self.failed(&error))
+        let mut run = || {
+            binding.bind_input(&self.input.name, images)?;
+            let mut outputs = running.session.run_binding(binding)?;
+            Ok(self.meta.outputs.iter().filter_map(|name| outputs.remove(name)).collect())
+        };
+        run().map_err(|error: ort::Error| self.failed(&error))
     }
 
     /// Checks features against the shapes a flow expects.

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use ndarray::{Array3, ArrayView3, ArrayView4, Axis, CowArray, Ix4, Slice};
 use ort::{
-    memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType},
+    memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType},
     session::{IoBinding, Session, SessionInputValue},
-    value::DynValue,
+    value::{DynValue, Tensor},
 };
 
 use super::{
@@ -126,6 +126,7 @@ impl Network {
         self.bound = Some(Bound {
             features: self.backbone.bind(&memory)?,
             outputs: self.session.create_binding()?,
+            images: None,
             memory,
             host: MemoryInfo::default(),
             last: None,
@@ -199,7 +200,8 @@ impl Network {
                 .map_err(|error| failed(&error))?;
             bound.last = None;
         }
-        let features = self.backbone.run_bound(&mut bound.features, images)?;
+        let staged = stage(&mut bound.images, images).map_err(|error| failed(&error))?;
+        let features = self.backbone.run_bound(&mut bound.features, staged)?;
         self.backbone.check_features(&features, batch, feature_shapes(&self.expected))?;
         let run = |session: &mut Session, outputs: &mut IoBinding| {
             for (scale, value) in features.iter().enumerate() {
@@ -236,10 +238,25 @@ impl Network {
 struct Bound {
     features: IoBinding,
     outputs: IoBinding,
+    /// The images in memory that ONNX Runtime owns: a binding to borrowed memory makes `ort` copy it by a way that can
+    /// deadlock.
+    images: Option<Tensor<f32>>,
     memory: MemoryInfo<'static>,
     host: MemoryInfo<'static>,
     /// Batch size, and whether latents were fetched, of the run the outputs' buffers are from.
     last: Option<(usize, bool)>,
+}
+
+/// Copies images into a tensor that is kept from run to run.
+fn stage<'a>(kept: &'a mut Option<Tensor<f32>>, images: &CowArray<'_, f32, Ix4>) -> ort::Result<&'a Tensor<f32>> {
+    let shape = images.shape().iter().map(|&dim| dim as i64);
+    let fits = kept.as_ref().is_some_and(|kept| kept.shape().iter().copied().eq(shape.clone()));
+    let mut tensor = match kept.take().filter(|_| fits) {
+        Some(tensor) => tensor,
+        None => Tensor::new(&Allocator::default(), shape.collect::<Vec<_>>())?,
+    };
+    tensor.extract_tensor_mut().1.iter_mut().zip(images).for_each(|(kept, &pixel)| *kept = pixel);
+    Ok(kept.insert(tensor))
 }
 
 fn feature_name(scale: usize) -> String {
@@ -285,4 +302,85 @@ fn check(session: &Session, expected: &[(ScaleShape, ScaleShape)]) -> Result<Vec
     }
     let scale_of = |name: &str| (0..expected.len()).find(|&scale| feature_name(scale) == name);
     session.inputs().iter().map(|input| scale_of(input.name()).ok_or_else(|| format!("its input `{}` is no feature", input.name()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array4;
+
+    use super::*;
+    use crate::onnx::{Dim, GraphBuilder, int};
+    use prost::Message as _;
+
+    const SHAPE: ScaleShape = ScaleShape { channels: 3, height: 4, width: 6 };
+
+    /// A backbone of two scales, x and 2x; the flow adds `shift` to both.
+    fn model(flow: Option<f32>) -> Vec<u8> {
+        let mut graph = GraphBuilder::new("g");
+        let dims = [Dim::Named("batch"), Dim::Fixed(3), Dim::Fixed(4), Dim::Fixed(6)];
+        let two = graph.floats("two", &[1], &[2.0]);
+        let Some(shift) = flow else {
+            graph.input("x", &dims);
+            graph.node("Identity", &["x"], "a", vec![]);
+            graph.node("Mul", &["x", &two], "b", vec![]);
+            ["a", "b"].iter().for_each(|name| graph.output(name, &dims));
+            let meta = r#"{"name": "t", "mean": [0, 0, 0], "std": [1, 1, 1], "input_size": 4, "outputs": ["a", "b"], "strides": [1, 2]}"#;
+            return graph.finish(&[("uflow.backbone", meta)]).encode_to_vec();
+        };
+        let shift = graph.floats("shift", &[1], &[shift]);
+        let axes = graph.integers("axes", &[1], &[1]);
+        for scale in 0..2 {
+            let (feature, latent, energy) = (format!("feature{scale}"), format!("latent{scale}"), format!("energy{scale}"));
+            graph.input(&feature, &dims);
+            graph.node("Add", &[&feature, &shift], &latent, vec![]);
+            let square = graph.node("Mul", &[&latent, &latent], &format!("square{scale}"), vec![]);
+            graph.node("ReduceSum", &[&square, &axes], &energy, vec![int("keepdims", 0)]);
+            graph.output(&energy, &[dims[0], dims[2], dims[3]]);
+            graph.output(&latent, &dims);
+        }
+        graph.finish(&[]).encode_to_vec()
+    }
+
+    /// The path of devices with their own memory, run in the host's.
+    #[test]
+    fn bound_features_give_the_same_bits_and_are_not_shared() {
+        let runtime = Runtime::load(None).unwrap();
+        let options = SessionOptions::default();
+        let backbone = Arc::new(Backbone::load(&runtime, NetworkSource::Bytes(&model(None)), &options).unwrap());
+        let network = |shift| Network::load(&runtime, Arc::clone(&backbone), &model(Some(shift)), &[(SHAPE, SHAPE); 2], &options).unwrap();
+        let (mut plain, mut first, mut second) = (network(0.5), network(0.5), network(-3.0));
+        first.bind(MemoryInfo::default()).unwrap();
+        second.bind(MemoryInfo::default()).unwrap();
+        for (round, (batch, latents)) in [(1, false), (1, true), (3, true), (2, false), (2, false), (1, true)].into_iter().enumerate() {
+            let x = Array4::from_shape_fn((batch, 3, 4, 6), |(b, c, i, j)| (round * 1000 + b * 100 + c * 30 + i * 6 + j) as f32);
+            let expected = plain.run(x.view(), latents).unwrap();
+            let bound = first.run(x.view(), latents).unwrap();
+            // Another network's run on other images must leave this one's results alone.
+            let other = second.run((&x + 7.0).view(), latents).unwrap();
+            for scale in 0..2 {
+                assert_eq!(bound.energy(scale), expected.energy(scale));
+                assert_eq!(bound.latents(scale), expected.latents(scale));
+                assert_eq!(bound.latents(scale).is_some(), latents);
+                let factor = [1.0, 2.0][scale];
+                let energy = (&x + 7.0).mapv(|x| (factor * x - 3.0).powi(2)).sum_axis(Axis(1));
+                assert_eq!(other.energy(scale), energy);
+            }
+        }
+    }
+
+    #[test]
+    fn a_bound_network_goes_on_after_an_error() {
+        let runtime = Runtime::load(None).unwrap();
+        let options = SessionOptions::default();
+        let backbone = Arc::new(Backbone::load(&runtime, NetworkSource::Bytes(&model(None)), &options).unwrap());
+        let mut network = Network::load(&runtime, backbone, &model(Some(0.0)), &[(SHAPE, SHAPE); 2], &options).unwrap();
+        network.bind(MemoryInfo::default()).unwrap();
+        let mut x = Array4::ones((1, 3, 4, 6));
+        assert_eq!(network.run(x.view(), false).unwrap().energy(1)[(0, 0, 0)], 12.0);
+        x[(0, 0, 0, 0)] = f32::NAN;
+        assert!(matches!(network.run(x.view(), false), Err(Error::NonFinite { .. })));
+        assert!(network.run(Array4::ones((1, 3, 5, 6)).view(), false).is_err());
+        x[(0, 0, 0, 0)] = 1.0;
+        assert_eq!(network.run(x.view(), false).unwrap().energy(1)[(0, 0, 0)], 12.0);
+    }
 }
