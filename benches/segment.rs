@@ -22,7 +22,7 @@ fn latents(shape: ScaleShape) -> Array3<f32> {
         (0..12).map(|_| generator.random::<f32>()).sum::<f32>() - 6.0
     });
     let (y, x) = (shape.height / 3, shape.width / 2);
-    z.slice_mut(s![.., y..y + shape.height / 6, x..x + shape.width / 5]).mapv_inplace(|z| 1.6 * z);
+    z.slice_mut(s![.., y..y + shape.height / 6, x..x + shape.width / 5]).mapv_inplace(|z| 2.5 * z);
     z
 }
 

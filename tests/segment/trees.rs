@@ -4,12 +4,12 @@ use ndarray::{Array2, array};
 use proptest::prelude::*;
 use uflow::segment::{Bound, ChiSquared, log10_number_of_tests};
 
-use crate::{log10_nfa, numbers, oracle, shape_of};
+use crate::{expected_log10_nfa, log10_nfa, numbers, shape_of};
 
 fn assert_as_oracle(map: &Array2<f32>, channels: usize, bound: Bound) {
     let everywhere = vec![true; map.len()];
-    let tests = log10_number_of_tests(&[shape_of(map, channels)]) as f32;
-    let expected = oracle::log10_pfa(map, channels, bound, &everywhere).mapv(|value| value + tests);
+    let tests = log10_number_of_tests(&[shape_of(map, channels)]);
+    let expected = expected_log10_nfa(map, channels, bound, &everywhere, tests);
     assert_eq!(log10_nfa(map, channels, bound), expected, "{bound}, {channels} channels, energies\n{map}");
 }
 
