@@ -3,6 +3,8 @@
 //!
 //! Latents are white noise with a defect of a few percent of the area, so trees have the shape they have in use.
 
+#![allow(clippy::unwrap_used)] // helpers of tests and benchmarks
+
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

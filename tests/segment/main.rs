@@ -1,5 +1,7 @@
 //! The a contrario segmentation through its public interface: against naive oracles, exact values and golden files.
 
+#![allow(clippy::unwrap_used)] // helpers of tests and benchmarks
+
 mod golden;
 mod noise;
 mod oracle;

@@ -22,9 +22,9 @@ fn maps() -> impl Strategy<Value = (Array2<f32>, usize)> {
     let sizes = prop_oneof![(1..10_usize, 1..10_usize), (1..2_usize, 1..40_usize), (1..40_usize, 1..2_usize)];
     (sizes, 1..60_usize, 1..8_u32).prop_flat_map(|((height, width), channels, levels)| {
         let ratio = prop_oneof![
-            2 => (0.0..4.0_f32).boxed(),
-            2 => (0..=levels).prop_map(move |level| 0.5 + 3.0 * level as f32 / levels as f32).boxed(),
-            1 => Just(1.7_f32).boxed(),
+            0.0..4.0_f32,
+            (0..=levels).prop_map(move |level| 0.5 + 3.0 * level as f32 / levels as f32),
+            Just(1.7_f32),
         ];
         let values = prop_oneof![
             prop::collection::vec(0.0..4.0_f32, height * width),
