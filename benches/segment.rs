@@ -3,6 +3,8 @@
 //!
 //! Latents are white noise with a defect of a few percent of the area, so trees have the shape they have in use.
 
+#![allow(clippy::unwrap_used)] // helpers of tests and benchmarks
+
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -11,9 +13,13 @@ use rand::{RngExt, SeedableRng};
 use uflow::latents::{EnergyView, ScaleShape, energy};
 use uflow::segment::{Bound, RegionFinder, Segmenter};
 
-/// Family, and (C, H, W) of its latents at an input of 448×448.
-const FAMILIES: [(&str, &[(usize, usize, usize)]); 2] =
-    [("ms_cait", &[(816, 28, 28), (192, 14, 14)]), ("resnet18", &[(84, 112, 112), (80, 56, 56), (128, 28, 28)])];
+/// Family, and the shapes of its latents at an input of 448×448.
+const FAMILIES: [(&str, &[ScaleShape]); 2] =
+    [("ms_cait", &[shape(816, 28), shape(192, 14)]), ("resnet18", &[shape(84, 112), shape(80, 56), shape(128, 28)])];
+
+const fn shape(channels: usize, side: usize) -> ScaleShape {
+    ScaleShape { channels, height: side, width: side }
+}
 
 fn latents(shape: ScaleShape) -> Array3<f32> {
     let mut generator = rand_chacha::ChaCha8Rng::seed_from_u64(shape.channels as u64);
@@ -22,12 +28,8 @@ fn latents(shape: ScaleShape) -> Array3<f32> {
         (0..12).map(|_| generator.random::<f32>()).sum::<f32>() - 6.0
     });
     let (y, x) = (shape.height / 3, shape.width / 2);
-    z.slice_mut(s![.., y..y + shape.height / 6, x..x + shape.width / 5]).mapv_inplace(|z| 1.6 * z);
+    z.slice_mut(s![.., y..y + shape.height / 6, x..x + shape.width / 5]).mapv_inplace(|z| 2.5 * z);
     z
-}
-
-fn shapes(family: &[(usize, usize, usize)]) -> Vec<ScaleShape> {
-    family.iter().map(|&(channels, height, width)| ScaleShape { channels, height, width }).collect()
 }
 
 fn views<'a>(energies: &'a [Array2<f32>], shapes: &[ScaleShape]) -> Vec<EnergyView<'a>> {
@@ -36,13 +38,12 @@ fn views<'a>(energies: &'a [Array2<f32>], shapes: &[ScaleShape]) -> Vec<EnergyVi
 
 fn families(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("segment");
-    for (name, family) in FAMILIES {
-        let shapes = shapes(family);
+    for (name, shapes) in FAMILIES {
         let latents: Vec<_> = shapes.iter().map(|&shape| latents(shape)).collect();
         let energies: Vec<_> = latents.iter().map(|z| energy(z.view())).collect();
-        let energies = views(&energies, &shapes);
+        let energies = views(&energies, shapes);
         let latents: Vec<_> = latents.iter().map(|z| z.view()).collect();
-        let mut segmenter = Segmenter::new(&shapes, 448, 448).unwrap();
+        let mut segmenter = Segmenter::new(shapes, 448, 448).unwrap();
         group.bench_function(BenchmarkId::new("energies", name), |bench| {
             bench.iter(|| black_box(segmenter.run(&energies, Bound::Chernoff).unwrap().log10_nfa_min));
         });
@@ -69,7 +70,7 @@ fn sizes(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("segment_by_size");
     group.sample_size(20);
     for side in [128, 256, 512, 1024] {
-        let shape = ScaleShape { channels: 16, height: side, width: side };
+        let shape = shape(16, side);
         let energy = energy(latents(shape).view());
         let mut segmenter = Segmenter::new(&[shape], side, side).unwrap();
         group.throughput(Throughput::Elements(shape.pixels() as u64));

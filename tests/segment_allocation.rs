@@ -1,5 +1,6 @@
 //! After the first frame nothing is allocated: counted, not assumed. One segmenter per thread gives the same maps.
 
+#![allow(clippy::unwrap_used)] // helpers of tests and benchmarks
 #![allow(unsafe_code)] // a counting allocator cannot be had without
 
 use std::alloc::{GlobalAlloc, Layout, System};

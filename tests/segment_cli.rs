@@ -1,5 +1,7 @@
 //! `uflow segment`: arrays in, arrays out, and what it says about files that are not latents.
 
+#![allow(clippy::unwrap_used)] // helpers of tests and benchmarks
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 

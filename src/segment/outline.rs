@@ -76,3 +76,56 @@ fn ahead(corner: (isize, isize), direction: usize) -> ((isize, isize), (isize, i
         _ => ((x - 1, y - 1), (x, y - 1)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Every ring of a mask, in the order of discovery.
+    fn rings(mask: &mut [u8], width: usize) -> Vec<Ring> {
+        let mut rings = Vec::new();
+        for pixel in 0..mask.len() {
+            let (x, y) = (pixel % width, pixel / width);
+            if mask[pixel] != 0 && starts(mask, width, x, y) {
+                rings.push(walk(mask, width, x, y));
+            }
+        }
+        rings
+    }
+
+    #[test]
+    fn diagonal_pixels_share_one_ring_and_a_hole_has_its_own() {
+        let mut diagonal = [1, 0, 0, 1];
+        let expected: Ring = vec![[0, 0], [1, 0], [1, 1], [2, 1], [2, 2], [1, 2], [1, 1], [0, 1]];
+        assert_eq!(rings(&mut diagonal, 2), [expected]);
+        let mut frame = [1, 1, 1, 1, 0, 1, 1, 1, 1];
+        let outer: Ring = vec![[0, 0], [3, 0], [3, 3], [0, 3]];
+        let hole: Ring = vec![[1, 2], [2, 2], [2, 1], [1, 1]];
+        assert_eq!(rings(&mut frame, 3), [outer, hole]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_rings_enclose_exactly_the_mask(
+            (width, mask) in (1..12_usize, 1..12_usize).prop_flat_map(|(height, width)| {
+                (Just(width), prop::collection::vec(0..2_u8, height * width))
+            })
+        ) {
+            let mut walked = mask.clone();
+            let mut filled = vec![0; mask.len()];
+            for ring in rings(&mut walked, width) {
+                for (a, b) in ring.iter().zip(ring.iter().cycle().skip(1)) {
+                    for y in a[1].min(b[1])..a[1].max(b[1]) {
+                        for x in a[0] as usize..width {
+                            filled[y as usize * width + x] ^= 1;
+                        }
+                    }
+                }
+            }
+            prop_assert_eq!(&filled, &mask);
+            prop_assert_eq!(walked.iter().map(|pixel| pixel & 1).collect::<Vec<_>>(), mask);
+        }
+    }
+}

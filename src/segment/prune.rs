@@ -127,3 +127,58 @@ impl Pruner {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "../../tests/segment/oracle.rs"]
+mod oracle;
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, array};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn run(map: &Array2<f32>, log10_tail: impl Fn(f32) -> f64) -> Array2<f32> {
+        let mut tree = Tree::default();
+        tree.build(map.as_slice().unwrap(), map.ncols(), |_, _| true);
+        let mut out = Array2::zeros(map.dim());
+        Pruner::default().run(&tree, log10_tail, out.as_slice_mut().unwrap());
+        out
+    }
+
+    /// With −level as a pixel's log₁₀PFA, 2 pixels at level 3 tie with 3 at level 2 and 6 at level 1.
+    fn linear(u: f32) -> f64 {
+        -f64::from(u)
+    }
+
+    #[test]
+    fn a_tie_on_a_branch_keeps_the_node_nearer_the_leaf() {
+        assert_eq!(run(&array![[2.0, 1.0]], linear), array![[-2.0, 0.0]]);
+        assert_eq!(run(&array![[1.0, 3.0, 3.0, 2.0, 1.0, 1.0]], linear), array![[0.0, -6.0, -6.0, 0.0, 0.0, 0.0]]);
+    }
+
+    #[test]
+    fn a_tie_at_a_fork_merges() {
+        // Three pixels at level 1 tie with the peak of 3; the other peak is less.
+        assert_eq!(run(&array![[3.0, 1.0, 2.0]], linear), array![[-3.0, -3.0, -3.0]]);
+        assert_eq!(run(&array![[4.0, 1.0, 2.0]], linear), array![[-4.0, 0.0, -2.0]]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(3000))]
+
+        #[test]
+        fn ties_match_the_oracle(
+            (width, values) in (1..7_usize, 1..7_usize).prop_flat_map(|(height, width)| {
+                (Just(width), prop::collection::vec((0..9_u8).prop_map(f32::from), height * width))
+            })
+        ) {
+            let map = Array2::from_shape_vec((values.len() / width, width), values).unwrap();
+            let everywhere = vec![true; map.len()];
+            prop_assert_eq!(run(&map, linear), oracle::log10_pfa(&map, &everywhere, linear));
+            let stepped = |u: f32| -f64::from((u / 2.0).floor());
+            prop_assert_eq!(run(&map, stepped), oracle::log10_pfa(&map, &everywhere, stepped));
+        }
+    }
+}

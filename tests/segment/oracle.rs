@@ -1,7 +1,6 @@
 //! The segmentation as the paper words it: a flood fill at every level, an explicit tree, literal prune and merge.
 
 use ndarray::Array2;
-use uflow::segment::{Bound, ChiSquared};
 
 struct Node {
     pixels: Vec<usize>,
@@ -11,9 +10,10 @@ struct Node {
     alive: bool,
 }
 
-/// log₁₀PFA on the regions of `map`, 0 elsewhere; `inside` says which pixels take part.
-pub(crate) fn log10_pfa(map: &Array2<f32>, channels: usize, bound: Bound, inside: &[bool]) -> Array2<f32> {
-    let mut nodes = tree(map, channels, bound, inside);
+/// log₁₀PFA on the regions of `map`, 0 elsewhere; `inside` says which pixels take part, `log10_tail(u)` is one pixel's
+/// log₁₀ P(U ≥ u).
+pub(crate) fn log10_pfa(map: &Array2<f32>, inside: &[bool], log10_tail: impl Fn(f32) -> f64) -> Array2<f32> {
+    let mut nodes = tree(map, inside, log10_tail);
     loop {
         let pruned = prune(&mut nodes);
         let merged = merge(&mut nodes);
@@ -31,13 +31,12 @@ pub(crate) fn log10_pfa(map: &Array2<f32>, channels: usize, bound: Bound, inside
     out
 }
 
-fn tree(map: &Array2<f32>, channels: usize, bound: Bound, inside: &[bool]) -> Vec<Node> {
+fn tree(map: &Array2<f32>, inside: &[bool], log10_tail: impl Fn(f32) -> f64) -> Vec<Node> {
     let width = map.ncols();
     let values: Vec<f32> = map.iter().copied().collect();
     let mut levels: Vec<f32> = values.iter().zip(inside).filter(|(_, inside)| **inside).map(|(u, _)| *u).collect();
     levels.sort_by(f32::total_cmp);
     levels.dedup();
-    let chi_squared = ChiSquared::new(channels);
     let mut nodes: Vec<Node> = Vec::new();
     let mut smallest_node_of: Vec<Option<usize>> = vec![None; values.len()];
     for level in levels {
@@ -59,7 +58,7 @@ fn tree(map: &Array2<f32>, channels: usize, bound: Bound, inside: &[bool]) -> Ve
             for &pixel in &pixels {
                 smallest_node_of[pixel] = Some(index);
             }
-            let log10_pfa = pixels.len() as f64 * chi_squared.log10_tail(f64::from(level), bound);
+            let log10_pfa = pixels.len() as f64 * log10_tail(level);
             nodes.push(Node { pixels, log10_pfa, parent, children: Vec::new(), alive: true });
         }
     }

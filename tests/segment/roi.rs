@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use uflow::latents::{EnergyView, ScaleShape};
 use uflow::segment::{Bound, Criteria, RegionFinder, Roi, Segmenter, Verdict, log10_epsilon, log10_number_of_tests_in};
 
-use crate::{oracle, shape_of};
+use crate::{expected_log10_nfa, shape_of};
 
 fn left_half(height: usize, width: usize) -> Roi {
     Roi::new(Array2::from_shape_fn((height, width), |(_, x)| u8::from(x < width / 2)).view()).unwrap()
@@ -51,7 +51,7 @@ proptest! {
         let mut segmenter = Segmenter::new(&[shape_of(&map, 10)], 7, 9).unwrap();
         segmenter.set_roi(Some(&Roi::new(mask.view()).unwrap())).unwrap();
         let tests = log10_number_of_tests_in([inside.iter().filter(|&&inside| inside).count()]);
-        let expected = oracle::log10_pfa(&map, 10, bound, &inside).mapv(|value| value + tests as f32);
+        let expected = expected_log10_nfa(&map, 10, bound, &inside, tests);
         let found = segmenter.run(&[EnergyView { energy: map.view(), channels: 10 }], bound).unwrap();
         prop_assert_eq!(found.log10_nfa, expected);
         for ((&score, &u), &inside) in found.score.iter().zip(&map).zip(&inside) {
