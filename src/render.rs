@@ -89,7 +89,7 @@ pub fn overlay(frame: &RgbImage, score: Option<ArrayView2<'_, f32>>, regions: &[
 /// Draws closed polygons with a thin dark edge, so that they show on any ground. Lines widen with the picture.
 pub fn draw_outlines(picture: &mut RgbImage, regions: &[Outline], colour: [u8; 3]) {
     let (width, height) = picture.dimensions();
-    let half = (f64::from(width.min(height)) / 400.0).clamp(0.75, 4.0) as f32;
+    let half = (f64::from(width.min(height)) / 220.0).clamp(1.0, 4.0) as f32;
     let reach = half + 1.5;
     let mut distance = vec![f32::INFINITY; width as usize * height as usize];
     for ring in regions.iter().flatten().filter(|ring| !ring.is_empty()) {

@@ -1,5 +1,7 @@
 //! The demo's pictures: defects lie exactly where their masks say, and the data set has the layout that `evaluate` reads.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::path::Path;
 
 use uflow::demo::{
@@ -35,7 +37,7 @@ fn differences(good: &Picture, bad: &Picture) -> (f64, u8) {
 fn a_defect_changes_what_its_mask_marks_and_nothing_else() {
     for product in Product::ALL {
         for kind in Defect::ALL {
-            for (seed, size) in [(1, 0.0), (2, 0.35), (3, 0.7), (4, 1.0)] {
+            for (seed, size) in [(1, 0.0), (2, 0.5), (3, 1.0)] {
                 let good = picture(product, seed, None);
                 let bad = picture(product, seed, Some((kind, size)));
                 let marked = bad.mask.pixels().filter(|pixel| pixel.0[0] > 0).count();
@@ -55,7 +57,7 @@ fn larger_sizes_mark_more() {
     for product in Product::ALL {
         for kind in Defect::ALL {
             let marked = |size: f32| -> usize {
-                (10..14)
+                (10..12)
                     .map(|seed| picture(product, seed, Some((kind, size))).mask.pixels().filter(|p| p.0[0] > 0).count())
                     .sum()
             };

@@ -1,6 +1,8 @@
 //! The demo's story and its report, with a stand-in for the networks: it answers from the ground truth plus noise, which is
 //! enough to see that what an engine gives arrives on the page, and unchanged.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::{
     cell::RefCell,
     collections::HashSet,

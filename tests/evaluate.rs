@@ -1,5 +1,7 @@
 //! Metrics against scikit-learn and SciPy (ties included), test sets on disk and what is wrong with them.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -12,7 +12,7 @@ use image::RgbImage;
 use ndarray::ArrayView2;
 
 use super::{
-    Counts, Defect, Product, dataset,
+    Counts, Product, dataset,
     machine::Machine,
     report::{Case, ProductReport, Report},
 };
@@ -224,27 +224,16 @@ impl Gallery {
         if kind == GOOD { place == 0 } else { self.places.contains(&place) }
     }
 
-    /// The cases in the order of the page: good, then the kinds as the demo lists them.
+    /// The cases in the order of the test set: good, then by kind.
     fn cases(&mut self, data: &Dataset, evaluation: &Evaluation) -> Vec<Case> {
-        let mut cases: Vec<Case> = std::mem::take(&mut self.pictures)
+        std::mem::take(&mut self.pictures)
             .into_iter()
             .filter_map(|(path, [input, heat, nfa, mask, outlined])| {
                 let index = data.test.iter().position(|sample| sample.path == path)?;
                 let result = evaluation.images.get(index)?.clone();
-                Some(Case {
-                    name: result.name.clone(),
-                    kind: result.kind.clone(),
-                    result,
-                    input,
-                    heat,
-                    nfa,
-                    mask,
-                    outlined,
-                })
+                Some(Case { result, input, heat, nfa, mask, outlined })
             })
-            .collect();
-        cases.sort_by_key(|case| Defect::ALL.iter().position(|kind| kind.name() == case.kind));
-        cases
+            .collect()
     }
 
     fn medians(&mut self) -> Vec<(String, f64)> {

@@ -128,7 +128,7 @@ fn kinds(bad: &Path, layout: Layout) -> Result<Vec<(String, PathBuf)>> {
         .into_iter()
         .filter(|path| path.is_dir())
         .filter_map(|path| Some((path.file_name()?.to_str()?.to_owned(), path)))
-        .filter(|(name, _)| !name.starts_with('.') && !(layout == Layout::Mvtec && name == GOOD))
+        .filter(|(name, _)| !(name.starts_with('.') || layout == Layout::Mvtec && name == GOOD))
         .collect();
     kinds.sort();
     let loose = layout == Layout::GoodBad && entries(bad)?.iter().any(|path| is_image(path));

@@ -49,15 +49,17 @@ pub trait Inspector {
     fn inspect(&mut self, path: &std::path::Path) -> Result<Inspection<'_>>;
 }
 
-/// Runs `inspector` over the test images of a set. `seen` is called after each with the sample, its inspection and its
-/// ground truth at the size of the maps.
+/// Takes a sample, what was found in it, and its ground truth at the size of the maps.
+pub type Seen<'a> = dyn FnMut(&Sample, &Inspection<'_>, Option<ArrayView2<'_, bool>>) -> Result<()> + 'a;
+
+/// Runs `inspector` over the test images of a set. `seen` is called after each.
 ///
 /// An image or a mask that cannot be used ends the evaluation: metrics over part of a set would not be its metrics.
 pub fn evaluate(
     dataset: &Dataset,
     settings: Settings,
     inspector: &mut dyn Inspector,
-    seen: &mut dyn FnMut(&Sample, &Inspection<'_>, Option<ArrayView2<'_, bool>>) -> Result<()>,
+    seen: &mut Seen<'_>,
 ) -> Result<Evaluation> {
     let mut accumulator = Accumulator::new(settings)?;
     for sample in &dataset.test {

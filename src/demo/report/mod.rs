@@ -14,7 +14,10 @@ use std::{
 use image::RgbImage;
 
 use super::machine::Machine;
-use crate::{Error, Result, evaluate::Evaluation};
+use crate::{
+    Error, Result,
+    evaluate::{Evaluation, ImageResult},
+};
 
 /// All that the report shows.
 #[derive(Clone, Debug)]
@@ -51,12 +54,8 @@ pub struct ProductReport {
 /// One test image and what was found in it.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// Its name in the test set.
-    pub name: String,
-    /// Its kind.
-    pub kind: String,
-    /// Verdict, score, lowest log₁₀NFA and IoU.
-    pub result: crate::evaluate::ImageResult,
+    /// Its name, kind, verdict, score, lowest log₁₀NFA and IoU.
+    pub result: ImageResult,
     /// The image.
     pub input: RgbImage,
     /// The score map in colours.

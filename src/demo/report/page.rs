@@ -122,7 +122,7 @@ fn row(out: &mut String, case: &Case) -> Result<()> {
         out,
         "<div class=\"case\"><div class=\"what\"><b>{}</b><span class=\"badge {class}\">{verdict}</span>\
          <small>score {:.3}<br>log₁₀ NFA {:.0}<br>{regions} region{}",
-        capital(&prose(&case.kind)),
+        capital(&prose(&case.result.kind)),
         case.result.score,
         case.result.log10_nfa_min,
         if regions == 1 { "" } else { "s" },
@@ -130,7 +130,7 @@ fn row(out: &mut String, case: &Case) -> Result<()> {
     if let Some(iou) = case.result.iou {
         let _ = write!(out, ", IoU {iou:.2}");
     }
-    let _ = write!(out, "<br>{}</small></div>", escape(&case.name));
+    let _ = write!(out, "<br>{}</small></div>", escape(&case.result.name));
     for (picture, name) in [
         (&case.input, "input"),
         (&case.heat, "score map"),
@@ -140,7 +140,7 @@ fn row(out: &mut String, case: &Case) -> Result<()> {
     ] {
         let (width, height) = picture.dimensions();
         let source = data_uri(picture)?;
-        let name = escape(&format!("{name} of {}", case.name));
+        let name = escape(&format!("{name} of {}", case.result.name));
         let _ = write!(out, "<img src=\"{source}\" width=\"{width}\" height=\"{height}\" alt=\"{name}\">");
     }
     *out += "</div>\n";
