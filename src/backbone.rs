@@ -207,3 +207,6 @@ impl BackboneMeta {
         Ok(())
     }
 }
+
+/// The default backbone, `photonet`, as ONNX (see `tools/pretrain_backbone.py`).
+pub const EMBEDDED: &[u8] = include_bytes!("../assets/photonet.onnx");

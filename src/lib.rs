@@ -30,6 +30,7 @@ pub mod flow;
 pub mod train;
 
 pub mod evaluate;
+pub mod render;
 
 #[cfg(feature = "cli")]
 pub mod cli;

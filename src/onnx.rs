@@ -95,7 +95,8 @@ impl GraphBuilder {
 
     /// The finished model, with metadata.
     pub fn finish(self, metadata: &[(&str, &str)]) -> ModelProto {
-        let entry = |&(key, value): &(&str, &str)| StringStringEntryProto { key: key.to_owned(), value: value.to_owned() };
+        let entry =
+            |&(key, value): &(&str, &str)| StringStringEntryProto { key: key.to_owned(), value: value.to_owned() };
         ModelProto {
             ir_version: IR_VERSION,
             producer_name: "uflow".to_owned(),

@@ -1,1 +1,84 @@
-//! (to be written)
+//! How good a model is: test sets, metrics, and the loop that brings them together.
+//!
+//! [`Dataset`] reads a test set's layout, [`Accumulator`] takes what was found in each image and gives an [`Evaluation`],
+//! and [`evaluate`] runs an [`Inspector`] over a set. Nothing here knows how detections are made.
+
+mod accumulator;
+mod dataset;
+mod metrics;
+mod ranks;
+mod table;
+mod thresholds;
+
+pub use accumulator::{Accumulator, Observation, Settings};
+pub use dataset::{Dataset, GOOD, IMAGE_SUFFIXES, Layout, Sample, images, read_mask, resize_mask};
+pub use metrics::{Evaluation, ImageResult, KindMetrics, Metrics, Operating};
+pub use ranks::{Counts, Roc, RocPoint, roc};
+#[cfg(feature = "cli")]
+pub(crate) use table::number;
+
+use ndarray::ArrayView2;
+
+use crate::Result;
+
+/// Outline of one region: closed polygons of (x, y) in the source frame, at the pixels' corners.
+pub type Outline = Vec<Vec<[u32; 2]>>;
+
+/// What a model says about one image.
+#[derive(Clone, Debug)]
+pub struct Inspection<'a> {
+    /// The source image's (height, width).
+    pub size: (usize, usize),
+    /// The score map, H × W at the network's input size.
+    pub score: ArrayView2<'a, f32>,
+    /// The log₁₀NFA map, H × W at the network's input size.
+    pub log10_nfa: ArrayView2<'a, f32>,
+    /// The image's score.
+    pub image_score: f32,
+    /// The image's verdict.
+    pub anomalous: bool,
+    /// Outlines of the regions found.
+    pub regions: Vec<Outline>,
+    /// Milliseconds by stage, in the order they are passed.
+    pub timings: Vec<(&'static str, f64)>,
+}
+
+/// Something that looks at an image file: a detector behind its file reader.
+pub trait Inspector {
+    /// Looks at one image. The maps are borrowed until the next call.
+    fn inspect(&mut self, path: &std::path::Path) -> Result<Inspection<'_>>;
+}
+
+/// Takes a sample, what was found in it, and its ground truth at the size of the maps.
+pub type Seen<'a> = dyn FnMut(&Sample, &Inspection<'_>, Option<ArrayView2<'_, bool>>) -> Result<()> + 'a;
+
+/// Runs `inspector` over the test images of a set. `seen` is called after each.
+///
+/// An image or a mask that cannot be used ends the evaluation: metrics over part of a set would not be its metrics.
+pub fn evaluate(
+    dataset: &Dataset,
+    settings: Settings,
+    inspector: &mut dyn Inspector,
+    seen: &mut Seen<'_>,
+) -> Result<Evaluation> {
+    let mut accumulator = Accumulator::new(settings)?;
+    for sample in &dataset.test {
+        let inspection = inspector.inspect(&sample.path)?;
+        let mask = sample.mask.as_ref().map(|mask| read_mask(mask, inspection.size)).transpose()?;
+        let truth = mask.map(|mask| resize_mask(&mask, inspection.score.dim()));
+        let truth = truth.as_ref().map(|truth| truth.view());
+        let name = sample.path.strip_prefix(&dataset.root).unwrap_or(&sample.path).display().to_string();
+        accumulator.push(&Observation {
+            name: &name,
+            kind: &sample.kind,
+            score: inspection.score,
+            log10_nfa: inspection.log10_nfa,
+            truth,
+            image_score: inspection.image_score,
+            anomalous: inspection.anomalous,
+            regions: inspection.regions.len(),
+        })?;
+        seen(sample, &inspection, truth)?;
+    }
+    Ok(accumulator.finish())
+}

@@ -1,0 +1,133 @@
+//! Charts as inline SVG. Colours come from the page's style sheet, by class, so they follow light and dark.
+
+use std::fmt::Write as _;
+
+use crate::evaluate::{GOOD, ImageResult, Roc};
+
+const WIDTH: f64 = 360.0;
+const HEIGHT: f64 = 260.0;
+const LEFT: f64 = 44.0;
+const BOTTOM: f64 = 40.0;
+const MARGIN: f64 = 14.0;
+
+/// The plot's area in the picture's units, mapped from [0, 1]².
+fn x(value: f64) -> f64 {
+    LEFT + value * (WIDTH - LEFT - MARGIN)
+}
+
+fn y(value: f64) -> f64 {
+    HEIGHT - BOTTOM - value * (HEIGHT - BOTTOM - MARGIN)
+}
+
+/// An empty chart with its axes; ticks are places in [0, 1] with their labels.
+fn frame(title: &str, axes: [&str; 2], ticks: [&[(f64, String)]; 2]) -> String {
+    let mut svg = format!(r#"<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">"#);
+    for (place, label) in ticks[0] {
+        let at = x(*place);
+        let _ = write!(
+            svg,
+            r#"<line class="grid" x1="{at:.1}" y1="{:.1}" x2="{at:.1}" y2="{:.1}"/><text x="{at:.1}" y="{:.1}" text-anchor="middle">{label}</text>"#,
+            y(0.0),
+            y(1.0),
+            y(0.0) + 15.0
+        );
+    }
+    for (place, label) in ticks[1] {
+        let at = y(*place);
+        let _ = write!(
+            svg,
+            r#"<line class="grid" x1="{:.1}" y1="{at:.1}" x2="{:.1}" y2="{at:.1}"/><text x="{:.1}" y="{:.1}" text-anchor="end">{label}</text>"#,
+            x(0.0),
+            x(1.0),
+            x(0.0) - 6.0,
+            at + 3.5
+        );
+    }
+    let _ = write!(
+        svg,
+        r#"<text class="axis" x="{:.1}" y="{:.1}" text-anchor="middle">{}</text><text class="axis" transform="translate(11 {:.1}) rotate(-90)" text-anchor="middle">{}</text>"#,
+        x(0.5),
+        HEIGHT - 6.0,
+        axes[0],
+        y(0.5),
+        axes[1]
+    );
+    svg
+}
+
+/// ROC curves of images and of pixels.
+pub(super) fn roc(image: Option<&Roc>, pixel: Option<&Roc>) -> String {
+    let ticks: Vec<(f64, String)> = [0.0, 0.25, 0.5, 0.75, 1.0].map(|place| (place, format!("{place}"))).into();
+    let mut svg = frame("ROC curves", ["false-positive rate", "true-positive rate"], [&ticks, &ticks]);
+    let _ = write!(svg, r#"<path class="chance" d="M{:.1} {:.1}L{:.1} {:.1}"/>"#, x(0.0), y(0.0), x(1.0), y(1.0));
+    for (row, (class, name, curve)) in
+        [("good-line", "pixels", pixel), ("bad-line", "images", image)].into_iter().enumerate()
+    {
+        let Some(curve) = curve else { continue };
+        let mut path = String::new();
+        for (index, point) in curve.points.iter().enumerate() {
+            let _ = write!(path, "{}{:.1} {:.1}", if index == 0 { 'M' } else { 'L' }, x(point.fpr), y(point.tpr));
+        }
+        let at = y(0.06 + 0.09 * row as f64);
+        let _ = write!(
+            svg,
+            r#"<path class="{class}" d="{path}"/><line class="{class}" x1="{:.1}" y1="{at:.1}" x2="{:.1}" y2="{at:.1}"/><text class="legend" x="{:.1}" y="{:.1}">{name}, AUROC {:.3}</text>"#,
+            x(0.42),
+            x(0.49),
+            x(0.51),
+            at + 3.5,
+            curve.auroc
+        );
+    }
+    svg + "</svg>"
+}
+
+/// Histogram of the image scores, good and defective side by side in each bin, with the fair threshold.
+pub(super) fn scores(images: &[ImageResult], fair_threshold: Option<f32>) -> String {
+    const BINS: usize = 24;
+    let extremes = images.iter().fold((1.0_f64, 0.0_f64), |(low, high), image| {
+        (low.min(f64::from(image.score)), high.max(f64::from(image.score)))
+    });
+    let low = (extremes.0 * 20.0).floor() / 20.0;
+    let high = ((extremes.1 * 20.0).ceil() / 20.0).max(low + 0.05);
+    let mut counts = [[0_usize; BINS]; 2];
+    for image in images {
+        let bin = (f64::from(image.score) - low) / (high - low) * BINS as f64;
+        counts[usize::from(image.kind != GOOD)][(bin as usize).min(BINS - 1)] += 1;
+    }
+    let most = counts.iter().flatten().copied().max().unwrap_or(0).max(1);
+    let step = most.div_ceil(4);
+    let across: Vec<(f64, String)> = (0..=4)
+        .map(|tick| (f64::from(tick) / 4.0, format!("{:.2}", low + (high - low) * f64::from(tick) / 4.0)))
+        .collect();
+    let up: Vec<(f64, String)> =
+        (0..=most).step_by(step).map(|count| (count as f64 / most as f64, count.to_string())).collect();
+    let mut svg = frame("Histogram of image scores", ["image score", "images"], [&across, &up]);
+    let width = (x(1.0) - x(0.0)) / BINS as f64;
+    for (side, class) in ["good-bar", "bad-bar"].into_iter().enumerate() {
+        for (bin, &count) in counts[side].iter().enumerate().filter(|(_, count)| **count > 0) {
+            let left = x(0.0) + width * (bin as f64 + 0.06 + 0.45 * side as f64);
+            let top = y(count as f64 / most as f64);
+            let _ = write!(
+                svg,
+                r#"<rect class="{class}" x="{left:.1}" y="{top:.1}" width="{:.1}" height="{:.1}"><title>{count}</title></rect>"#,
+                width * 0.43,
+                y(0.0) - top
+            );
+        }
+    }
+    let place = fair_threshold.map(|threshold| (f64::from(threshold) - low) / (high - low));
+    if let Some(place) = place.filter(|place| (0.0..=1.0).contains(place)) {
+        let (at, anchor) = (x(place), if place > 0.6 { "end" } else { "start" });
+        let shift = if place > 0.6 { -4.0 } else { 4.0 };
+        let _ = write!(
+            svg,
+            r#"<line class="mark" x1="{at:.1}" y1="{:.1}" x2="{at:.1}" y2="{:.1}"/><text class="legend" x="{:.1}" y="{:.1}" text-anchor="{anchor}">fair threshold</text>"#,
+            y(0.0),
+            y(1.0),
+            at + shift,
+            y(1.0) + 9.0
+        );
+    }
+    svg + "</svg>"
+}

@@ -1,0 +1,257 @@
+//! Test sets on disk: which images, of which kind, with which ground truth.
+//!
+//! Two layouts are read:
+//!
+//! ```text
+//! MVTec AD                                        good and bad
+//! DIR/train/good/*.png                            DIR/good/*.png
+//! DIR/test/good/*.png                             DIR/bad/*.png  or  DIR/bad/<kind>/*.png
+//! DIR/test/<kind>/NAME.png                        DIR/masks/NAME.png  (optional; with kinds, masks/<kind>/NAME.png)
+//! DIR/ground_truth/<kind>/NAME_mask.png
+//! ```
+//!
+//! A mask is `NAME_mask.<ext>` or `NAME.<ext>`. Either every defective image has one or the set has none at all (no
+//! `ground_truth`, no `masks` folder): metrics over pixels are then left out. A value other than 0 marks a defect.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// Suffixes of the image files that are looked for, in lower case.
+pub const IMAGE_SUFFIXES: [&str; 8] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "jpe"];
+
+/// Name of the kind of the images without a defect.
+pub const GOOD: &str = "good";
+
+/// How many names a message lists before it says how many more there are.
+const NAMED: usize = 8;
+
+/// How a test set is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// `train/good`, `test/<kind>`, `ground_truth/<kind>`.
+    Mvtec,
+    /// `good`, `bad` and perhaps `masks`.
+    GoodBad,
+}
+
+/// One image of a test set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// The image.
+    pub path: PathBuf,
+    /// Its kind: [`GOOD`], or the folder's name.
+    pub kind: String,
+    /// Its ground truth; none for good images, and for all images of a set without masks.
+    pub mask: Option<PathBuf>,
+}
+
+impl Sample {
+    /// Whether the image shows a defect.
+    pub fn defective(&self) -> bool {
+        self.kind != GOOD
+    }
+}
+
+/// A test set.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// Its folder.
+    pub root: PathBuf,
+    /// Its layout.
+    pub layout: Layout,
+    /// Good images to learn from; empty where the layout has none.
+    pub train: Vec<PathBuf>,
+    /// Images to test on: good ones first, then by kind and name.
+    pub test: Vec<Sample>,
+    /// Whether the defective images have masks.
+    pub masks: bool,
+}
+
+impl Dataset {
+    /// Reads the folders under `root`. Without a `layout` it is the one whose folders are there.
+    ///
+    /// Fails where the layout cannot be told, a folder is empty, no image is good or none is defective, or some masks are
+    /// missing while others are there (naming them).
+    pub fn open(root: &Path, layout: Option<Layout>) -> Result<Self> {
+        if !root.is_dir() {
+            return Err(data(root, "is not a folder"));
+        }
+        let layout = layout.map_or_else(|| detect(root), Ok)?;
+        let (good, bad, masks) = match layout {
+            Layout::Mvtec => (root.join("test").join(GOOD), root.join("test"), root.join("ground_truth")),
+            Layout::GoodBad => (root.join("good"), root.join("bad"), root.join("masks")),
+        };
+        let train = root.join("train").join(GOOD);
+        let train = if layout == Layout::Mvtec && train.is_dir() { images(&train)? } else { Vec::new() };
+        let mut test: Vec<Sample> =
+            images(&good)?.into_iter().map(|path| Sample { path, kind: GOOD.to_owned(), mask: None }).collect();
+        let defective = test.len();
+        for (kind, folder) in kinds(&bad, layout)? {
+            test.extend(images(&folder)?.into_iter().map(|path| Sample { path, kind: kind.clone(), mask: None }));
+        }
+        let has_masks = masks.is_dir();
+        if has_masks {
+            pair(&mut test[defective..], &masks, layout)?;
+        }
+        Ok(Self { root: root.to_owned(), layout, train, test, masks: has_masks })
+    }
+}
+
+/// Tells the layout from the folders that are there.
+fn detect(root: &Path) -> Result<Layout> {
+    let has = |name: &str| root.join(name).is_dir();
+    match (has("test"), has("good") && has("bad")) {
+        (true, false) => Ok(Layout::Mvtec),
+        (false, true) => Ok(Layout::GoodBad),
+        (true, true) => {
+            Err(data(root, "has both `test` and `good` + `bad`: say which with --layout mvtec or good-bad"))
+        }
+        (false, false) => Err(data(
+            root,
+            "is not a test set: it has neither `test/good` and `test/<kind>` (MVTec's layout) nor `good` and `bad`",
+        )),
+    }
+}
+
+/// The kinds of defects and their folders, by name.
+fn kinds(bad: &Path, layout: Layout) -> Result<Vec<(String, PathBuf)>> {
+    let mut kinds: Vec<(String, PathBuf)> = entries(bad)?
+        .into_iter()
+        .filter(|path| path.is_dir())
+        .filter_map(|path| Some((path.file_name()?.to_str()?.to_owned(), path)))
+        .filter(|(name, _)| !(name.starts_with('.') || layout == Layout::Mvtec && name == GOOD))
+        .collect();
+    kinds.sort();
+    let loose = layout == Layout::GoodBad && entries(bad)?.iter().any(|path| is_image(path));
+    match (loose, kinds.is_empty()) {
+        (true, true) => Ok(vec![("bad".to_owned(), bad.to_owned())]),
+        (true, false) => Err(data(bad, "has both images and folders of images: give each kind of defect a folder")),
+        (false, true) => Err(data(bad, "has no defective images")),
+        (false, false) => match kinds.iter().find(|(name, _)| name == GOOD) {
+            Some((_, path)) => Err(data(path, "is a folder of good images among the defective ones")),
+            None => Ok(kinds),
+        },
+    }
+}
+
+/// Gives every defective image its mask.
+fn pair(samples: &mut [Sample], root: &Path, layout: Layout) -> Result<()> {
+    let mut folders: HashMap<PathBuf, HashMap<String, PathBuf>> = HashMap::new();
+    let mut missing = Vec::new();
+    for sample in samples {
+        let flat = layout == Layout::GoodBad && sample.kind == "bad" && !root.join("bad").is_dir();
+        let folder = if flat { root.to_owned() } else { root.join(&sample.kind) };
+        if !folders.contains_key(&folder) {
+            folders.insert(folder.clone(), by_stem(&folder)?);
+        }
+        let name = stem(&sample.path);
+        let found =
+            folders.get(&folder).and_then(|masks| masks.get(&format!("{name}_mask")).or_else(|| masks.get(name)));
+        match found {
+            Some(mask) => sample.mask = Some(mask.clone()),
+            None => missing.push(format!(
+                "{} for {}",
+                folder.join(format!("{name}_mask.png")).display(),
+                sample.path.display()
+            )),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let more = missing.len().saturating_sub(NAMED);
+    let tail = if more > 0 { format!("; and {more} more") } else { String::new() };
+    missing.truncate(NAMED);
+    let advice = "add them, or take the folder away to evaluate without metrics over pixels";
+    Err(data(root, format!("masks are missing: {}{tail} ({advice})", missing.join("; "))))
+}
+
+fn by_stem(folder: &Path) -> Result<HashMap<String, PathBuf>> {
+    if !folder.is_dir() {
+        return Ok(HashMap::new());
+    }
+    let files = entries(folder)?.into_iter().filter(|path| is_image(path));
+    Ok(files.map(|path| (stem(&path).to_owned(), path)).collect())
+}
+
+fn stem(path: &Path) -> &str {
+    path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default()
+}
+
+/// The image files of a folder by name; an error where there is none.
+pub fn images(folder: &Path) -> Result<Vec<PathBuf>> {
+    if !folder.is_dir() {
+        return Err(data(folder, "this folder is missing"));
+    }
+    let mut files: Vec<PathBuf> = entries(folder)?.into_iter().filter(|path| is_image(path)).collect();
+    if files.is_empty() {
+        return Err(data(folder, format!("has no images (looked for .{})", IMAGE_SUFFIXES.join(", ."))));
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Whether the path is a visible file with an image's suffix.
+fn is_image(path: &Path) -> bool {
+    let suffix = path.extension().and_then(|suffix| suffix.to_str()).map(str::to_ascii_lowercase);
+    let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    suffix.is_some_and(|suffix| IMAGE_SUFFIXES.contains(&suffix.as_str())) && !hidden && path.is_file()
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
+        .map_err(Error::io("read", folder))
+}
+
+/// Reads a mask: true where any channel of a pixel is not 0 (alpha aside).
+///
+/// `size` is the image's (height, width); a mask of another size is an error, and so is one that marks nothing, since the
+/// image it belongs to is said to be defective.
+pub fn read_mask(path: &Path, size: (usize, usize)) -> Result<Array2<bool>> {
+    let decode =
+        |error: &dyn std::fmt::Display| Error::Decode { name: path.display().to_string(), reason: error.to_string() };
+    let reader = image::ImageReader::open(path).and_then(image::ImageReader::with_guessed_format);
+    let mask = reader.map_err(Error::io("read", path))?.decode().map_err(|error| decode(&error))?.into_rgb16();
+    let (width, height) = (mask.width() as usize, mask.height() as usize);
+    if (height, width) != size {
+        let reason = format!("is a mask of {width}×{height} pixels for an image of {}×{}", size.1, size.0);
+        return Err(data(path, reason));
+    }
+    let marked: Vec<bool> = mask.pixels().map(|pixel| pixel.0 != [0, 0, 0]).collect();
+    if !marked.contains(&true) {
+        return Err(data(path, "marks no pixel, but its image is among the defective ones"));
+    }
+    Array2::from_shape_vec(size, marked).map_err(|error| decode(&error))
+}
+
+/// Brings a mask to another size by nearest neighbour (half-pixel centres), the custom of the field.
+///
+/// Where that would lose every marked pixel of a small defect, the pixels in which the marked ones fall are marked
+/// instead: a defect stays a defect at every size.
+pub fn resize_mask(mask: &Array2<bool>, size: (usize, usize)) -> Array2<bool> {
+    let (height, width) = mask.dim();
+    let source =
+        |target: usize, from: usize, to: usize| ((2 * target + 1) * from / (2 * to)).min(from.saturating_sub(1));
+    let mut resized =
+        Array2::from_shape_fn(size, |(row, column)| mask[[source(row, height, size.0), source(column, width, size.1)]]);
+    if !resized.iter().any(|&marked| marked) {
+        for ((row, column), _) in mask.indexed_iter().filter(|(_, marked)| **marked) {
+            resized[[source(row, size.0, height), source(column, size.1, width)]] = true;
+        }
+    }
+    resized
+}
+
+fn data(path: &Path, reason: impl Into<String>) -> Error {
+    Error::Data { path: path.to_owned(), reason: reason.into() }
+}
