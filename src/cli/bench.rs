@@ -115,6 +115,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 struct Model {
     network: Network,
     segmenter: Segmenter,
+    latents: Vec<ScaleShape>,
     height: usize,
     width: usize,
 }
@@ -129,6 +130,7 @@ impl Model {
         Ok(Self {
             network: Network::load(runtime, backbone, &package.flow, &shapes, options)?,
             segmenter: Segmenter::new(&latents, height, width)?,
+            latents,
             height,
             width,
         })
@@ -195,8 +197,8 @@ fn compare(model: &mut Model, other: &mut Model, images: &Array4<f32>, with: Dev
     }
     let mut image_score = 0_f32;
     for image in 0..theirs.batch() {
-        let a = score(&mut model.segmenter, ours, other.network.scales(), image)?;
-        let b = score(&mut other.segmenter, theirs, other.network.scales(), image)?;
+        let a = score(&mut model.segmenter, ours, &model.latents, image)?;
+        let b = score(&mut other.segmenter, theirs, &other.latents, image)?;
         image_score = image_score.max((a - b).abs());
     }
     Ok(Parity { with, energy, image_score })
@@ -205,14 +207,14 @@ fn compare(model: &mut Model, other: &mut Model, images: &Array4<f32>, with: Dev
 fn score(
     segmenter: &mut Segmenter,
     output: &NetworkOutput,
-    scales: &[(ScaleShape, ScaleShape)],
+    scales: &[ScaleShape],
     image: usize,
 ) -> anyhow::Result<f32> {
     let maps: Vec<_> = (0..output.scales()).map(|scale| output.energy(scale)).collect();
     let views: Vec<_> = maps
         .iter()
         .zip(scales)
-        .map(|(map, (_, latents))| EnergyView {
+        .map(|(map, latents)| EnergyView {
             energy: map.index_axis(ndarray::Axis(0), image),
             channels: latents.channels,
         })

@@ -26,6 +26,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Backbone {
     name: String,
+    sha256: String,
     meta: BackboneMeta,
     options: SessionOptions,
     input: Port,
@@ -58,6 +59,7 @@ impl Backbone {
         let fetch = Fetch::new(meta.outputs.iter().cloned()).map_err(|error| Error::network(&name, error.message()))?;
         Ok(Self {
             name,
+            sha256: source.sha256()?,
             meta,
             options: *options,
             input,
@@ -71,6 +73,11 @@ impl Backbone {
     /// What the backbone says about itself.
     pub fn meta(&self) -> &BackboneMeta {
         &self.meta
+    }
+
+    /// SHA-256 of its file, in hexadecimal.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
     }
 
     /// How it was loaded.
