@@ -38,6 +38,10 @@ impl Flow<f32> {
     }
 }
 
+/// ε of the `BatchNormalization`s, with a variance of 1 − ε: their root is 1 in float32, and an ε of 0 is not written by
+/// protobuf, which would make it ONNX's default.
+const EPSILON: f32 = 1e-5;
+
 struct Export<'a> {
     flow: &'a Flow<f32>,
     graph: GraphBuilder,
@@ -154,7 +158,7 @@ impl Export<'_> {
         let clamp = self.graph.floats(&format!("{name}/clamp"), &[1], &[CLAMP as f32]);
         let mut exponent = self.graph.node("Mul", &[&tanh, &clamp], &format!("{name}/exponent"), vec![]);
         if index == 0 {
-            let logs: Vec<f32> = self.act_norm(scale, 0)[passive..].iter().map(|scale| scale.ln() as f32).collect();
+            let logs: Vec<f32> = scales[passive..].iter().map(|scale| scale.ln() as f32).collect();
             let logs = self.graph.floats(&format!("{name}/log_scale"), &[active, 1, 1], &logs);
             exponent = self.graph.node("Add", &[&exponent, &logs], &format!("{name}/scaled_exponent"), vec![]);
         }
@@ -203,17 +207,19 @@ impl Export<'_> {
         parts.scale.iter().map(|&g| scale_of(f64::from(g))).collect()
     }
 
-    /// What the next step's ActNorm leaves to this step to multiply its output by, per channel before the permutation.
+    /// What the next step leaves to this one to multiply its output by, per channel before the permutation: for its
+    /// transformed channels its own output's scale, for its passive channels nothing.
     fn absorbed(&self, scale: usize, index: usize) -> Vec<f64> {
         let layout = self.flow.layout[scale][index];
         if index + 1 == self.flow.architecture.steps {
             return vec![1.0; layout.shape.channels];
         }
-        let next = self.act_norm(scale, index + 1);
+        let next = self.output_scales(scale, index + 1);
         let destinations = &self.flow.permutations[scale][index].inverse;
         destinations.iter().map(|&to| if to < layout.passive() { 1.0 } else { next[to] }).collect()
     }
 
+    /// What a step's output is multiplied by: its ActNorm's scales, and what the next step leaves to it.
     fn output_scales(&self, scale: usize, index: usize) -> Vec<f64> {
         let absorbed = self.absorbed(scale, index);
         self.act_norm(scale, index).iter().zip(absorbed).map(|(scale, factor)| scale * factor).collect()
@@ -231,9 +237,10 @@ impl Export<'_> {
         let scale = self.graph.floats(&format!("{output}.scale"), &[channels], scale);
         let offset = self.graph.floats(&format!("{output}.offset"), &[channels], offset);
         let mean = self.graph.floats(&format!("{output}.mean"), &[channels], &vec![0.0; channels]);
-        let variance = self.graph.floats(&format!("{output}.variance"), &[channels], &vec![1.0; channels]);
+        let variance = vec![1.0 - EPSILON; channels];
+        let variance = self.graph.floats(&format!("{output}.variance"), &[channels], &variance);
         let inputs = [x, &scale, &offset, &mean, &variance];
-        self.graph.node("BatchNormalization", &inputs, output, vec![float("epsilon", 0.0)])
+        self.graph.node("BatchNormalization", &inputs, output, vec![float("epsilon", EPSILON)])
     }
 
     fn split(&mut self, name: &str, x: &str, sizes: [usize; 2]) -> [String; 2] {

@@ -300,3 +300,55 @@ fn on<R: Send>(pool: Option<&rayon::ThreadPool>, run: impl FnOnce() -> R + Send)
         None => run(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array3;
+
+    use super::*;
+
+    fn cache() -> FeatureCache {
+        let shape = ScaleShape { channels: 4, height: 4, width: 4 };
+        let mut cache = FeatureCache::new(&[shape], u64::MAX).unwrap();
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        for _ in 0..10 {
+            let map = Array3::from_shape_simple_fn((4, 4, 4), || random.random_range(-1.0..1.0));
+            cache.push(&[map.view()]).unwrap();
+        }
+        cache
+    }
+
+    /// Makes every later loss NaN, as a flow that diverged has it.
+    fn poison(session: &mut Session<'_>) {
+        let mut flow = session.trainer.flow().clone();
+        flow.parameters_mut().fill(f32::NAN);
+        session.trainer = Trainer::new(flow, session.options);
+    }
+
+    #[test]
+    fn divergence_before_any_good_model_is_an_error_that_says_what_to_do() {
+        let (cache, options) = (cache(), TrainOptions::default());
+        let mut session = Session::new(&cache, &options, None).unwrap();
+        session.watch(0).unwrap();
+        poison(&mut session);
+        assert_eq!(session.epoch(1, 2, &mut |_| Control::Continue), Some(StopReason::Diverged));
+        let error = session.diverged(1).unwrap_err().to_string();
+        assert!(error.contains("not finite in epoch 1"), "{error}");
+        assert!(error.contains("lower the learning rate (now 0.001)"), "{error}");
+        assert!(session.run(&mut |_| Control::Continue).is_err());
+    }
+
+    #[test]
+    fn divergence_after_a_good_model_returns_that_model() {
+        let (cache, options) = (cache(), TrainOptions::default());
+        let mut session = Session::new(&cache, &options, None).unwrap();
+        session.watch(1).unwrap();
+        let good = session.trainer.flow().parameters().to_vec();
+        poison(&mut session);
+        assert_eq!(session.epoch(2, 2, &mut |_| Control::Continue), Some(StopReason::Diverged));
+        let stopped = session.diverged(2).unwrap();
+        let trained = session.finish(stopped).unwrap();
+        assert_eq!(trained.flow.parameters(), good);
+        assert!(trained.summary.warnings().iter().any(|warning| warning.contains("diverged")));
+    }
+}
