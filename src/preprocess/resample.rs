@@ -124,13 +124,18 @@ pub(super) struct Job<'a> {
 impl<'a> Job<'a> {
     /// The job on samples of type `S`, `C` to a pixel.
     pub(super) fn with<S: Sample, const C: usize>(self, scratch: &'a mut Scratch<S>) -> TypedJob<'a, S, C> {
-        let line = self.input.width as usize * C;
+        let line = self.input.width as usize * self.lanes::<C>();
         let ring_rows = self.vertical.map_or(0, |axis| axis.taps);
         scratch.wide.resize(self.horizontal.map_or(0, |_| self.frame.width() as usize * C + 1), S::Wide::default());
         scratch.ring.resize(ring_rows * line, S::default());
         scratch.sums.resize(line, S::Wide::default());
         scratch.line.resize(line, S::default());
         TypedJob { job: self, scratch }
+    }
+
+    /// Samples of a pixel between source and target: four for three channels, where they are filtered as vectors.
+    fn lanes<const C: usize>(&self) -> usize {
+        if C == 3 && self.horizontal.is_some() { 4 } else { C }
     }
 }
 
@@ -144,37 +149,51 @@ impl<S: Sample, const C: usize> WithSimd for TypedJob<'_, S, C> {
 
     #[inline(always)]
     fn with_simd<V: Simd>(self, _: V) {
+        if self.job.lanes::<C>() == C { self.run::<C>() } else { self.run::<4>() }
+    }
+}
+
+impl<S: Sample, const C: usize> TypedJob<'_, S, C> {
+    /// The whole frame, with `L` samples a pixel in the ring.
+    #[inline(always)]
+    fn run<const L: usize>(self) {
         let Self { job: Job { frame, horizontal, vertical, input, out }, scratch } = self;
         let Scratch { wide, ring, sums, line } = scratch;
-        let width = input.width as usize;
+        let (width, length) = (input.width as usize, line.len());
         let planes = Planes::new::<S>(input, frame.format());
         let ring_rows = vertical.map_or(1, |axis| axis.taps);
         let mut next = 0;
         for y in 0..input.height as usize {
             match vertical {
-                None => read_row::<S, C>(frame.row(y as u32), horizontal, wide, line),
+                None => read_row::<S, C, L>(frame.row(y as u32), horizontal, wide, sums, line),
                 Some(axis) => {
                     let (first, count) = axis.spans[y];
                     next = next.max(first);
                     while next < first + count {
-                        let slot = &mut ring[next % ring_rows * line.len()..][..line.len()];
-                        read_row::<S, C>(frame.row(next as u32), horizontal, wide, slot);
+                        let slot = &mut ring[next % ring_rows * length..][..length];
+                        read_row::<S, C, L>(frame.row(next as u32), horizontal, wide, sums, slot);
                         next += 1;
                     }
                     let weights = &S::weights(axis)[y * axis.taps..][..count];
-                    let length = line.len();
                     let slots = (first..first + count).map(|y| &ring[y % ring_rows * length..][..length]);
-                    sum_rows::<S>(weights, slots, sums, line);
+                    sum_rows::<S>(weights, slots, sums);
+                    narrow_row(sums, line);
                 }
             }
-            planes.write::<S, C>(line, out, y * width, width);
+            planes.write::<S, L>(line, out, y * width, width);
         }
     }
 }
 
 /// Reads a row of the frame and resamples it horizontally.
 #[inline(always)]
-fn read_row<S: Sample, const C: usize>(row: &[u8], axis: Option<&Axis>, wide: &mut [S::Wide], out: &mut [S]) {
+fn read_row<S: Sample, const C: usize, const L: usize>(
+    row: &[u8],
+    axis: Option<&Axis>,
+    wide: &mut [S::Wide],
+    sums: &mut [S::Wide],
+    out: &mut [S],
+) {
     let Some(axis) = axis else {
         for (out, sample) in out.iter_mut().zip(S::read(row)) {
             *out = sample;
@@ -184,43 +203,40 @@ fn read_row<S: Sample, const C: usize>(row: &[u8], axis: Option<&Axis>, wide: &m
     for (wide, sample) in wide.iter_mut().zip(S::read(row)) {
         *wide = sample.widen();
     }
-    let pixels = out.chunks_exact_mut(C).zip(&axis.spans).zip(S::weights(axis).chunks_exact(axis.taps));
+    let pixels = sums.chunks_exact_mut(L).zip(&axis.spans).zip(S::weights(axis).chunks_exact(axis.taps));
     for ((pixel, &(first, count)), weights) in pixels {
         let weights = &weights[..count];
-        if C == 1 {
+        if L == 1 {
             let terms = weights.iter().zip(&wide[first..first + count]);
-            pixel[0] = S::narrow(terms.fold(S::START, |sum, (&weight, &sample)| sum + weight * sample));
+            pixel[0] = terms.fold(S::START, |sum, (&weight, &sample)| sum + weight * sample);
             continue;
         }
-        let mut sums = [S::START; 4];
-        let source = &wide[first * C..(first + count - 1) * C + 4];
-        for (tap, &weight) in weights.iter().enumerate() {
-            let lanes = &source[tap * C..tap * C + 4];
-            for (sum, &lane) in sums.iter_mut().zip(lanes) {
+        let mut sum = [S::START; 4];
+        let lanes = wide[first * C..].array_windows::<4>().step_by(C);
+        for (&weight, lanes) in weights.iter().zip(lanes) {
+            for (sum, &lane) in sum.iter_mut().zip(lanes) {
                 *sum = *sum + weight * lane;
             }
         }
-        for (sample, sum) in pixel.iter_mut().zip(sums) {
-            *sample = S::narrow(sum);
-        }
+        pixel.copy_from_slice(&sum[..L]);
     }
+    narrow_row(sums, out);
 }
 
 /// The weighted sum of whole rows.
 #[inline(always)]
-fn sum_rows<'a, S: Sample + 'a>(
-    weights: &[S::Wide],
-    rows: impl Iterator<Item = &'a [S]>,
-    sums: &mut [S::Wide],
-    line: &mut [S],
-) {
+fn sum_rows<'a, S: Sample + 'a>(weights: &[S::Wide], rows: impl Iterator<Item = &'a [S]>, sums: &mut [S::Wide]) {
     sums.fill(S::START);
     for (&weight, row) in weights.iter().zip(rows) {
         for (sum, &sample) in sums.iter_mut().zip(row) {
             *sum = *sum + weight * sample.widen();
         }
     }
-    for (sample, &sum) in line.iter_mut().zip(&*sums) {
+}
+
+#[inline(always)]
+fn narrow_row<S: Sample>(sums: &[S::Wide], row: &mut [S]) {
+    for (sample, &sum) in row.iter_mut().zip(sums) {
         *sample = S::narrow(sum);
     }
 }
@@ -245,13 +261,13 @@ impl Planes {
 
     /// Writes one row of pixels to the three planes of `out`, `start` elements into each.
     #[inline(always)]
-    fn write<S: Sample, const C: usize>(&self, line: &[S], out: &mut [f32], start: usize, width: usize) {
+    fn write<S: Sample, const L: usize>(&self, line: &[S], out: &mut [f32], start: usize, width: usize) {
         let size = out.len() / 3;
         for channel in 0..3 {
             let (scale, shift) = (self.scale[channel], self.shift[channel]);
             let target = &mut out[self.plane[channel] * size + start..][..width];
-            let skipped = if C == 1 { 0 } else { channel };
-            for (target, pixel) in target.iter_mut().zip(line.chunks_exact(C)) {
+            let skipped = if L == 1 { 0 } else { channel };
+            for (target, pixel) in target.iter_mut().zip(line.chunks_exact(L)) {
                 *target = pixel[skipped].to_f32() * scale + shift;
             }
         }
