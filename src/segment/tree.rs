@@ -21,16 +21,23 @@ pub(crate) enum Connectivity {
     Eight,
 }
 
+/// A pixel in the union-find. Paths run over pixels, whose neighbours lie close in memory, as those of ranks do not.
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    /// A pixel of the same component that was visited later, itself for the latest; `ABSENT` before the visit.
+    up: u32,
+    rank: u32,
+}
+
 /// A component tree, with the buffers to build the next one without allocating.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     entries: Vec<Entry>,
     spare: Vec<Entry>,
-    /// Rank of each pixel of the map framed by one absent pixel on every side.
-    rank: Vec<u32>,
-    /// Union-find over ranks, then (after `build`) the parent of each rank; a root is its own.
+    /// The pixels of the map, framed by one absent pixel on every side.
+    cells: Vec<Cell>,
+    /// The parent of each rank; a root is its own.
     parent: Vec<u32>,
-    union: Vec<u32>,
     /// Which ranks are further pixels of the node that their parent represents.
     is_member: Vec<bool>,
     stride: usize,
@@ -43,9 +50,8 @@ impl Tree {
         Self {
             entries: Vec::with_capacity(pixels),
             spare: Vec::with_capacity(pixels),
-            rank: Vec::with_capacity((height + 2) * (width + 2)),
+            cells: Vec::with_capacity((height + 2) * (width + 2)),
             parent: Vec::with_capacity(pixels),
-            union: Vec::with_capacity(pixels),
             is_member: Vec::with_capacity(pixels),
             stride: 0,
         }
@@ -65,8 +71,8 @@ impl Tree {
             }
         }
         sort_descending(&mut self.entries, &mut self.spare);
-        self.rank.clear();
-        self.rank.resize((height + 2) * self.stride, ABSENT);
+        self.cells.clear();
+        self.cells.resize((height + 2) * self.stride, Cell { up: ABSENT, rank: ABSENT });
     }
 
     /// Visits the ordered pixels from the highest down, calling `joined(value, components)` with each one's value and the
@@ -76,24 +82,21 @@ impl Tree {
         let around = [stride, 1, stride - 1, stride + 1];
         let directions = if connectivity == Connectivity::Four { 2 } else { 4 };
         self.parent.clear();
-        self.union.clear();
         for (rank, entry) in self.entries.iter().enumerate() {
             let pixel = entry.pixel();
-            let name = rank as u32;
-            self.rank[pixel] = name;
-            self.parent.push(name);
-            self.union.push(name);
+            let rank = rank as u32;
+            self.cells[pixel] = Cell { up: pixel as u32, rank };
+            self.parent.push(rank);
             let mut components = 0;
             for offset in &around[..directions] {
                 for neighbour in [pixel - offset, pixel + offset] {
-                    let neighbour = self.rank[neighbour];
-                    if neighbour == ABSENT {
+                    if self.cells[neighbour].up == ABSENT {
                         continue;
                     }
-                    let top = find(&mut self.union, neighbour);
-                    if top != name {
-                        self.union[top as usize] = name;
-                        self.parent[top as usize] = name;
+                    let top = find(&mut self.cells, neighbour);
+                    if top != pixel {
+                        self.cells[top].up = pixel as u32;
+                        self.parent[self.cells[top].rank as usize] = rank;
                         components += 1;
                     }
                 }
@@ -163,16 +166,16 @@ pub(crate) enum Link {
     Member(usize),
 }
 
-/// The top of `rank`'s component, halving the path to it.
-fn find(union: &mut [u32], rank: u32) -> u32 {
-    let mut at = rank as usize;
+/// The top of the component of a visited pixel, halving the path to it.
+fn find(cells: &mut [Cell], pixel: usize) -> usize {
+    let mut at = pixel;
     loop {
-        let up = union[at] as usize;
-        let next = union[up];
+        let up = cells[at].up as usize;
+        let next = cells[up].up;
         if next as usize == up {
-            return next;
+            return up;
         }
-        union[at] = next;
+        cells[at].up = next;
         at = next as usize;
     }
 }
