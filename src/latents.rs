@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// Shape of one scale's feature map or latents. Scales are numbered finest first everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ScaleShape {
     /// Channels C.
     pub channels: usize,

@@ -1,5 +1,5 @@
 //! The `uflow` command.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    uflow::cli::main()
 }

@@ -3,10 +3,13 @@
 //! Colours are absolute, so that pictures can be compared: the heat map spans scores from 0.3 to 1 (unremarkable pixels of a
 //! white latent score 0.39), the log₁₀NFA map changes from blue to orange exactly at the threshold.
 
-use image::{Rgb, RgbImage, imageops};
+use image::{GrayImage, Rgb, RgbImage, imageops};
 use ndarray::{Array2, ArrayView2};
 
-use crate::evaluate::Outline;
+use crate::{
+    evaluate::Outline,
+    frame::{Frame, PixelFormat},
+};
 
 /// Scores at the two ends of the heat map's colours.
 pub const SCORE_RANGE: (f32, f32) = (0.3, 1.0);
@@ -36,6 +39,24 @@ const NOTHING: [u8; 3] = [0x12, 0x16, 0x1c];
 
 /// Colour of the outlines.
 pub const OUTLINE: [u8; 3] = [0x2e, 0xf2, 0x9b];
+
+/// The frame in 8 bits a colour; gray is repeated, 16 bits keep their upper half, alpha is dropped.
+pub fn rgb(frame: &Frame<'_>) -> RgbImage {
+    let bytes = frame.format().bytes_per_pixel();
+    let pixels = frame.rows().flat_map(|row| row.chunks_exact(bytes)).flat_map(|pixel| match (frame.format(), pixel) {
+        (PixelFormat::Gray16, &[a, b]) => [(u16::from_ne_bytes([a, b]) >> 8) as u8; 3],
+        (PixelFormat::Bgr8 | PixelFormat::Bgra8, &[b, g, r, ..]) | (_, &[r, g, b, ..]) => [r, g, b],
+        _ => [pixel[0]; 3],
+    });
+    RgbImage::from_raw(frame.width(), frame.height(), pixels.collect()).unwrap_or_default()
+}
+
+/// A mask of 0 and 1 as a picture of 0 and 255.
+pub fn mask(mask: ArrayView2<'_, u8>) -> GrayImage {
+    let (height, width) = mask.dim();
+    let pixels = mask.iter().map(|&inside| 255 * u8::from(inside != 0)).collect();
+    GrayImage::from_raw(width as u32, height as u32, pixels).unwrap_or_default()
+}
 
 /// The score map in colours, at its own size.
 pub fn heat_map(score: ArrayView2<'_, f32>) -> RgbImage {

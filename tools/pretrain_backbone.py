@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains U-Flow's default backbone from nothing and writes it as ONNX.
 
-    python tools/pretrain_backbone.py train  --photos photos.tar.xz --work DIR --epochs 18
+    python tools/pretrain_backbone.py train  --photos photos.tar.xz --work DIR --epochs 13
     python tools/pretrain_backbone.py export --work DIR --out assets/backbone/photonet.onnx
 
 `train` classifies 64x64 photographs (200 folders = 200 classes) on the CPU, is seeded, prints the accuracy on
@@ -162,6 +162,14 @@ def accuracy(net, x, y):
     return right / len(x)
 
 
+def rate(epoch, args):
+    """One cycle of the learning rate over `cycle` epochs, cut short by a linear cool-down from `cooldown` to the end."""
+    one_cycle = lambda e: 0.1 + 0.9 * e / 2.7 if e < 2.7 else 0.5 * (1 + math.cos(math.pi * (e - 2.7) / (args.cycle - 2.7)))
+    if epoch < args.cooldown:
+        return one_cycle(epoch)
+    return one_cycle(args.cooldown) * (args.epochs - epoch) / (args.epochs - args.cooldown)
+
+
 def train(args):
     os.makedirs(args.work, exist_ok=True)
     torch.manual_seed(args.seed)
@@ -181,18 +189,15 @@ def train(args):
         [{"params": decay, "weight_decay": 5e-4}, {"params": plain, "weight_decay": 0}],
         lr=0.1, momentum=0.9, nesterov=True,
     )
-    sched = torch.optim.lr_scheduler.OneCycleLR(
-        opt, args.lr, total_steps=args.epochs * steps, pct_start=0.15, div_factor=10, final_div_factor=1000
-    )
     checkpoint, first = os.path.join(args.work, "checkpoint.pt"), 0
     if os.path.exists(checkpoint):
         state = torch.load(checkpoint, weights_only=True)
         net.load_state_dict(state["net"]), ema.load_state_dict(state["ema"])
-        opt.load_state_dict(state["opt"]), sched.load_state_dict(state["sched"])
+        opt.load_state_dict(state["opt"])
         first = state["epoch"]
     for epoch in range(first, args.epochs):
         start, total = time.time(), 0.0
-        size = 48 if 2 * epoch < args.epochs else 64
+        size = 48 if epoch < args.cooldown else 64
         order = kept[torch.randperm(len(kept), generator=torch.Generator().manual_seed(args.seed * 1000 + epoch))]
         for step in range(steps):
             idx = order[step * args.batch : (step + 1) * args.batch]
@@ -201,8 +206,9 @@ def train(args):
                 loss = F.cross_entropy(net(batch).float(), y[idx], label_smoothing=0.1)
             opt.zero_grad(set_to_none=True)
             loss.backward()
+            for group in opt.param_groups:
+                group["lr"] = args.lr * rate(epoch + step / steps, args)
             opt.step()
-            sched.step()
             total += loss.item()
             with torch.no_grad():
                 keep = min(0.999, (1 + epoch * steps + step) / (10 + epoch * steps + step))
@@ -210,7 +216,7 @@ def train(args):
                     a.lerp_(b, 1 - keep) if a.dtype.is_floating_point else a.copy_(b)
             if step % 50 == 0:
                 print(f"  epoch {epoch + 1} step {step}/{steps} loss {loss.item():.3f}", flush=True)
-        state = {"net": net.state_dict(), "ema": ema.state_dict(), "opt": opt.state_dict(), "sched": sched.state_dict()}
+        state = {"net": net.state_dict(), "ema": ema.state_dict(), "opt": opt.state_dict()}
         torch.save({**state, "epoch": epoch + 1}, checkpoint + ".part")
         os.replace(checkpoint + ".part", checkpoint)
         print(
@@ -219,17 +225,113 @@ def train(args):
         )
 
 
+class Maps(nn.Module):
+    """The feature maps that are exported, finest first."""
+
+    def __init__(self, net, strides):
+        super().__init__()
+        self.net, self.strides = net, strides
+
+    def forward(self, x):
+        maps = self.net.features(x)
+        return tuple(maps[stride] for stride in self.strides)
+
+
+def fold_batch_norm(module):
+    """Replaces every Conv2d followed by BatchNorm2d by one Conv2d."""
+    for name, child in module.named_children():
+        fold_batch_norm(child)
+        if isinstance(child, nn.Sequential):
+            layers = list(child)
+            for i in range(len(layers) - 1):
+                if isinstance(layers[i], nn.Conv2d) and isinstance(layers[i + 1], nn.BatchNorm2d):
+                    layers[i] = nn.utils.fusion.fuse_conv_bn_eval(layers[i], layers[i + 1])
+                    layers[i + 1] = nn.Identity()
+            setattr(module, name, nn.Sequential(*[layer for layer in layers if not isinstance(layer, nn.Identity)]))
+
+
+def store_as_half(model):
+    """Weights as float16 constants, each cast to float32 when the model is loaded."""
+    import onnx
+
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and np.prod(tensor.dims) > 1:
+            name, half = tensor.name, onnx.numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(half, name + ":half"))
+            casts.append(onnx.helper.make_node("Cast", [name + ":half"], [name], to=onnx.TensorProto.FLOAT))
+    nodes = casts + list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def export(args):
+    import onnx
+    import onnxruntime
+
+    strides = [int(s) for s in args.strides.split(",")]
+    net = PhotoNet()
+    state = torch.load(os.path.join(args.work, "checkpoint.pt"), weights_only=True)
+    net.load_state_dict(state["ema"])
+    net.eval()
+    fold_batch_norm(net)
+    for parameter in net.parameters():  # what is checked below is what is stored
+        parameter.data = parameter.data.half().float()
+    maps, names = Maps(net, strides), [f"feature{i}" for i in range(len(strides))]
+    size = args.input_size
+    buffer = io.BytesIO()
+    axes = {"image": {0: "batch", 2: "height", 3: "width"}}
+    for i, name in enumerate(names):
+        axes[name] = {0: "batch", 2: f"height{i}", 3: f"width{i}"}
+    torch.onnx.export(
+        maps, torch.zeros(1, 3, size, size), buffer, input_names=["image"], output_names=names,
+        dynamic_axes=axes, opset_version=17, dynamo=False,
+    )
+    model = onnx.load_from_string(buffer.getvalue())
+    del model.graph.value_info[:]
+    for node in model.graph.node:
+        node.doc_string = ""
+    store_as_half(model)
+    description = {
+        "name": "photonet", "mean": MEAN, "std": STD, "input_size": size, "resize": "bilinear",
+        "outputs": names, "strides": strides, "trained_on": "80,000 photographs of 64x64 pixels, 200 classes (Tiny ImageNet), "
+        f"{state['epoch']} epochs", "licence": "weights: non-commercial research, as ImageNet's terms ask",
+    }
+    model.producer_name, model.producer_version = "pretrain_backbone.py", "1"
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "uflow.backbone", json.dumps(description)
+    onnx.checker.check_model(model)
+    os.makedirs(os.path.dirname(args.out) or ".", exist_ok=True)
+    onnx.save(model, args.out)
+    session = onnxruntime.InferenceSession(args.out, providers=["CPUExecutionProvider"])
+    x = torch.randn(2, 3, size, size)
+    with torch.no_grad():
+        for name, ours, theirs in zip(names, session.run(None, {"image": x.numpy()}), maps(x)):
+            error = np.abs(ours - theirs.numpy()).max() / theirs.abs().max().item()
+            print(f"{name}: {tuple(ours.shape[1:])}, largest error against PyTorch {error:.1e} of the largest value")
+            assert error < 1e-4, "the exported network differs from PyTorch's"
+    print(f"{args.out}: {os.path.getsize(args.out):,} bytes")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sub = parser.add_subparsers(required=True)
     t = sub.add_parser("train")
     t.add_argument("--photos", required=True, help="tar of <class>/<name>.JPEG, 64x64 pixels")
     t.add_argument("--work", required=True, help="folder for the decoded photographs and the checkpoint")
-    t.add_argument("--epochs", type=int, default=18)
+    t.add_argument("--epochs", type=int, default=13)
+    t.add_argument("--cycle", type=int, default=18)
+    t.add_argument("--cooldown", type=int, default=8, help="epoch from which photographs have their full 64 pixels and the rate falls to 0")
     t.add_argument("--batch", type=int, default=128)
     t.add_argument("--lr", type=float, default=0.2)
     t.add_argument("--seed", type=int, default=1)
     t.set_defaults(run=train)
+    e = sub.add_parser("export")
+    e.add_argument("--work", required=True, help="folder with the checkpoint")
+    e.add_argument("--out", required=True)
+    e.add_argument("--strides", default="16,32", help="feature maps to give, finest first")
+    e.add_argument("--input-size", type=int, default=448)
+    e.set_defaults(run=export)
     args = parser.parse_args()
     args.run(args)
 

@@ -60,7 +60,7 @@ impl From<ProductName> for Product {
 }
 
 /// Runs the command. `engine` is made only where models are to be fitted, before the first picture is.
-pub fn run(args: &Args, json: bool, engine: impl FnOnce(&Args) -> Result<Box<dyn Engine>>) -> Result<()> {
+pub fn run<'a>(args: &Args, json: bool, engine: impl FnOnce(&Args) -> Result<Box<dyn Engine + 'a>>) -> Result<()> {
     let scratch;
     let (folder, report) = match &args.out {
         Some(out) => (out.clone(), out.join("report.html")),

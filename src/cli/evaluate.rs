@@ -5,8 +5,16 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::ValueEnum;
 
-use super::progress::Progress;
-use crate::evaluate::{Dataset, Inspector, Layout, Settings, evaluate};
+use super::{
+    Context,
+    engine::FileInspector,
+    options::{DecisionArgs, DeviceArgs},
+    progress::Progress,
+};
+use crate::{
+    evaluate::{Dataset, Inspector, Layout, Settings, evaluate},
+    package::Package,
+};
 
 /// Metrics of a model on a test set: AUROC over pixels and images, mIoU and recall at ε, at the oracle and at the fair threshold,
 /// false alarms per good image, for each kind of defect and in total.
@@ -28,9 +36,21 @@ pub struct Args {
     #[arg(long, value_enum)]
     pub layout: Option<LayoutName>,
 
-    /// False alarms allowed per image; the package's own if not given
-    #[arg(long, value_name = "E")]
-    pub epsilon: Option<f64>,
+    #[command(flatten)]
+    decision: DecisionArgs,
+
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+impl Args {
+    /// Opens the model as it is to be evaluated.
+    pub(crate) fn open(&self, context: &Context) -> Result<Opened> {
+        let package = Package::open(&self.model)?;
+        let options = self.decision.options()?;
+        let inspector = FileInspector::open(context.runtime()?, &package, &self.device.session(), options)?;
+        Ok(Opened { settings: inspector.settings(), inspector: Box::new(inspector) })
+    }
 }
 
 /// A layout by the name users write.

@@ -1,6 +1,194 @@
-//! The `uflow` command: one module per subcommand.
+//! The `uflow` command: one file a sub-command, all on the crate's public interface.
+//!
+//! Exit codes: 0 success, 1 something failed, 2 the command was used wrongly. With `--json` the results go to standard
+//! output as JSON, one object a line; messages go to standard error.
 
-pub mod demo;
-pub mod evaluate;
-
+//BENCH mod bench;
+mod demo;
+mod detect;
+mod engine;
+mod evaluate;
+mod fit;
+mod info;
+mod inputs;
+mod options;
 mod progress;
+mod segment;
+
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode, sync::OnceLock};
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::{Error, Result, runtime::Runtime};
+
+/// What every sub-command is given.
+#[derive(Debug)]
+pub struct Context {
+    /// Whether results are printed as JSON lines.
+    pub json: bool,
+    onnxruntime: Option<PathBuf>,
+    runtime: OnceLock<Runtime>,
+}
+
+impl Context {
+    /// ONNX Runtime, loaded on first use.
+    pub fn runtime(&self) -> Result<&Runtime> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
+        }
+        let runtime = Runtime::load(self.onnxruntime.as_deref())?;
+        Ok(self.runtime.get_or_init(|| runtime))
+    }
+
+    /// Prints one result as a JSON line.
+    pub fn print_json(&self, value: &impl serde::Serialize) -> Result<()> {
+        use std::io::Write;
+        let mut line = serde_json::to_vec(value)
+            .map_err(|error| Error::parameter("--json", format!("the result cannot be written as JSON: {error}")))?;
+        line.push(b'\n');
+        std::io::stdout().write_all(&line).map_err(Error::io("write to", "standard output"))
+    }
+}
+
+/// How a command ended, when nothing stopped it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Exit code 0.
+    Done,
+    /// Exit code 1: some of the work failed, or an anomaly was found and `--fail-on-anomaly` was given.
+    Failed,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  uflow demo                                        the whole story in about two minutes
+  uflow fit --good parts/good --out bracket.uflow   learn from a folder of good images
+  uflow detect --model bracket.uflow line3/ --out marked/
+  uflow evaluate --model bracket.uflow --data parts
+
+Environment:
+  UFLOW_ONNXRUNTIME   ONNX Runtime's shared library, or the folder it is in
+  UFLOW_LOG           what to log to standard error, e.g. `uflow=debug` (default `warn`)";
+
+/// Finds and outlines defects in images after learning from good images only.
+#[derive(Debug, Parser)]
+#[command(name = "uflow", version = crate::VERSION, disable_version_flag = true, after_help = AFTER_HELP, max_term_width = 110)]
+struct Cli {
+    /// Print the version, its commit and that of ONNX Runtime.
+    #[arg(short = 'V', long)]
+    version: bool,
+
+    /// Print results as JSON, one object a line.
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// ONNX Runtime's shared library, or the folder it is in.
+    #[arg(long, global = true, env = "UFLOW_ONNXRUNTIME", value_name = "PATH", hide_env_values = true)]
+    onnxruntime: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a small data set, learn it, find its defects and write a report.
+    Demo(demo::Args),
+    /// Learn a model from a folder of good images.
+    Fit(fit::Args),
+    /// Find defects in images.
+    Detect(detect::Args),
+    /// Segment latents made anywhere (.npz in, .npz out).
+    Segment(segment::Args),
+    /// Measure a model on images with known defects.
+    Evaluate(evaluate::Args),
+    /// Show what a package holds.
+    Info(info::Args),
+    /// Time a model's networks and compare devices.
+    //BENCH Bench(bench::Args),
+    /// Print a completion script for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Parses the command line, runs the command and maps the outcome to an exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log();
+    let context = Context { json: cli.json, onnxruntime: cli.onnxruntime, runtime: OnceLock::new() };
+    let result = match cli.command {
+        _ if cli.version => print_version(&context),
+        Some(command) => run(command, &context),
+        None => {
+            let _ = Cli::command().print_help();
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => ExitCode::from(1),
+        Err(error) => {
+            report(&error, context.json);
+            let usage = matches!(error.downcast_ref::<Error>(), Some(Error::Parameter { .. }));
+            ExitCode::from(if usage { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Demo(args) => {
+            demo::run(&args, context.json, |args| Ok(Box::new(engine::DemoEngine::new(context, args.seed)?)))
+                .map(|()| Outcome::Done)
+        }
+        Command::Fit(args) => fit::run(&args, context),
+        Command::Detect(args) => detect::run(&args, context),
+        Command::Segment(args) => segment::run(&args, context.json).map(|()| Outcome::Done),
+        Command::Evaluate(args) => {
+            evaluate::run(&args, context.json, |args| args.open(context)).map(|()| Outcome::Done)
+        }
+        Command::Info(args) => info::run(&args, context),
+        //BENCH Command::Bench(args) => bench::run(&args, context),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "uflow", &mut std::io::stdout());
+            Ok(Outcome::Done)
+        }
+    }
+}
+
+fn report(error: &anyhow::Error, json: bool) {
+    if json {
+        eprintln!("{}", serde_json::json!({ "error": format!("{error:#}") }));
+    } else {
+        eprintln!("uflow: error: {error:#}");
+    }
+}
+
+fn print_version(context: &Context) -> anyhow::Result<Outcome> {
+    let runtime = context.runtime();
+    if context.json {
+        let (version, path) = runtime.map(|runtime| (runtime.version().to_owned(), runtime.path().to_owned())).ok().unzip();
+        context.print_json(&serde_json::json!({
+            "uflow": crate::VERSION, "commit": crate::COMMIT, "onnxruntime": version, "onnxruntime_path": path,
+        }))?;
+    } else {
+        println!("uflow {} (commit {})", crate::VERSION, crate::COMMIT);
+        match runtime {
+            Ok(runtime) => println!("ONNX Runtime {} ({})", runtime.version(), runtime.path().display()),
+            Err(error) => println!("ONNX Runtime: {error}"),
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("UFLOW_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}

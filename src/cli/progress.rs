@@ -15,7 +15,7 @@ impl Progress {
     pub(crate) fn new(json: bool) -> Self {
         let bar = (!json && std::io::stderr().is_terminal()).then(ProgressBar::no_length);
         if let Some(bar) = &bar {
-            let style = ProgressStyle::with_template("{msg:<28} {wide_bar:.cyan/dim} {pos:>4}/{len:<4} {eta:>4}");
+            let style = ProgressStyle::with_template("{prefix:<24} {wide_bar:.cyan/dim} {pos:>4}/{len:<4} {eta:>4} left  {msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         }
         Self { bar, quiet: json }
@@ -23,28 +23,35 @@ impl Progress {
 
     /// `done` of `all` pieces of the work called `name` are done.
     pub(crate) fn at(&self, name: &str, done: usize, all: usize) {
+        self.at_with(name, done, all, "");
+    }
+
+    /// The same, with a figure to watch.
+    pub(crate) fn at_with(&self, name: &str, done: usize, all: usize, figure: &str) {
         match &self.bar {
             Some(bar) => {
-                if bar.message() != name {
+                if bar.prefix() != name {
                     bar.reset();
-                    bar.set_message(name.to_owned());
+                    bar.set_prefix(name.to_owned());
                 }
                 bar.set_length(all as u64);
+                bar.set_message(figure.to_owned());
                 bar.set_position(done as u64);
             }
             // Lines are for logs: at every tenth.
             None if !self.quiet && done * 10 / all.max(1) != (done.max(1) - 1) * 10 / all.max(1) => {
-                eprintln!("{name}: {done}/{all}");
+                let space = if figure.is_empty() { "" } else { "  " };
+                eprintln!("{name}: {done}/{all}{space}{figure}");
             }
             None => {}
         }
     }
 
-    /// Something without pieces to count has begun.
-    pub(crate) fn say(&self, name: &str) {
+    /// Something without pieces to count, or a line that should stay.
+    pub(crate) fn say(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.println(name),
-            None if !self.quiet => eprintln!("{name}"),
+            Some(bar) => bar.println(line),
+            None if !self.quiet => eprintln!("{line}"),
             None => {}
         }
     }

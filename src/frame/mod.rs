@@ -1,1 +1,134 @@
-//! (to be written)
+//! Frames: pictures as the caller holds them (a borrowed view) or as this crate decoded them (owned).
+//!
+//! A [`Frame`] is a slice, two sizes, a row stride and a pixel format, checked once when it is made: every later access is
+//! inside the slice. Nothing is copied. An [`Image`] owns packed pixels and comes from a file or from encoded bytes, upright
+//! (its EXIF orientation applied) and within [`Limits`].
+//!
+//! ```
+//! use uflow::frame::{Frame, PixelFormat};
+//!
+//! // 3×2 gray pixels in rows of 4 bytes: the padding after the last row may be missing.
+//! let pixels = [10, 20, 30, 0, 40, 50, 60];
+//! let frame = Frame::new(&pixels, 3, 2, 4, PixelFormat::Gray8)?;
+//! assert_eq!(frame.row(1), [40, 50, 60]);
+//! # Ok::<(), uflow::Error>(())
+//! ```
+
+mod decode;
+mod format;
+mod image;
+mod jpeg;
+
+pub use self::format::PixelFormat;
+pub use self::image::Image;
+
+use crate::{Error, Result};
+
+/// A picture in the caller's memory: `height` rows of `width` pixels, `stride` bytes from one row to the next.
+#[derive(Clone, Copy)]
+pub struct Frame<'a> {
+    data: &'a [u8],
+    width: u32,
+    height: u32,
+    stride: usize,
+    row_bytes: usize,
+    format: PixelFormat,
+}
+
+impl<'a> Frame<'a> {
+    /// A view of `data`, whose rows start every `stride` bytes. The last row may end where its pixels end.
+    ///
+    /// # Errors
+    /// [`Error::Frame`] for a zero size, a stride shorter than a row, or a buffer shorter than the rows.
+    pub fn new(data: &'a [u8], width: u32, height: u32, stride: usize, format: PixelFormat) -> Result<Self> {
+        let refuse = |reason: String| Err(Error::Frame(format!("{width}×{height} {format}: {reason}")));
+        if width == 0 || height == 0 {
+            return refuse("width and height must be at least 1".to_owned());
+        }
+        let Some(row_bytes) = (width as usize).checked_mul(format.bytes_per_pixel()) else {
+            return refuse("a row is larger than the address space".to_owned());
+        };
+        if stride < row_bytes {
+            return refuse(format!("the stride of {stride} bytes is shorter than a row of {row_bytes} bytes"));
+        }
+        let Some(needed) = (height as usize - 1).checked_mul(stride).and_then(|above| above.checked_add(row_bytes))
+        else {
+            return refuse(format!("{height} rows of {stride} bytes are larger than the address space"));
+        };
+        if data.len() < needed {
+            return refuse(format!("needs {needed} bytes at a stride of {stride}, the buffer has {}", data.len()));
+        }
+        Ok(Self { data: &data[..needed], width, height, stride, row_bytes, format })
+    }
+
+    /// A view of `data` whose rows follow each other without gaps.
+    ///
+    /// # Errors
+    /// As [`Frame::new`].
+    pub fn packed(data: &'a [u8], width: u32, height: u32, format: PixelFormat) -> Result<Self> {
+        let stride = (width as usize).saturating_mul(format.bytes_per_pixel());
+        Self::new(data, width, height, stride, format)
+    }
+
+    /// Pixels in a row.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// Rows.
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// Bytes from the start of one row to the start of the next.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// Layout of a pixel.
+    pub fn format(&self) -> PixelFormat {
+        self.format
+    }
+
+    /// All rows with the gaps between them, up to the last pixel.
+    pub fn data(&self) -> &'a [u8] {
+        self.data
+    }
+
+    /// The pixels of row `y`, without padding.
+    ///
+    /// # Panics
+    /// If `y` is not below the height.
+    pub fn row(&self, y: u32) -> &'a [u8] {
+        let start = y as usize * self.stride;
+        &self.data[start..start + self.row_bytes]
+    }
+
+    /// The rows from top to bottom, without padding.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
+        let row_bytes = self.row_bytes;
+        self.data.chunks(self.stride).map(move |row| &row[..row_bytes])
+    }
+}
+
+impl std::fmt::Debug for Frame<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Frame({}×{} {}, stride {})", self.width, self.height, self.format, self.stride)
+    }
+}
+
+/// What decoding may take. Both are checked against what the file's header announces, before memory is allocated for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most pixels of an image.
+    pub max_pixels: u64,
+    /// Most bytes of an encoded file, and of its decoded pixels. Conversion and rotation may hold the pixels twice.
+    pub max_bytes: u64,
+}
+
+impl Default for Limits {
+    /// 256 Mi pixels (a 16k line-scan square) and 1 GiB.
+    fn default() -> Self {
+        Self { max_pixels: 1 << 28, max_bytes: 1 << 30 }
+    }
+}

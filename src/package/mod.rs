@@ -1,1 +1,83 @@
-//! (to be written)
+//! Model packages: everything one product's model needs, in a folder or in one `.uflow` file.
+//!
+//! ```text
+//! capacitor/                    or capacitor.uflow: the same files in a zip, stored
+//! ├── uflow.json                the manifest: what the model is, and the SHA-256 of its networks
+//! ├── flow.onnx                 features → energies and latents
+//! ├── backbone.onnx             image → features; or only its hash in the manifest, and the file in a repository:
+//! └── roi.png                   region of interest, optional
+//!
+//! repository/
+//! ├── backbones/<sha256>.onnx   shared by all models that name this hash
+//! └── capacitor/3/              version 3 of the model `capacitor`: a package as above
+//! ```
+//!
+//! A package is checked in full when it is opened, so a [`Package`] in hand is consistent: the manifest has no unknown,
+//! missing or impossible field, every hash is right, no path and no link leads out of the package or the repository, and the networks
+//! hold their own weights (ONNX's external data are refused: the hash would not cover them, and they may lie anywhere).
+//! It is written beside its destination and moved there when it is complete.
+
+mod external;
+mod manifest;
+mod read;
+mod source;
+mod text;
+mod write;
+
+pub use self::manifest::{
+    BackboneReference, DetectionDefaults, FORMAT, FlowReference, Manifest, Scale, ScoreStatistics, TrainingRecord,
+};
+pub use self::read::{Blob, Content, Package};
+pub use self::text::timestamp;
+pub use self::write::{FileSource, Files, write, write_repository_backbone};
+
+use std::io::Read;
+
+use sha2::{Digest, Sha256};
+
+/// Name of the manifest in a package.
+pub const MANIFEST_FILE: &str = "uflow.json";
+/// Name that `uflow fit` gives the flow's file in a package.
+pub const FLOW_FILE: &str = "flow.onnx";
+/// Name that `uflow fit` gives the backbone's file in a package.
+pub const BACKBONE_FILE: &str = "backbone.onnx";
+/// Name that `uflow fit` gives the region of interest's file in a package.
+pub const ROI_FILE: &str = "roi.png";
+/// Ending of a package in one file.
+pub const PACKAGE_SUFFIX: &str = "uflow";
+/// Name of the folder of shared backbones in a repository.
+pub const BACKBONES_FOLDER: &str = "backbones";
+
+/// Largest manifest.
+const MAX_MANIFEST_BYTES: u64 = 1 << 20;
+/// Largest network: what protobuf, and so ONNX, can hold in one file.
+const MAX_NETWORK_BYTES: u64 = (1 << 31) - 1;
+/// Largest picture of a region of interest.
+const MAX_ROI_BYTES: u64 = 1 << 26;
+
+/// SHA-256 as 64 lower-case hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// SHA-256 and length of everything a reader gives.
+fn sha256_reader(reader: &mut impl Read) -> std::io::Result<(String, u64)> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    let mut length = 0;
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok((hex(&hasher.finalize()), length)),
+            Ok(count) => {
+                hasher.update(&buffer[..count]);
+                length += count as u64;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,1 +1,51 @@
-//! (to be written)
+//! From the energies of one image to its score map, its log₁₀NFA map and its regions: the paper's phases 3 and 4.
+//!
+//! ```text
+//! energies ─┬─ exp(−U / 2C), upsampled, averaged ────────────────────────── score map (Eq. 2)
+//!           └─ component tree → log₁₀PFA → prune / merge → per-scale maps
+//!              → upsampled, minimum over scales, + log₁₀N_T ─────────────── log₁₀NFA map (Eq. 10)
+//!                                                     └─ threshold ──────── mask, regions, verdict
+//! ```
+//!
+//! [`Segmenter`] owns every buffer of the first three lines and allocates nothing after it is built; [`RegionFinder`] does
+//! the last one in the frame the image came from. Both are for one thread at a time: make one of each per thread.
+//!
+//! ```
+//! use ndarray::Array2;
+//! use uflow::latents::{EnergyView, ScaleShape};
+//! use uflow::segment::{Bound, Segmenter};
+//!
+//! let shape = ScaleShape { channels: 64, height: 16, width: 16 };
+//! let mut segmenter = Segmenter::new(&[shape], 128, 128)?;
+//! let mut energy = Array2::from_elem((16, 16), 60.0_f32);
+//! energy.slice_mut(ndarray::s![4..9, 6..11]).fill(200.0);
+//! let result = segmenter.run(&[EnergyView { energy: energy.view(), channels: 64 }], Bound::Chernoff)?;
+//! assert!(result.log10_nfa_min < 0.0);
+//! assert!(result.log10_nfa[[0, 0]] > 0.0 && result.log10_nfa[[52, 68]] < 0.0);
+//! # Ok::<(), uflow::Error>(())
+//! ```
+
+mod count;
+mod outline;
+mod prune;
+mod regions;
+mod roi;
+mod runs;
+mod scale;
+mod segmenter;
+mod sort;
+mod tail;
+mod threshold;
+mod tree;
+mod upsample;
+mod verdict;
+
+pub use count::{log10_number_of_tests, log10_number_of_tests_in};
+pub use outline::Ring;
+pub use regions::{Findings, Region, RegionFinder, log10_epsilon, mask};
+pub use roi::Roi;
+pub use segmenter::{Scores, Segmentation, Segmenter};
+pub use tail::{Bound, ChiSquared};
+pub use threshold::{FairThreshold, fair_threshold};
+pub use upsample::upsample;
+pub use verdict::{Criteria, Verdict};

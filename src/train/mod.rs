@@ -1,1 +1,20 @@
-//! (to be written)
+//! Fitting a flow to the features of good images, by maximum likelihood (design §2, "Training").
+//!
+//! [`FeatureCache`] holds the features, [`train`] fits the flow, [`Trainer`] is one optimiser step at a time. Given a seed,
+//! every number is the same on the same kind of CPU, whatever the number of threads: gradients are added up in a fixed
+//! number of lanes, and the lanes in order (see [`Gradients`]).
+
+mod cache;
+pub mod fit;
+mod gradients;
+mod initialise;
+mod noise;
+mod options;
+mod session;
+mod trainer;
+
+pub use cache::FeatureCache;
+pub use gradients::{BatchLoss, Gradients};
+pub use options::{Control, HeldOut, Progress, StopReason, TrainOptions, Trained, TrainingSummary};
+pub use session::train;
+pub use trainer::Trainer;

@@ -1,0 +1,53 @@
+# `make demo` shows the product, `make test` tests it; `make help` lists the rest.
+CARGO ?= cargo
+PREFIX ?= /usr/local
+DEMO_OUT ?= demo-out
+
+.PHONY: help demo build test lint bench deny onnxruntime openvino install clean
+
+help:
+	@echo "make demo         build, then learn three products from good images and report on held-out defects"
+	@echo "make test         all tests (fetches ONNX Runtime and its OpenVINO build once)"
+	@echo "make build        the release binary, target/release/uflow"
+	@echo "make lint         rustfmt, clippy, rustdoc and shellcheck (where installed), warnings are errors"
+	@echo "make bench        segmentation, preprocessing, training and end-to-end figures"
+	@echo "make deny         licences and sources of all dependencies (needs cargo-deny)"
+	@echo "make onnxruntime  fetch the pinned ONNX Runtime into .onnxruntime/"
+	@echo "make install      uflow and ONNX Runtime under PREFIX ($(PREFIX))"
+
+onnxruntime:
+	@tools/fetch_onnxruntime.sh
+
+openvino:
+	@tools/fetch_onnxruntime.sh openvino
+
+build: onnxruntime
+	$(CARGO) build --release --locked
+
+demo: build
+	target/release/uflow demo --out $(DEMO_OUT)
+
+test: onnxruntime openvino
+	$(CARGO) test --workspace --locked
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
+	$(CARGO) check --package uflow-ffi --locked
+	@if command -v shellcheck >/dev/null; then shellcheck tools/*.sh benches/*.sh .ci/run; fi
+
+deny:
+	$(CARGO) deny check licenses bans sources
+
+bench: build
+	benches/run.sh
+
+install: build
+	install -D -m 755 target/release/uflow $(DESTDIR)$(PREFIX)/bin/uflow
+	install -d $(DESTDIR)$(PREFIX)/lib
+	cp -P .onnxruntime/lib/*.so* $(DESTDIR)$(PREFIX)/lib/
+
+clean:
+	$(CARGO) clean
+	rm -rf $(DEMO_OUT)

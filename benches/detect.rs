@@ -1,0 +1,99 @@
+//! `Detector::detect` end to end, by stage: `cargo bench --bench detect`.
+//!
+//! Fits a small model on the demo's pictures once (one epoch: weights do not change the time), then times raw rgb8 frames of two
+//! sizes at the default backbone's own input size, and JPEG files of the same. Prints medians in milliseconds.
+
+use std::io::Cursor;
+
+use uflow::{
+    detector::{DetectOptions, Detector, Timings},
+    frame::{Frame, Image, Limits, PixelFormat},
+    package::Package,
+    runtime::{Runtime, SessionOptions},
+    train::{Control, TrainOptions, fit::{FitOptions, Fitter}},
+};
+
+const FRAMES: usize = 60;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let runtime = Runtime::load(None)?;
+    let folder = tempfile::tempdir()?;
+    let package = folder.path().join("bench.uflow");
+    let training = TrainOptions { epochs: 1, ..TrainOptions::default() };
+    let mut fitter = Fitter::new(&runtime, FitOptions { training, ..FitOptions::new("bench") })?;
+    for seed in 0..8 {
+        let pixels = texture(448, 448, seed);
+        fitter.push(&Frame::packed(&pixels, 448, 448, PixelFormat::Rgb8)?)?;
+    }
+    fitter.train(&mut |_| Control::Continue)?.write(&package)?;
+    let package = Package::open(&package)?;
+    let mut detector = Detector::open(&runtime, &package, &SessionOptions::default())?;
+
+    println!("| frame | decode | preprocess | network | segmentation | total | frames/s |");
+    println!("|---|---|---|---|---|---|---|");
+    for (width, height) in [(448, 448), (1920, 1080)] {
+        let pixels = texture(width, height, 99);
+        let jpeg = encode(&pixels, width, height)?;
+        let raw = time(|| Ok((detector.detect(&Frame::packed(&pixels, width, height, PixelFormat::Rgb8)?, &DetectOptions::default())?.timings_ms, 0.0)))?;
+        row(&format!("{width}×{height} rgb8"), &raw);
+        let file = time(|| {
+            let start = std::time::Instant::now();
+            let image = Image::decode(&jpeg, "bench.jpg", &Limits::default())?;
+            let decode = start.elapsed().as_secs_f64() * 1e3;
+            Ok((detector.detect(&image.frame(), &DetectOptions::default())?.timings_ms, decode))
+        })?;
+        row(&format!("{width}×{height} JPEG"), &file);
+    }
+    Ok(())
+}
+
+/// Runs the work a few times to warm up, then `FRAMES` times.
+fn time(mut work: impl FnMut() -> uflow::Result<(Timings, f64)>) -> uflow::Result<Vec<Timings>> {
+    for _ in 0..5 {
+        work()?;
+    }
+    (0..FRAMES).map(|_| work().map(|(timings, decode)| Timings { decode, ..timings })).collect()
+}
+
+fn row(name: &str, all: &[Timings]) {
+    let median = |of: fn(&Timings) -> f64| {
+        let mut values: Vec<f64> = all.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    let total = median(Timings::total);
+    println!(
+        "| {name} | {:.2} | {:.2} | {:.2} | {:.2} | {total:.2} | {:.1} |",
+        median(|t| t.decode),
+        median(|t| t.preprocess),
+        median(|t| t.network),
+        median(|t| t.segmentation),
+        1e3 / total
+    );
+}
+
+/// A repeating pattern with noise, different for each seed.
+fn texture(width: u32, height: u32, seed: u32) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+    let mut pixels = Vec::with_capacity((width * height * 3) as usize);
+    for y in 0..height {
+        for x in 0..width {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let wave = 40.0 * (f64::from(x) * 0.2).sin() + 40.0 * (f64::from(y) * 0.13 + f64::from(seed)).cos();
+            let value = (128.0 + wave + f64::from(state >> 27)) as u8;
+            pixels.extend([value, value.wrapping_add(10), value / 2]);
+        }
+    }
+    pixels
+}
+
+fn encode(pixels: &[u8], width: u32, height: u32) -> Result<Vec<u8>, image::ImageError> {
+    let mut bytes = Cursor::new(Vec::new());
+    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 90).encode(
+        pixels,
+        width,
+        height,
+        image::ExtendedColorType::Rgb8,
+    )?;
+    Ok(bytes.into_inner())
+}

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# All figures of the README in one go: `make bench`. Training needs PyTorch for its comparison; without it the ratio is left out.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+uflow=target/release/uflow
+
+echo "## $(date -u +%Y-%m-%d), $(git rev-parse --short=10 HEAD), $(nproc) CPUs, $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)"
+cargo bench --locked --bench preprocess -- --quick
+cargo bench --locked --bench segment -- --quick
+cargo bench --locked --bench detect
+if [ -n "${PYTHON:-}" ] && "$PYTHON" -c 'import torch' 2>/dev/null; then
+  cargo bench --locked --bench train --no-run
+  "$PYTHON" tools/bench_train.py
+else
+  cargo bench --locked --bench train
+  echo "set PYTHON to a Python with PyTorch to compare training with it in the same run"
+fi
+"$uflow" --version

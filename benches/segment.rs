@@ -1,0 +1,86 @@
+//! Score and segmentation on one thread, maps at 448×448: from energies and from latents, by family of backbones, and by
+//! size of the maps.
+//!
+//! Latents are white noise with a defect of a few percent of the area, so trees have the shape they have in use.
+
+#![allow(clippy::unwrap_used)] // helpers of tests and benchmarks
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use ndarray::{Array2, Array3, s};
+use rand::{RngExt, SeedableRng};
+use uflow::latents::{EnergyView, ScaleShape, energy};
+use uflow::segment::{Bound, RegionFinder, Segmenter};
+
+/// Family, and the shapes of its latents at an input of 448×448.
+const FAMILIES: [(&str, &[ScaleShape]); 2] =
+    [("ms_cait", &[shape(816, 28), shape(192, 14)]), ("resnet18", &[shape(84, 112), shape(80, 56), shape(128, 28)])];
+
+const fn shape(channels: usize, side: usize) -> ScaleShape {
+    ScaleShape { channels, height: side, width: side }
+}
+
+fn latents(shape: ScaleShape) -> Array3<f32> {
+    let mut generator = rand_chacha::ChaCha8Rng::seed_from_u64(shape.channels as u64);
+    // Twelve uniform numbers less six: near enough to a Gaussian for the shape of a tree.
+    let mut z = Array3::from_shape_simple_fn((shape.channels, shape.height, shape.width), || {
+        (0..12).map(|_| generator.random::<f32>()).sum::<f32>() - 6.0
+    });
+    let (y, x) = (shape.height / 3, shape.width / 2);
+    z.slice_mut(s![.., y..y + shape.height / 6, x..x + shape.width / 5]).mapv_inplace(|z| 2.5 * z);
+    z
+}
+
+fn views<'a>(energies: &'a [Array2<f32>], shapes: &[ScaleShape]) -> Vec<EnergyView<'a>> {
+    energies.iter().zip(shapes).map(|(u, shape)| EnergyView { energy: u.view(), channels: shape.channels }).collect()
+}
+
+fn families(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("segment");
+    for (name, shapes) in FAMILIES {
+        let latents: Vec<_> = shapes.iter().map(|&shape| latents(shape)).collect();
+        let energies: Vec<_> = latents.iter().map(|z| energy(z.view())).collect();
+        let energies = views(&energies, shapes);
+        let latents: Vec<_> = latents.iter().map(|z| z.view()).collect();
+        let mut segmenter = Segmenter::new(shapes, 448, 448).unwrap();
+        group.bench_function(BenchmarkId::new("energies", name), |bench| {
+            bench.iter(|| black_box(segmenter.run(&energies, Bound::Chernoff).unwrap().log10_nfa_min));
+        });
+        group.bench_function(BenchmarkId::new("latents", name), |bench| {
+            bench.iter(|| black_box(segmenter.run_latents(&latents, Bound::Chernoff).unwrap().log10_nfa_min));
+        });
+        group.bench_function(BenchmarkId::new("exact", name), |bench| {
+            bench.iter(|| black_box(segmenter.run(&energies, Bound::Exact).unwrap().log10_nfa_min));
+        });
+        group.bench_function(BenchmarkId::new("score_only", name), |bench| {
+            bench.iter(|| black_box(segmenter.run_score(&energies).unwrap().image_score));
+        });
+        let result = segmenter.run(&energies, Bound::Chernoff).unwrap();
+        let mut finder = RegionFinder::new();
+        group.bench_function(BenchmarkId::new("regions_1920x1080", name), |bench| {
+            bench.iter(|| black_box(finder.find(&result, 0.0, 1080, 1920).unwrap().regions.len()));
+        });
+    }
+    group.finish();
+}
+
+/// One scale and its maps at the same size: the cost per pixel must not grow with the size.
+fn sizes(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("segment_by_size");
+    group.sample_size(20);
+    for side in [128, 256, 512, 1024] {
+        let shape = shape(16, side);
+        let energy = energy(latents(shape).view());
+        let mut segmenter = Segmenter::new(&[shape], side, side).unwrap();
+        group.throughput(Throughput::Elements(shape.pixels() as u64));
+        group.bench_function(BenchmarkId::from_parameter(side), |bench| {
+            let view = [EnergyView { energy: energy.view(), channels: shape.channels }];
+            bench.iter(|| black_box(segmenter.run(&view, Bound::Chernoff).unwrap().log10_nfa_min));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, families, sizes);
+criterion_main!(benches);

@@ -1,0 +1,318 @@
+//! One walk over an ONNX file that reads its structure and skips its weights.
+//!
+//! Protocol-buffer messages are a sequence of (field number, wire type, payload); payloads of known length are skipped
+//! by seeking, so a 1.6 GB backbone costs a few thousand small reads. The walk finds what must be known before ONNX
+//! Runtime opens the file: that it is whole (every length ends inside its message), the files its weights point to,
+//! and the backbone's description.
+//!
+//! Invariants: never reads past the enclosing message, never allocates more than [`MAX_TEXT`], nests at most
+//! [`MAX_DEPTH`] messages.
+
+use std::{
+    fs::File,
+    io::{BufReader, Cursor, Read, Seek},
+};
+
+use super::BackboneMeta;
+
+/// What the walk found.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    /// Text of the metadata entry [`BackboneMeta::KEY`].
+    pub(crate) description: Option<String>,
+    /// Locations of external data, each once, in order of appearance.
+    pub(crate) external: Vec<String>,
+    graph: bool,
+}
+
+const MAX_TEXT: u64 = 1 << 20;
+const MAX_DEPTH: u32 = 64;
+
+/// The message kinds on the way to tensors, with the fields (of the ONNX specification) that lead on.
+#[derive(Clone, Copy)]
+enum Message {
+    Model,
+    Graph,
+    Node,
+    Attribute,
+    Tensor,
+    SparseTensor,
+    Function,
+}
+
+/// What a length-delimited field holds.
+enum Content {
+    Message(Message),
+    Metadata,
+    ExternalData,
+    Other,
+}
+
+impl Message {
+    fn content(self, field: u64) -> Content {
+        use Content::{ExternalData, Metadata, Other};
+        match (self, field) {
+            (Self::Model, 7) => Content::Message(Self::Graph),
+            (Self::Model, 14) => Metadata,
+            (Self::Model, 25) => Content::Message(Self::Function),
+            (Self::Graph, 1) | (Self::Function, 7) => Content::Message(Self::Node),
+            (Self::Graph, 5) => Content::Message(Self::Tensor),
+            (Self::Graph, 15) => Content::Message(Self::SparseTensor),
+            (Self::Node, 5) | (Self::Function, 11) => Content::Message(Self::Attribute),
+            (Self::Attribute, 5 | 10) => Content::Message(Self::Tensor),
+            (Self::Attribute, 6 | 11) => Content::Message(Self::Graph),
+            (Self::Attribute, 22 | 23) => Content::Message(Self::SparseTensor),
+            (Self::SparseTensor, 1 | 2) => Content::Message(Self::Tensor),
+            (Self::Tensor, 13) => ExternalData,
+            _ => Other,
+        }
+    }
+}
+
+/// Scans a model in memory. The error is the reason, ready for a message.
+pub(crate) fn scan_bytes(bytes: &[u8]) -> Result<Scan, String> {
+    Walk::run(Cursor::new(bytes), bytes.len() as u64)
+}
+
+/// Scans a model file. The error is the reason, ready for a message.
+pub(crate) fn scan_file(file: File) -> Result<Scan, String> {
+    let metadata = file.metadata().map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("is not a file".to_owned());
+    }
+    Walk::run(BufReader::with_capacity(4096, file), metadata.len())
+}
+
+struct Walk<R> {
+    reader: R,
+    position: u64,
+    scan: Scan,
+}
+
+impl<R: Read + Seek> Walk<R> {
+    fn run(reader: R, length: u64) -> Result<Scan, String> {
+        if length == 0 {
+            return Err("is empty".to_owned());
+        }
+        let mut walk = Self { reader, position: 0, scan: Scan::default() };
+        walk.message(Message::Model, length, 0)?;
+        if !walk.scan.graph {
+            return Err("is not an ONNX model: it holds no graph".to_owned());
+        }
+        Ok(walk.scan)
+    }
+
+    fn message(&mut self, kind: Message, end: u64, depth: u32) -> Result<(), String> {
+        if depth > MAX_DEPTH {
+            return Err(format!("is corrupt: messages nest deeper than {MAX_DEPTH} at byte {}", self.position));
+        }
+        while self.position < end {
+            let start = self.position;
+            let key = self.varint(end)?;
+            match key & 7 {
+                0 => drop(self.varint(end)?),
+                1 => self.skip(8, end)?,
+                5 => self.skip(4, end)?,
+                2 => self.delimited(kind, key >> 3, end, depth)?,
+                wire => return Err(format!("is not an ONNX model, or corrupt: wire type {wire} at byte {start}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn delimited(&mut self, kind: Message, field: u64, end: u64, depth: u32) -> Result<(), String> {
+        let start = self.position;
+        let length = self.varint(end)?;
+        let inner = self.position.checked_add(length).filter(|inner| *inner <= end).ok_or_else(|| {
+            format!(
+                "is truncated or corrupt: a field of {length} bytes at byte {start}, {} are left",
+                end - self.position
+            )
+        })?;
+        match kind.content(field) {
+            Content::Message(message) => {
+                self.scan.graph |= matches!((kind, message), (Message::Model, Message::Graph));
+                self.message(message, inner, depth + 1)
+            }
+            Content::Metadata => self.metadata(inner),
+            Content::ExternalData => self.external(inner),
+            Content::Other => self.skip(length, end),
+        }
+    }
+
+    fn metadata(&mut self, end: u64) -> Result<(), String> {
+        let (key, value) = self.entry(end)?;
+        if key == BackboneMeta::KEY {
+            self.scan.description = Some(value);
+        }
+        Ok(())
+    }
+
+    fn external(&mut self, end: u64) -> Result<(), String> {
+        let (key, value) = self.entry(end)?;
+        if key == "location" && !self.scan.external.contains(&value) {
+            self.scan.external.push(value);
+        }
+        Ok(())
+    }
+
+    /// A key-value entry: fields 1 and 2, both text.
+    fn entry(&mut self, end: u64) -> Result<(String, String), String> {
+        let mut entry = (String::new(), String::new());
+        while self.position < end {
+            let start = self.position;
+            let key = self.varint(end)?;
+            let length = self.varint(end)?;
+            if key & 7 != 2 || length > end - self.position {
+                return Err(format!("is truncated or corrupt: a metadata entry at byte {start}"));
+            }
+            match key >> 3 {
+                1 => entry.0 = self.text(length)?,
+                2 => entry.1 = self.text(length)?,
+                _ => self.skip(length, end)?,
+            }
+        }
+        Ok(entry)
+    }
+
+    fn text(&mut self, length: u64) -> Result<String, String> {
+        if length > MAX_TEXT {
+            return Err(format!("is corrupt: a text of {length} bytes at byte {}, over {MAX_TEXT}", self.position));
+        }
+        let mut text = vec![0; length as usize];
+        self.reader.read_exact(&mut text).map_err(|error| self.failed(&error))?;
+        self.position += length;
+        String::from_utf8(text)
+            .map_err(|_| format!("is corrupt: a text that is not UTF-8 ends at byte {}", self.position))
+    }
+
+    fn skip(&mut self, length: u64, end: u64) -> Result<(), String> {
+        if length > end - self.position {
+            return Err(format!(
+                "is truncated: {length} bytes at byte {}, {} are left",
+                self.position,
+                end - self.position
+            ));
+        }
+        // The length was checked against the file's size, so it fits a signed offset.
+        self.reader.seek_relative(length as i64).map_err(|error| self.failed(&error))?;
+        self.position += length;
+        Ok(())
+    }
+
+    fn varint(&mut self, end: u64) -> Result<u64, String> {
+        let start = self.position;
+        let mut value = 0_u64;
+        for shift in (0..64).step_by(7) {
+            if self.position >= end {
+                return Err(format!("is truncated at byte {start}"));
+            }
+            let mut byte = [0];
+            self.reader.read_exact(&mut byte).map_err(|error| self.failed(&error))?;
+            self.position += 1;
+            value |= u64::from(byte[0] & 0x7f) << shift;
+            if byte[0] & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(format!("is not an ONNX model, or corrupt: an endless number at byte {start}"))
+    }
+
+    fn failed(&self, error: &std::io::Error) -> String {
+        format!("cannot be read at byte {}: {error}", self.position)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message as _;
+
+    use super::*;
+    use crate::onnx::{
+        AttributeProto, Dim, GraphBuilder, GraphProto, ModelProto, StringStringEntryProto, TensorProto, int,
+    };
+
+    fn external(location: &str) -> TensorProto {
+        let entry = |key: &str, value: &str| StringStringEntryProto { key: key.into(), value: value.into() };
+        TensorProto {
+            dims: vec![1],
+            data_type: 1,
+            name: location.into(),
+            external_data: vec![entry("offset", "0"), entry("location", location)],
+            data_location: 1,
+            ..Default::default()
+        }
+    }
+
+    fn model() -> ModelProto {
+        let mut graph = GraphBuilder::new("g");
+        graph.input("x", &[Dim::Named("batch"), Dim::Fixed(2)]);
+        graph.floats("w", &[2], &[1.0, 2.0]);
+        graph.node("Mul", &["x", "w"], "y", vec![int("axis", 1)]);
+        graph.output("y", &[Dim::Named("batch"), Dim::Fixed(2)]);
+        graph.finish(&[("other", "value"), (BackboneMeta::KEY, "{}")])
+    }
+
+    #[test]
+    fn finds_metadata_and_external_data_wherever_tensors_hide() {
+        let mut model = model();
+        let graph = model.graph.as_mut().unwrap();
+        graph.initializer.push(external("weights.bin"));
+        graph.initializer.push(external("weights.bin"));
+        let body = GraphProto { initializer: vec![external("../body.bin")], ..Default::default() };
+        graph.node[0].attribute.push(AttributeProto { t: Some(external("constant.bin")), ..Default::default() });
+        graph.node[0].attribute.push(AttributeProto { g: Some(body.clone()), ..Default::default() });
+        graph.node[0].attribute.push(AttributeProto { graphs: vec![body], ..Default::default() });
+        graph.node[0].attribute.push(AttributeProto { tensors: vec![external("list.bin")], ..Default::default() });
+        let scan = scan_bytes(&model.encode_to_vec()).unwrap();
+        // The encoder writes fields by number: nodes stand before the graph's own constants.
+        assert_eq!(scan.external, ["constant.bin", "../body.bin", "list.bin", "weights.bin"]);
+        assert_eq!(scan.description.as_deref(), Some("{}"));
+    }
+
+    #[test]
+    fn every_truncation_inside_the_graph_is_an_error() {
+        let bytes = ModelProto { metadata_props: vec![], opset_import: vec![], ..model() }.encode_to_vec();
+        for length in 0..bytes.len() {
+            assert!(scan_bytes(&bytes[..length]).is_err(), "cut to {length} of {} bytes", bytes.len());
+        }
+        assert!(scan_bytes(&bytes).is_ok());
+    }
+
+    #[test]
+    fn other_files_are_not_onnx() {
+        for text in ["", "hello, this is a text file\n", "PK\u{3}\u{4}", "\u{7f}ELF\u{2}\u{1}\u{1}", "<html></html>"] {
+            assert!(scan_bytes(text.as_bytes()).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn nesting_is_limited() {
+        let mut graph = GraphProto::default();
+        for _ in 0..200 {
+            let attribute = AttributeProto { g: Some(graph), ..Default::default() };
+            let node = crate::onnx::NodeProto { attribute: vec![attribute], ..Default::default() };
+            graph = GraphProto { node: vec![node], ..Default::default() };
+        }
+        let bytes = ModelProto { graph: Some(graph), ..Default::default() }.encode_to_vec();
+        assert!(scan_bytes(&bytes).unwrap_err().contains("nest deeper"));
+    }
+
+    proptest! {
+        /// Mutated bytes give a result, never a panic, a hang or a huge allocation.
+        #[test]
+        fn survives_mutations(position in 0_usize..200, value: u8, cut in 0_usize..200) {
+            let mut bytes = model().encode_to_vec();
+            let position = position % bytes.len();
+            bytes[position] = value;
+            bytes.truncate(bytes.len() - cut % bytes.len());
+            let _ = scan_bytes(&bytes);
+        }
+
+        #[test]
+        fn survives_noise(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = scan_bytes(&bytes);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! `uflow detect`: images in, verdicts, overlays, masks and maps out.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::{Context as _, bail};
+use ndarray_npy::WriteNpyExt;
+use serde::Serialize;
+
+use super::{
+    Context, Outcome,
+    inputs::{self, Input},
+    options::{DecisionArgs, DeviceArgs},
+};
+use crate::{
+    Error, Result,
+    detector::{DetectOptions, Detection, Detector},
+    frame::{Image, Limits},
+    package::Package,
+    render,
+};
+
+const AFTER_HELP: &str = "\
+Examples:
+  uflow detect --model bracket.uflow frame.png
+  uflow detect --model bracket.uflow line3/ --out marked/      overlays and masks, folders kept
+  uflow detect --model bracket.uflow 'line3/*.jpg' --json --fail-on-anomaly
+  curl -s http://camera/snapshot.jpg | uflow detect --model bracket.uflow -";
+
+/// Find defects in images.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    /// The model package: a folder or a .uflow file.
+    #[arg(long, value_name = "PKG")]
+    model: PathBuf,
+
+    /// Images, folders (searched below), patterns, or `-` for one encoded image on standard input.
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+
+    /// Write NAME.overlay.png and NAME.mask.png here, keeping relative paths.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Also write NAME.score.npy and NAME.log10_nfa.npy (float32, H×W at the network's input size).
+    #[arg(long, requires = "out")]
+    maps: bool,
+
+    /// Exit with 1 if an image is anomalous.
+    #[arg(long)]
+    fail_on_anomaly: bool,
+
+    /// Largest image, in pixels; larger ones are refused before they are decoded.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().max_pixels)]
+    max_pixels: u64,
+
+    #[command(flatten)]
+    decision: DecisionArgs,
+
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// One line of `--json`.
+#[derive(Serialize)]
+struct Line<'a> {
+    path: &'a str,
+    #[serde(flatten)]
+    detection: &'a Detection,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+    let inputs = inputs::expand(&args.images)?;
+    let names = if args.out.is_some() { inputs::output_names(&inputs)? } else { Vec::new() };
+    let limits = Limits { max_pixels: args.max_pixels, ..Limits::default() };
+    let options = args.decision.options()?;
+    let package = Package::open(&args.model)?;
+    let mut detector = Detector::open(context.runtime()?, &package, &args.device.session())?;
+
+    let (mut anomalous, mut failed) = (0, 0);
+    for (index, input) in inputs.iter().enumerate() {
+        let label = input.label();
+        match detect(&mut detector, input, &limits, &options) {
+            Ok((image, detection)) => {
+                anomalous += usize::from(detection.anomalous);
+                print(context, &label, &detection)?;
+                if let Some(out) = &args.out {
+                    write(&detector, &image, &detection, &out.join(&names[index]), args.maps)?;
+                }
+            }
+            Err(error) => {
+                failed += 1;
+                if context.json {
+                    context.print_json(&serde_json::json!({ "path": label, "error": error.to_string() }))?;
+                }
+                eprintln!("uflow: {label}: {error}");
+            }
+        }
+    }
+    if !context.json && inputs.len() > 1 {
+        println!("{} images: {anomalous} anomalous, {failed} could not be read", inputs.len());
+    }
+    if failed == inputs.len() && failed > 1 {
+        bail!("none of the {failed} images could be read");
+    }
+    let stop = failed > 0 || (args.fail_on_anomaly && anomalous > 0);
+    Ok(if stop { Outcome::Failed } else { Outcome::Done })
+}
+
+fn detect(
+    detector: &mut Detector,
+    input: &Input,
+    limits: &Limits,
+    options: &DetectOptions,
+) -> Result<(Image, Detection)> {
+    let start = Instant::now();
+    let image = input.read(limits)?;
+    let decode = start.elapsed().as_secs_f64() * 1e3;
+    let mut detection = detector.detect(&image.frame(), options)?;
+    detection.timings_ms.decode = decode;
+    Ok((image, detection))
+}
+
+fn print(context: &Context, path: &str, detection: &Detection) -> Result<()> {
+    if context.json {
+        return context.print_json(&Line { path, detection });
+    }
+    let verdict = if detection.anomalous { "ANOMALOUS" } else { "good" };
+    let found = match detection.regions.as_slice() {
+        [] => String::new(),
+        [first, rest @ ..] => {
+            let [x, y, width, height] = first.bbox;
+            let more = if rest.is_empty() { String::new() } else { format!(", {} more", rest.len()) };
+            format!("  {width}×{height} at ({x}, {y}), {} px{more}", first.area)
+        }
+    };
+    println!(
+        "{path}: {verdict}  score {:.4}  log10 NFA {:.1}{found}  {:.1} ms",
+        detection.score,
+        detection.log10_nfa_min,
+        detection.timings_ms.total()
+    );
+    Ok(())
+}
+
+fn write(detector: &Detector, image: &Image, detection: &Detection, base: &Path, maps: bool) -> anyhow::Result<()> {
+    if let Some(folder) = base.parent() {
+        std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    }
+    let with = |suffix: &str| PathBuf::from(format!("{}.{suffix}", base.display()));
+    let all = detector.maps().context("no frame was looked at")?;
+    let outlines: Vec<_> = detection.regions.iter().map(|region| region.outline.clone()).collect();
+    let overlay = render::overlay(&render::rgb(&image.frame()), Some(all.score), &outlines);
+    save(&overlay.into(), &with("overlay.png"))?;
+    save(&render::mask(detector.mask()).into(), &with("mask.png"))?;
+    if maps {
+        for (map, suffix) in [(all.score, "score.npy"), (all.log10_nfa, "log10_nfa.npy")] {
+            let path = with(suffix);
+            let file = std::fs::File::create(&path).map_err(Error::io("create", &path))?;
+            map.write_npy(std::io::BufWriter::new(file))?;
+        }
+    }
+    Ok(())
+}
+
+fn save(picture: &image::DynamicImage, path: &Path) -> anyhow::Result<()> {
+    picture.save(path).map_err(|error| anyhow::anyhow!("cannot write {}: {error}", path.display()))
+}

@@ -1,0 +1,143 @@
+//! The detector as `evaluate` and `demo` see it.
+
+use std::path::{Path, PathBuf};
+
+use super::{fit, progress::Progress, Context};
+use crate::{
+    Error, Result, demo,
+    detector::{DetectOptions, Detector},
+    evaluate::{Inspection, Inspector, Settings},
+    frame::{Image, Limits},
+    package::{Manifest, Package},
+    runtime::{Runtime, SessionOptions},
+    train::{
+        Control, TrainOptions,
+        fit::{FitOptions, fit_files},
+    },
+};
+
+/// A detector behind its file reader.
+pub(crate) struct FileInspector {
+    detector: Detector,
+    options: DetectOptions,
+    limits: Limits,
+}
+
+impl FileInspector {
+    /// Opens a package.
+    pub(crate) fn open(
+        runtime: &Runtime,
+        package: &Package,
+        session: &SessionOptions,
+        options: DetectOptions,
+    ) -> Result<Self> {
+        Ok(Self { detector: Detector::open(runtime, package, session)?, options, limits: Limits::default() })
+    }
+
+    /// The points of operation that the package and the options name.
+    pub(crate) fn settings(&self) -> Settings {
+        settings(self.detector.manifest(), self.options.epsilon)
+    }
+}
+
+/// ε and the fair threshold of a package.
+fn settings(manifest: &Manifest, epsilon: Option<f64>) -> Settings {
+    Settings {
+        epsilon: epsilon.unwrap_or(manifest.detection.epsilon),
+        fair_threshold: manifest.scores.as_ref().map(|scores| scores.fair_threshold),
+    }
+}
+
+impl Inspector for FileInspector {
+    fn inspect(&mut self, path: &Path) -> Result<Inspection<'_>> {
+        let start = std::time::Instant::now();
+        let image = Image::open(path, &self.limits)?;
+        let decode = start.elapsed().as_secs_f64() * 1e3;
+        let detection = self.detector.detect(&image.frame(), &self.options)?;
+        let timings = &detection.timings_ms;
+        let Some(maps) = self.detector.maps() else {
+            return Err(Error::Data { path: path.to_owned(), reason: "gave no maps".to_owned() });
+        };
+        Ok(Inspection {
+            size: (image.height() as usize, image.width() as usize),
+            score: maps.score,
+            log10_nfa: maps.log10_nfa,
+            image_score: detection.score,
+            anomalous: detection.anomalous,
+            regions: detection.regions.into_iter().map(|region| region.outline).collect(),
+            timings: vec![
+                ("decode", decode),
+                ("preprocess", timings.preprocess),
+                ("network", timings.network),
+                ("segmentation", timings.segmentation),
+            ],
+        })
+    }
+}
+
+/// Size of the network's input in the demo, whose pictures are about as large.
+const DEMO_INPUT: u32 = 256;
+/// Epochs in the demo: few, as it should be over soon.
+const DEMO_EPOCHS: usize = 12;
+
+/// Fits and opens the demo's models.
+pub(crate) struct DemoEngine<'a> {
+    context: &'a Context,
+    runtime: &'a Runtime,
+    seed: u64,
+}
+
+impl<'a> DemoEngine<'a> {
+    /// With ONNX Runtime loaded.
+    pub(crate) fn new(context: &'a Context, seed: u64) -> Result<Self> {
+        Ok(Self { context, runtime: context.runtime()?, seed })
+    }
+}
+
+impl demo::Engine for DemoEngine<'_> {
+    fn fit(&mut self, product: &str, good: &[PathBuf], package: &Path) -> Result<demo::Fitted> {
+        let options = FitOptions {
+            input_size: Some((DEMO_INPUT, DEMO_INPUT)),
+            training: TrainOptions { epochs: DEMO_EPOCHS, seed: self.seed, ..TrainOptions::default() },
+            ..FitOptions::new(product)
+        };
+        let progress = Progress::new(self.context.json);
+        let fitted = fit_files(self.runtime, good, &Limits::default(), options, &mut |event| {
+            if !self.context.json {
+                fit::show(&event, &progress, self.context);
+            }
+            Control::Continue
+        });
+        progress.finish();
+        let fitted = fitted?;
+        // <root>/<model>/<version>
+        let root = package.parent().and_then(Path::parent).unwrap_or(package);
+        fitted.write_to_repository(root, 1)?;
+        let summary = &fitted.summary;
+        let variances: Vec<_> = summary.best.latent_variance.iter().map(|v| format!("{v:.2}")).collect();
+        Ok(demo::Fitted {
+            settings: settings(&fitted.manifest, None),
+            facts: vec![
+                ("good images".to_owned(), format!("{} and {} held out", summary.images, summary.held_out.len())),
+                ("epochs".to_owned(), format!("{}, best {}", summary.epochs, summary.best_epoch)),
+                ("training".to_owned(), format!("{:.1} s", summary.seconds)),
+                ("latent variance".to_owned(), variances.join(", ")),
+            ],
+        })
+    }
+
+    fn open(&mut self, package: &Path) -> Result<Box<dyn Inspector>> {
+        let package = Package::open(package)?;
+        let inspector =
+            FileInspector::open(self.runtime, &package, &SessionOptions::default(), DetectOptions::default())?;
+        Ok(Box::new(inspector))
+    }
+
+    fn describe(&self) -> Vec<(String, String)> {
+        vec![
+            ("uflow".to_owned(), format!("{} ({})", crate::VERSION, crate::COMMIT)),
+            ("ONNX Runtime".to_owned(), self.runtime.version().to_owned()),
+            ("device".to_owned(), "cpu".to_owned()),
+        ]
+    }
+}

@@ -1,0 +1,290 @@
+//! `uflow fit`: a folder of good images in, a package out.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use serde_json::json;
+
+use super::{
+    Context, Outcome,
+    inputs::{images_below, no_images},
+    options::{DecisionArgs, DeviceArgs},
+    progress::Progress,
+};
+use crate::{
+    Error, Result,
+    detector::roi_from_image,
+    flow::NormalisationKind,
+    frame::{Image, Limits},
+    package::DetectionDefaults,
+    train::{
+        Control, StopReason, TrainOptions,
+        fit::{Augmentation, BackboneChoice, Event, FitOptions, Fitted, fit_files},
+    },
+};
+
+const AFTER_HELP: &str = "\
+Examples:
+  uflow fit --good parts/train/good --out bracket.uflow
+  uflow fit --good good/ --out models/bracket/1 --augment flip --roi field.png
+  uflow fit --good good/ --out bracket.uflow --backbone resnet18.onnx --input-size 256
+
+Ctrl-C ends training and keeps the best model so far; a second one ends at once and writes nothing.";
+
+/// Learn a model from a folder of good images.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    /// Folder of good images, searched below.
+    #[arg(long, value_name = "DIR")]
+    good: PathBuf,
+
+    /// The package to write: a folder, or one file if it ends in .uflow. An existing package is replaced.
+    #[arg(long, value_name = "PKG")]
+    out: PathBuf,
+
+    /// Name of the product [default: the package's file name].
+    #[arg(long)]
+    name: Option<String>,
+
+    /// Backbone as ONNX with U-Flow's metadata [default: the one inside this program].
+    #[arg(long, value_name = "FILE")]
+    backbone: Option<PathBuf>,
+
+    /// Width and height of the network's input [default: the backbone's].
+    #[arg(long, value_name = "N")]
+    input_size: Option<u32>,
+
+    /// How each good image is multiplied.
+    #[arg(long, value_enum, default_value_t = Augmentation::None)]
+    augment: Augmentation,
+
+    /// Seed of everything random; the same seed gives the same model on the same kind of CPU.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+
+    /// Bytes of features kept in memory, in MiB; the rest goes to a temporary file.
+    #[arg(long, value_name = "MIB", default_value_t = 2048)]
+    memory: u64,
+
+    #[command(flatten)]
+    training: TrainingArgs,
+
+    #[command(flatten)]
+    decision: DecisionArgs,
+
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// The flow and its optimiser.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Training")]
+struct TrainingArgs {
+    /// Most passes over the images; training stops earlier when held-out images no longer gain.
+    #[arg(long, default_value_t = TrainOptions::default().epochs)]
+    epochs: usize,
+
+    /// Epochs without a gain after which training stops.
+    #[arg(long, default_value_t = TrainOptions::default().patience)]
+    patience: usize,
+
+    /// Images of one optimiser step.
+    #[arg(long, default_value_t = TrainOptions::default().batch)]
+    batch: usize,
+
+    /// Adam's learning rate at the start.
+    #[arg(long, value_name = "RATE", default_value_t = TrainOptions::default().learning_rate)]
+    learning_rate: f64,
+
+    /// Adam's weight decay.
+    #[arg(long, value_name = "DECAY", default_value_t = TrainOptions::default().weight_decay)]
+    weight_decay: f64,
+
+    /// Noise on the features, in standard deviations of each channel.
+    #[arg(long, default_value_t = TrainOptions::default().noise)]
+    noise: f64,
+
+    /// Steps of each stage of the flow.
+    #[arg(long, default_value_t = TrainOptions::default().steps)]
+    steps: usize,
+
+    /// Normalise the features by LayerNorm, as published, instead of by the good images' mean and deviation.
+    #[arg(long)]
+    layer_norm: bool,
+}
+
+impl Args {
+    fn options(&self) -> anyhow::Result<FitOptions> {
+        let stem = self.out.file_stem().and_then(|stem| stem.to_str()).unwrap_or("model");
+        let roi = self.decision.roi.as_deref().map(roi_png).transpose()?;
+        let defaults = DetectionDefaults::default();
+        let decision = &self.decision;
+        let training = &self.training;
+        let base = FitOptions::new(self.name.clone().unwrap_or_else(|| stem.to_owned()));
+        Ok(FitOptions {
+            backbone: self.backbone.clone().map_or(BackboneChoice::Embedded, BackboneChoice::File),
+            input_size: self.input_size.map(|size| (size, size)),
+            augmentation: self.augment,
+            training: TrainOptions {
+                epochs: training.epochs,
+                patience: training.patience,
+                batch: training.batch,
+                learning_rate: training.learning_rate,
+                weight_decay: training.weight_decay,
+                noise: training.noise,
+                steps: training.steps,
+                normalisation: match training.layer_norm {
+                    true => NormalisationKind::LayerNorm,
+                    false => NormalisationKind::Standardise,
+                },
+                seed: self.seed,
+                threads: self.device.threads,
+                ..TrainOptions::default()
+            },
+            detection: DetectionDefaults {
+                epsilon: decision.epsilon.unwrap_or(defaults.epsilon),
+                verdict: decision.verdict.unwrap_or(defaults.verdict),
+                score_threshold: decision.score_threshold,
+                min_area: decision.min_area.unwrap_or(defaults.min_area),
+                bound: decision.bound.unwrap_or(defaults.bound),
+                roi: None,
+            },
+            roi,
+            memory: self.memory.saturating_mul(1 << 20),
+            session: self.device.session(),
+            ..base
+        })
+    }
+}
+
+/// Reads a mask in any format and gives it as PNG, after a look at whether it can be used.
+fn roi_png(path: &Path) -> Result<Vec<u8>> {
+    let image = Image::open(path, &Limits::default())?;
+    let roi = roi_from_image(&image)?;
+    let (height, width) = roi.size();
+    let inside: Vec<u8> = roi.at_size(height, width).into_iter().map(|inside| 255 * u8::from(inside)).collect();
+    let failed = || Error::Data { path: path.to_owned(), reason: "cannot be written as PNG".to_owned() };
+    let picture = image::GrayImage::from_raw(width as u32, height as u32, inside).ok_or_else(failed)?;
+    let mut png = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut png, image::ImageFormat::Png).map_err(|_| failed())?;
+    Ok(png.into_inner())
+}
+
+/// Runs the command.
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+    let options = args.options()?;
+    if !args.good.is_dir() {
+        let reason = "is not a folder; --good takes a folder of good images".to_owned();
+        return Err(Error::Data { path: args.good.clone(), reason }.into());
+    }
+    let images = images_below(&args.good)?;
+    if images.is_empty() {
+        return Err(Error::Data { path: args.good.clone(), reason: no_images() }.into());
+    }
+    let stop = stop_on_interrupt()?;
+    let progress = Progress::new(context.json);
+    let fitted = fit_files(context.runtime()?, &images, &Limits::default(), options, &mut |event| {
+        show(&event, &progress, context);
+        if stop.load(Ordering::Relaxed) { Control::Stop } else { Control::Continue }
+    });
+    progress.finish();
+    let fitted = fitted?;
+    fitted.write(&args.out)?;
+    summarise(&fitted, &args.out, context)?;
+    Ok(Outcome::Done)
+}
+
+/// The first Ctrl-C asks training to end, the second ends the process.
+fn stop_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("stopping; the best model so far will be written (press Ctrl-C again to write nothing)");
+    })?;
+    Ok(stop)
+}
+
+/// Shows one event as progress, or as a JSON line.
+pub(crate) fn show(event: &Event<'_>, progress: &Progress, context: &Context) {
+    let line = match event {
+        Event::Features { done, total } => {
+            progress.at("features", *done, *total);
+            (done == total).then(|| json!({ "event": "features", "images": total }))
+        }
+        Event::Skipped { path, error } => {
+            eprintln!("uflow: skipped {}: {error}", path.display());
+            Some(json!({ "event": "skipped", "path": path, "error": error.to_string() }))
+        }
+        Event::Training(state) => {
+            let position = state.epoch.saturating_sub(1) * state.batches + state.batch;
+            let figure = format!("epoch {}  loss {:.4}", state.epoch, state.loss);
+            progress.at_with("training", position, state.epochs * state.batches, &figure);
+            state.held_out.as_ref().map(|held_out| {
+                let variances: Vec<_> = held_out.latent_variance.iter().map(|v| format!("{v:.2}")).collect();
+                progress.say(&format!(
+                    "epoch {:>3}  loss {:.4}  held out {:.4}{}  latent variance {}",
+                    state.epoch,
+                    state.loss,
+                    held_out.nll,
+                    if held_out.best { " *" } else { "  " },
+                    variances.join(" ")
+                ));
+                json!({ "event": "epoch", "epoch": state.epoch, "loss": state.loss, "held_out": held_out,
+                        "learning_rate": state.learning_rate, "seconds": state.elapsed.as_secs_f64() })
+            })
+        }
+    };
+    if let (true, Some(line)) = (context.json, line)
+        && let Err(error) = context.print_json(&line)
+    {
+        eprintln!("uflow: {error}");
+    }
+}
+
+fn summarise(fitted: &Fitted, out: &Path, context: &Context) -> anyhow::Result<()> {
+    let warnings = fitted.summary.warnings();
+    if context.json {
+        context.print_json(&json!({
+            "event": "fitted", "package": out, "summary": fitted.summary, "warnings": warnings,
+            "scores": fitted.manifest.scores,
+        }))?;
+        return Ok(());
+    }
+    for warning in &warnings {
+        eprintln!("uflow: warning: {warning}");
+    }
+    let summary = &fitted.summary;
+    let why = match summary.stopped {
+        StopReason::Finished => "all epochs done",
+        StopReason::Patience => "held-out images no longer gained",
+        StopReason::Asked => "stopped as asked",
+        StopReason::Diverged => "diverged",
+    };
+    println!(
+        "{}: {} images, {} held out; best epoch {} of {} ({why}); {:.0} s",
+        out.display(),
+        summary.images,
+        summary.held_out.len(),
+        summary.best_epoch,
+        summary.epochs,
+        summary.seconds
+    );
+    let variances: Vec<_> = summary.best.latent_variance.iter().map(|v| format!("{v:.3}")).collect();
+    println!("  variance of the held-out latents, finest scale first: {} (1 is white)", variances.join(", "));
+    if let Some(scores) = &fitted.manifest.scores {
+        println!(
+            "  image scores of held-out good images: mean {:.4}, largest {:.4}; fair threshold {:.4}",
+            scores.mean, scores.max, scores.fair_threshold
+        );
+    }
+    Ok(())
+}

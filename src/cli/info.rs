@@ -1,0 +1,63 @@
+//! `uflow info`: what a package holds, in words.
+
+use std::path::PathBuf;
+
+use super::{Context, Outcome};
+use crate::package::{Manifest, Package};
+
+/// Show what a package holds.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The model package: a folder or a .uflow file.
+    package: PathBuf,
+}
+
+/// Runs the command. The hashes of the package's files are checked by opening it.
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+    let package = Package::open(&args.package)?;
+    let manifest = &package.manifest;
+    if context.json {
+        context.print_json(manifest)?;
+    } else {
+        print(manifest);
+    }
+    Ok(Outcome::Done)
+}
+
+fn print(manifest: &Manifest) {
+    println!("{}  (format {}, made by uflow {} on {})", manifest.name, manifest.format, manifest.uflow, manifest.created);
+    println!("input      {}×{} pixels", manifest.input.width, manifest.input.height);
+    println!("backbone   {} sha256 {}", manifest.backbone.name, manifest.backbone.sha256);
+    println!("flow       sha256 {}", manifest.flow.sha256);
+    for (index, scale) in manifest.scales.iter().enumerate() {
+        let (f, z) = (scale.features, scale.latents);
+        println!(
+            "scale {index}    features {}×{}×{}, latents {}×{}×{}",
+            f.channels, f.height, f.width, z.channels, z.height, z.width
+        );
+    }
+    if let Some(record) = &manifest.training {
+        println!(
+            "training   {} good images ({} held out), best epoch {} of {}, held-out loss {:.4} nats a value",
+            record.images, record.held_out, record.best_epoch, record.epochs, record.held_out_nll
+        );
+        let variances: Vec<_> = record.latent_variance.iter().map(|v| format!("{v:.3}")).collect();
+        println!("latents    variance on held-out good images, finest scale first: {}", variances.join(", "));
+    }
+    if let Some(scores) = &manifest.scores {
+        println!(
+            "scores     of {} held-out good images: mean {:.4}, deviation {:.4}, largest {:.4}; fair threshold {:.4}",
+            scores.images, scores.mean, scores.std, scores.max, scores.fair_threshold
+        );
+    }
+    let decision = &manifest.detection;
+    println!(
+        "decision   verdict {}, ε = {}, bound {}, smallest region {} px{}{}",
+        decision.verdict,
+        decision.epsilon,
+        decision.bound,
+        decision.min_area,
+        decision.score_threshold.map_or_else(String::new, |t| format!(", score threshold {t}")),
+        if decision.roi.is_some() { ", with a region of interest" } else { "" }
+    );
+}

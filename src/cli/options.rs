@@ -1,0 +1,82 @@
+//! Options that several sub-commands share.
+
+use std::{path::PathBuf, sync::Arc};
+
+use clap::Args;
+
+use crate::{
+    Result,
+    detector::{DetectOptions, roi_from_image},
+    frame::{Image, Limits},
+    runtime::{Device, Precision, SessionOptions},
+    segment::{Bound, Verdict},
+};
+
+/// Where the networks run.
+#[derive(Args, Clone, Debug)]
+pub struct DeviceArgs {
+    /// cpu, openvino, cuda[:n] or tensorrt[:n].
+    #[arg(long, default_value = "cpu", help_heading = "Device")]
+    pub device: Device,
+
+    /// fp32, bf16, fp16 or int8, where the device has it.
+    #[arg(long, default_value = "fp32", help_heading = "Device")]
+    pub precision: Precision,
+
+    /// Threads for the networks [default: the CPU quota of this process].
+    #[arg(long, value_name = "N", help_heading = "Device")]
+    pub threads: Option<usize>,
+}
+
+impl DeviceArgs {
+    /// The same, as the runtime takes it.
+    pub fn session(&self) -> SessionOptions {
+        SessionOptions { device: self.device.clone(), precision: self.precision, threads: self.threads }
+    }
+}
+
+/// What counts as a defect.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DecisionArgs {
+    /// ε: false alarms expected per image.
+    #[arg(long, value_name = "E", help_heading = "Decision")]
+    pub epsilon: Option<f64>,
+
+    /// What makes an image anomalous: nfa, score, both or either.
+    #[arg(long, help_heading = "Decision")]
+    pub verdict: Option<Verdict>,
+
+    /// Image score from which an image is anomalous, for the verdicts that use it.
+    #[arg(long, value_name = "S", help_heading = "Decision")]
+    pub score_threshold: Option<f32>,
+
+    /// Smallest region that counts, in pixels of the image.
+    #[arg(long, value_name = "PIXELS", help_heading = "Decision")]
+    pub min_area: Option<u32>,
+
+    /// Tail probability: chernoff (the paper's bound) or exact.
+    #[arg(long, help_heading = "Decision")]
+    pub bound: Option<Bound>,
+
+    /// Region of interest: an image that is white where defects count.
+    #[arg(long, value_name = "MASK.png", help_heading = "Decision")]
+    pub roi: Option<PathBuf>,
+}
+
+impl DecisionArgs {
+    /// The same, as the detector takes it; reads the region of interest.
+    pub fn options(&self) -> Result<DetectOptions> {
+        let roi = match &self.roi {
+            None => None,
+            Some(path) => Some(Arc::new(roi_from_image(&Image::open(path, &Limits::default())?)?)),
+        };
+        Ok(DetectOptions {
+            epsilon: self.epsilon,
+            verdict: self.verdict,
+            score_threshold: self.score_threshold,
+            min_area: self.min_area,
+            bound: self.bound,
+            roi,
+        })
+    }
+}

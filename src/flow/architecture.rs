@@ -1,0 +1,217 @@
+//! Shapes of a U-shaped flow: which channels each stage sees, what goes up, what comes out, where parameters lie.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result, latents::ScaleShape};
+
+/// What a flow is built from: the feature maps it sees and the steps of each stage.
+///
+/// One stage per scale, from the coarsest to the finest. After a stage that is not the finest, the first `C // 8 * 4` of its
+/// channels are rearranged to a map of twice the size with a quarter of the channels, which the next finer stage sees after
+/// its own features; the other channels are that scale's latents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Architecture {
+    /// Shapes of the feature maps, finest first; each map is exactly twice as high and as wide as the next.
+    pub features: Vec<ScaleShape>,
+    /// Steps of each stage.
+    pub steps: usize,
+    /// Kernel sizes (odd) of the steps' convolutions, taken in turn.
+    pub kernels: Vec<usize>,
+}
+
+impl Architecture {
+    /// The published settings: four steps a stage, kernels 3×3 and 1×1 in turn.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate).
+    pub fn new(features: Vec<ScaleShape>) -> Result<Self> {
+        Self::with_steps(features, 4, vec![3, 1])
+    }
+
+    /// Other numbers of steps, other kernels.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate).
+    pub fn with_steps(features: Vec<ScaleShape>, steps: usize, kernels: Vec<usize>) -> Result<Self> {
+        let architecture = Self { features, steps, kernels };
+        architecture.validate()?;
+        Ok(architecture)
+    }
+
+    /// Checks that a flow of this architecture can be built.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for no scales, empty maps, a map that is not twice the next, a stage of fewer than two channels,
+    /// no steps, or an even kernel.
+    pub fn validate(&self) -> Result<()> {
+        let wrong = |reason: String| Err(Error::parameter("flow architecture", reason));
+        if self.features.is_empty() {
+            return wrong("there are no feature maps; one scale at least is needed".to_owned());
+        }
+        if self.steps == 0 {
+            return wrong("a stage needs at least one step".to_owned());
+        }
+        if self.kernels.is_empty() || self.kernels.iter().any(|kernel| kernel % 2 == 0 || *kernel > 15) {
+            return wrong(format!("kernel sizes must be odd, 1 to 15, not {:?}", self.kernels));
+        }
+        for (scale, shape) in self.features.iter().enumerate() {
+            if shape.is_empty() {
+                return wrong(format!("the feature map of scale {scale} is empty ({})", text(shape)));
+            }
+            if let Some(finer) = scale.checked_sub(1).map(|finer| self.features[finer])
+                && (finer.height != 2 * shape.height || finer.width != 2 * shape.width)
+            {
+                return wrong(format!(
+                    "scale {} is {}×{} and scale {scale} is {}×{}: each feature map must be exactly twice as wide and as \
+                     high as the next coarser one; choose an input size that every stride of the backbone divides",
+                    scale - 1,
+                    finer.width,
+                    finer.height,
+                    shape.width,
+                    shape.height
+                ));
+            }
+            if self.channels(scale) < 2 {
+                return wrong(format!("the stage of scale {scale} has one channel; a coupling needs two at least"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Number of scales.
+    pub fn scales(&self) -> usize {
+        self.features.len()
+    }
+
+    /// Channels that the stage of a scale works on: its features and what comes up from the next coarser scale.
+    pub fn channels(&self, scale: usize) -> usize {
+        let mut channels = 0;
+        for features in self.features[scale..].iter().rev() {
+            channels = features.channels + channels / 8;
+        }
+        channels
+    }
+
+    /// Channels of a scale's stage that go up, `C // 8 * 4`; none at the finest scale.
+    pub fn rising(&self, scale: usize) -> usize {
+        if scale == 0 { 0 } else { self.channels(scale) / 8 * 4 }
+    }
+
+    /// Shape of what the stage of a scale works on.
+    pub fn stage(&self, scale: usize) -> ScaleShape {
+        ScaleShape { channels: self.channels(scale), ..self.features[scale] }
+    }
+
+    /// Shapes of the latents, finest first.
+    pub fn latents(&self) -> Vec<ScaleShape> {
+        let shape = |scale| ScaleShape { channels: self.channels(scale) - self.rising(scale), ..self.features[scale] };
+        (0..self.scales()).map(shape).collect()
+    }
+
+    /// Values in all feature maps of an image together, which is also the number of latents.
+    pub fn values(&self) -> usize {
+        self.features.iter().map(ScaleShape::len).sum()
+    }
+
+    /// Where each step's parameters lie in the flow's vector; per scale, per step.
+    pub(crate) fn layout(&self) -> Vec<Vec<StepLayout>> {
+        let mut start = 0;
+        let stage = |scale| {
+            let step = |index: usize| {
+                let layout = StepLayout::new(self.stage(scale), self.kernels[index % self.kernels.len()], start);
+                start = layout.end();
+                layout
+            };
+            (0..self.steps).map(step).collect()
+        };
+        (0..self.scales()).map(stage).collect()
+    }
+}
+
+/// `CxHxW`, as users write shapes.
+pub(crate) fn text(shape: &ScaleShape) -> String {
+    format!("{}×{}×{}", shape.channels, shape.height, shape.width)
+}
+
+/// One step's shapes, and where its parameters begin in the flow's vector.
+///
+/// Convolution weights are kept as (output, tap, input): then every matrix product of the forward and backward pass sees
+/// them as a plain strided matrix (see `convolution`).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StepLayout {
+    pub(crate) shape: ScaleShape,
+    pub(crate) kernel: usize,
+    pub(crate) start: usize,
+}
+
+impl StepLayout {
+    fn new(shape: ScaleShape, kernel: usize, start: usize) -> Self {
+        Self { shape, kernel, start }
+    }
+
+    /// Channels of x₁, which pass unchanged and feed the convolutions; also the hidden width.
+    pub(crate) fn passive(&self) -> usize {
+        self.shape.channels - self.shape.channels / 2
+    }
+
+    /// Channels of x₂, which are transformed.
+    pub(crate) fn active(&self) -> usize {
+        self.shape.channels / 2
+    }
+
+    pub(crate) fn taps(&self) -> usize {
+        self.kernel * self.kernel
+    }
+
+    /// Lengths of: first weights, first bias, second weights, second bias, scale, offset.
+    pub(crate) fn lengths(&self) -> [usize; 6] {
+        let (passive, active) = (self.passive(), self.active());
+        let first = passive * self.taps() * passive;
+        let second = 2 * active * self.taps() * passive;
+        [first, passive, second, 2 * active, self.shape.channels, self.shape.channels]
+    }
+
+    /// One past the step's last parameter in the flow's vector.
+    pub(crate) fn end(&self) -> usize {
+        self.start + self.lengths().iter().sum::<usize>()
+    }
+
+    /// The step's parameters in the flow's vector.
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.start..self.end()
+    }
+
+    /// A step's slice of a parameter or gradient vector, taken apart.
+    pub(crate) fn parts<'a, T>(&self, parameters: &'a [T]) -> Parts<&'a [T]> {
+        let mut rest = &parameters[self.range()];
+        let [first_weight, first_bias, second_weight, second_bias, scale, offset] = self.lengths().map(|length| {
+            let (part, tail) = rest.split_at(length);
+            rest = tail;
+            part
+        });
+        Parts { first_weight, first_bias, second_weight, second_bias, scale, offset }
+    }
+
+    /// As [`parts`](Self::parts), to be written.
+    pub(crate) fn parts_mut<'a, T>(&self, parameters: &'a mut [T]) -> Parts<&'a mut [T]> {
+        let mut rest = &mut parameters[self.range()];
+        let [first_weight, first_bias, second_weight, second_bias, scale, offset] = self.lengths().map(|length| {
+            let (part, tail) = std::mem::take(&mut rest).split_at_mut(length);
+            rest = tail;
+            part
+        });
+        Parts { first_weight, first_bias, second_weight, second_bias, scale, offset }
+    }
+}
+
+/// The six groups of a step's parameters, or of their gradients.
+pub(crate) struct Parts<S> {
+    pub(crate) first_weight: S,
+    pub(crate) first_bias: S,
+    pub(crate) second_weight: S,
+    pub(crate) second_bias: S,
+    pub(crate) scale: S,
+    pub(crate) offset: S,
+}

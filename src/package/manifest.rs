@@ -1,0 +1,375 @@
+//! The manifest `uflow.json`: its fields, and what each may be.
+//!
+//! Fields that this version does not know are refused, as a model may mean something else with them; a change to the fields
+//! raises the format's number. Optional fields may be absent or null.
+
+use serde::{Deserialize, Serialize};
+
+use super::text::{check_name, check_relative_path, check_sha256, check_timestamp};
+use super::{MANIFEST_FILE, MAX_MANIFEST_BYTES};
+use crate::latents::ScaleShape;
+use crate::preprocess::Preprocess;
+use crate::segment::{Bound, Verdict};
+use crate::{Error, Result};
+
+/// The manifest format that this version reads and writes.
+pub const FORMAT: u32 = 1;
+
+/// What a package says about its model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Version of the manifest's format, [`FORMAT`].
+    pub format: u32,
+    /// The model's name: the product it was trained for.
+    pub name: String,
+    /// The model's version, free-form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// When the package was made, RFC 3339 (see [`timestamp`](super::timestamp)).
+    pub created: String,
+    /// Version of the program that made it.
+    pub uflow: String,
+    /// Size and normalisation of the network's input.
+    pub input: Preprocess,
+    /// The frozen feature extractor.
+    pub backbone: BackboneReference,
+    /// The flow.
+    pub flow: FlowReference,
+    /// Shapes of every scale, finest first; each scale is half as wide and high as the one before.
+    pub scales: Vec<Scale>,
+    /// How the model was trained, if this program did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingRecord>,
+    /// How good images score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scores: Option<ScoreStatistics>,
+    /// How a detection is decided unless a request says otherwise.
+    pub detection: DetectionDefaults,
+}
+
+/// Which backbone a model uses, and where it lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackboneReference {
+    /// Its name.
+    pub name: String,
+    /// Hash of its ONNX file; models with the same hash share one loaded backbone.
+    pub sha256: String,
+    /// Its file in the package, or none if it lies in the repository as `backbones/<sha256>.onnx`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+}
+
+/// Where the flow lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlowReference {
+    /// Hash of its ONNX file.
+    pub sha256: String,
+    /// Its file in the package.
+    pub file: String,
+}
+
+/// Shapes of one scale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scale {
+    /// What the backbone gives.
+    pub features: ScaleShape,
+    /// What the flow gives: of the same height and width, and over all scales of as many numbers.
+    pub latents: ScaleShape,
+}
+
+/// How a model was trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingRecord {
+    /// Good images trained on.
+    pub images: usize,
+    /// Good images held out.
+    pub held_out: usize,
+    /// Augmentation of the images, `none` or its name.
+    pub augmentation: String,
+    /// Epochs run.
+    pub epochs: usize,
+    /// Epoch of the parameters that were kept.
+    pub best_epoch: usize,
+    /// Seed of all random choices.
+    pub seed: u64,
+    /// Learning rate at the start.
+    pub learning_rate: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// Standard deviation of the noise added to the features, in units of each channel's.
+    pub noise: f64,
+    /// Steps of a stage of the flow.
+    pub steps: usize,
+    /// Negative log-likelihood of the held-out images.
+    pub held_out_nll: f64,
+    /// Variance of the held-out images' latents for each scale, finest first; 1 is white.
+    pub latent_variance: Vec<f64>,
+}
+
+/// Statistics of the image scores of held-out good images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScoreStatistics {
+    /// Images.
+    pub images: usize,
+    /// Mean.
+    pub mean: f32,
+    /// Standard deviation.
+    pub std: f32,
+    /// Lowest.
+    pub min: f32,
+    /// Highest.
+    pub max: f32,
+    /// Pairs of a probability and the score that this part of the images does not exceed, both ascending.
+    pub quantiles: Vec<(f32, f32)>,
+    /// The fair threshold (paper §4.1.1) on the score map.
+    pub fair_threshold: f32,
+}
+
+/// How a detection is decided unless a request says otherwise.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DetectionDefaults {
+    /// False alarms expected in an image: a pixel is anomalous where log₁₀NFA < log₁₀ε.
+    pub epsilon: f64,
+    /// What makes an image anomalous.
+    pub verdict: Verdict,
+    /// Image score above which an image is anomalous by score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score_threshold: Option<f32>,
+    /// Smallest region that counts, in pixels of the source frame.
+    pub min_area: u32,
+    /// How tail probabilities are computed.
+    pub bound: Bound,
+    /// PNG file in the package whose non-zero pixels are the region of interest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roi: Option<String>,
+}
+
+impl Default for DetectionDefaults {
+    fn default() -> Self {
+        Self {
+            epsilon: 1.0,
+            verdict: Verdict::default(),
+            score_threshold: None,
+            min_area: 0,
+            bound: Bound::default(),
+            roi: None,
+        }
+    }
+}
+
+impl Manifest {
+    /// Reads and validates a manifest.
+    ///
+    /// # Errors
+    /// [`Error::Package`] that names the field.
+    pub fn from_json(text: &[u8]) -> Result<Self> {
+        Self::parse(text).map_err(|reason| Error::package(MANIFEST_FILE, reason))
+    }
+
+    /// The manifest as JSON.
+    ///
+    /// # Errors
+    /// As [`Manifest::validate`].
+    pub fn to_json(&self) -> Result<String> {
+        self.validate()?;
+        let json =
+            serde_json::to_string_pretty(self).map_err(|error| Error::package(MANIFEST_FILE, error.to_string()))?;
+        Ok(json + "\n")
+    }
+
+    /// Whether every field is within its range and the fields agree with each other.
+    ///
+    /// # Errors
+    /// [`Error::Package`] that names the first field that is not.
+    pub fn validate(&self) -> Result<()> {
+        self.check().map_err(|reason| Error::package(MANIFEST_FILE, reason))
+    }
+
+    pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
+        if text.len() as u64 > MAX_MANIFEST_BYTES {
+            return Err(format!("it has {} bytes, at most {MAX_MANIFEST_BYTES} are allowed", text.len()));
+        }
+        /// The format's number decides how the rest is read.
+        #[derive(Deserialize)]
+        struct Probe {
+            format: Option<serde_json::Value>,
+        }
+        let probe: Probe = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        check_format(probe.format)?;
+        let deserializer = &mut serde_json::Deserializer::from_slice(text);
+        let manifest: Self = serde_path_to_error::deserialize(&mut *deserializer).map_err(|error| {
+            let (path, reason) = (error.path().to_string(), error.inner());
+            if path == "." { reason.to_string() } else { format!("{path}: {reason}") }
+        })?;
+        deserializer.end().map_err(|error| format!("after the manifest: {error}"))?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    pub(super) fn check(&self) -> Result<(), String> {
+        check_format(Some(self.format.into()))?;
+        at("name", check_name(&self.name))?;
+        at("version", self.version.as_deref().map_or(Ok(()), check_name))?;
+        at("created", check_timestamp(&self.created))?;
+        at("uflow", check_name(&self.uflow))?;
+        if let Some((field, reason)) = self.input.problem() {
+            return Err(format!("input.{field}: {reason}"));
+        }
+        at("backbone.name", check_name(&self.backbone.name))?;
+        at("backbone.sha256", check_sha256(&self.backbone.sha256))?;
+        at("flow.sha256", check_sha256(&self.flow.sha256))?;
+        self.check_files()?;
+        check_scales(&self.scales, &self.input)?;
+        self.training.as_ref().map_or(Ok(()), |training| training.check(self.scales.len()))?;
+        self.scores.as_ref().map_or(Ok(()), ScoreStatistics::check)?;
+        self.detection.check(self.scores.is_some())
+    }
+
+    /// Every file has a place of its own inside the package.
+    fn check_files(&self) -> Result<(), String> {
+        let mut taken = vec![(MANIFEST_FILE.to_owned(), "the manifest")];
+        let files = [
+            ("flow.file", Some(&self.flow.file)),
+            ("backbone.file", self.backbone.file.as_ref()),
+            ("detection.roi", self.detection.roi.as_ref()),
+        ];
+        for (field, file) in files {
+            let Some(file) = file else { continue };
+            at(field, check_relative_path(file))?;
+            // Some file systems do not tell upper from lower case.
+            let lower = file.to_lowercase();
+            let inside = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'));
+            let clash = |other: &str| other == lower || inside(other, &lower) || inside(&lower, other);
+            if let Some((_, owner)) = taken.iter().find(|(other, _)| clash(other)) {
+                return Err(format!("{field}: `{file}` is in the way of {owner}"));
+            }
+            taken.push((lower, field));
+        }
+        Ok(())
+    }
+}
+
+/// Prefixes a reason with the field it is about.
+fn at(field: &str, result: Result<(), String>) -> Result<(), String> {
+    result.map_err(|reason| format!("{field}: {reason}"))
+}
+
+/// Refuses a value that does not hold.
+fn holds(field: &str, value: impl std::fmt::Debug, holds: bool, expected: &str) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(format!("{field}: {value:?} {expected}")) }
+}
+
+fn check_format(format: Option<serde_json::Value>) -> Result<(), String> {
+    match format {
+        None => Err("format: is missing; this is not a manifest of a U-Flow package".to_owned()),
+        Some(format) if format == FORMAT => Ok(()),
+        Some(format) if format.as_u64().is_some_and(|format| format > u64::from(FORMAT)) => {
+            Err(format!("format: {format} is newer than this version of uflow reads ({FORMAT}); use a newer uflow"))
+        }
+        Some(format) => Err(format!("format: {format} is not a known format; it must be {FORMAT}")),
+    }
+}
+
+/// A U-shaped flow doubles the size from scale to scale, keeps each scale's size, and loses no number.
+fn check_scales(scales: &[Scale], input: &Preprocess) -> Result<(), String> {
+    const MOST_SCALES: usize = 8;
+    const MOST_CHANNELS: usize = 1 << 16;
+    holds("scales", scales.len(), (1..=MOST_SCALES).contains(&scales.len()), "scales; there must be 1 to 8")?;
+    let size = |shape: &ScaleShape| (shape.height, shape.width);
+    let largest = (input.height as usize, input.width as usize);
+    for (s, Scale { features, latents }) in scales.iter().enumerate() {
+        for (kind, shape) in [("features", features), ("latents", latents)] {
+            for (dimension, value, most) in [
+                ("channels", shape.channels, MOST_CHANNELS),
+                ("height", shape.height, largest.0),
+                ("width", shape.width, largest.1),
+            ] {
+                let field = format!("scales[{s}].{kind}.{dimension}");
+                holds(&field, value, (1..=most).contains(&value), &format!("is not within 1 to {most}"))?;
+            }
+        }
+        let field = format!("scales[{s}].latents");
+        holds(&field, size(latents), size(latents) == size(features), "differs from the features' height and width")?;
+        if let Some(finer) = s.checked_sub(1).map(|finer| size(&scales[finer].features)) {
+            let (height, width) = size(features);
+            let expected = format!("must be half of the finer scale's {finer:?} (height, width)");
+            holds(&format!("scales[{s}].features"), (height, width), (2 * height, 2 * width) == finer, &expected)?;
+        }
+    }
+    let total = |shape: fn(&Scale) -> &ScaleShape| -> usize { scales.iter().map(|scale| shape(scale).len()).sum() };
+    let (features, latents) = (total(|scale| &scale.features), total(|scale| &scale.latents));
+    let expected = format!("latents in all from {features} features; a flow keeps their number");
+    holds("scales", latents, latents == features, &expected)
+}
+
+impl TrainingRecord {
+    fn check(&self, scales: usize) -> Result<(), String> {
+        at("training.augmentation", check_name(&self.augmentation))?;
+        holds("training.images", self.images, self.images >= 1, "must be at least 1")?;
+        let expected = format!("is not one of the {} epochs", self.epochs);
+        holds("training.best_epoch", self.best_epoch, self.best_epoch <= self.epochs, &expected)?;
+        holds("training.steps", self.steps, self.steps >= 1, "must be at least 1")?;
+        for (field, value) in [
+            ("training.learning_rate", self.learning_rate),
+            ("training.weight_decay", self.weight_decay),
+            ("training.noise", self.noise),
+        ] {
+            holds(field, value, value.is_finite() && value >= 0.0, "must not be negative")?;
+        }
+        holds("training.held_out_nll", self.held_out_nll, self.held_out_nll.is_finite(), "must be finite")?;
+        let variance = &self.latent_variance;
+        let valid = variance.len() == scales && variance.iter().all(|v| v.is_finite() && *v >= 0.0);
+        holds(
+            "training.latent_variance",
+            variance,
+            valid,
+            &format!("must be {scales} numbers of at least 0, one a scale"),
+        )
+    }
+}
+
+impl ScoreStatistics {
+    fn check(&self) -> Result<(), String> {
+        holds("scores.images", self.images, self.images >= 1, "must be at least 1")?;
+        for (field, value) in [
+            ("scores.mean", self.mean),
+            ("scores.std", self.std),
+            ("scores.min", self.min),
+            ("scores.max", self.max),
+            ("scores.fair_threshold", self.fair_threshold),
+        ] {
+            holds(field, value, (0.0..=1.0).contains(&value), "is not within 0 to 1")?;
+        }
+        holds("scores.min", self.min, self.min <= self.max, &format!("is above scores.max, {:?}", self.max))?;
+        let range = self.min..=self.max;
+        // The mean of equal numbers may be off by a rounding.
+        let near = (self.min - 1e-6)..=(self.max + 1e-6);
+        holds(
+            "scores.mean",
+            self.mean,
+            near.contains(&self.mean),
+            &format!("is not within scores.min and max, {range:?}"),
+        )?;
+        let valid = self.quantiles.iter().all(|(q, value)| (0.0..=1.0).contains(q) && near.contains(value))
+            && self.quantiles.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1);
+        holds("scores.quantiles", &self.quantiles, valid, "must be ascending pairs of a probability and a score")
+    }
+}
+
+impl DetectionDefaults {
+    fn check(&self, has_scores: bool) -> Result<(), String> {
+        holds("detection.epsilon", self.epsilon, self.epsilon.is_finite() && self.epsilon > 0.0, "must be above 0")?;
+        let valid = self.score_threshold.is_none_or(|threshold| (0.0..=1.0).contains(&threshold));
+        holds("detection.score_threshold", self.score_threshold, valid, "is not within 0 to 1")?;
+        let decidable = self.verdict == Verdict::Nfa || self.score_threshold.is_some() || has_scores;
+        let expected = "needs detection.score_threshold or the scores of good images";
+        holds("detection.verdict", self.verdict, decidable, expected)
+    }
+}

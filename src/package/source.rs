@@ -1,0 +1,137 @@
+//! Where a package's files come from: a folder, or a zip whose entries are stored.
+//!
+//! Reasons of failure are texts that begin with the file they are about; the caller adds the package's path.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use prost::bytes::Bytes;
+use zip::result::ZipError;
+use zip::{CompressionMethod, ZipArchive};
+
+use super::MANIFEST_FILE;
+
+const MOST_ENTRIES: usize = 1024;
+
+pub(super) enum Source {
+    /// The folder's canonical path.
+    Folder(PathBuf),
+    Archive(ZipArchive<BufReader<File>>),
+}
+
+/// A network is used from its file where there is one, so that a large backbone is not copied.
+pub(super) enum Found {
+    File(PathBuf),
+    Bytes(Bytes),
+}
+
+impl Source {
+    pub(super) fn open(path: &Path) -> Result<Self, String> {
+        let metadata = path.metadata().map_err(|error| format!("cannot be opened: {error}"))?;
+        if metadata.is_dir() {
+            let root = path.canonicalize().map_err(|error| format!("cannot be opened: {error}"))?;
+            return Ok(Self::Folder(root));
+        }
+        if !metadata.is_file() {
+            return Err("is neither a folder nor a file".to_owned());
+        }
+        let file = File::open(path).map_err(|error| format!("cannot be opened: {error}"))?;
+        let archive = ZipArchive::new(BufReader::new(file))
+            .map_err(|error| format!("is not a `.uflow` file (a zip with stored entries): {error}"))?;
+        if archive.len() > MOST_ENTRIES {
+            return Err(format!("has {} entries, at most {MOST_ENTRIES} are allowed", archive.len()));
+        }
+        Ok(Self::Archive(archive))
+    }
+
+    /// A whole file of at most `limit` bytes. `name` is a checked relative path.
+    pub(super) fn read(&mut self, name: &str, limit: u64) -> Result<Bytes, String> {
+        match self {
+            Self::Folder(root) => read_file(&resolve(root, name)?, name, limit),
+            Self::Archive(archive) => read_entry(archive, name, limit),
+        }
+    }
+
+    /// A file that need not be read into memory.
+    pub(super) fn find(&mut self, name: &str, limit: u64) -> Result<Found, String> {
+        match self {
+            Self::Folder(root) => Ok(Found::File(resolve(root, name)?)),
+            Self::Archive(archive) => Ok(Found::Bytes(read_entry(archive, name, limit)?)),
+        }
+    }
+}
+
+/// The regular file `name` under `root`, a canonical path; links may not lead out of it.
+pub(super) fn resolve(root: &Path, name: &str) -> Result<PathBuf, String> {
+    let path = match root.join(name).canonicalize() {
+        Ok(path) => path,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing(name)),
+        Err(error) => return Err(format!("{name}: cannot be opened: {error}")),
+    };
+    if !path.starts_with(root) {
+        return Err(format!("{name}: is a link that leads out of {}, to {}", root.display(), path.display()));
+    }
+    if !path.is_file() {
+        return Err(format!("{name}: is not a file"));
+    }
+    Ok(path)
+}
+
+pub(super) fn missing(name: &str) -> String {
+    match name {
+        MANIFEST_FILE => format!("{name}: is missing; this is not a U-Flow package"),
+        name => format!("{name}: is missing, though the manifest names it"),
+    }
+}
+
+fn read_file(path: &Path, name: &str, limit: u64) -> Result<Bytes, String> {
+    let unreadable = |error: io::Error| format!("{name}: cannot be read: {error}");
+    let file = File::open(path).map_err(unreadable)?;
+    let length = file.metadata().map_err(unreadable)?.len();
+    check_length(name, length, limit)?;
+    read_all(file, name, length, limit)
+}
+
+fn read_entry(archive: &mut ZipArchive<BufReader<File>>, name: &str, limit: u64) -> Result<Bytes, String> {
+    let entry = match archive.by_name(name) {
+        Ok(entry) => entry,
+        Err(ZipError::FileNotFound) => return Err(missing(name)),
+        Err(ZipError::CompressionMethodNotSupported(_)) => return Err(compressed(name)),
+        Err(error) => return Err(format!("{name}: cannot be read: {error}")),
+    };
+    if entry.compression() != CompressionMethod::Stored {
+        return Err(compressed(name));
+    }
+    if !entry.is_file() || entry.is_symlink() {
+        return Err(format!("{name}: is not a file"));
+    }
+    let length = entry.size();
+    check_length(name, length, limit)?;
+    // A stored entry cannot be larger than its file, whatever its header says.
+    if length != entry.compressed_size() {
+        return Err(format!("{name}: is stored, but its two sizes differ"));
+    }
+    read_all(entry, name, length, limit)
+}
+
+fn compressed(name: &str) -> String {
+    format!("{name}: is compressed; the entries of a `.uflow` file must be stored (`zip -0`)")
+}
+
+fn check_length(name: &str, length: u64, limit: u64) -> Result<(), String> {
+    if length <= limit { Ok(()) } else { Err(format!("{name}: has {length} bytes, at most {limit} are allowed")) }
+}
+
+/// Reads to the end. Memory grows with what is really there, not with what a header announces.
+fn read_all(reader: impl Read, name: &str, length: u64, limit: u64) -> Result<Bytes, String> {
+    const TRUSTED: u64 = 1 << 24;
+    let mut bytes = Vec::with_capacity(length.min(TRUSTED) as usize);
+    let count =
+        reader.take(limit + 1).read_to_end(&mut bytes).map_err(|error| format!("{name}: cannot be read: {error}"))?;
+    check_length(name, count as u64, limit)?;
+    if count as u64 != length {
+        return Err(format!("{name}: has {count} bytes, {length} were announced"));
+    }
+    Ok(bytes.into())
+}

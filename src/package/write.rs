@@ -1,0 +1,248 @@
+//! Writing packages: complete beside the destination, then moved there in one step.
+//!
+//! A reader, or a crash, sees the old package or the new one. On Linux an existing folder is exchanged with the new one
+//! (`renameat2`); elsewhere it is moved aside first, the only moment without a package.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Cursor, Write};
+use std::path::Path;
+
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+use super::read::{check_network, check_network_file, check_roi};
+use super::{BACKBONES_FOLDER, Blob, Content, MANIFEST_FILE, Manifest, PACKAGE_SUFFIX, sha256};
+use crate::{Error, Result};
+
+/// The files of a package beside its manifest.
+#[derive(Clone, Copy, Debug)]
+pub struct Files<'a> {
+    /// The flow's ONNX model.
+    pub flow: &'a [u8],
+    /// The backbone's, if the package shall hold it.
+    pub backbone: Option<FileSource<'a>>,
+    /// The region of interest as PNG.
+    pub roi: Option<&'a [u8]>,
+}
+
+/// A file to put into a package.
+#[derive(Clone, Copy, Debug)]
+pub enum FileSource<'a> {
+    /// Its content.
+    Bytes(&'a [u8]),
+    /// A file to copy.
+    Path(&'a Path),
+}
+
+/// Writes a package: one file if `path` ends in `.uflow`, else a folder. A package that is already there is replaced when the new
+/// one is complete; anything else that is there is left alone and is an error.
+///
+/// # Errors
+/// [`Error::Package`] if manifest and files do not agree, or `path` is taken by something else; [`Error::Io`].
+pub fn write(path: impl AsRef<Path>, manifest: &Manifest, files: &Files<'_>) -> Result<()> {
+    let path = path.as_ref();
+    let refuse = |reason: String| Error::package(path, reason);
+    let json = manifest.to_json()?;
+    let entries = entries(manifest, &json, files).map_err(refuse)?;
+    let one_file = path.extension().is_some_and(|suffix| suffix == PACKAGE_SUFFIX);
+    check_destination(path, one_file).map_err(refuse)?;
+    // A link to a package stays; what it points to is replaced.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let parent = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+    if one_file {
+        write_file(&path, parent, &entries)?
+    } else {
+        write_folder(&path, parent, &entries)?
+    }
+    sync_folder(parent);
+    Ok(())
+}
+
+/// Puts a backbone into a repository, as `backbones/<sha256>.onnx`, where packages find it by its hash.
+///
+/// # Errors
+/// [`Error::Package`] if it is not an ONNX model that holds its weights; [`Error::Io`].
+pub fn write_repository_backbone(root: impl AsRef<Path>, bytes: &[u8]) -> Result<Blob> {
+    let root = root.as_ref();
+    let sha256 = sha256(bytes);
+    let folder = root.join(BACKBONES_FOLDER);
+    let path = folder.join(format!("{sha256}.onnx"));
+    let name = format!("{BACKBONES_FOLDER}/{sha256}.onnx");
+    check_network(&mut Cursor::new(bytes), bytes.len() as u64, &name).map_err(|reason| Error::package(root, reason))?;
+    if check_network_file(&path, &name).is_ok_and(|found| found == sha256) {
+        return Ok(Blob { sha256, content: Content::File(path) });
+    }
+    fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+    let mut file = temporary_file(&folder)?;
+    let written = file.write_all(bytes).and_then(|()| file.as_file().sync_all());
+    written.map_err(Error::io("write", &path))?;
+    file.persist(&path).map_err(|error| error.error).map_err(Error::io("write", &path))?;
+    sync_folder(&folder);
+    Ok(Blob { sha256, content: Content::File(path) })
+}
+
+/// A file by its name in the package.
+type Entry<'a> = (&'a str, FileSource<'a>);
+
+/// The package's files, checked against the manifest, which comes last.
+fn entries<'a>(manifest: &'a Manifest, json: &'a str, files: &Files<'a>) -> Result<Vec<Entry<'a>>, String> {
+    let mut entries = vec![(manifest.flow.file.as_str(), FileSource::Bytes(files.flow))];
+    check_source("flow.sha256", entries[0], &manifest.flow.sha256)?;
+    match (&manifest.backbone.file, files.backbone) {
+        (Some(file), Some(source)) => {
+            check_source("backbone.sha256", (file, source), &manifest.backbone.sha256)?;
+            entries.push((file, source));
+        }
+        (None, None) => {}
+        (Some(file), None) => return Err(format!("backbone.file: `{file}` was not given")),
+        (None, Some(_)) => {
+            return Err("backbone.file: a backbone was given, the manifest names no file for it".to_owned());
+        }
+    }
+    match (&manifest.detection.roi, files.roi) {
+        (Some(file), Some(png)) => {
+            check_roi(file, png)?;
+            entries.push((file, FileSource::Bytes(png)));
+        }
+        (None, None) => {}
+        (Some(file), None) => return Err(format!("detection.roi: `{file}` was not given")),
+        (None, Some(_)) => {
+            return Err("detection.roi: a picture was given, the manifest names no file for it".to_owned());
+        }
+    }
+    entries.push((MANIFEST_FILE, FileSource::Bytes(json.as_bytes())));
+    Ok(entries)
+}
+
+/// A network that holds its own weights and has the hash in the manifest's `field`.
+fn check_source(field: &str, (name, source): Entry<'_>, expected: &str) -> Result<(), String> {
+    let found = match source {
+        FileSource::Bytes(bytes) => {
+            check_network(&mut Cursor::new(bytes), bytes.len() as u64, name)?;
+            sha256(bytes)
+        }
+        FileSource::Path(path) => check_network_file(path, &path.display().to_string())?,
+    };
+    if found == expected { Ok(()) } else { Err(format!("{field}: is {expected}, the given file's is {found}")) }
+}
+
+fn check_destination(path: &Path, one_file: bool) -> Result<(), String> {
+    let Ok(metadata) = path.metadata() else { return Ok(()) };
+    match (one_file, metadata.is_dir()) {
+        (true, true) => Err("is a folder; a name that ends in `.uflow` is for one file".to_owned()),
+        (false, false) => Err("is a file; end the name in `.uflow` to write one file".to_owned()),
+        (false, true) if !path.join(MANIFEST_FILE).is_file() && !is_empty(path) => {
+            Err("is a folder with other content; it is not replaced".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+fn write_file(path: &Path, parent: &Path, entries: &[Entry<'_>]) -> Result<()> {
+    let mut file = temporary_file(parent)?;
+    let failed = |error: io::Error| Error::io("write", path)(error);
+    let mut zip = ZipWriter::new(file.as_file_mut());
+    for (name, source) in entries {
+        let length = match source {
+            FileSource::Bytes(bytes) => bytes.len() as u64,
+            FileSource::Path(source) => source.metadata().map_err(Error::io("read", *source))?.len(),
+        };
+        let options = SimpleFileOptions::default()
+            .compression_method(CompressionMethod::Stored)
+            .large_file(length >= u64::from(u32::MAX))
+            .unix_permissions(0o644);
+        zip.start_file(*name, options).map_err(|error| failed(error.into()))?;
+        copy(source, &mut zip, path)?;
+    }
+    zip.finish().map_err(|error| failed(error.into()))?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+fn write_folder(path: &Path, parent: &Path, entries: &[Entry<'_>]) -> Result<()> {
+    let mut builder = temporary();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+    let folder = builder.tempdir_in(parent).map_err(Error::io("write to", parent))?;
+    for (name, source) in entries {
+        let target = folder.path().join(name);
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+        }
+        let mut file = File::create_new(&target).map_err(Error::io("create", &target))?;
+        copy(source, &mut file, &target)?;
+        file.sync_all().map_err(Error::io("write", &target))?;
+    }
+    sync_folder(folder.path());
+    if path.exists() {
+        // The old package is now in the temporary folder and goes with it.
+        return exchange(folder.path(), path).map_err(Error::io("replace", path));
+    }
+    fs::rename(folder.path(), path).map_err(Error::io("create", path))?;
+    let _moved = folder.keep();
+    Ok(())
+}
+
+fn copy(source: &FileSource<'_>, target: &mut impl Write, name: &Path) -> Result<()> {
+    match source {
+        FileSource::Bytes(bytes) => target.write_all(bytes).map_err(Error::io("write", name)),
+        FileSource::Path(path) => {
+            let mut source = BufReader::new(File::open(path).map_err(Error::io("open", *path))?);
+            io::copy(&mut source, target).map(drop).map_err(Error::io("write", name))
+        }
+    }
+}
+
+/// Swaps two folders of the same parent.
+fn exchange(new: &Path, old: &Path) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        use rustix::io::Errno;
+        match renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE) {
+            // The file system or the kernel cannot: in two steps, then.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+            result => return Ok(result?),
+        }
+    }
+    exchange_in_two_steps(new, old)
+}
+
+fn exchange_in_two_steps(new: &Path, old: &Path) -> io::Result<()> {
+    let aside = new.with_extension("old");
+    fs::rename(old, &aside)?;
+    if let Err(error) = fs::rename(new, old) {
+        fs::rename(&aside, old)?;
+        return Err(error);
+    }
+    fs::rename(&aside, new)
+}
+
+fn temporary() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".uflow-");
+    builder
+}
+
+fn temporary_file(parent: &Path) -> Result<tempfile::NamedTempFile> {
+    let mut builder = temporary();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(parent).map_err(Error::io("write to", parent))
+}
+
+/// Makes a rename last through a power cut, where the system lets a folder be flushed.
+fn sync_folder(folder: &Path) {
+    if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
+        tracing::debug!(folder = %folder.display(), %error, "cannot flush the folder");
+    }
+}

@@ -1,0 +1,253 @@
+//! A backbone on its device: images to feature maps.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, PoisonError},
+};
+
+use ndarray::{Array4, ArrayView4, CowArray, Ix4};
+use ort::{
+    memory::MemoryInfo,
+    session::{IoBinding, Session, SessionInputValue},
+    value::{DynValue, Tensor},
+};
+
+use super::{
+    Runtime, SessionOptions,
+    session::{self, Fetch, Port},
+};
+use crate::{
+    Error, Result,
+    backbone::{BackboneMeta, NetworkSource},
+    latents::ScaleShape,
+};
+
+/// A loaded backbone. Shared (as `Arc<Backbone>`) by every network that stands on it; runs take turns.
+#[derive(Debug)]
+pub struct Backbone {
+    name: String,
+    sha256: String,
+    meta: BackboneMeta,
+    options: SessionOptions,
+    input: Port,
+    outputs: Vec<Port>,
+    placement: Option<BTreeMap<String, usize>>,
+    running: Mutex<Running>,
+    shapes: Mutex<HashMap<(usize, usize), Vec<ScaleShape>>>,
+}
+
+/// What a run needs alone: ONNX Runtime's `Run` is not to be called from two threads at once.
+#[derive(Debug)]
+struct Running {
+    session: Session,
+    fetch: Fetch,
+}
+
+impl Backbone {
+    /// Loads a backbone.
+    ///
+    /// # Errors
+    /// [`Error::Network`] when the file is corrupt, has no description ([`BackboneMeta`]), keeps weights outside its own
+    /// folder, or its inputs and outputs are not what the description says; [`Error::Device`] when the device or its
+    /// precision is not to be had.
+    pub fn load(runtime: &Runtime, source: NetworkSource<'_>, options: &SessionOptions) -> Result<Self> {
+        let name = source.name("backbone");
+        let scan = source.check("backbone")?;
+        let meta = BackboneMeta::from_scan(&scan, &name)?;
+        let opened = session::open(runtime, &source, &name, options)?;
+        let (input, outputs) = ports(&opened.session, &meta).map_err(|reason| Error::network(&name, reason))?;
+        let fetch = Fetch::new(meta.outputs.iter().cloned()).map_err(|error| Error::network(&name, error.message()))?;
+        Ok(Self {
+            name,
+            sha256: source.sha256()?,
+            meta,
+            options: *options,
+            input,
+            outputs,
+            placement: opened.placement,
+            running: Mutex::new(Running { session: opened.session, fetch }),
+            shapes: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// What the backbone says about itself.
+    pub fn meta(&self) -> &BackboneMeta {
+        &self.meta
+    }
+
+    /// SHA-256 of its file, in hexadecimal.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// How it was loaded.
+    pub fn options(&self) -> &SessionOptions {
+        &self.options
+    }
+
+    /// How many of its nodes the device left to the CPU; 0 on the CPU itself, `None` where ONNX Runtime does not say.
+    pub fn nodes_on_cpu(&self) -> Option<usize> {
+        session::on_cpu(self.placement.as_ref(), self.options.device)
+    }
+
+    /// Nodes per provider, by ONNX Runtime's names of them; `None` on the CPU.
+    pub fn placement(&self) -> Option<&BTreeMap<String, usize>> {
+        self.placement.as_ref()
+    }
+
+    /// The shape of each scale's features for images of this size, finest scale first.
+    ///
+    /// Taken from the file where it fixes them; otherwise found by one run on an empty image, and remembered.
+    ///
+    /// # Errors
+    /// [`Error::Network`] when the backbone takes no images of this size.
+    pub fn feature_shapes(&self, height: usize, width: usize) -> Result<Vec<ScaleShape>> {
+        self.check_size(height, width)?;
+        let known = self.shapes.lock().unwrap_or_else(PoisonError::into_inner).get(&(height, width)).cloned();
+        if let Some(shapes) = known {
+            return Ok(shapes);
+        }
+        let shapes: Vec<_> = match self.outputs.iter().map(|port| scale_shape(&port.dims)).collect::<Option<Vec<_>>>() {
+            Some(fixed) => fixed,
+            None => self
+                .features(Array4::zeros((1, 3, height, width)).view())?
+                .iter()
+                .map(|map| ScaleShape { channels: map.dim().1, height: map.dim().2, width: map.dim().3 })
+                .collect(),
+        };
+        if !shapes.is_sorted_by(|finer, coarser| finer.height >= coarser.height && finer.width >= coarser.width) {
+            return Err(Error::network(&self.name, format!("its scales are not finest first: {shapes:?}")));
+        }
+        self.shapes.lock().unwrap_or_else(PoisonError::into_inner).insert((height, width), shapes.clone());
+        Ok(shapes)
+    }
+
+    /// The feature maps of normalised images (batch, 3, H, W): per scale (batch, C, h, w), finest first.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] when a feature is NaN or infinite; [`Error::Network`] when the run fails.
+    pub fn features(&self, images: ArrayView4<'_, f32>) -> Result<Vec<Array4<f32>>> {
+        let (batch, _, _) = session::check_images(&images)?;
+        let values = self.run(&images.as_standard_layout())?;
+        values.iter().enumerate().map(|(scale, value)| self.owned(scale, value, batch)).collect()
+    }
+
+    fn owned(&self, scale: usize, value: &DynValue, batch: usize) -> Result<Array4<f32>> {
+        let (shape, data) = session::host(value).map_err(|error| self.failed(&error))?;
+        session::finite(data, || format!("features of scale {scale} (backbone `{}`)", self.meta.name))?;
+        let dims = |shape: &[i64]| Some((batch, scale_shape(shape).filter(|_| shape[0] == batch as i64)?));
+        let Some((batch, map)) = dims(shape) else {
+            return Err(self.wrong_shape(scale, shape, "(batch, C, H, W)"));
+        };
+        Array4::from_shape_vec((batch, map.channels, map.height, map.width), data.to_vec())
+            .map_err(|error| Error::network(&self.name, error.to_string()))
+    }
+
+    /// Runs the backbone; the features come back in the host's memory.
+    pub(super) fn run(&self, images: &CowArray<'_, f32, Ix4>) -> Result<Vec<DynValue>> {
+        self.check_size(images.dim().2, images.dim().3)?;
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let Running { session, fetch } = &mut *running;
+        session::borrowed(images)
+            .and_then(|images| session::run(session, &[SessionInputValue::from(images)], fetch))
+            .map_err(|error| self.failed(&error))
+    }
+
+    /// A binding that leaves the features in `memory`.
+    pub(super) fn bind(&self, memory: &MemoryInfo<'_>) -> ort::Result<IoBinding> {
+        let mut binding = self.running.lock().unwrap_or_else(PoisonError::into_inner).session.create_binding()?;
+        self.bind_outputs(&mut binding, memory)?;
+        Ok(binding)
+    }
+
+    /// Makes a binding's next run allocate new features, as it must when the batch's size changes.
+    pub(super) fn bind_outputs(&self, binding: &mut IoBinding, memory: &MemoryInfo<'_>) -> ort::Result<()> {
+        binding.clear_outputs();
+        self.meta.outputs.iter().try_for_each(|name| binding.bind_output_to_device(name, memory))
+    }
+
+    /// Runs the backbone on a binding of its own; the features stay where the binding says, in the order of the scales.
+    pub(super) fn run_bound(&self, binding: &mut IoBinding, images: &Tensor<f32>) -> Result<Vec<DynValue>> {
+        if let &[_, _, height, width] = &**images.shape() {
+            self.check_size(height as usize, width as usize)?;
+        }
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut run = || {
+            binding.bind_input(&self.input.name, images)?;
+            let mut outputs = running.session.run_binding(binding)?;
+            Ok(self.meta.outputs.iter().filter_map(|name| outputs.remove(name)).collect())
+        };
+        run().map_err(|error: ort::Error| self.failed(&error))
+    }
+
+    /// Checks features against the shapes a flow expects.
+    pub(super) fn check_features<'a>(
+        &self,
+        values: &[DynValue],
+        batch: usize,
+        expected: impl IntoIterator<Item = &'a ScaleShape>,
+    ) -> Result<()> {
+        for (scale, (value, expected)) in values.iter().zip(expected).enumerate() {
+            let shape = session::shape(value);
+            if shape.first() != Some(&(batch as i64)) || scale_shape(shape) != Some(*expected) {
+                let ScaleShape { channels, height, width } = expected;
+                return Err(self.wrong_shape(scale, shape, &format!("({batch}, {channels}, {height}, {width})")));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_size(&self, height: usize, width: usize) -> Result<()> {
+        let fits = |dim: i64, size: usize| dim < 0 || usize::try_from(dim) == Ok(size);
+        if fits(self.input.dims[2], height) && fits(self.input.dims[3], width) {
+            return Ok(());
+        }
+        let fixed = session::shape_text(&self.input.dims);
+        Err(Error::network(
+            &self.name,
+            format!("it takes images of the shape {fixed} only, not {height} × {width} (height × width)"),
+        ))
+    }
+
+    fn wrong_shape(&self, scale: usize, shape: &[i64], expected: &str) -> Error {
+        let (output, shape) = (&self.meta.outputs[scale], session::shape_text(shape));
+        Error::network(
+            &self.name,
+            format!("its output `{output}` (scale {scale}) gave the shape {shape}, {expected} is expected"),
+        )
+    }
+
+    fn failed(&self, error: &ort::Error) -> Error {
+        Error::network(&self.name, format!("the run failed: {}", error.message().trim()))
+    }
+}
+
+/// Channels, height and width of a rank-4 shape, where all are known.
+fn scale_shape(dims: &[i64]) -> Option<ScaleShape> {
+    let [_, channels, height, width] = dims else { return None };
+    let known = |&dim: &i64| usize::try_from(dim).ok().filter(|&dim| dim > 0);
+    Some(ScaleShape { channels: known(channels)?, height: known(height)?, width: known(width)? })
+}
+
+/// The image input and the outputs that the description names, checked.
+fn ports(session: &Session, meta: &BackboneMeta) -> Result<(Port, Vec<Port>), String> {
+    let [input] = session.inputs() else {
+        return Err(format!("it has {} inputs, one is needed: the images", session.inputs().len()));
+    };
+    let input = session::port(input, "input")?;
+    if input.dims.len() != 4 || !matches!(input.dims[1], -1 | 3) {
+        let shape = session::shape_text(&input.dims);
+        return Err(format!("its input `{}` has the shape {shape}, (batch, 3, height, width) is needed", input.name));
+    }
+    let output = |name: &String| {
+        let port = session::find(session.outputs(), "output", name)?;
+        if port.dims.len() == 4 {
+            return Ok(port);
+        }
+        Err(format!(
+            "its output `{name}` has the shape {}, (batch, C, H, W) is needed",
+            session::shape_text(&port.dims)
+        ))
+    };
+    Ok((input, meta.outputs.iter().map(output).collect::<Result<_, String>>()?))
+}

@@ -1,0 +1,116 @@
+//! What ONNX Runtime logs: passed on to `tracing`, kept where it explains an error, read where it is the only answer.
+//!
+//! Two things reach a caller of ONNX Runtime through its log alone. The reason a provider's library could not be
+//! loaded: the status says "Failed to load shared library", the log says which dependency is missing; errors are
+//! therefore kept per thread while a session is made ([`with_errors`]). And which provider each node went to: the table
+//! that a session logs when it is verbose ([`Placement`]); the newer C call for it hands out raw pointers, which this
+//! crate does not touch.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use ort::logging::LogLevel;
+
+thread_local! {
+    static ERRORS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Most errors kept for one session.
+const MAX_ERRORS: usize = 4;
+
+/// Passes a message on. ONNX Runtime's errors come back as an error as well, so they are warnings here.
+pub(super) fn forward(level: LogLevel, _category: &str, _id: &str, location: &str, message: &str) {
+    match level {
+        LogLevel::Error | LogLevel::Fatal => {
+            tracing::warn!(target: "onnxruntime", location, "{message}");
+            ERRORS.with_borrow_mut(|errors| {
+                if errors.len() < MAX_ERRORS {
+                    errors.push(message.trim().to_owned());
+                }
+            });
+        }
+        LogLevel::Warning => tracing::debug!(target: "onnxruntime", location, "{message}"),
+        LogLevel::Info | LogLevel::Verbose => tracing::trace!(target: "onnxruntime", location, "{message}"),
+    }
+}
+
+/// Runs `make` and gives the errors that ONNX Runtime logged on this thread meanwhile.
+pub(super) fn with_errors<T>(make: impl FnOnce() -> T) -> (T, Vec<String>) {
+    ERRORS.with_borrow_mut(Vec::clear);
+    let made = make();
+    (made, ERRORS.take())
+}
+
+/// The providers a session's nodes went to, collected from its log while it is made.
+#[derive(Debug, Default)]
+pub(super) struct Placement {
+    nodes: Mutex<BTreeMap<String, usize>>,
+    made: AtomicBool,
+}
+
+impl Placement {
+    /// Takes a message of the session: reads it while the session is made, passes it on.
+    pub(super) fn take(&self, level: LogLevel, category: &str, id: &str, location: &str, message: &str) {
+        if self.made.load(Ordering::Relaxed) {
+            if matches!(level, LogLevel::Info | LogLevel::Verbose) {
+                return;
+            }
+        } else if let Some((provider, count)) = placed(message) {
+            *self.nodes.lock().unwrap_or_else(PoisonError::into_inner).entry(provider.to_owned()).or_default() += count;
+        }
+        forward(level, category, id, location, message);
+    }
+
+    /// The session is made: the nodes of each provider, by its name; `None` when the log did not say.
+    pub(super) fn finish(&self) -> Option<BTreeMap<String, usize>> {
+        self.made.store(true, Ordering::Relaxed);
+        let nodes = std::mem::take(&mut *self.nodes.lock().unwrap_or_else(PoisonError::into_inner));
+        (!nodes.is_empty()).then_some(nodes)
+    }
+}
+
+/// The provider and the count in ` All nodes placed on [X]. Number of nodes: N` or ` Node(s) placed on [X]. …`.
+fn placed(message: &str) -> Option<(&str, usize)> {
+    let (_, rest) = message.split_once("placed on [")?;
+    let (provider, rest) = rest.split_once("]. Number of nodes: ")?;
+    Some((provider, rest.trim().parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_placement_table() {
+        let placement = Placement::default();
+        let say = |message| placement.take(LogLevel::Verbose, "onnxruntime", "id", "here", message);
+        say("Node placements");
+        say(" Node(s) placed on [OpenVINOExecutionProvider]. Number of nodes: 12");
+        say(" Node(s) placed on [CPUExecutionProvider]. Number of nodes: 3");
+        say("  Conv (Conv:y)");
+        let nodes = placement.finish().unwrap();
+        assert_eq!(nodes["OpenVINOExecutionProvider"], 12);
+        assert_eq!(nodes["CPUExecutionProvider"], 3);
+        say(" All nodes placed on [CPUExecutionProvider]. Number of nodes: 3");
+        assert_eq!(placement.finish(), None);
+    }
+
+    #[test]
+    fn errors_are_kept_per_thread_and_call() {
+        let error = |text: &str| forward(LogLevel::Error, "", "", "", text);
+        error("before");
+        let (value, errors) = with_errors(|| {
+            std::thread::scope(|scope| scope.spawn(|| error("elsewhere")).join().unwrap());
+            forward(LogLevel::Warning, "", "", "", "a warning");
+            error("libx.so: cannot open ");
+            7
+        });
+        assert_eq!((value, errors), (7, vec!["libx.so: cannot open".to_owned()]));
+    }
+}

@@ -1,0 +1,411 @@
+//! A backbone and one product's flow, run together: images to energies.
+//!
+//! On the CPU and under OpenVINO the features are ONNX Runtime's own host tensors, handed from one session to the next
+//! without a copy. On a GPU they stay in its memory: each network binds the backbone's outputs and the flow's inputs to
+//! buffers of its own, so networks that share a backbone never write over each other's features.
+
+use std::sync::Arc;
+
+use ndarray::{Array3, ArrayView3, ArrayView4, Axis, CowArray, Ix4, Slice};
+use ort::{
+    memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType},
+    session::{IoBinding, Session, SessionInputValue},
+    value::{DynValue, Tensor},
+};
+
+use super::{
+    Backbone, Device, Runtime, SessionOptions,
+    session::{self, Fetch},
+};
+use crate::{Error, Result, backbone::NetworkSource, latents::ScaleShape};
+
+const NAME: &str = "flow";
+
+/// A flow on a shared backbone.
+#[derive(Debug)]
+pub struct Network {
+    backbone: Arc<Backbone>,
+    session: Session,
+    nodes_on_cpu: Option<usize>,
+    expected: Vec<(ScaleShape, ScaleShape)>,
+    /// The scale of each input, in the session's order.
+    inputs: Vec<usize>,
+    energies: Fetch,
+    energies_and_latents: Fetch,
+    bound: Option<Bound>,
+    output: NetworkOutput,
+}
+
+/// What a run gave, until the next.
+#[derive(Debug, Default)]
+pub struct NetworkOutput {
+    batch: usize,
+    /// (batch or more, H, W) per scale.
+    energies: Vec<Array3<f32>>,
+    /// Empty when they were not asked for.
+    latents: Vec<DynValue>,
+}
+
+impl NetworkOutput {
+    /// How many images the run had.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// How many scales there are.
+    pub fn scales(&self) -> usize {
+        self.energies.len()
+    }
+
+    /// U = Σ_c z² of a scale: (batch, H, W). A scale that does not exist is an index out of bounds.
+    pub fn energy(&self, scale: usize) -> ArrayView3<'_, f32> {
+        self.energies[scale].slice_axis(Axis(0), Slice::from(..self.batch))
+    }
+
+    /// The latents z of a scale: (batch, C, H, W); `None` when the run was not asked for them.
+    pub fn latents(&self, scale: usize) -> Option<ArrayView4<'_, f32>> {
+        let (shape, data) = session::host(self.latents.get(scale)?).ok()?;
+        let &[batch, channels, height, width] = shape else { return None };
+        ArrayView4::from_shape((batch as usize, channels as usize, height as usize, width as usize), data).ok()
+    }
+}
+
+impl Network {
+    /// Loads a flow on a backbone.
+    ///
+    /// `expected` gives per scale, finest first, the shapes of the features that go in and of the latents that come out,
+    /// as the model's manifest states them. The flow must have exactly the inputs `feature0`, `feature1`, … and the
+    /// outputs `energy0`, … and `latent0`, …, in those shapes.
+    ///
+    /// # Errors
+    /// [`Error::Network`] when the flow is corrupt, keeps weights outside itself or is not what `expected` says, or has
+    /// another number of scales than the backbone; [`Error::Device`] when the device or its precision is not to be had, or
+    /// is another than the backbone's.
+    pub fn load(
+        runtime: &Runtime,
+        backbone: Arc<Backbone>,
+        flow: &[u8],
+        expected: &[(ScaleShape, ScaleShape)],
+        options: &SessionOptions,
+    ) -> Result<Self> {
+        let wrong = |reason: String| Error::network(NAME, reason);
+        let source = NetworkSource::Bytes(flow);
+        source.check(NAME)?;
+        if options.device != backbone.options().device {
+            return Err(options
+                .device
+                .refuses(format!("the backbone runs on `{}`, a flow runs where it does", backbone.options().device)));
+        }
+        let scales = backbone.meta().outputs.len();
+        if expected.len() != scales {
+            return Err(wrong(format!(
+                "the model has {} scales, the backbone `{}` {scales}",
+                expected.len(),
+                backbone.meta().name
+            )));
+        }
+        let opened = session::open(runtime, &source, NAME, options)?;
+        let inputs = check(&opened.session, expected).map_err(wrong)?;
+        let failed = |error: ort::Error| wrong(error.message().to_owned());
+        let flow_on_cpu = session::on_cpu(opened.placement.as_ref(), options.device);
+        let mut network = Self {
+            nodes_on_cpu: flow_on_cpu.zip(backbone.nodes_on_cpu()).map(|(flow, backbone)| flow + backbone),
+            backbone,
+            session: opened.session,
+            expected: expected.to_vec(),
+            inputs,
+            energies: Fetch::new(output_names(scales, false)).map_err(failed)?,
+            energies_and_latents: Fetch::new(output_names(scales, true)).map_err(failed)?,
+            bound: None,
+            output: NetworkOutput::default(),
+        };
+        network.output.energies = expected.iter().map(|(_, z)| Array3::zeros((1, z.height, z.width))).collect();
+        if let Device::Cuda(index) | Device::TensorRt(index) = options.device {
+            let memory =
+                MemoryInfo::new(AllocationDevice::CUDA, index as i32, AllocatorType::Device, MemoryType::Default);
+            network.bind(memory.map_err(failed)?).map_err(failed)?;
+        }
+        Ok(network)
+    }
+
+    /// Keeps features in `memory` between backbone and flow.
+    fn bind(&mut self, memory: MemoryInfo<'static>) -> ort::Result<()> {
+        self.bound = Some(Bound {
+            features: self.backbone.bind(&memory)?,
+            outputs: self.session.create_binding()?,
+            images: None,
+            memory,
+            host: MemoryInfo::default(),
+            last: None,
+        });
+        Ok(())
+    }
+
+    /// The backbone it stands on.
+    pub fn backbone(&self) -> &Arc<Backbone> {
+        &self.backbone
+    }
+
+    /// Shapes of features and latents per scale, finest first.
+    pub fn scales(&self) -> &[(ScaleShape, ScaleShape)] {
+        &self.expected
+    }
+
+    /// How many nodes of backbone and flow the device left to the CPU; 0 on the CPU itself, `None` where ONNX Runtime
+    /// does not say.
+    pub fn nodes_on_cpu(&self) -> Option<usize> {
+        self.nodes_on_cpu
+    }
+
+    /// Runs normalised images (batch, 3, H, W) through backbone and flow. Latents are fetched only when wanted.
+    ///
+    /// # Errors
+    /// [`Error::Network`] when the features have other shapes than the flow expects or the run fails;
+    /// [`Error::NonFinite`] when an energy or a latent is NaN or infinite.
+    pub fn run(&mut self, images: ArrayView4<'_, f32>, want_latents: bool) -> Result<&NetworkOutput> {
+        let (batch, _, _) = session::check_images(&images)?;
+        let images = images.as_standard_layout();
+        // Until this run is through there is no output: a failed run must not show the last one's.
+        self.output.batch = 0;
+        self.output.latents.clear();
+        let mut values = match self.bound.take() {
+            None => self.run_on_host(&images, batch, want_latents)?,
+            Some(mut bound) => {
+                let values = self.run_bound(&mut bound, &images, batch, want_latents);
+                self.bound = Some(bound);
+                values?
+            }
+        };
+        let latents = values.split_off(self.expected.len().min(values.len()));
+        self.keep(&values, &latents, batch)?;
+        self.output.latents = latents;
+        self.output.batch = batch;
+        Ok(&self.output)
+    }
+
+    fn run_on_host(&mut self, images: &CowArray<'_, f32, Ix4>, batch: usize, latents: bool) -> Result<Vec<DynValue>> {
+        let features = self.backbone.run(images)?;
+        self.backbone.check_features(&features, batch, feature_shapes(&self.expected))?;
+        let inputs: Vec<_> = self.inputs.iter().map(|&scale| SessionInputValue::from(&features[scale])).collect();
+        let fetch = if latents { &self.energies_and_latents } else { &self.energies };
+        session::run(&mut self.session, &inputs, fetch).map_err(|error| failed(&error))
+    }
+
+    fn run_bound(
+        &mut self,
+        bound: &mut Bound,
+        images: &CowArray<'_, f32, Ix4>,
+        batch: usize,
+        latents: bool,
+    ) -> Result<Vec<DynValue>> {
+        if bound.last != Some((batch, latents)) {
+            // Bound outputs are written in place by every run of the same shape.
+            self.backbone.bind_outputs(&mut bound.features, &bound.memory).map_err(|error| failed(&error))?;
+            bound.outputs.clear_outputs();
+            output_names(self.expected.len(), latents)
+                .try_for_each(|name| bound.outputs.bind_output_to_device(name, &bound.host))
+                .map_err(|error| failed(&error))?;
+            bound.last = None;
+        }
+        let staged = stage(&mut bound.images, images).map_err(|error| failed(&error))?;
+        let features = self.backbone.run_bound(&mut bound.features, staged)?;
+        self.backbone.check_features(&features, batch, feature_shapes(&self.expected))?;
+        let run = |session: &mut Session, outputs: &mut IoBinding| {
+            for (scale, value) in features.iter().enumerate() {
+                outputs.bind_input(feature_name(scale), value)?;
+            }
+            let mut values = session.run_binding(outputs)?;
+            Ok(output_names(self.expected.len(), latents).filter_map(|name| values.remove(name)).collect())
+        };
+        let values = run(&mut self.session, &mut bound.outputs).map_err(|error: ort::Error| failed(&error))?;
+        bound.last = Some((batch, latents));
+        Ok(values)
+    }
+
+    /// Checks what the flow gave and copies the energies.
+    fn keep(&mut self, energies: &[DynValue], latents: &[DynValue], batch: usize) -> Result<()> {
+        for (scale, (_, z)) in self.expected.iter().enumerate() {
+            let value = energies
+                .get(scale)
+                .ok_or_else(|| Error::network(NAME, format!("the run gave no energies of scale {scale}")))?;
+            let data = checked(value, "energies", scale, &[batch, z.height, z.width])?;
+            let kept = &mut self.output.energies[scale];
+            if kept.dim().0 < batch {
+                *kept = Array3::zeros((batch, z.height, z.width));
+            }
+            kept.iter_mut().zip(data).for_each(|(kept, &energy)| *kept = energy);
+        }
+        for (scale, (value, (_, z))) in latents.iter().zip(&self.expected).enumerate() {
+            checked(value, "latents", scale, &[batch, z.channels, z.height, z.width])?;
+        }
+        Ok(())
+    }
+}
+
+/// Bindings that keep features on the device.
+#[derive(Debug)]
+struct Bound {
+    features: IoBinding,
+    outputs: IoBinding,
+    /// The images in memory that ONNX Runtime owns: a binding to borrowed memory makes `ort` copy it by a way that can
+    /// deadlock.
+    images: Option<Tensor<f32>>,
+    memory: MemoryInfo<'static>,
+    host: MemoryInfo<'static>,
+    /// Batch size, and whether latents were fetched, of the run the outputs' buffers are from.
+    last: Option<(usize, bool)>,
+}
+
+/// Copies images into a tensor that is kept from run to run.
+fn stage<'a>(kept: &'a mut Option<Tensor<f32>>, images: &CowArray<'_, f32, Ix4>) -> ort::Result<&'a Tensor<f32>> {
+    let shape = images.shape().iter().map(|&dim| dim as i64);
+    let fits = kept.as_ref().is_some_and(|kept| kept.shape().iter().copied().eq(shape.clone()));
+    let mut tensor = match kept.take().filter(|_| fits) {
+        Some(tensor) => tensor,
+        None => Tensor::new(&Allocator::default(), shape.collect::<Vec<_>>())?,
+    };
+    tensor.extract_tensor_mut().1.iter_mut().zip(images).for_each(|(kept, &pixel)| *kept = pixel);
+    Ok(kept.insert(tensor))
+}
+
+fn feature_name(scale: usize) -> String {
+    format!("feature{scale}")
+}
+
+/// The flow's outputs in the order they are fetched: all energies, then all latents.
+fn output_names(scales: usize, latents: bool) -> impl Iterator<Item = String> {
+    let energies = (0..scales).map(|scale| format!("energy{scale}"));
+    energies.chain((0..if latents { scales } else { 0 }).map(|scale| format!("latent{scale}")))
+}
+
+fn feature_shapes(expected: &[(ScaleShape, ScaleShape)]) -> impl Iterator<Item = &ScaleShape> {
+    expected.iter().map(|(features, _)| features)
+}
+
+/// The data of an output, when its shape is right and every value finite.
+fn checked<'a>(value: &'a DynValue, what: &str, scale: usize, expected: &[usize]) -> Result<&'a [f32]> {
+    let (shape, data) = session::host(value).map_err(|error| failed(&error))?;
+    if !shape.iter().zip(expected).all(|(&dim, &expected)| usize::try_from(dim) == Ok(expected))
+        || shape.len() != expected.len()
+    {
+        let shape = session::shape_text(shape);
+        return Err(Error::network(
+            NAME,
+            format!("the {what} of scale {scale} came in the shape {shape}, not {expected:?}"),
+        ));
+    }
+    session::finite(data, || format!("{what} of scale {scale}"))?;
+    Ok(data)
+}
+
+fn failed(error: &ort::Error) -> Error {
+    Error::network(NAME, format!("the run failed: {}", error.message().trim()))
+}
+
+/// Checks a flow's inputs and outputs; gives the scale of each input in the session's order.
+fn check(session: &Session, expected: &[(ScaleShape, ScaleShape)]) -> Result<Vec<usize>, String> {
+    if session.inputs().len() != expected.len() {
+        return Err(format!("it has {} inputs, {} are needed: one per scale", session.inputs().len(), expected.len()));
+    }
+    let dims = |shape: &ScaleShape| [-1, shape.channels as i64, shape.height as i64, shape.width as i64];
+    for (scale, (features, latents)) in expected.iter().enumerate() {
+        let [batch, _, height, width] = dims(latents);
+        session::expect(session.inputs(), "input", &feature_name(scale), &dims(features))?;
+        session::expect(session.outputs(), "output", &format!("energy{scale}"), &[batch, height, width])?;
+        session::expect(session.outputs(), "output", &format!("latent{scale}"), &dims(latents))?;
+    }
+    let scale_of = |name: &str| (0..expected.len()).find(|&scale| feature_name(scale) == name);
+    session
+        .inputs()
+        .iter()
+        .map(|input| scale_of(input.name()).ok_or_else(|| format!("its input `{}` is no feature", input.name())))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array4;
+
+    use super::*;
+    use crate::onnx::{Dim, GraphBuilder, int};
+    use prost::Message as _;
+
+    const SHAPE: ScaleShape = ScaleShape { channels: 3, height: 4, width: 6 };
+
+    /// A backbone of two scales, x and 2x; the flow adds `shift` to both.
+    fn model(flow: Option<f32>) -> Vec<u8> {
+        let mut graph = GraphBuilder::new("g");
+        let dims = [Dim::Named("batch"), Dim::Fixed(3), Dim::Fixed(4), Dim::Fixed(6)];
+        let two = graph.floats("two", &[1], &[2.0]);
+        let Some(shift) = flow else {
+            graph.input("x", &dims);
+            graph.node("Identity", &["x"], "a", vec![]);
+            graph.node("Mul", &["x", &two], "b", vec![]);
+            ["a", "b"].iter().for_each(|name| graph.output(name, &dims));
+            let meta = r#"{"name": "t", "mean": [0, 0, 0], "std": [1, 1, 1], "input_size": 4, "outputs": ["a", "b"], "strides": [1, 2]}"#;
+            return graph.finish(&[("uflow.backbone", meta)]).encode_to_vec();
+        };
+        let shift = graph.floats("shift", &[1], &[shift]);
+        let axes = graph.integers("axes", &[1], &[1]);
+        for scale in 0..2 {
+            let (feature, latent, energy) =
+                (format!("feature{scale}"), format!("latent{scale}"), format!("energy{scale}"));
+            graph.input(&feature, &dims);
+            graph.node("Add", &[&feature, &shift], &latent, vec![]);
+            let square = graph.node("Mul", &[&latent, &latent], &format!("square{scale}"), vec![]);
+            graph.node("ReduceSum", &[&square, &axes], &energy, vec![int("keepdims", 0)]);
+            graph.output(&energy, &[dims[0], dims[2], dims[3]]);
+            graph.output(&latent, &dims);
+        }
+        graph.finish(&[]).encode_to_vec()
+    }
+
+    /// The path of devices with their own memory, run in the host's.
+    #[test]
+    fn bound_features_give_the_same_bits_and_are_not_shared() {
+        let runtime = Runtime::load(None).unwrap();
+        let options = SessionOptions::default();
+        let backbone = Arc::new(Backbone::load(&runtime, NetworkSource::Bytes(&model(None)), &options).unwrap());
+        let network = |shift| {
+            Network::load(&runtime, Arc::clone(&backbone), &model(Some(shift)), &[(SHAPE, SHAPE); 2], &options).unwrap()
+        };
+        let (mut plain, mut first, mut second) = (network(0.5), network(0.5), network(-3.0));
+        first.bind(MemoryInfo::default()).unwrap();
+        second.bind(MemoryInfo::default()).unwrap();
+        for (round, (batch, latents)) in
+            [(1, false), (1, true), (3, true), (2, false), (2, false), (1, true)].into_iter().enumerate()
+        {
+            let x = Array4::from_shape_fn((batch, 3, 4, 6), |(b, c, i, j)| {
+                (round * 1000 + b * 100 + c * 30 + i * 6 + j) as f32
+            });
+            let expected = plain.run(x.view(), latents).unwrap();
+            let bound = first.run(x.view(), latents).unwrap();
+            // Another network's run on other images must leave this one's results alone.
+            let other = second.run((&x + 7.0).view(), latents).unwrap();
+            for scale in 0..2 {
+                assert_eq!(bound.energy(scale), expected.energy(scale));
+                assert_eq!(bound.latents(scale), expected.latents(scale));
+                assert_eq!(bound.latents(scale).is_some(), latents);
+                let factor = [1.0, 2.0][scale];
+                let energy = (&x + 7.0).mapv(|x| (factor * x - 3.0).powi(2)).sum_axis(Axis(1));
+                assert_eq!(other.energy(scale), energy);
+            }
+        }
+    }
+
+    #[test]
+    fn a_bound_network_goes_on_after_an_error() {
+        let runtime = Runtime::load(None).unwrap();
+        let options = SessionOptions::default();
+        let backbone = Arc::new(Backbone::load(&runtime, NetworkSource::Bytes(&model(None)), &options).unwrap());
+        let mut network = Network::load(&runtime, backbone, &model(Some(0.0)), &[(SHAPE, SHAPE); 2], &options).unwrap();
+        network.bind(MemoryInfo::default()).unwrap();
+        let mut x = Array4::ones((1, 3, 4, 6));
+        assert_eq!(network.run(x.view(), false).unwrap().energy(1)[(0, 0, 0)], 12.0);
+        x[(0, 0, 0, 0)] = f32::NAN;
+        assert!(matches!(network.run(x.view(), false), Err(Error::NonFinite { .. })));
+        assert!(network.run(Array4::ones((1, 3, 5, 6)).view(), false).is_err());
+        x[(0, 0, 0, 0)] = 1.0;
+        assert_eq!(network.run(x.view(), false).unwrap().energy(1)[(0, 0, 0)], 12.0);
+    }
+}

@@ -1,0 +1,184 @@
+//! Procedures 1 and 2 of §3.4.2: which components of the tree are the regions.
+//!
+//! As published, on an explicit tree:
+//!
+//! ```text
+//! repeat
+//!   prune: from each leaf go up while each next node has one child; of these keep the node of lowest log₁₀PFA
+//!          (on a tie the one nearer the leaf), join its neighbours
+//!   merge: where all children of a node with two or more are leaves and its log₁₀PFA ≤ the least of theirs, remove them
+//! until nothing changes
+//! ```
+//!
+//! No pass rebuilds a tree here, because the outcome below a node depends only on what is below it. A subtree is **closed**
+//! when the procedures shrink it to one node, its best:
+//!
+//! ```text
+//! no child            closed, best = the node itself
+//! one child           closed if the child is; best = the node if its log₁₀PFA < that of the child's best, else that
+//! two or more         closed if all are and log₁₀PFA(node) ≤ the least of their bests'; then best = the node
+//! ```
+//!
+//! A fork that fails once fails for ever: its children are leaves already and nothing below them is left to change. The
+//! leaves that remain are the bests of the closed subtrees whose parent is not closed. One pass up and one down.
+//!
+//! **Chernoff's bound needs only pixels with U > C.** A node with a ≤ 1 has log₁₀PFA 0, and all its descendants' are ≤ 0:
+//! it is never chosen over a node below 0, and merging at it removes only leaves at 0, whose pixels carry 0 either way.
+//! Leaving such pixels out halves the tree and does not change the map; the tests hold this against the full tree.
+
+use super::tree::{Link, Tree};
+
+/// What is known of a node once its descendants have been seen.
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    /// Least log₁₀PFA of the children's bests; once the node is closed, of its own best.
+    log10_pfa: f64,
+    /// Rank of the node with that value.
+    best: u32,
+    /// Pixels of the component.
+    pixels: u32,
+    children: u32,
+    closed: bool,
+    region: bool,
+}
+
+const FRESH: Node = Node { log10_pfa: 0.0, best: 0, pixels: 1, children: 0, closed: true, region: false };
+
+/// Least value of a map: far below anything meaningful, and its interpolation stays finite in f32.
+const LOWEST: f64 = -1e38;
+
+/// Scratch of the two passes.
+#[derive(Debug, Default)]
+pub(crate) struct Pruner {
+    nodes: Vec<Node>,
+}
+
+impl Pruner {
+    /// Room for trees of up to `pixels` pixels.
+    pub(crate) fn with_capacity(pixels: usize) -> Self {
+        Self { nodes: Vec::with_capacity(pixels) }
+    }
+
+    /// Writes log₁₀PFA on the pixels of the regions of `tree` to `map`, which holds zeros. `log10_tail(u)` is one pixel's
+    /// log₁₀ P(U ≥ u).
+    pub(crate) fn run(&mut self, tree: &Tree, log10_tail: impl Fn(f32) -> f64, map: &mut [f32]) {
+        self.ascend(tree, log10_tail);
+        self.descend(tree, map);
+    }
+
+    fn ascend(&mut self, tree: &Tree, log10_tail: impl Fn(f32) -> f64) {
+        self.nodes.clear();
+        self.nodes.resize(tree.len(), FRESH);
+        for rank in 0..tree.len() {
+            let link = tree.link(rank);
+            if let Link::Member(node) = link {
+                self.nodes[node].pixels += 1;
+                continue;
+            }
+            let node = &mut self.nodes[rank];
+            let own = f64::from(node.pixels) * log10_tail(tree.value(rank));
+            let own_is_best = match node.children {
+                0 => true,
+                1 => own < node.log10_pfa,
+                _ => {
+                    node.closed &= own <= node.log10_pfa;
+                    node.closed
+                }
+            };
+            if own_is_best {
+                (node.log10_pfa, node.best) = (own, rank as u32);
+            }
+            let node = *node;
+            if let Link::Child(parent) = link {
+                let parent = &mut self.nodes[parent];
+                if parent.children == 0 || node.log10_pfa < parent.log10_pfa {
+                    (parent.log10_pfa, parent.best) = (node.log10_pfa, node.best);
+                }
+                parent.pixels += node.pixels;
+                parent.children += 1;
+                parent.closed &= node.closed;
+            }
+        }
+    }
+
+    /// Turns each node's log₁₀PFA into that of the region it belongs to, 0 where none.
+    fn descend(&mut self, tree: &Tree, map: &mut [f32]) {
+        for rank in (0..tree.len()).rev() {
+            let link = tree.link(rank);
+            let (around, closed) = match link {
+                Link::Root => (0.0, false),
+                Link::Child(parent) | Link::Member(parent) => (self.nodes[parent].log10_pfa, self.nodes[parent].closed),
+            };
+            let mut value = around;
+            if !matches!(link, Link::Member(_)) {
+                if self.nodes[rank].closed && !closed {
+                    let best = self.nodes[rank].best as usize;
+                    self.nodes[best].region = true;
+                }
+                let node = &mut self.nodes[rank];
+                if node.region {
+                    value = node.log10_pfa;
+                }
+                node.log10_pfa = value;
+            }
+            if value != 0.0 {
+                map[tree.pixel(rank)] = value.max(LOWEST) as f32;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "../../tests/segment/oracle.rs"]
+mod oracle;
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, array};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn run(map: &Array2<f32>, log10_tail: impl Fn(f32) -> f64) -> Array2<f32> {
+        let mut tree = Tree::default();
+        tree.build(map.as_slice().unwrap(), map.ncols(), |_, _| true);
+        let mut out = Array2::zeros(map.dim());
+        Pruner::default().run(&tree, log10_tail, out.as_slice_mut().unwrap());
+        out
+    }
+
+    /// With −level as a pixel's log₁₀PFA, 2 pixels at level 3 tie with 3 at level 2 and 6 at level 1.
+    fn linear(u: f32) -> f64 {
+        -f64::from(u)
+    }
+
+    #[test]
+    fn a_tie_on_a_branch_keeps_the_node_nearer_the_leaf() {
+        assert_eq!(run(&array![[2.0, 1.0]], linear), array![[-2.0, 0.0]]);
+        assert_eq!(run(&array![[1.0, 3.0, 3.0, 2.0, 1.0, 1.0]], linear), array![[0.0, -6.0, -6.0, 0.0, 0.0, 0.0]]);
+    }
+
+    #[test]
+    fn a_tie_at_a_fork_merges() {
+        // Three pixels at level 1 tie with the peak of 3; the other peak is less.
+        assert_eq!(run(&array![[3.0, 1.0, 2.0]], linear), array![[-3.0, -3.0, -3.0]]);
+        assert_eq!(run(&array![[4.0, 1.0, 2.0]], linear), array![[-4.0, 0.0, -2.0]]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(3000))]
+
+        #[test]
+        fn ties_match_the_oracle(
+            (width, values) in (1..7_usize, 1..7_usize).prop_flat_map(|(height, width)| {
+                (Just(width), prop::collection::vec((0..9_u8).prop_map(f32::from), height * width))
+            })
+        ) {
+            let map = Array2::from_shape_vec((values.len() / width, width), values).unwrap();
+            let everywhere = vec![true; map.len()];
+            prop_assert_eq!(run(&map, linear), oracle::log10_pfa(&map, &everywhere, linear));
+            let stepped = |u: f32| -f64::from((u / 2.0).floor());
+            prop_assert_eq!(run(&map, stepped), oracle::log10_pfa(&map, &everywhere, stepped));
+        }
+    }
+}

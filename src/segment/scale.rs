@@ -1,0 +1,138 @@
+//! What the segmenter keeps and does for each scale: energies in, likelihoods and log₁₀PFA map out, at the scale's own size.
+
+use ndarray::ArrayView3;
+
+use super::prune::Pruner;
+use super::tree::Tree;
+use super::upsample::{Axis, Rows};
+use super::{Bound, ChiSquared};
+use crate::latents::ScaleShape;
+use crate::{Error, Result};
+
+/// Buffers and constants of one scale.
+#[derive(Debug)]
+pub(super) struct Scale {
+    pub(super) shape: ScaleShape,
+    pub(super) tail: ChiSquared,
+    pub(super) rows: Axis,
+    pub(super) columns: Axis,
+    pub(super) stretched: Rows,
+    pub(super) energy: Vec<f32>,
+    pub(super) likelihood: Vec<f32>,
+    pub(super) log10_pfa: Vec<f32>,
+    /// Which rows of `log10_pfa` have a region.
+    pub(super) occupied: Vec<bool>,
+    pub(super) inside: Option<Vec<bool>>,
+}
+
+impl Scale {
+    pub(super) fn new(shape: ScaleShape, height: usize, width: usize) -> Self {
+        Self {
+            shape,
+            tail: ChiSquared::new(shape.channels),
+            rows: Axis::new(shape.height, height),
+            columns: Axis::new(shape.width, width),
+            stretched: Rows::new(width),
+            energy: vec![0.0; shape.pixels()],
+            likelihood: vec![0.0; shape.pixels()],
+            log10_pfa: vec![0.0; shape.pixels()],
+            occupied: vec![false; shape.height],
+            inside: None,
+        }
+    }
+
+    pub(super) fn check_shape(&self, index: usize, found: ScaleShape) -> Result<()> {
+        if found == self.shape {
+            return Ok(());
+        }
+        let text = |shape: ScaleShape| format!("{}×{}×{}", shape.channels, shape.height, shape.width);
+        let reason = format!("scale {index} is {}, expected {} (C×H×W)", text(found), text(self.shape));
+        Err(Error::parameter("latents", reason))
+    }
+
+    pub(super) fn check_values(&self, index: usize) -> Result<()> {
+        let usable = self.energy.iter().map(|u| u32::from(*u >= 0.0 && *u <= f32::MAX)).sum::<u32>() as usize;
+        if usable == self.energy.len() {
+            return Ok(());
+        }
+        let found = self.energy.iter().filter(|u| !u.is_finite()).count();
+        if found > 0 {
+            let what = format!("energies (sums of squared latents) of scale {index}");
+            return Err(Error::NonFinite { what, found, total: self.energy.len() });
+        }
+        let reason = format!("{} energies of scale {index} are negative", self.energy.len() - usable);
+        Err(Error::parameter("latents", reason))
+    }
+
+    /// U = Σ_c z² in f32, in the order of the channels.
+    pub(super) fn sum_squares(&mut self, latents: &ArrayView3<'_, f32>) {
+        self.energy.fill(0.0);
+        for channel in latents.outer_iter() {
+            if let Some(channel) = channel.as_slice() {
+                for (sum, z) in self.energy.iter_mut().zip(channel) {
+                    *sum += z * z;
+                }
+            } else {
+                for (sum, z) in self.energy.iter_mut().zip(channel) {
+                    *sum += z * z;
+                }
+            }
+        }
+    }
+
+    /// p_s = exp(−½ · U / C) at the scale's own resolution.
+    pub(super) fn write_likelihood(&mut self) {
+        let factor = -0.5 / self.shape.channels as f32;
+        for (p, u) in self.likelihood.iter_mut().zip(&self.energy) {
+            *p = (factor * u).exp();
+        }
+        if let Some(inside) = &self.inside {
+            extend(&mut self.likelihood, inside, self.shape.width);
+        }
+    }
+
+    pub(super) fn find_regions(&mut self, bound: Bound, tree: &mut Tree, pruner: &mut Pruner) {
+        let floor = match bound {
+            Bound::Chernoff => self.shape.channels as f32,
+            Bound::Exact => -1.0,
+        };
+        match &self.inside {
+            None => tree.build(&self.energy, self.shape.width, |_, u| u > floor),
+            Some(inside) => tree.build(&self.energy, self.shape.width, |pixel, u| inside[pixel] && u > floor),
+        }
+        self.log10_pfa.fill(0.0);
+        let tail = self.tail;
+        pruner.run(tree, |u| tail.log10_tail(f64::from(u), bound), &mut self.log10_pfa);
+        for (occupied, row) in self.occupied.iter_mut().zip(self.log10_pfa.chunks_exact(self.shape.width)) {
+            *occupied = row.iter().any(|&value| value != 0.0);
+        }
+    }
+
+    pub(super) fn log10_pfa_at(&self, row: usize, column: usize) -> f32 {
+        let (top, bottom, down) = self.rows.at(row);
+        let (left, right, across) = self.columns.at(column);
+        let on = |y: usize| {
+            let row = &self.log10_pfa[y * self.shape.width..];
+            row[left] * (1.0 - across) + row[right] * across
+        };
+        on(top) * (1.0 - down) + on(bottom) * down
+    }
+}
+
+/// Gives each cell outside the mean of the neighbours inside, as an edge is replicated, and 1 (normal) where it has none.
+fn extend(map: &mut [f32], inside: &[bool], width: usize) {
+    let height = map.len() / width;
+    for cell in (0..map.len()).filter(|&cell| !inside[cell]) {
+        let (y, x) = (cell / width, cell % width);
+        let (mut sum, mut count) = (0.0, 0.0);
+        for row in y.saturating_sub(1)..(y + 2).min(height) {
+            for neighbour in row * width + x.saturating_sub(1)..row * width + (x + 2).min(width) {
+                if inside[neighbour] {
+                    sum += map[neighbour];
+                    count += 1.0;
+                }
+            }
+        }
+        map[cell] = if count > 0.0 { sum / count } else { 1.0 };
+    }
+}

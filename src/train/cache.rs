@@ -1,0 +1,188 @@
+//! Features of the training images, computed once: half precision, in memory up to a budget, then in a temporary file that is
+//! mapped into memory and vanishes with the cache.
+
+use std::{fs::File, io::Write, path::PathBuf};
+
+use half::{f16, slice::HalfFloatSliceExt};
+use ndarray::ArrayView3;
+
+use crate::{Error, Result, flow::shape_text, kernel::map_private_file, latents::ScaleShape};
+
+/// Features of images, finest scale first, each image in one or more versions (augmentations).
+#[derive(Debug)]
+pub struct FeatureCache {
+    shapes: Vec<ScaleShape>,
+    /// Values of one version of one image.
+    values: usize,
+    /// How many versions fit the budget; later ones go to the file.
+    in_memory: usize,
+    memory: Vec<f16>,
+    spill: Option<Spill>,
+    /// Versions before each image's first, and after the last image's.
+    starts: Vec<usize>,
+    folder: PathBuf,
+}
+
+#[derive(Debug)]
+struct Spill {
+    file: File,
+    map: Option<memmap2::Mmap>,
+}
+
+impl FeatureCache {
+    /// An empty cache that holds at most `budget` bytes in memory.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if there are no scales or one is empty.
+    pub fn new(shapes: &[ScaleShape], budget: u64) -> Result<Self> {
+        if shapes.is_empty() || shapes.iter().any(ScaleShape::is_empty) {
+            return Err(Error::parameter("features", "at least one scale is needed, and none may be empty"));
+        }
+        let values: usize = shapes.iter().map(ScaleShape::len).sum();
+        let bytes = (values * size_of::<f16>()) as u64;
+        Ok(Self {
+            shapes: shapes.to_vec(),
+            values,
+            in_memory: usize::try_from(budget / bytes).unwrap_or(usize::MAX),
+            memory: Vec::new(),
+            spill: None,
+            starts: vec![0],
+            folder: std::env::temp_dir(),
+        })
+    }
+
+    /// Puts the temporary file, should one be needed, into this folder instead of the system's.
+    #[must_use]
+    pub fn with_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = folder.into();
+        self
+    }
+
+    /// Adds an image: its features, finest scale first, each (C, H, W).
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for wrong shapes or values too large for half precision, [`Error::NonFinite`],
+    /// [`Error::Io`] if the temporary file cannot be written.
+    pub fn push(&mut self, features: &[ArrayView3<'_, f32>]) -> Result<()> {
+        self.append(features)?;
+        self.starts.push(self.stored() + 1);
+        Ok(())
+    }
+
+    /// Adds another version (augmentation) of the image that was pushed last.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push); [`Error::Parameter`] if there is no image yet.
+    pub fn push_version(&mut self, features: &[ArrayView3<'_, f32>]) -> Result<()> {
+        if self.is_empty() {
+            return Err(Error::parameter("features", "there is no image yet that this could be a version of"));
+        }
+        self.append(features)?;
+        if let Some(end) = self.starts.last_mut() {
+            *end += 1;
+        }
+        Ok(())
+    }
+
+    /// Shapes of the features, finest first.
+    pub fn shapes(&self) -> &[ScaleShape] {
+        &self.shapes
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// Whether there are no images.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Versions of an image.
+    pub fn versions(&self, image: usize) -> usize {
+        self.starts[image + 1] - self.starts[image]
+    }
+
+    /// Bytes held in memory and in the temporary file.
+    pub fn bytes(&self) -> [usize; 2] {
+        let file = self.stored() * self.values - self.memory.len();
+        [self.memory.len(), file].map(|values| values * size_of::<f16>())
+    }
+
+    /// Copies one scale of one version of an image to `target`, C·H·W values.
+    ///
+    /// # Panics
+    /// If there is no such image, version or scale, or `target` has another length.
+    pub fn read(&self, image: usize, version: usize, scale: usize, target: &mut [f32]) {
+        assert!(version < self.versions(image), "image {image} has no version {version}");
+        let index = self.starts[image] + version;
+        let (values, index) = match &self.spill {
+            Some(Spill { map: Some(map), .. }) if index >= self.in_memory => {
+                (bytemuck::cast_slice(map), index - self.in_memory)
+            }
+            _ => (&self.memory[..], index),
+        };
+        let before: usize = self.shapes[..scale].iter().map(ScaleShape::len).sum();
+        let start = index * self.values + before;
+        values[start..start + self.shapes[scale].len()].convert_to_f32_slice(target);
+    }
+
+    /// Versions stored so far, those of all images together.
+    fn stored(&self) -> usize {
+        self.starts.last().copied().unwrap_or(0)
+    }
+
+    fn append(&mut self, features: &[ArrayView3<'_, f32>]) -> Result<()> {
+        let halves = self.halves(features)?;
+        if self.stored() < self.in_memory {
+            self.memory.extend_from_slice(&halves);
+            return Ok(());
+        }
+        let failed = |action| Error::io(action, self.folder.join("(temporary feature cache)"));
+        let spill = match &mut self.spill {
+            Some(spill) => spill,
+            None => {
+                let file = tempfile::tempfile_in(&self.folder).map_err(failed("create"))?;
+                self.spill.insert(Spill { file, map: None })
+            }
+        };
+        spill.file.write_all(bytemuck::cast_slice(&halves)).map_err(failed("write"))?;
+        spill.map = Some(map_private_file(&spill.file).map_err(failed("map"))?);
+        Ok(())
+    }
+
+    fn halves(&self, features: &[ArrayView3<'_, f32>]) -> Result<Vec<f16>> {
+        if features.len() != self.shapes.len() {
+            let reason = format!("{} maps given, {} scales expected", features.len(), self.shapes.len());
+            return Err(Error::parameter("features", reason));
+        }
+        let mut halves = Vec::with_capacity(self.values);
+        for (scale, (map, shape)) in features.iter().zip(&self.shapes).enumerate() {
+            let (channels, height, width) = map.dim();
+            let found = ScaleShape { channels, height, width };
+            if found != *shape {
+                let reason = format!("scale {scale} is {}, not {}", shape_text(&found), shape_text(shape));
+                return Err(Error::parameter("features", reason));
+            }
+            let bad = map.iter().filter(|value| !value.is_finite()).count();
+            if bad > 0 {
+                return Err(Error::NonFinite {
+                    what: format!("features of scale {scale}"),
+                    found: bad,
+                    total: map.len(),
+                });
+            }
+            let largest = map.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+            if f16::from_f32(largest).is_infinite() {
+                let reason = format!(
+                    "scale {scale} reaches ±{largest}, over the largest half-precision number (65504); scale the \
+                     backbone's outputs down"
+                );
+                return Err(Error::parameter("features", reason));
+            }
+            halves.extend(map.iter().map(|value| f16::from_f32(*value)));
+        }
+        Ok(halves)
+    }
+}

@@ -1,0 +1,541 @@
+//! From good frames to a package: features, training, statistics, export.
+//!
+//! [`Fitter`] is the whole of `uflow fit` without files: frames are pushed one by one, [`Fitter::train`] gives a
+//! [`Fitted`] model, [`Fitted::write`] makes it a package. [`fit_files`] drives it from image files.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::mpsc,
+    time::SystemTime,
+};
+
+use ndarray::{Array3, Array4, ArrayView3, Axis};
+use prost::Message;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::{Control, FeatureCache, Progress, TrainOptions, Trained, TrainingSummary, train};
+use crate::{
+    Error, Result,
+    backbone::{self, NetworkSource},
+    flow::Flow,
+    frame::{Frame, Image, Limits},
+    latents::ScaleShape,
+    package::{
+        self, BackboneReference, DetectionDefaults, FORMAT, FileSource, Files, FlowReference, Manifest, Scale,
+        ScoreStatistics, TrainingRecord,
+    },
+    preprocess::{Preprocess, Preprocessor},
+    runtime::{Backbone, Runtime, SessionOptions},
+    segment::{FairThreshold, Roi, Segmenter},
+};
+
+/// Fewer good images cannot tell what is normal.
+pub const FEWEST_IMAGES: usize = 8;
+/// Part of the images that may be unreadable before the run fails.
+const MOST_UNREADABLE: f64 = 0.01;
+/// Probabilities whose score quantiles a package keeps.
+const QUANTILES: [f32; 7] = [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99];
+
+/// Which backbone a model is fitted on.
+#[derive(Clone, Debug, Default)]
+pub enum BackboneChoice {
+    /// The one inside this program.
+    #[default]
+    Embedded,
+    /// An ONNX file with U-Flow's metadata.
+    File(PathBuf),
+}
+
+/// How each good image is multiplied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Augmentation {
+    /// Each image as it is.
+    #[default]
+    None,
+    /// And mirrored left to right.
+    Flip,
+    /// And turned by 90, 180 and 270 degrees.
+    Rotate,
+    /// And all eight turns and mirror images.
+    All,
+}
+
+impl Augmentation {
+    /// (mirrored, quarter turns) of each version, the image itself first.
+    fn versions(self) -> &'static [(bool, usize)] {
+        match self {
+            Self::None => &[(false, 0)],
+            Self::Flip => &[(false, 0), (true, 0)],
+            Self::Rotate => &[(false, 0), (false, 1), (false, 2), (false, 3)],
+            Self::All => {
+                &[(false, 0), (false, 1), (false, 2), (false, 3), (true, 0), (true, 1), (true, 2), (true, 3)]
+            }
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Flip => "flip",
+            Self::Rotate => "rotate",
+            Self::All => "all",
+        }
+    }
+}
+
+/// Settings of a fit.
+#[derive(Clone, Debug)]
+pub struct FitOptions {
+    /// Name of the product.
+    pub name: String,
+    /// The backbone.
+    pub backbone: BackboneChoice,
+    /// Width and height of the network's input; the backbone's own if `None`.
+    pub input_size: Option<(u32, u32)>,
+    /// Augmentation of the good images.
+    pub augmentation: Augmentation,
+    /// The flow and its training.
+    pub training: TrainOptions,
+    /// What the package decides by.
+    pub detection: DetectionDefaults,
+    /// PNG of the region of interest, kept in the package.
+    pub roi: Option<Vec<u8>>,
+    /// Bytes of features that are kept in memory; the rest goes to a temporary file.
+    pub memory: u64,
+    /// Where the backbone runs.
+    pub session: SessionOptions,
+}
+
+impl FitOptions {
+    /// The defaults, for a product of this name.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            backbone: BackboneChoice::Embedded,
+            input_size: None,
+            augmentation: Augmentation::None,
+            training: TrainOptions::default(),
+            detection: DetectionDefaults::default(),
+            roi: None,
+            memory: 2 << 30,
+            session: SessionOptions::default(),
+        }
+    }
+}
+
+/// What a fit tells while it runs.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Features of so many of so many images are there.
+    Features {
+        /// Images read, skipped ones too.
+        done: usize,
+        /// Images in all.
+        total: usize,
+    },
+    /// An image was skipped.
+    Skipped {
+        /// Which.
+        path: &'a Path,
+        /// Why.
+        error: &'a Error,
+    },
+    /// Training goes on.
+    Training(&'a Progress),
+}
+
+/// Takes good frames and fits a model to them.
+#[derive(Debug)]
+pub struct Fitter {
+    options: FitOptions,
+    backbone: Backbone,
+    backbone_bytes: Option<&'static [u8]>,
+    backbone_sha256: String,
+    preprocessor: Preprocessor,
+    roi: Option<Roi>,
+    tensor: Vec<f32>,
+    cache: FeatureCache,
+}
+
+impl Fitter {
+    /// Loads the backbone and makes room for features.
+    ///
+    /// # Errors
+    /// A backbone that cannot be loaded, an input size it does not take, options outside their range.
+    pub fn new(runtime: &Runtime, options: FitOptions) -> Result<Self> {
+        options.training.validate()?;
+        let (source, bytes) = match &options.backbone {
+            BackboneChoice::Embedded => (NetworkSource::Bytes(backbone::EMBEDDED), Some(backbone::EMBEDDED)),
+            BackboneChoice::File(path) => (NetworkSource::Path(path), None),
+        };
+        let backbone_sha256 = source.sha256()?;
+        let backbone = Backbone::load(runtime, source, &options.session)?;
+        let meta = backbone.meta();
+        let (width, height) = options.input_size.unwrap_or((meta.input_size[1] as u32, meta.input_size[0] as u32));
+        let turned = options.augmentation.versions().iter().any(|&(_, turns)| turns % 2 == 1);
+        if turned && width != height {
+            let reason = format!("turning by 90 degrees needs a square input, not {width}×{height}");
+            return Err(Error::parameter("augment", reason));
+        }
+        let preprocess =
+            Preprocess { mean: meta.mean, std: meta.std, ..Preprocess::imagenet(width, height) };
+        let shapes = backbone.feature_shapes(height as usize, width as usize)?;
+        let roi = options.roi.as_deref().map(|png| {
+            let mask = Image::decode(png, "region of interest", &Limits::default())?;
+            crate::detector::roi_from_image(&mask)
+        });
+        Ok(Self {
+            tensor: vec![0.0; preprocess.len()],
+            preprocessor: Preprocessor::new(preprocess)?,
+            roi: roi.transpose()?,
+            cache: FeatureCache::new(&shapes, options.memory)?,
+            backbone,
+            backbone_bytes: bytes,
+            backbone_sha256,
+            options,
+        })
+    }
+
+    /// Size and normalisation of the network's input.
+    pub fn input(&self) -> &Preprocess {
+        self.preprocessor.input()
+    }
+
+    /// Frames taken so far.
+    pub fn frames(&self) -> usize {
+        self.cache.len()
+    }
+
+    /// Adds a good frame.
+    ///
+    /// # Errors
+    /// A frame that cannot be used, features that are not finite, a temporary file that cannot be written.
+    pub fn push(&mut self, frame: &Frame<'_>) -> Result<()> {
+        let mut tensor = std::mem::take(&mut self.tensor);
+        let result = self.preprocessor.run(frame, &mut tensor).and_then(|()| self.push_tensor(&tensor));
+        self.tensor = tensor;
+        result
+    }
+
+    /// Adds a good frame that is preprocessed already: 3 × H × W.
+    fn push_tensor(&mut self, tensor: &[f32]) -> Result<()> {
+        let (height, width) = (self.input().height as usize, self.input().width as usize);
+        let image = ArrayView3::from_shape((3, height, width), tensor).map_err(|e| Error::Frame(e.to_string()))?;
+        for (version, &(mirrored, turns)) in self.options.augmentation.versions().iter().enumerate() {
+            let turned: Array4<f32> = turn(image, mirrored, turns).insert_axis(Axis(0));
+            let features = self.backbone.features(turned.view())?;
+            let features: Vec<_> = features.iter().map(|map| map.index_axis(Axis(0), 0)).collect();
+            if version == 0 {
+                self.cache.push(&features)?;
+            } else {
+                self.cache.push_version(&features)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fits the flow, measures the good images and exports the model.
+    ///
+    /// # Errors
+    /// Fewer than 8 frames, or training that cannot go on.
+    pub fn train(mut self, progress: &mut dyn FnMut(&Progress) -> Control) -> Result<Fitted> {
+        if self.cache.len() < FEWEST_IMAGES {
+            return Err(Error::Training(format!(
+                "{} good images are too few: a flow learns what is normal from their differences, and a tenth is held \
+                 out to check it; at least {FEWEST_IMAGES} are needed, 50 or more are better",
+                self.cache.len()
+            )));
+        }
+        self.options.training.threads = self.options.training.threads.or(self.options.session.threads);
+        let trained = train(&self.cache, &self.options.training, &mut |state| progress(&state))?;
+        let scores = self.measure(&trained)?;
+        let flow = trained.flow.to_onnx().encode_to_vec();
+        let manifest = self.manifest(&trained, scores, &flow);
+        let backbone = match (&self.options.backbone, self.backbone_bytes) {
+            (BackboneChoice::File(path), _) => FittedBackbone::File(path.clone()),
+            (BackboneChoice::Embedded, bytes) => FittedBackbone::Bytes(bytes.unwrap_or_default()),
+        };
+        Ok(Fitted { manifest, flow, backbone, roi: self.options.roi, summary: trained.summary })
+    }
+
+    /// Score statistics of the held-out images and the fair threshold of all good images (paper, §4.1.1).
+    fn measure(&self, trained: &Trained) -> Result<ScoreStatistics> {
+        let latents = trained.flow.architecture().latents();
+        let (height, width) = (self.input().height as usize, self.input().width as usize);
+        let mut fair = FairThreshold::new();
+        let mut image_scores = Vec::with_capacity(self.cache.len());
+        let images: Vec<usize> = (0..self.cache.len()).collect();
+        for chunk in images.chunks(8 * rayon::current_num_threads()) {
+            let maps: Vec<Result<(f32, ndarray::Array2<f32>)>> = chunk
+                .par_iter()
+                .map_init(
+                    || self.segmenter(&latents, height, width),
+                    |segmenter, &image| match segmenter {
+                        Ok(segmenter) => self.score(&trained.flow, &latents, segmenter, image),
+                        Err(error) => Err(Error::Training(error.to_string())),
+                    },
+                )
+                .collect();
+            for map in maps {
+                let (score, map) = map?;
+                fair.add(map.view())?;
+                image_scores.push(score);
+            }
+        }
+        let held_out = trained.summary.held_out.iter().map(|&image| image_scores[image]).collect();
+        Ok(statistics(held_out, fair.value()?))
+    }
+
+    fn segmenter(&self, latents: &[ScaleShape], height: usize, width: usize) -> Result<Segmenter> {
+        let mut segmenter = Segmenter::new(latents, height, width)?;
+        segmenter.set_roi(self.roi.as_ref())?;
+        Ok(segmenter)
+    }
+
+    fn score(
+        &self,
+        flow: &Flow,
+        shapes: &[ScaleShape],
+        segmenter: &mut Segmenter,
+        image: usize,
+    ) -> Result<(f32, ndarray::Array2<f32>)> {
+        let mut features = Vec::with_capacity(shapes.len());
+        for (scale, shape) in self.cache.shapes().iter().enumerate() {
+            let mut map = Array3::<f32>::zeros((shape.channels, shape.height, shape.width));
+            self.cache.read(image, 0, scale, map.as_slice_mut().unwrap_or_default());
+            features.push(map);
+        }
+        let views: Vec<_> = features.iter().map(|map| map.view()).collect();
+        let (latents, _) = flow.forward(&views)?;
+        let energies: Vec<_> = latents.iter().map(|z| crate::latents::energy(z.view())).collect();
+        let views: Vec<_> = energies
+            .iter()
+            .zip(shapes)
+            .map(|(energy, shape)| crate::latents::EnergyView { energy: energy.view(), channels: shape.channels })
+            .collect();
+        let scores = segmenter.run_score(&views)?;
+        Ok((scores.image_score, scores.score.to_owned()))
+    }
+
+    fn manifest(&self, trained: &Trained, scores: ScoreStatistics, flow: &[u8]) -> Manifest {
+        let latents = trained.flow.architecture().latents();
+        let (options, summary) = (&trained.options, &trained.summary);
+        let mut detection = self.options.detection.clone();
+        detection.roi = self.options.roi.as_ref().map(|_| package::ROI_FILE.to_owned());
+        Manifest {
+            format: FORMAT,
+            name: self.options.name.clone(),
+            version: None,
+            created: package::timestamp(SystemTime::now()),
+            uflow: crate::VERSION.to_owned(),
+            input: self.input().clone(),
+            backbone: BackboneReference {
+                name: self.backbone.meta().name.clone(),
+                sha256: self.backbone_sha256.clone(),
+                file: Some(package::BACKBONE_FILE.to_owned()),
+            },
+            flow: FlowReference { sha256: package::sha256(flow), file: package::FLOW_FILE.to_owned() },
+            scales: (self.cache.shapes().iter().zip(latents))
+                .map(|(&features, latents)| Scale { features, latents })
+                .collect(),
+            training: Some(TrainingRecord {
+                images: summary.images,
+                held_out: summary.held_out.len(),
+                augmentation: self.options.augmentation.name().to_owned(),
+                epochs: summary.epochs,
+                best_epoch: summary.best_epoch,
+                seed: options.seed,
+                learning_rate: options.learning_rate,
+                weight_decay: options.weight_decay,
+                noise: options.noise,
+                steps: options.steps,
+                held_out_nll: summary.best.nll,
+                latent_variance: summary.best.latent_variance.clone(),
+            }),
+            scores: Some(scores),
+            detection,
+        }
+    }
+}
+
+/// The image turned by quarter turns, mirrored first.
+fn turn(image: ArrayView3<'_, f32>, mirrored: bool, turns: usize) -> Array3<f32> {
+    let mut view = image;
+    if mirrored {
+        view.invert_axis(Axis(2));
+    }
+    for _ in 0..turns {
+        view.swap_axes(1, 2);
+        view.invert_axis(Axis(2));
+    }
+    view.as_standard_layout().into_owned()
+}
+
+fn statistics(mut scores: Vec<f32>, fair_threshold: f32) -> ScoreStatistics {
+    scores.sort_by(f32::total_cmp);
+    let n = scores.len().max(1) as f64;
+    let mean = scores.iter().map(|&s| f64::from(s)).sum::<f64>() / n;
+    let variance = scores.iter().map(|&s| (f64::from(s) - mean).powi(2)).sum::<f64>() / n;
+    let at = |q: f32| {
+        let rank = (f64::from(q) * n).ceil().max(1.0) as usize - 1;
+        scores.get(rank.min(scores.len().saturating_sub(1))).copied().unwrap_or(0.0)
+    };
+    ScoreStatistics {
+        images: scores.len(),
+        mean: mean as f32,
+        std: variance.sqrt() as f32,
+        min: scores.first().copied().unwrap_or(0.0),
+        max: scores.last().copied().unwrap_or(0.0),
+        quantiles: QUANTILES.iter().map(|&q| (q, at(q))).collect(),
+        fair_threshold,
+    }
+}
+
+#[derive(Debug)]
+enum FittedBackbone {
+    Bytes(&'static [u8]),
+    File(PathBuf),
+}
+
+/// A fitted model, not yet written.
+#[derive(Debug)]
+pub struct Fitted {
+    /// The manifest it will have.
+    pub manifest: Manifest,
+    /// How training went.
+    pub summary: TrainingSummary,
+    flow: Vec<u8>,
+    backbone: FittedBackbone,
+    roi: Option<Vec<u8>>,
+}
+
+impl Fitted {
+    /// Writes a package that holds its backbone: a folder, or one file if `path` ends in `.uflow`. It is there whole or
+    /// not at all.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or something else that is not a package at `path`.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let backbone = match &self.backbone {
+            FittedBackbone::Bytes(bytes) => FileSource::Bytes(bytes),
+            FittedBackbone::File(file) => FileSource::Path(file),
+        };
+        package::write(path, &self.manifest, &Files { flow: &self.flow, backbone: Some(backbone), roi: self.roi.as_deref() })
+    }
+
+    /// Writes it into a model repository as `<root>/<model>/<version>`, its backbone shared in `<root>/backbones`.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_to_repository(&self, root: &Path, version: u32) -> Result<PathBuf> {
+        match &self.backbone {
+            FittedBackbone::Bytes(bytes) => package::write_repository_backbone(root, bytes)?,
+            FittedBackbone::File(file) => {
+                let bytes = std::fs::read(file).map_err(Error::io("read", file))?;
+                package::write_repository_backbone(root, &bytes)?
+            }
+        };
+        let mut manifest = self.manifest.clone();
+        manifest.backbone.file = None;
+        let path = root.join(&manifest.name).join(version.to_string());
+        package::write(&path, &manifest, &Files { flow: &self.flow, backbone: None, roi: self.roi.as_deref() })?;
+        Ok(path)
+    }
+}
+
+/// Fits a model to image files. Decoding and resizing run beside the backbone. The callback sees every [`Event`]; its
+/// [`Control::Stop`] ends reading with [`Error::Cancelled`], and training with the best model so far.
+///
+/// # Errors
+/// More than 1% of the images unreadable, fewer than 8 good ones, or whatever stops [`Fitter`].
+pub fn fit_files(
+    runtime: &Runtime,
+    images: &[PathBuf],
+    limits: &Limits,
+    options: FitOptions,
+    events: &mut dyn FnMut(Event<'_>) -> Control,
+) -> Result<Fitted> {
+    let mut fitter = Fitter::new(runtime, options)?;
+    let input = fitter.input().clone();
+    let mut skipped = 0;
+    std::thread::scope(|scope| {
+        let (sender, receiver) = mpsc::sync_channel(4);
+        scope.spawn(move || read_tensors(images, limits, input, &sender));
+        for (index, tensor) in receiver.iter().enumerate() {
+            match tensor.and_then(|tensor: Vec<f32>| fitter.push_tensor(&tensor)) {
+                Ok(()) => {}
+                Err(error @ (Error::Decode { .. } | Error::Limit { .. } | Error::Frame(_) | Error::Io { .. })) => {
+                    skipped += 1;
+                    events(Event::Skipped { path: &images[index], error: &error });
+                }
+                Err(error) => return Err(error),
+            }
+            if events(Event::Features { done: index + 1, total: images.len() }) == Control::Stop {
+                return Err(Error::Cancelled);
+            }
+        }
+        Ok(())
+    })?;
+    if skipped as f64 > MOST_UNREADABLE * images.len() as f64 {
+        return Err(Error::Training(format!(
+            "{skipped} of {} images could not be read, more than {:.0}%; repair or remove the files named above",
+            images.len(),
+            MOST_UNREADABLE * 100.0
+        )));
+    }
+    fitter.train(&mut |progress| events(Event::Training(progress)))
+}
+
+/// Decodes and preprocesses the images in order, until nobody listens.
+fn read_tensors(
+    images: &[PathBuf],
+    limits: &Limits,
+    input: Preprocess,
+    sender: &mpsc::SyncSender<Result<Vec<f32>>>,
+) {
+    let length = input.len();
+    let mut preprocessor = match Preprocessor::new(input) {
+        Ok(preprocessor) => preprocessor,
+        Err(error) => return drop(sender.send(Err(error))),
+    };
+    for path in images {
+        let tensor = Image::open(path, limits).and_then(|image| {
+            let mut tensor = vec![0.0; length];
+            preprocessor.run(&image.frame(), &mut tensor).map(|()| tensor)
+        });
+        if sender.send(tensor).is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_and_mirror_images() {
+        let image = ndarray::array![[[1.0_f32, 2.0], [3.0, 4.0]]];
+        assert_eq!(turn(image.view(), true, 0), ndarray::array![[[2.0, 1.0], [4.0, 3.0]]]);
+        assert_eq!(turn(image.view(), false, 1), ndarray::array![[[3.0, 1.0], [4.0, 2.0]]]);
+        assert_eq!(turn(image.view(), false, 2), ndarray::array![[[4.0, 3.0], [2.0, 1.0]]]);
+        let mut all: Vec<_> =
+            Augmentation::All.versions().iter().map(|&(m, t)| format!("{:?}", turn(image.view(), m, t))).collect();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 8);
+    }
+
+    #[test]
+    fn quantiles_are_scores_that_occur() {
+        let scores = (1..=100).map(|i| i as f32 / 100.0).collect();
+        let statistics = statistics(scores, 0.5);
+        assert_eq!((statistics.images, statistics.min, statistics.max), (100, 0.01, 1.0));
+        assert_eq!(statistics.quantiles[3], (0.5, 0.5));
+        assert_eq!(statistics.quantiles[6], (0.99, 0.99));
+        assert!((statistics.mean - 0.505).abs() < 1e-6);
+    }
+}

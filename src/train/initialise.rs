@@ -1,0 +1,119 @@
+//! What is fitted to the data before training: the features' normalisation, the noise's deviations, ActNorm.
+
+use super::FeatureCache;
+use crate::flow::{Flow, Lane, Normalisation, NormalisationKind, Workspace};
+
+/// Channels whose deviation is below this part of their mean are constant in the data.
+const CONSTANT: f64 = 1e-4;
+
+/// Per scale: how its features are normalised, and each channel's standard deviation after that.
+pub(super) fn normalisations(
+    cache: &FeatureCache,
+    images: &[usize],
+    kind: NormalisationKind,
+) -> (Vec<Normalisation>, Vec<Vec<f32>>) {
+    let fit = |scale: usize| {
+        let channels = cache.shapes()[scale].channels;
+        match kind {
+            NormalisationKind::LayerNorm => {
+                let normalisation = Normalisation::LayerNorm { affine: None };
+                let moments = moments(cache, images, scale, &normalisation);
+                let deviations = moments.iter().map(|&(_, deviation)| deviation as f32).collect();
+                (normalisation, deviations)
+            }
+            NormalisationKind::Standardise => {
+                let moments = moments(cache, images, scale, &Normalisation::Identity);
+                let mean = moments.iter().map(|&(mean, _)| mean as f32).collect();
+                // A constant channel is centred and keeps its unit.
+                let inverse = |&(mean, deviation): &(f64, f64)| {
+                    if deviation > CONSTANT * f64::abs(mean).max(CONSTANT) { (1.0 / deviation) as f32 } else { 1.0 }
+                };
+                let inverse_deviation = moments.iter().map(inverse).collect();
+                (Normalisation::Standardise { mean, inverse_deviation }, vec![1.0; channels])
+            }
+        }
+    };
+    (0..cache.shapes().len()).map(fit).unzip()
+}
+
+/// Mean and standard deviation of each channel of a scale over images, all versions.
+fn moments(cache: &FeatureCache, images: &[usize], scale: usize, normalisation: &Normalisation) -> Vec<(f64, f64)> {
+    let shape = cache.shapes()[scale];
+    let mut map = vec![0.0; shape.len()];
+    let mut sums = vec![Moments::default(); shape.channels];
+    for &image in images {
+        for version in 0..cache.versions(image) {
+            cache.read(image, version, scale, &mut map);
+            normalisation.apply(shape, &mut map);
+            for (channel, sums) in map.chunks_exact(shape.pixels()).zip(&mut sums) {
+                sums.add(channel);
+            }
+        }
+    }
+    sums.iter().map(|sums| (sums.mean, sums.deviation())).collect()
+}
+
+/// Running mean and squared deviations, by Chan's update.
+#[derive(Clone, Copy, Debug, Default)]
+struct Moments {
+    count: f64,
+    mean: f64,
+    squares: f64,
+}
+
+impl Moments {
+    fn add(&mut self, values: &[f32]) {
+        let count = values.len() as f64;
+        let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / count;
+        let squares = values.iter().map(|value| (f64::from(*value) - mean).powi(2)).sum::<f64>();
+        let (difference, total) = (mean - self.mean, self.count + count);
+        self.mean += difference * count / total;
+        self.squares += squares + difference * difference * self.count * count / total;
+        self.count = total;
+    }
+
+    fn deviation(&self) -> f64 {
+        (self.squares / self.count.max(1.0)).sqrt()
+    }
+}
+
+/// Sets every step's ActNorm so that on these images each channel leaves the step with mean 0 and deviation 1.
+///
+/// `fill(image, scale, target)` writes normalised features. All images go through the flow together, a step at a time.
+pub(super) fn act_norm<F>(flow: &mut Flow<f32>, images: usize, fill: F)
+where
+    F: Fn(usize, usize, &mut [f32]) + Sync,
+{
+    let mut workspaces: Vec<Workspace<f32>> = (0..images).map(|_| Workspace::new(flow)).collect();
+    let mut lanes = [Lane::default()];
+    for scale in (0..flow.architecture().scales()).rev() {
+        for (image, workspace) in workspaces.iter_mut().enumerate() {
+            fill(image, scale, workspace.features_mut(flow, scale));
+            workspace.rise(flow, scale);
+        }
+        let shape = flow.architecture().stage(scale);
+        for index in 0..flow.architecture().steps {
+            // With scale 1 and offset 0 a step gives x̃ itself, permuted.
+            for channel in 0..shape.channels {
+                flow.set_act_norm(scale, index, channel, 0.0, 1.0);
+            }
+            let mut sums = vec![Moments::default(); shape.channels];
+            for workspace in &mut workspaces {
+                workspace.step(flow, scale, index, &mut lanes);
+                let output = workspace.state(scale, index + 1);
+                for (channel, sums) in sums.iter_mut().enumerate() {
+                    let start = flow.destination(scale, index, channel) * shape.pixels();
+                    sums.add(&output[start..start + shape.pixels()]);
+                }
+            }
+            for (channel, sums) in sums.iter().enumerate() {
+                let deviation = sums.deviation();
+                let deviation = if deviation > CONSTANT { deviation } else { 1.0 };
+                flow.set_act_norm(scale, index, channel, sums.mean, deviation);
+            }
+            for workspace in &mut workspaces {
+                workspace.step(flow, scale, index, &mut lanes);
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! What training is asked for, and what it tells.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Error, Result,
+    flow::{Flow, NormalisationKind},
+};
+
+/// Settings of [`train`](super::train).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainOptions {
+    /// Steps of each stage of the flow.
+    pub steps: usize,
+    /// Kernel sizes of the steps, in turn.
+    pub kernels: Vec<usize>,
+    /// How the features are normalised before the flow.
+    pub normalisation: NormalisationKind,
+    /// Most passes over the training images.
+    pub epochs: usize,
+    /// Images of one optimiser step.
+    pub batch: usize,
+    /// Adam's rate at the start.
+    pub learning_rate: f64,
+    /// The rate falls linearly to this part of it at the end of the last epoch.
+    pub final_rate: f64,
+    /// L2 penalty that is added to the gradient, as in PyTorch's `Adam`.
+    pub weight_decay: f64,
+    /// Largest norm of the gradient (of the loss in nats per image), per feature value of an image; larger ones are scaled down to it.
+    pub clip: Option<f64>,
+    /// Gaussian noise on the features, in units of each channel's standard deviation.
+    pub noise: f64,
+    /// Part of the images that is held out of training to watch it.
+    pub held_out: f64,
+    /// Stop after this many epochs without a better held-out likelihood.
+    pub patience: usize,
+    /// Images that ActNorm is initialised from, at most.
+    pub initial_images: usize,
+    /// Everything random follows from it.
+    pub seed: u64,
+    /// Threads; the process's rayon pool if `None`.
+    pub threads: Option<usize>,
+}
+
+impl Default for TrainOptions {
+    fn default() -> Self {
+        Self {
+            steps: 4,
+            kernels: vec![3, 1],
+            normalisation: NormalisationKind::default(),
+            epochs: 40,
+            batch: 8,
+            learning_rate: 1e-3,
+            final_rate: 0.4,
+            weight_decay: 1e-5,
+            clip: Some(1.0),
+            noise: 0.1,
+            held_out: 0.1,
+            patience: 8,
+            initial_images: 16,
+            seed: 0,
+            threads: None,
+        }
+    }
+}
+
+impl TrainOptions {
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] that names the option and what it allows.
+    pub fn validate(&self) -> Result<()> {
+        let positive = |name, value: usize| {
+            if value == 0 { Err(Error::parameter(name, "must be at least 1")) } else { Ok(()) }
+        };
+        positive("epochs", self.epochs)?;
+        positive("batch", self.batch)?;
+        positive("patience", self.patience)?;
+        positive("initial images", self.initial_images)?;
+        positive("threads", self.threads.unwrap_or(1))?;
+        let within = |name, value: f64, allowed: bool, range: &str| {
+            if allowed { Ok(()) } else { Err(Error::parameter(name, format!("{value} is outside {range}"))) }
+        };
+        let rate = self.learning_rate;
+        within("learning rate", rate, rate > 0.0 && rate <= 1.0, "(0, 1]")?;
+        let last = self.final_rate;
+        within("final rate", last, (0.0..=1.0).contains(&last), "[0, 1]")?;
+        let decay = self.weight_decay;
+        within("weight decay", decay, (0.0..=1.0).contains(&decay), "[0, 1]")?;
+        within("noise", self.noise, (0.0..=1.0).contains(&self.noise), "[0, 1]")?;
+        let held_out = self.held_out;
+        within("held out", held_out, held_out > 0.0 && held_out <= 0.5, "(0, 0.5]")?;
+        let clip = self.clip.unwrap_or(1.0);
+        within("clip", clip, clip > 0.0 && clip.is_finite(), "(0, ∞)")
+    }
+}
+
+/// The callback's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Go on.
+    Continue,
+    /// Stop here and return the best model so far.
+    Stop,
+}
+
+/// Where training is; given to the callback before the first epoch, after every optimiser step and after every epoch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// Epoch, from 1; 0 before the first.
+    pub epoch: usize,
+    /// Most epochs there will be.
+    pub epochs: usize,
+    /// Optimiser steps done in this epoch.
+    pub batch: usize,
+    /// Optimiser steps of an epoch.
+    pub batches: usize,
+    /// Mean training loss of this epoch so far: negative log-likelihood in nats per feature value, with noise.
+    pub loss: f64,
+    /// Rate of the last optimiser step.
+    pub learning_rate: f64,
+    /// Time since training began.
+    pub elapsed: Duration,
+    /// Only after an epoch, and before the first: how the held-out images do.
+    pub held_out: Option<HeldOut>,
+}
+
+/// How the flow does on the images that were held out, without noise.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeldOut {
+    /// Negative log-likelihood of the normalised features, in nats per value.
+    pub nll: f64,
+    /// Per scale, finest first, the mean of z²; 1 if the latents are the white noise that the false-alarm counts assume.
+    pub latent_variance: Vec<f64>,
+    /// Whether it is the best so far.
+    pub best: bool,
+}
+
+/// Why training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopReason {
+    /// All epochs were done.
+    Finished,
+    /// The held-out likelihood had not become better for `patience` epochs.
+    Patience,
+    /// The callback asked for it.
+    Asked,
+    /// A loss or gradient was not finite; the model from before it is returned.
+    Diverged,
+}
+
+/// What training did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainingSummary {
+    /// Images that were trained on.
+    pub images: usize,
+    /// Positions, in the cache, of the images that were held out.
+    pub held_out: Vec<usize>,
+    /// Epochs begun.
+    pub epochs: usize,
+    /// Epoch after which the returned model was best; 0 is the model before training.
+    pub best_epoch: usize,
+    /// Optimiser steps taken.
+    pub optimiser_steps: usize,
+    /// Held-out figures of the returned model.
+    pub best: HeldOut,
+    /// Per epoch begun, the mean training loss in nats per feature value.
+    pub losses: Vec<f64>,
+    /// Why it ended.
+    pub stopped: StopReason,
+    /// Seconds it took.
+    pub seconds: f64,
+}
+
+impl TrainingSummary {
+    /// What the user should know, in words: latents that are not white, training that diverged or never got better.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (scale, variance) in self.best.latent_variance.iter().enumerate() {
+            if !(0.8..=1.25).contains(variance) {
+                warnings.push(format!(
+                    "the latents of scale {scale} have variance {variance:.3} on held-out good images, not 0.8 to 1.25: the \
+                     numbers of false alarms of this model are not to be trusted; add good images, or raise the noise"
+                ));
+            }
+        }
+        if self.stopped == StopReason::Diverged {
+            warnings.push(format!(
+                "training diverged in epoch {}; the model is that of epoch {}; lower the learning rate",
+                self.epochs, self.best_epoch
+            ));
+        }
+        if self.best_epoch == 0 && self.stopped != StopReason::Asked {
+            warnings
+                .push("training never bettered the untrained flow on the held-out images; add good images".to_owned());
+        }
+        warnings
+    }
+}
+
+/// A fitted flow and how it was fitted.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// The best flow by held-out likelihood.
+    pub flow: Flow<f32>,
+    /// The options that were used.
+    pub options: TrainOptions,
+    /// What happened.
+    pub summary: TrainingSummary,
+}

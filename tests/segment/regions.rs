@@ -1,0 +1,196 @@
+//! Mask, regions and outlines against a flood fill and an even-odd fill of the polygons.
+
+use ndarray::{Array2, ArrayView2, s};
+use proptest::prelude::*;
+use uflow::latents::{EnergyView, ScaleShape};
+use uflow::segment::{Bound, Criteria, Region, RegionFinder, Ring, Segmenter, Verdict, log10_epsilon, mask, upsample};
+
+/// 8-connected components, each as its pixels (y, x).
+fn components(mask: ArrayView2<'_, u8>) -> Vec<Vec<(usize, usize)>> {
+    let mut left = mask.to_owned();
+    let mut found = Vec::new();
+    for start in ndarray::indices(mask.dim()) {
+        if left[start] == 0 {
+            continue;
+        }
+        left[start] = 0;
+        let mut pixels = vec![start];
+        let mut next = 0;
+        while next < pixels.len() {
+            let (y, x) = pixels[next];
+            next += 1;
+            for v in y.saturating_sub(1)..(y + 2).min(mask.nrows()) {
+                for u in x.saturating_sub(1)..(x + 2).min(mask.ncols()) {
+                    if left[[v, u]] != 0 {
+                        left[[v, u]] = 0;
+                        pixels.push((v, u));
+                    }
+                }
+            }
+        }
+        found.push(pixels);
+    }
+    found
+}
+
+/// Twice the signed area: positive for outer rings.
+fn doubled_area(ring: &Ring) -> i64 {
+    ring.iter()
+        .zip(ring.iter().cycle().skip(1))
+        .map(|(a, b)| i64::from(a[0]) * i64::from(b[1]) - i64::from(b[0]) * i64::from(a[1]))
+        .sum()
+}
+
+/// The pixels whose centres are inside by the even-odd rule.
+fn filled(outline: &[Ring], (height, width): (usize, usize)) -> Vec<(usize, usize)> {
+    let mut inside = Array2::from_elem((height, width), false);
+    for ring in outline {
+        for (a, b) in ring.iter().zip(ring.iter().cycle().skip(1)) {
+            assert!((a[0] == b[0]) != (a[1] == b[1]), "a side from {a:?} to {b:?}");
+            for y in a[1].min(b[1])..a[1].max(b[1]) {
+                for x in a[0]..width as u32 {
+                    inside[[y as usize, x as usize]] ^= true;
+                }
+            }
+        }
+    }
+    inside.indexed_iter().filter(|(_, inside)| **inside).map(|(at, _)| at).collect()
+}
+
+fn assert_outline(region: &Region, frame: (usize, usize), pixels: &[(usize, usize)]) {
+    let mut pixels = pixels.to_vec();
+    pixels.sort_unstable();
+    assert_eq!(filled(&region.outline, frame), pixels);
+    let areas: Vec<_> = region.outline.iter().map(doubled_area).collect();
+    assert!(areas[0] > 0 && areas[1..].iter().all(|&area| area < 0), "outer ring first, then holes: {areas:?}");
+    assert_eq!(areas.iter().sum::<i64>(), 2 * pixels.len() as i64);
+    for ring in &region.outline {
+        for i in 0..ring.len() {
+            let (a, b, c) = (ring[i], ring[(i + 1) % ring.len()], ring[(i + 2) % ring.len()]);
+            assert!((a[0] == b[0]) != (b[0] == c[0]), "{b:?} is not a corner of {ring:?}");
+        }
+    }
+}
+
+/// Maps whose regions are many, ragged, with holes and diagonals: a threshold just under log₁₀ N_T takes them all.
+fn ragged() -> impl Strategy<Value = Array2<f32>> {
+    (1..14_usize, 1..14_usize, 2..5_u8).prop_flat_map(|(height, width, levels)| {
+        prop::collection::vec((0..levels).prop_map(|level| f32::from(level).powi(2) * 4.0), height * width)
+            .prop_map(move |values| Array2::from_shape_vec((height, width), values).unwrap())
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn regions_match_a_flood_fill(map in ragged(), enlarged in any::<bool>(), size in (1..40_usize, 1..40_usize)) {
+        let (height, width) = map.dim();
+        let frame = if enlarged { size } else { (height, width) };
+        let mut segmenter = Segmenter::new(&[ScaleShape { channels: 3, height, width }], height, width).unwrap();
+        let result = segmenter.run(&[EnergyView { energy: map.view(), channels: 3 }], Bound::Chernoff).unwrap();
+        let threshold = result.log10_number_of_tests as f32 - 0.05;
+        let values = upsample(result.log10_nfa, frame.0, frame.1).unwrap();
+        let scores = upsample(result.score, frame.0, frame.1).unwrap();
+        let expected = values.mapv(|value| u8::from(value < threshold));
+        let mut finder = RegionFinder::new();
+        let found = finder.find(&result, threshold, frame.0, frame.1).unwrap();
+        prop_assert_eq!(found.mask, expected.view());
+        let mut unmatched = components(expected.view());
+        prop_assert_eq!(found.regions.len(), unmatched.len());
+        prop_assert!(found.regions.is_sorted_by(|a, b| a.log10_nfa_min <= b.log10_nfa_min));
+        for region in found.regions {
+            let [x, y] = region.outline[0][0];
+            let index = unmatched.iter().position(|pixels| pixels.contains(&(y as usize, x as usize)));
+            let pixels = unmatched.swap_remove(index.unwrap());
+            let over = |of: &dyn Fn(&(usize, usize)) -> f32, least: bool| {
+                let values = pixels.iter().map(of);
+                if least { values.fold(f32::MAX, f32::min) } else { values.fold(f32::MIN, f32::max) }
+            };
+            let (left, right) = (over(&|p| p.1 as f32, true), over(&|p| p.1 as f32, false));
+            let (top, bottom) = (over(&|p| p.0 as f32, true), over(&|p| p.0 as f32, false));
+            let bbox = [left, top, right - left + 1.0, bottom - top + 1.0].map(|value| value as u32);
+            prop_assert_eq!(region.bbox, bbox);
+            prop_assert_eq!(region.area as usize, pixels.len());
+            prop_assert_eq!(region.log10_nfa_min, over(&|p| values[*p], true));
+            prop_assert_eq!(region.score_max, over(&|p| scores[*p], false));
+            let mean = |of: &dyn Fn(&(usize, usize)) -> usize| {
+                0.5 + pixels.iter().map(|p| of(p) as f64).sum::<f64>() / pixels.len() as f64
+            };
+            prop_assert!((region.centroid[0] - mean(&|p| p.1)).abs() < 1e-9);
+            prop_assert!((region.centroid[1] - mean(&|p| p.0)).abs() < 1e-9);
+            assert_outline(region, frame, &pixels);
+        }
+    }
+}
+
+/// A frame's findings where the finest of two scales has a ring and the coarser one a spot inside it.
+fn ring_and_spot() -> (Segmenter, [Array2<f32>; 2]) {
+    let shapes = [ScaleShape { channels: 20, height: 16, width: 16 }, ScaleShape { channels: 20, height: 8, width: 8 }];
+    let mut fine = Array2::from_elem((16, 16), 15.0);
+    fine.slice_mut(s![2..13, 2..13]).fill(400.0);
+    fine.slice_mut(s![4..11, 4..11]).fill(15.0);
+    let mut coarse = Array2::from_elem((8, 8), 15.0);
+    coarse[[7, 7]] = 9000.0;
+    (Segmenter::new(&shapes, 64, 64).unwrap(), [fine, coarse])
+}
+
+#[test]
+fn a_region_knows_its_hole_and_its_scale() {
+    let (mut segmenter, maps) = ring_and_spot();
+    let views: Vec<_> = maps.iter().map(|map| EnergyView { energy: map.view(), channels: 20 }).collect();
+    let result = segmenter.run(&views, Bound::Chernoff).unwrap();
+    let mut finder = RegionFinder::new();
+    let found = finder.find(&result, log10_epsilon(1.0).unwrap(), 128, 96).unwrap();
+    let by_scale: Vec<_> = found.regions.iter().map(|region| (region.scale, region.outline.len())).collect();
+    assert_eq!(by_scale, [(0, 2), (1, 1)], "the ring with its hole, then the spot");
+    let expected = mask(result.log10_nfa, 1.0, 128, 96).unwrap();
+    assert_eq!(found.mask, expected);
+    let text = serde_json::to_string(&found.regions[1]).unwrap();
+    assert!(text.starts_with(r#"{"bbox":["#) && text.contains(r#""scale":1,"outline":[[["#), "{text}");
+    assert_eq!(
+        finder.regions(),
+        serde_json::from_str::<Vec<Region>>(&serde_json::to_string(finder.regions()).unwrap()).unwrap()
+    );
+}
+
+#[test]
+fn verdicts_go_by_nfa_score_and_area() {
+    let (mut segmenter, maps) = ring_and_spot();
+    let views: Vec<_> = maps.iter().map(|map| EnergyView { energy: map.view(), channels: 20 }).collect();
+    let result = segmenter.run(&views, Bound::Chernoff).unwrap();
+    let mut finder = RegionFinder::new();
+    let areas: Vec<_> = finder.find(&result, 0.0, 64, 64).unwrap().regions.iter().map(|region| region.area).collect();
+    let above = components(result.score.mapv(|score| u8::from(score > 0.6)).view());
+    let largest = above.iter().map(Vec::len).max().unwrap() as u32;
+    let most = *areas.iter().max().unwrap();
+    let mut decide = |verdict, threshold, min_area| {
+        let criteria = Criteria { verdict, score_threshold: threshold, min_area };
+        finder.anomalous(&result, &criteria)
+    };
+    assert!(decide(Verdict::Nfa, None, 0).unwrap() && decide(Verdict::Nfa, None, most).unwrap());
+    assert!(!decide(Verdict::Nfa, None, most + 1).unwrap());
+    assert!(decide(Verdict::Score, Some(0.6), largest).unwrap());
+    assert!(!decide(Verdict::Score, Some(0.6), largest + 1).unwrap());
+    assert!(!decide(Verdict::Score, Some(result.image_score), 0).unwrap(), "strictly above");
+    assert!(!decide(Verdict::Both, Some(1.0), 0).unwrap() && decide(Verdict::Either, Some(1.0), 0).unwrap());
+    assert!(decide(Verdict::Both, None, 0).unwrap_err().to_string().contains("needs a score threshold"));
+    let nothing = finder.find(&result, -1e9, 64, 64).unwrap();
+    assert!(nothing.regions.is_empty() && nothing.mask.iter().all(|&value| value == 0));
+}
+
+#[test]
+fn words_are_read_and_written() {
+    for verdict in [Verdict::Nfa, Verdict::Score, Verdict::Both, Verdict::Either] {
+        assert_eq!(verdict.to_string().parse::<Verdict>().unwrap(), verdict);
+        assert_eq!(serde_json::to_string(&verdict).unwrap(), format!("\"{verdict}\""));
+    }
+    for bound in [Bound::Chernoff, Bound::Exact] {
+        assert_eq!(bound.to_string().parse::<Bound>().unwrap(), bound);
+    }
+    assert!("NFA".parse::<Verdict>().is_err() && "".parse::<Bound>().is_err());
+    for epsilon in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert!(log10_epsilon(epsilon).is_err(), "{epsilon}");
+    }
+    assert_eq!(log10_epsilon(0.01).unwrap(), -2.0);
+}

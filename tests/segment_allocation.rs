@@ -1,0 +1,126 @@
+//! After the first frame nothing is allocated: counted, not assumed. One segmenter per thread gives the same maps.
+
+#![allow(clippy::unwrap_used)] // helpers of tests and benchmarks
+#![allow(unsafe_code)] // a counting allocator cannot be had without
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use ndarray::Array2;
+use uflow::latents::{EnergyView, ScaleShape};
+use uflow::segment::{Bound, RegionFinder, Roi, Segmenter};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call is passed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's contract is the system allocator's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's contract is the system allocator's.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's contract is the system allocator's.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const SHAPES: [ScaleShape; 2] =
+    [ScaleShape { channels: 40, height: 28, width: 30 }, ScaleShape { channels: 24, height: 14, width: 15 }];
+
+/// Energies that wave around C, higher with `level`.
+fn energies(level: f32) -> Vec<Array2<f32>> {
+    let wave = |y: usize, x: usize| ((y * 7 + x * 13) % 11) as f32 * 0.05 + ((y * x) % 5) as f32 * 0.1;
+    SHAPES
+        .iter()
+        .map(|shape| {
+            Array2::from_shape_fn((shape.height, shape.width), |(y, x)| shape.channels as f32 * (level + wave(y, x)))
+        })
+        .collect()
+}
+
+fn views(maps: &[Array2<f32>]) -> [EnergyView<'_>; 2] {
+    [0, 1].map(|scale| EnergyView { energy: maps[scale].view(), channels: SHAPES[scale].channels })
+}
+
+/// Allocations of this thread while `work` runs.
+fn allocations(work: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.with(Cell::get);
+    work();
+    ALLOCATIONS.with(Cell::get) - before
+}
+
+#[test]
+fn segmenting_allocates_nothing() {
+    let mut segmenter = Segmenter::new(&SHAPES, 112, 120).unwrap();
+    let roi = Roi::new(Array2::from_shape_fn((60, 60), |(y, _)| u8::from(y > 20)).view()).unwrap();
+    for roi in [None, Some(&roi)] {
+        segmenter.set_roi(roi).unwrap();
+        for bound in [Bound::Chernoff, Bound::Exact] {
+            for level in [0.3, 0.8, 1.2, 6.0] {
+                let maps = energies(level);
+                let views = views(&maps);
+                let count = allocations(|| {
+                    segmenter.run(&views, bound).unwrap();
+                    segmenter.run_score(&views).unwrap();
+                });
+                assert_eq!(count, 0, "level {level}, {bound}");
+            }
+        }
+    }
+}
+
+#[test]
+fn masks_without_anomalies_allocate_nothing_and_others_only_for_regions() {
+    let mut segmenter = Segmenter::new(&SHAPES, 112, 120).unwrap();
+    let mut finder = RegionFinder::new();
+    let (calm, loud) = (energies(0.3), energies(6.0));
+    for maps in [&calm, &loud] {
+        let result = segmenter.run(&views(maps), Bound::Chernoff).unwrap();
+        finder.find(&result, 0.0, 300, 400).unwrap();
+    }
+    let result = segmenter.run(&views(&loud), Bound::Chernoff).unwrap();
+    let count = allocations(|| {
+        let found = finder.find(&result, 0.0, 300, 400).unwrap();
+        assert_eq!(found.regions.len(), 1);
+    });
+    assert!(count <= 16, "{count} allocations for one region");
+    let result = segmenter.run(&views(&calm), Bound::Chernoff).unwrap();
+    let count = allocations(|| {
+        assert!(finder.find(&result, 0.0, 300, 400).unwrap().regions.is_empty());
+    });
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn threads_with_a_segmenter_each_agree() {
+    let run = || {
+        let mut segmenter = Segmenter::new(&SHAPES, 112, 120).unwrap();
+        let mut all = Vec::new();
+        for level in [0.3, 0.9, 1.2, 6.0, 0.9] {
+            let result = segmenter.run(&views(&energies(level)), Bound::Exact).unwrap();
+            all.push((result.score.to_owned(), result.log10_nfa.to_owned()));
+        }
+        all
+    };
+    let expected = run();
+    std::thread::scope(|scope| {
+        for thread in (0..4).map(|_| scope.spawn(run)).collect::<Vec<_>>() {
+            assert_eq!(thread.join().unwrap(), expected);
+        }
+    });
+}
