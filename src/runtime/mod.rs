@@ -119,5 +119,6 @@ impl Runtime {
     }
 }
 
-/// Whether idle threads of the pool spin before they sleep.
+/// Whether idle threads of the pool spin before they sleep. They would spin while the same processors resize the next
+/// frame and segment the last one.
 const SPIN: bool = false;
