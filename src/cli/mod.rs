@@ -3,7 +3,7 @@
 //! Exit codes: 0 success, 1 something failed, 2 the command was used wrongly. With `--json` the results go to standard
 //! output as JSON, one object a line; messages go to standard error.
 
-//BENCH mod bench;
+mod bench;
 mod demo;
 mod detect;
 mod engine;
@@ -105,7 +105,7 @@ enum Command {
     /// Show what a package holds.
     Info(info::Args),
     /// Time a model's networks and compare devices.
-    //BENCH Bench(bench::Args),
+    Bench(bench::Args),
     /// Print a completion script for a shell.
     Completions {
         /// Which shell.
@@ -150,7 +150,7 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
             evaluate::run(&args, context.json, |args| args.open(context)).map(|()| Outcome::Done)
         }
         Command::Info(args) => info::run(&args, context),
-        //BENCH Command::Bench(args) => bench::run(&args, context),
+        Command::Bench(args) => bench::run(&args, context),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "uflow", &mut std::io::stdout());
             Ok(Outcome::Done)
