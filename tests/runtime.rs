@@ -249,7 +249,7 @@ fn a_backbone_is_its_own_description() {
         ("\"tiny\"", "\" \"", "`name` is empty"),
         ("0.25, 0.25, 0.25", "0.25, 0, 0.25", "`std` is [0.25, 0.0, 0.25], not three numbers above zero"),
         ("0.5, 0.5, 0.5", "0.5, 0.5", "invalid length 2"),
-        ("0.5, 0.5, 0.5", "1e300, 0.5, 0.5", "`mean` is [inf, 0.5, 0.5]"),
+        ("0.5, 0.5, 0.5", "1e300, 0.5, 0.5", "number out of range"),
         ("[12, 20]", "[12, 0]", "`input_size` is [12, 0], each side must be 1 to 8192"),
         ("[\"fine\", \"coarse\"]", "[]", "`outputs` names no output"),
         ("[\"fine\", \"coarse\"]", "[\"fine\", \"fine\"]", "`outputs` names `fine` twice"),
