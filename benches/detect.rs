@@ -10,7 +10,10 @@ use uflow::{
     frame::{Frame, Image, Limits, PixelFormat},
     package::Package,
     runtime::{Runtime, SessionOptions},
-    train::{Control, TrainOptions, fit::{FitOptions, Fitter}},
+    train::{
+        Control, TrainOptions,
+        fit::{FitOptions, Fitter},
+    },
 };
 
 const FRAMES: usize = 60;
@@ -34,7 +37,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (width, height) in [(448, 448), (1920, 1080)] {
         let pixels = texture(width, height, 99);
         let jpeg = encode(&pixels, width, height)?;
-        let raw = time(|| Ok((detector.detect(&Frame::packed(&pixels, width, height, PixelFormat::Rgb8)?, &DetectOptions::default())?.timings_ms, 0.0)))?;
+        let raw = time(|| {
+            Ok((
+                detector
+                    .detect(&Frame::packed(&pixels, width, height, PixelFormat::Rgb8)?, &DetectOptions::default())?
+                    .timings_ms,
+                0.0,
+            ))
+        })?;
         row(&format!("{width}×{height} rgb8"), &raw);
         let file = time(|| {
             let start = std::time::Instant::now();

@@ -162,7 +162,12 @@ impl Detector {
         let output = self.network.run(self.input.view(), false)?;
         let network = clock.lap();
 
-        apply_roi(&mut self.applied, options.roi.as_ref().or(self.roi.as_ref()), &mut self.segmenter, &mut self.finder)?;
+        apply_roi(
+            &mut self.applied,
+            options.roi.as_ref().or(self.roi.as_ref()),
+            &mut self.segmenter,
+            &mut self.finder,
+        )?;
         let energies: Vec<_> = (self.manifest.scales.iter().enumerate())
             .map(|(scale, shapes)| EnergyView {
                 energy: output.energy(scale).index_axis_move(Axis(0), 0),

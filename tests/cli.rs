@@ -38,7 +38,18 @@ fn fixture() -> &'static Fixture {
             texture(seed).save(good.join(format!("{seed:02}.png"))).unwrap();
         }
         let out = folder.path().join("bracket.uflow");
-        let output = uflow(&["fit", "--good", text(&good), "--out", text(&out), "--input-size", "96", "--epochs", "6", "--json"]);
+        let output = uflow(&[
+            "fit",
+            "--good",
+            text(&good),
+            "--out",
+            text(&out),
+            "--input-size",
+            "96",
+            "--epochs",
+            "6",
+            "--json",
+        ]);
         assert!(output.status.success(), "{}", stderr(&output));
         Fixture { lines: json_lines(&output), folder }
     })
@@ -112,7 +123,8 @@ fn the_same_seed_gives_the_same_package() {
     let fixture = fixture();
     let again = fixture.path("again.uflow");
     let good = fixture.path("good");
-    let args = ["fit", "--good", text(&good), "--out", text(&again), "--input-size", "96", "--epochs", "6", "--threads", "1"];
+    let args =
+        ["fit", "--good", text(&good), "--out", text(&again), "--input-size", "96", "--epochs", "6", "--threads", "1"];
     let output = uflow(&args);
     assert!(output.status.success(), "{}", stderr(&output));
     let hash = |package: &Path| json_lines(&uflow(&["info", text(package), "--json"]))[0]["flow"]["sha256"].clone();
@@ -164,7 +176,8 @@ fn a_defect_outside_the_region_of_interest_does_not_count() {
     assert_eq!(whole[0]["anomalous"], true, "{whole:?}");
     let inside = json_lines(&detect(&[&["--roi", text(&roi)], &by_score[..]].concat()));
     assert_eq!(inside[0]["anomalous"], false, "{inside:?}");
-    let failing = uflow(&[&["detect", "--model", text(&fixture.package()), "--fail-on-anomaly"], &by_score[..]].concat());
+    let failing =
+        uflow(&[&["detect", "--model", text(&fixture.package()), "--fail-on-anomaly"], &by_score[..]].concat());
     assert_eq!(failing.status.code(), Some(1));
 }
 

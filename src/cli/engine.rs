@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{fit, progress::Progress, Context};
+use super::{Context, fit, progress::Progress};
 use crate::{
     Error, Result, demo,
     detector::{DetectOptions, Detector},
@@ -76,7 +76,7 @@ impl Inspector for FileInspector {
 }
 
 /// Size of the network's input in the demo, whose pictures are about as large.
-const DEMO_INPUT: u32 = 256;
+const DEMO_INPUT: u32 = 192;
 /// Epochs in the demo: few, as it should be over soon.
 const DEMO_EPOCHS: usize = 12;
 

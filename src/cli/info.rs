@@ -25,7 +25,10 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 }
 
 fn print(manifest: &Manifest) {
-    println!("{}  (format {}, made by uflow {} on {})", manifest.name, manifest.format, manifest.uflow, manifest.created);
+    println!(
+        "{}  (format {}, made by uflow {} on {})",
+        manifest.name, manifest.format, manifest.uflow, manifest.created
+    );
     println!("input      {}×{} pixels", manifest.input.width, manifest.input.height);
     println!("backbone   {} sha256 {}", manifest.backbone.name, manifest.backbone.sha256);
     println!("flow       sha256 {}", manifest.flow.sha256);

@@ -72,8 +72,8 @@ pub fn expand(words: &[String]) -> Result<Vec<Input>> {
 }
 
 fn matches(pattern: &str) -> Result<Vec<Input>> {
-    let paths =
-        glob::glob(pattern).map_err(|error| Error::parameter("IMAGE", format!("`{pattern}` is not a pattern: {error}")))?;
+    let paths = glob::glob(pattern)
+        .map_err(|error| Error::parameter("IMAGE", format!("`{pattern}` is not a pattern: {error}")))?;
     let mut found = Vec::new();
     for path in paths {
         let path = path.map_err(|error| {
@@ -114,9 +114,9 @@ pub fn images_below(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn is_image(path: &Path) -> bool {
-    path.extension().and_then(|extension| extension.to_str()).is_some_and(|extension| {
-        EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension))
-    })
+    path.extension()
+        .and_then(|extension| extension.to_str())
+        .is_some_and(|extension| EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension)))
 }
 
 /// What to say where a folder holds no image.

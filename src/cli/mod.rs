@@ -169,7 +169,8 @@ fn report(error: &anyhow::Error, json: bool) {
 fn print_version(context: &Context) -> anyhow::Result<Outcome> {
     let runtime = context.runtime();
     if context.json {
-        let (version, path) = runtime.map(|runtime| (runtime.version().to_owned(), runtime.path().to_owned())).ok().unzip();
+        let (version, path) =
+            runtime.map(|runtime| (runtime.version().to_owned(), runtime.path().to_owned())).ok().unzip();
         context.print_json(&serde_json::json!({
             "uflow": crate::VERSION, "commit": crate::COMMIT, "onnxruntime": version, "onnxruntime_path": path,
         }))?;

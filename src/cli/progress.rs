@@ -15,7 +15,9 @@ impl Progress {
     pub(crate) fn new(json: bool) -> Self {
         let bar = (!json && std::io::stderr().is_terminal()).then(ProgressBar::no_length);
         if let Some(bar) = &bar {
-            let style = ProgressStyle::with_template("{prefix:<24} {wide_bar:.cyan/dim} {pos:>4}/{len:<4} {eta:>4} left  {msg}");
+            let style = ProgressStyle::with_template(
+                "{prefix:<24} {wide_bar:.cyan/dim} {pos:>4}/{len:<4} {eta:>4} left  {msg}",
+            );
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         }
         Self { bar, quiet: json }

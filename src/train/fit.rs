@@ -70,9 +70,7 @@ impl Augmentation {
             Self::None => &[(false, 0)],
             Self::Flip => &[(false, 0), (true, 0)],
             Self::Rotate => &[(false, 0), (false, 1), (false, 2), (false, 3)],
-            Self::All => {
-                &[(false, 0), (false, 1), (false, 2), (false, 3), (true, 0), (true, 1), (true, 2), (true, 3)]
-            }
+            Self::All => &[(false, 0), (false, 1), (false, 2), (false, 3), (true, 0), (true, 1), (true, 2), (true, 3)],
         }
     }
 
@@ -180,8 +178,7 @@ impl Fitter {
             let reason = format!("turning by 90 degrees needs a square input, not {width}×{height}");
             return Err(Error::parameter("augment", reason));
         }
-        let preprocess =
-            Preprocess { mean: meta.mean, std: meta.std, ..Preprocess::imagenet(width, height) };
+        let preprocess = Preprocess { mean: meta.mean, std: meta.std, ..Preprocess::imagenet(width, height) };
         let shapes = backbone.feature_shapes(height as usize, width as usize)?;
         let roi = options.roi.as_deref().map(|png| {
             let mask = Image::decode(png, "region of interest", &Limits::default())?;
@@ -423,7 +420,11 @@ impl Fitted {
             FittedBackbone::Bytes(bytes) => FileSource::Bytes(bytes),
             FittedBackbone::File(file) => FileSource::Path(file),
         };
-        package::write(path, &self.manifest, &Files { flow: &self.flow, backbone: Some(backbone), roi: self.roi.as_deref() })
+        package::write(
+            path,
+            &self.manifest,
+            &Files { flow: &self.flow, backbone: Some(backbone), roi: self.roi.as_deref() },
+        )
     }
 
     /// Writes it into a model repository as `<root>/<model>/<version>`, its backbone shared in `<root>/backbones`.
@@ -490,12 +491,7 @@ pub fn fit_files(
 }
 
 /// Decodes and preprocesses the images in order, until nobody listens.
-fn read_tensors(
-    images: &[PathBuf],
-    limits: &Limits,
-    input: Preprocess,
-    sender: &mpsc::SyncSender<Result<Vec<f32>>>,
-) {
+fn read_tensors(images: &[PathBuf], limits: &Limits, input: Preprocess, sender: &mpsc::SyncSender<Result<Vec<f32>>>) {
     let length = input.len();
     let mut preprocessor = match Preprocessor::new(input) {
         Ok(preprocessor) => preprocessor,
