@@ -128,7 +128,7 @@ impl Detector {
         Ok(Self {
             roi,
             applied: None,
-            preprocessor: Preprocessor::new(manifest.input.clone())?,
+            preprocessor: Preprocessor::new(manifest.input)?,
             input: Array4::zeros((1, 3, height, width)),
             network: Network::load(runtime, backbone, &package.flow, &shapes, options)?,
             segmenter: Segmenter::new(&latents, height, width)?,

@@ -1,5 +1,7 @@
 //! The `uflow` command as users run it: a real model is fitted once on small made-up pictures, then used.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::{
     io::Write,
     path::{Path, PathBuf},
@@ -222,7 +224,7 @@ fn results_are_the_same_bits_from_run_to_run() {
         line.as_object_mut().unwrap().remove("timings_ms");
         line.to_string()
     };
-    let mut once = || strip(json_lines(&detect(&[text(&path)])).remove(0));
+    let once = || strip(json_lines(&detect(&[text(&path)])).remove(0));
     assert_eq!(once(), once());
 }
 

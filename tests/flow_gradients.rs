@@ -1,5 +1,7 @@
 //! The flow's mathematics: golden values of PyTorch and FrEIA, finite differences, inverse, Jacobian, threads.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::needless_range_loop)]
+
 use std::path::Path;
 
 use ndarray::{Array2, Array3, ArrayView3};

@@ -1,5 +1,7 @@
 //! The exported flow in ONNX Runtime gives the trainer's own latents and energies, for any batch and normalisation.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::{path::Path, sync::OnceLock};
 
 use ndarray::{Array4, Axis, s};

@@ -1,6 +1,8 @@
 //! How ONNX Runtime's library is found, and what is said when it is not. No test here loads it into its own process:
 //! what must succeed runs in a copy of this program, put where the library is to be found.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::{
     env, fs,
     path::{Path, PathBuf},

@@ -2,6 +2,8 @@
 //! process has one, so this is a test program of its own. Skipped, and said so, where that build was not fetched
 //! (`tools/fetch_onnxruntime.sh openvino`).
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod networks;
 
 use std::{path::Path, sync::Arc};

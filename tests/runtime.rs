@@ -1,5 +1,7 @@
 //! Backbones and flows on ONNX Runtime's CPU kernels: right values, same bits, and every way to be wrong said.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod networks;
 
 use std::{fs, path::Path, sync::Arc};

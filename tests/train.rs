@@ -1,5 +1,7 @@
 //! Training end to end on small synthetic features: likelihood, whiteness, repeatability, stopping, the feature cache.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use ndarray::Array3;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -75,8 +75,6 @@ impl Inspector for FileInspector {
     }
 }
 
-/// Size of the network's input in the demo, whose pictures are about as large.
-const DEMO_INPUT: u32 = 192;
 /// Epochs in the demo: few, as it should be over soon.
 const DEMO_EPOCHS: usize = 12;
 
@@ -97,7 +95,6 @@ impl<'a> DemoEngine<'a> {
 impl demo::Engine for DemoEngine<'_> {
     fn fit(&mut self, product: &str, good: &[PathBuf], package: &Path) -> Result<demo::Fitted> {
         let options = FitOptions {
-            input_size: Some((DEMO_INPUT, DEMO_INPUT)),
             training: TrainOptions { epochs: DEMO_EPOCHS, seed: self.seed, ..TrainOptions::default() },
             ..FitOptions::new(product)
         };

@@ -4,16 +4,16 @@
 //! output as JSON, one object a line; messages go to standard error.
 
 mod bench;
-mod demo;
+pub mod demo;
 mod detect;
 mod engine;
-mod evaluate;
+pub mod evaluate;
 mod fit;
 mod info;
 mod inputs;
 mod options;
 mod progress;
-mod segment;
+pub mod segment;
 
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode, sync::OnceLock};
 

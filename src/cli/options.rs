@@ -31,7 +31,7 @@ pub struct DeviceArgs {
 impl DeviceArgs {
     /// The same, as the runtime takes it.
     pub fn session(&self) -> SessionOptions {
-        SessionOptions { device: self.device.clone(), precision: self.precision, threads: self.threads }
+        SessionOptions { device: self.device, precision: self.precision, threads: self.threads }
     }
 }
 

@@ -328,7 +328,7 @@ impl Fitter {
             version: None,
             created: package::timestamp(SystemTime::now()),
             uflow: crate::VERSION.to_owned(),
-            input: self.input().clone(),
+            input: *self.input(),
             backbone: BackboneReference {
                 name: self.backbone.meta().name.clone(),
                 sha256: self.backbone_sha256.clone(),
@@ -460,7 +460,7 @@ pub fn fit_files(
     events: &mut dyn FnMut(Event<'_>) -> Control,
 ) -> Result<Fitted> {
     let mut fitter = Fitter::new(runtime, options)?;
-    let input = fitter.input().clone();
+    let input = *fitter.input();
     let mut skipped = 0;
     std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel(4);

@@ -56,7 +56,7 @@ impl Default for TrainOptions {
             final_rate: 0.4,
             weight_decay: 1e-5,
             clip: Some(1.0),
-            noise: 0.1,
+            noise: 0.05,
             held_out: 0.1,
             patience: 8,
             initial_images: 16,
