@@ -7,7 +7,7 @@ uflow=target/release/uflow
 echo "## $(date -u +%Y-%m-%d), $(git rev-parse --short=10 HEAD), $(nproc) CPUs, $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)"
 cargo bench --locked --bench preprocess -- --quick
 cargo bench --locked --bench segment -- --quick
-cargo bench --locked --bench detect
+cargo bench --locked --bench end_to_end
 if [ -n "${PYTHON:-}" ] && "$PYTHON" -c 'import torch' 2>/dev/null; then
   cargo bench --locked --bench train --no-run
   "$PYTHON" tools/bench_train.py

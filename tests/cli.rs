@@ -12,7 +12,7 @@ use std::{
 use image::{Rgb, RgbImage};
 use serde_json::Value;
 
-const SIDE: u32 = 96;
+const SIDE: u32 = 256;
 
 /// A folder with good pictures and a package fitted on them, made once for all tests.
 struct Fixture {
@@ -47,7 +47,7 @@ fn fixture() -> &'static Fixture {
             "--out",
             text(&out),
             "--input-size",
-            "96",
+            "256",
             "--epochs",
             "6",
             "--json",
@@ -71,8 +71,8 @@ fn texture(seed: u32) -> RgbImage {
 /// The texture with a bright patch in its left half.
 fn defective(seed: u32) -> RgbImage {
     let mut picture = texture(seed);
-    for y in 30..60 {
-        for x in 8..36 {
+    for y in 100..130 {
+        for x in 16..46 {
             picture.put_pixel(x, y, Rgb([250, 60, 40]));
         }
     }
@@ -116,7 +116,7 @@ fn fit_tells_every_epoch_and_what_it_made() {
     let info = uflow(&["info", text(&fixture().package()), "--json"]);
     let manifest = &json_lines(&info)[0];
     assert_eq!(manifest["name"], "bracket");
-    assert_eq!(manifest["input"]["width"], 96);
+    assert_eq!(manifest["input"]["width"], 256);
     assert_eq!(manifest["training"]["held_out"], 2);
 }
 
@@ -126,7 +126,7 @@ fn the_same_seed_gives_the_same_package() {
     let again = fixture.path("again.uflow");
     let good = fixture.path("good");
     let args =
-        ["fit", "--good", text(&good), "--out", text(&again), "--input-size", "96", "--epochs", "6", "--threads", "1"];
+        ["fit", "--good", text(&good), "--out", text(&again), "--input-size", "256", "--epochs", "6", "--threads", "1"];
     let output = uflow(&args);
     assert!(output.status.success(), "{}", stderr(&output));
     let hash = |package: &Path| json_lines(&uflow(&["info", text(package), "--json"]))[0]["flow"]["sha256"].clone();
@@ -153,9 +153,9 @@ fn detect_scores_a_defect_above_good_pictures_and_outlines_it() {
     assert!(out.join("bad.overlay.png").exists());
     let score: ndarray::Array2<f32> = ndarray_npy::read_npy(out.join("bad.score.npy")).unwrap();
     let log10_nfa: ndarray::Array2<f32> = ndarray_npy::read_npy(out.join("bad.log10_nfa.npy")).unwrap();
-    assert_eq!((score.dim(), log10_nfa.dim()), ((96, 96), (96, 96)));
+    assert_eq!((score.dim(), log10_nfa.dim()), ((256, 256), (256, 256)));
     let peak = score.indexed_iter().max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
-    assert!((20..70).contains(&peak.0) && peak.1 < 48, "the score peaks at the patch, not at {peak:?}");
+    assert!((70..160).contains(&peak.0) && peak.1 < 80, "the score peaks at the patch, not at {peak:?}");
     let largest = f64::from(score.iter().copied().fold(0.0, f32::max));
     assert!((largest - score_of(&lines[1])).abs() < 1e-6, "the image score is the map's maximum");
 }
@@ -170,7 +170,7 @@ fn a_defect_outside_the_region_of_interest_does_not_count() {
     let (good, bad, roi) = (fixture.path("roi_good.png"), fixture.path("roi_bad.png"), fixture.path("roi.png"));
     texture(200).save(&good).unwrap();
     defective(201).save(&bad).unwrap();
-    image::GrayImage::from_fn(SIDE, SIDE, |x, _| image::Luma([if x >= 64 { 255 } else { 0 }])).save(&roi).unwrap();
+    image::GrayImage::from_fn(SIDE, SIDE, |x, _| image::Luma([if x >= 176 { 255 } else { 0 }])).save(&roi).unwrap();
     let scores: Vec<f64> = json_lines(&detect(&[text(&good), text(&bad)])).iter().map(score_of).collect();
     let threshold = ((scores[0] + scores[1]) / 2.0).to_string();
     let by_score = ["--verdict", "score", "--score-threshold", threshold.as_str(), text(&bad)];
@@ -268,7 +268,7 @@ fn too_few_or_too_many_unreadable_images_end_a_fit() {
         texture(seed).save(few.join(format!("{seed}.png"))).unwrap();
     }
     let out = fixture.path("few.uflow");
-    let fit = ["fit", "--good", text(&few), "--out", text(&out), "--input-size", "96"];
+    let fit = ["fit", "--good", text(&few), "--out", text(&out), "--input-size", "256"];
     let output = uflow(&fit);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("too few"), "{}", stderr(&output));

@@ -324,7 +324,7 @@ def main():
     e.add_argument("--work", required=True, help="folder with the checkpoint")
     e.add_argument("--out", required=True)
     e.add_argument("--strides", default="16,32", help="feature maps to give, finest first")
-    e.add_argument("--input-size", type=int, default=448)
+    e.add_argument("--input-size", type=int, default=160)
     e.set_defaults(run=export)
     args = parser.parse_args()
     args.run(args)

@@ -76,7 +76,7 @@ impl Inspector for FileInspector {
 }
 
 /// Epochs in the demo: few, as it should be over soon.
-const DEMO_EPOCHS: usize = 12;
+const DEMO_EPOCHS: usize = 16;
 
 /// Fits and opens the demo's models.
 pub(crate) struct DemoEngine<'a> {

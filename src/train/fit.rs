@@ -377,7 +377,7 @@ fn statistics(mut scores: Vec<f32>, fair_threshold: f32) -> ScoreStatistics {
     let mean = scores.iter().map(|&s| f64::from(s)).sum::<f64>() / n;
     let variance = scores.iter().map(|&s| (f64::from(s) - mean).powi(2)).sum::<f64>() / n;
     let at = |q: f32| {
-        let rank = (f64::from(q) * n).ceil().max(1.0) as usize - 1;
+        let rank = (f64::from(q) * n - 1e-4).ceil().max(1.0) as usize - 1;
         scores.get(rank.min(scores.len().saturating_sub(1))).copied().unwrap_or(0.0)
     };
     ScoreStatistics {

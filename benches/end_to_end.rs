@@ -1,4 +1,4 @@
-//! `Detector::detect` end to end, by stage: `cargo bench --bench detect`.
+//! `Detector::detect` end to end, by stage: `cargo bench --bench end_to_end`.
 //!
 //! Fits a small model on the demo's pictures once (one epoch: weights do not change the time), then times raw rgb8 frames of two
 //! sizes at the default backbone's own input size, and JPEG files of the same. Prints medians in milliseconds.
