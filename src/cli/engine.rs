@@ -75,8 +75,10 @@ impl Inspector for FileInspector {
     }
 }
 
+/// Size of the network's input in the demo: that of its pictures.
+const DEMO_INPUT: u32 = 256;
 /// Epochs in the demo: few, as it should be over soon.
-const DEMO_EPOCHS: usize = 16;
+const DEMO_EPOCHS: usize = 14;
 
 /// Fits and opens the demo's models.
 pub(crate) struct DemoEngine<'a> {
@@ -95,6 +97,7 @@ impl<'a> DemoEngine<'a> {
 impl demo::Engine for DemoEngine<'_> {
     fn fit(&mut self, product: &str, good: &[PathBuf], package: &Path) -> Result<demo::Fitted> {
         let options = FitOptions {
+            input_size: Some((DEMO_INPUT, DEMO_INPUT)),
             training: TrainOptions { epochs: DEMO_EPOCHS, seed: self.seed, ..TrainOptions::default() },
             ..FitOptions::new(product)
         };
