@@ -46,3 +46,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Commit this crate was built from; a trailing `+` says that the working tree differed from it.
 pub const COMMIT: &str = env!("UFLOW_COMMIT");
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

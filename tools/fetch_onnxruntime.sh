@@ -32,7 +32,7 @@ PYTHON
 rm -rf "$folder"
 mkdir -p "$folder"
 mv "$work"/onnxruntime/capi/*.so* "$folder"/
-library=$(basename "$(ls "$folder"/libonnxruntime.so.* | head -n 1)")
+for file in "$folder"/libonnxruntime.so.*; do library=$(basename "$file"); done
 ln -sf "$library" "$folder/libonnxruntime.so"
 touch "$stamp"
 echo "ONNX Runtime: $folder/$library"

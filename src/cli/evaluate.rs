@@ -56,7 +56,7 @@ impl Args {
 /// A layout by the name users write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LayoutName {
-    /// test/good, test/<kind>, ground_truth/<kind>
+    /// test/good, test/KIND, ground_truth/KIND
     Mvtec,
     /// good, bad, masks
     GoodBad,

@@ -15,8 +15,8 @@ use crate::{
 /// Where the networks run.
 #[derive(Args, Clone, Debug)]
 pub struct DeviceArgs {
-    /// cpu, openvino, cuda[:n] or tensorrt[:n].
-    #[arg(long, default_value = "cpu", help_heading = "Device")]
+    /// Where the networks run.
+    #[arg(long, help = "cpu, openvino, cuda[:n] or tensorrt[:n]", default_value = "cpu", help_heading = "Device")]
     pub device: Device,
 
     /// fp32, bf16, fp16 or int8, where the device has it.

@@ -11,7 +11,7 @@
 //! - The CPU's threads are one pool for all networks, as large as the cgroup and the affinity mask allow
 //!   ([`cpu_quota`]). [`SessionOptions::threads`] gives a network a pool of its own instead.
 //! - A device is used or refused, never replaced: a provider that is missing or does not start is an
-//!   [`Error::Device`](crate::Error::Device) with its reason, and nodes that it leaves to the CPU are counted
+//!   [`Error::Device`] with its reason, and nodes that it leaves to the CPU are counted
 //!   ([`Network::nodes_on_cpu`]).
 //! - On `cpu`, the same input gives the same bits, run after run.
 
