@@ -230,10 +230,10 @@ pub(crate) fn show(event: &Event<'_>, progress: &Progress, context: &Context) {
             progress.at_with("training", position, state.epochs * state.batches, &figure);
             state.held_out.as_ref().map(|held_out| {
                 let variances: Vec<_> = held_out.latent_variance.iter().map(|v| format!("{v:.2}")).collect();
+                let loss = if state.epoch == 0 { "     —".to_owned() } else { format!("{:.4}", state.loss) };
                 progress.say(&format!(
-                    "epoch {:>3}  loss {:.4}  held out {:.4}{}  latent variance {}",
+                    "epoch {:>3}  loss {loss}  held out {:.4}{}  latent variance {}",
                     state.epoch,
-                    state.loss,
                     held_out.nll,
                     if held_out.best { " *" } else { "  " },
                     variances.join(" ")

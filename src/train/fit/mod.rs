@@ -3,18 +3,22 @@
 //! [`Fitter`] is the whole of `uflow fit` without files: frames are pushed one by one, [`Fitter::train`] gives a
 //! [`Fitted`] model, [`Fitted::write`] makes it a package. [`fit_files`] drives it from image files.
 
+mod files;
+mod options;
+
+pub use files::fit_files;
+pub use options::{Augmentation, BackboneChoice, Event, FitOptions};
+
 use std::{
     path::{Path, PathBuf},
-    sync::mpsc,
     time::SystemTime,
 };
 
 use ndarray::{Array3, Array4, ArrayView3, Axis};
 use prost::Message;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
-use super::{Control, FeatureCache, Progress, TrainOptions, Trained, TrainingSummary, train};
+use super::{Control, FeatureCache, Progress, Trained, TrainingSummary, train};
 use crate::{
     Error, Result,
     backbone::{self, NetworkSource},
@@ -22,128 +26,18 @@ use crate::{
     frame::{Frame, Image, Limits},
     latents::ScaleShape,
     package::{
-        self, BackboneReference, DetectionDefaults, FORMAT, FileSource, Files, FlowReference, Manifest, Scale,
-        ScoreStatistics, TrainingRecord,
+        self, BackboneReference, FORMAT, FileSource, Files, FlowReference, Manifest, Scale, ScoreStatistics,
+        TrainingRecord,
     },
     preprocess::{Preprocess, Preprocessor},
-    runtime::{Backbone, Runtime, SessionOptions},
+    runtime::{Backbone, Runtime},
     segment::{FairThreshold, Roi, Segmenter},
 };
 
 /// Fewer good images cannot tell what is normal.
 pub const FEWEST_IMAGES: usize = 8;
-/// Part of the images that may be unreadable before the run fails.
-const MOST_UNREADABLE: f64 = 0.01;
 /// Probabilities whose score quantiles a package keeps.
 const QUANTILES: [f32; 7] = [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99];
-
-/// Which backbone a model is fitted on.
-#[derive(Clone, Debug, Default)]
-pub enum BackboneChoice {
-    /// The one inside this program.
-    #[default]
-    Embedded,
-    /// An ONNX file with U-Flow's metadata.
-    File(PathBuf),
-}
-
-/// How each good image is multiplied.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
-pub enum Augmentation {
-    /// Each image as it is.
-    #[default]
-    None,
-    /// And mirrored left to right.
-    Flip,
-    /// And turned by 90, 180 and 270 degrees.
-    Rotate,
-    /// And all eight turns and mirror images.
-    All,
-}
-
-impl Augmentation {
-    /// (mirrored, quarter turns) of each version, the image itself first.
-    fn versions(self) -> &'static [(bool, usize)] {
-        match self {
-            Self::None => &[(false, 0)],
-            Self::Flip => &[(false, 0), (true, 0)],
-            Self::Rotate => &[(false, 0), (false, 1), (false, 2), (false, 3)],
-            Self::All => &[(false, 0), (false, 1), (false, 2), (false, 3), (true, 0), (true, 1), (true, 2), (true, 3)],
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Flip => "flip",
-            Self::Rotate => "rotate",
-            Self::All => "all",
-        }
-    }
-}
-
-/// Settings of a fit.
-#[derive(Clone, Debug)]
-pub struct FitOptions {
-    /// Name of the product.
-    pub name: String,
-    /// The backbone.
-    pub backbone: BackboneChoice,
-    /// Width and height of the network's input; the backbone's own if `None`.
-    pub input_size: Option<(u32, u32)>,
-    /// Augmentation of the good images.
-    pub augmentation: Augmentation,
-    /// The flow and its training.
-    pub training: TrainOptions,
-    /// What the package decides by.
-    pub detection: DetectionDefaults,
-    /// PNG of the region of interest, kept in the package.
-    pub roi: Option<Vec<u8>>,
-    /// Bytes of features that are kept in memory; the rest goes to a temporary file.
-    pub memory: u64,
-    /// Where the backbone runs.
-    pub session: SessionOptions,
-}
-
-impl FitOptions {
-    /// The defaults, for a product of this name.
-    pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            backbone: BackboneChoice::Embedded,
-            input_size: None,
-            augmentation: Augmentation::None,
-            training: TrainOptions::default(),
-            detection: DetectionDefaults::default(),
-            roi: None,
-            memory: 2 << 30,
-            session: SessionOptions::default(),
-        }
-    }
-}
-
-/// What a fit tells while it runs.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// Features of so many of so many images are there.
-    Features {
-        /// Images read, skipped ones too.
-        done: usize,
-        /// Images in all.
-        total: usize,
-    },
-    /// An image was skipped.
-    Skipped {
-        /// Which.
-        path: &'a Path,
-        /// Why.
-        error: &'a Error,
-    },
-    /// Training goes on.
-    Training(&'a Progress),
-}
 
 /// Takes good frames and fits a model to them.
 #[derive(Debug)]
@@ -444,67 +338,6 @@ impl Fitted {
         let path = root.join(&manifest.name).join(version.to_string());
         package::write(&path, &manifest, &Files { flow: &self.flow, backbone: None, roi: self.roi.as_deref() })?;
         Ok(path)
-    }
-}
-
-/// Fits a model to image files. Decoding and resizing run beside the backbone. The callback sees every [`Event`]; its
-/// [`Control::Stop`] ends reading with [`Error::Cancelled`], and training with the best model so far.
-///
-/// # Errors
-/// More than 1% of the images unreadable, fewer than 8 good ones, or whatever stops [`Fitter`].
-pub fn fit_files(
-    runtime: &Runtime,
-    images: &[PathBuf],
-    limits: &Limits,
-    options: FitOptions,
-    events: &mut dyn FnMut(Event<'_>) -> Control,
-) -> Result<Fitted> {
-    let mut fitter = Fitter::new(runtime, options)?;
-    let input = *fitter.input();
-    let mut skipped = 0;
-    std::thread::scope(|scope| {
-        let (sender, receiver) = mpsc::sync_channel(4);
-        scope.spawn(move || read_tensors(images, limits, input, &sender));
-        for (index, tensor) in receiver.iter().enumerate() {
-            match tensor.and_then(|tensor: Vec<f32>| fitter.push_tensor(&tensor)) {
-                Ok(()) => {}
-                Err(error @ (Error::Decode { .. } | Error::Limit { .. } | Error::Frame(_) | Error::Io { .. })) => {
-                    skipped += 1;
-                    events(Event::Skipped { path: &images[index], error: &error });
-                }
-                Err(error) => return Err(error),
-            }
-            if events(Event::Features { done: index + 1, total: images.len() }) == Control::Stop {
-                return Err(Error::Cancelled);
-            }
-        }
-        Ok(())
-    })?;
-    if skipped as f64 > MOST_UNREADABLE * images.len() as f64 {
-        return Err(Error::Training(format!(
-            "{skipped} of {} images could not be read, more than {:.0}%; repair or remove the files named above",
-            images.len(),
-            MOST_UNREADABLE * 100.0
-        )));
-    }
-    fitter.train(&mut |progress| events(Event::Training(progress)))
-}
-
-/// Decodes and preprocesses the images in order, until nobody listens.
-fn read_tensors(images: &[PathBuf], limits: &Limits, input: Preprocess, sender: &mpsc::SyncSender<Result<Vec<f32>>>) {
-    let length = input.len();
-    let mut preprocessor = match Preprocessor::new(input) {
-        Ok(preprocessor) => preprocessor,
-        Err(error) => return drop(sender.send(Err(error))),
-    };
-    for path in images {
-        let tensor = Image::open(path, limits).and_then(|image| {
-            let mut tensor = vec![0.0; length];
-            preprocessor.run(&image.frame(), &mut tensor).map(|()| tensor)
-        });
-        if sender.send(tensor).is_err() {
-            return;
-        }
     }
 }
 

@@ -1,0 +1,76 @@
+//! A fit from image files: reading beside the backbone, and what to do about files that cannot be read.
+
+use std::{path::PathBuf, sync::mpsc};
+
+use super::{Event, FitOptions, Fitted, Fitter};
+use crate::{
+    Error, Result,
+    frame::{Image, Limits},
+    preprocess::{Preprocess, Preprocessor},
+    runtime::Runtime,
+    train::Control,
+};
+
+/// Part of the images that may be unreadable before the run fails.
+const MOST_UNREADABLE: f64 = 0.01;
+
+/// Fits a model to image files. Decoding and resizing run beside the backbone. The callback sees every [`Event`]; its
+/// [`Control::Stop`] ends reading with [`Error::Cancelled`], and training with the best model so far.
+///
+/// # Errors
+/// More than 1% of the images unreadable, fewer than 8 good ones, or whatever stops [`Fitter`].
+pub fn fit_files(
+    runtime: &Runtime,
+    images: &[PathBuf],
+    limits: &Limits,
+    options: FitOptions,
+    events: &mut dyn FnMut(Event<'_>) -> Control,
+) -> Result<Fitted> {
+    let mut fitter = Fitter::new(runtime, options)?;
+    let input = *fitter.input();
+    let mut skipped = 0;
+    std::thread::scope(|scope| {
+        let (sender, receiver) = mpsc::sync_channel(4);
+        scope.spawn(move || read_tensors(images, limits, input, &sender));
+        for (index, tensor) in receiver.iter().enumerate() {
+            match tensor.and_then(|tensor: Vec<f32>| fitter.push_tensor(&tensor)) {
+                Ok(()) => {}
+                Err(error @ (Error::Decode { .. } | Error::Limit { .. } | Error::Frame(_) | Error::Io { .. })) => {
+                    skipped += 1;
+                    events(Event::Skipped { path: &images[index], error: &error });
+                }
+                Err(error) => return Err(error),
+            }
+            if events(Event::Features { done: index + 1, total: images.len() }) == Control::Stop {
+                return Err(Error::Cancelled);
+            }
+        }
+        Ok(())
+    })?;
+    if skipped as f64 > MOST_UNREADABLE * images.len() as f64 {
+        return Err(Error::Training(format!(
+            "{skipped} of {} images could not be read, more than {:.0}%; repair or remove the files named above",
+            images.len(),
+            MOST_UNREADABLE * 100.0
+        )));
+    }
+    fitter.train(&mut |progress| events(Event::Training(progress)))
+}
+
+/// Decodes and preprocesses the images in order, until nobody listens.
+fn read_tensors(images: &[PathBuf], limits: &Limits, input: Preprocess, sender: &mpsc::SyncSender<Result<Vec<f32>>>) {
+    let length = input.len();
+    let mut preprocessor = match Preprocessor::new(input) {
+        Ok(preprocessor) => preprocessor,
+        Err(error) => return drop(sender.send(Err(error))),
+    };
+    for path in images {
+        let tensor = Image::open(path, limits).and_then(|image| {
+            let mut tensor = vec![0.0; length];
+            preprocessor.run(&image.frame(), &mut tensor).map(|()| tensor)
+        });
+        if sender.send(tensor).is_err() {
+            return;
+        }
+    }
+}

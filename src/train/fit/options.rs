@@ -1,0 +1,120 @@
+//! What a fit is asked for, and what it tells.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Error,
+    package::DetectionDefaults,
+    runtime::SessionOptions,
+    train::{Progress, TrainOptions},
+};
+
+/// Which backbone a model is fitted on.
+#[derive(Clone, Debug, Default)]
+pub enum BackboneChoice {
+    /// The one inside this program.
+    #[default]
+    Embedded,
+    /// An ONNX file with U-Flow's metadata.
+    File(PathBuf),
+}
+
+/// How each good image is multiplied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Augmentation {
+    /// Each image as it is.
+    #[default]
+    None,
+    /// And mirrored left to right.
+    Flip,
+    /// And turned by 90, 180 and 270 degrees.
+    Rotate,
+    /// And all eight turns and mirror images.
+    All,
+}
+
+impl Augmentation {
+    /// (mirrored, quarter turns) of each version, the image itself first.
+    pub(super) fn versions(self) -> &'static [(bool, usize)] {
+        match self {
+            Self::None => &[(false, 0)],
+            Self::Flip => &[(false, 0), (true, 0)],
+            Self::Rotate => &[(false, 0), (false, 1), (false, 2), (false, 3)],
+            Self::All => &[(false, 0), (false, 1), (false, 2), (false, 3), (true, 0), (true, 1), (true, 2), (true, 3)],
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Flip => "flip",
+            Self::Rotate => "rotate",
+            Self::All => "all",
+        }
+    }
+}
+
+/// Settings of a fit.
+#[derive(Clone, Debug)]
+pub struct FitOptions {
+    /// Name of the product.
+    pub name: String,
+    /// The backbone.
+    pub backbone: BackboneChoice,
+    /// Width and height of the network's input; the backbone's own if `None`.
+    pub input_size: Option<(u32, u32)>,
+    /// Augmentation of the good images.
+    pub augmentation: Augmentation,
+    /// The flow and its training.
+    pub training: TrainOptions,
+    /// What the package decides by.
+    pub detection: DetectionDefaults,
+    /// PNG of the region of interest, kept in the package.
+    pub roi: Option<Vec<u8>>,
+    /// Bytes of features that are kept in memory; the rest goes to a temporary file.
+    pub memory: u64,
+    /// Where the backbone runs.
+    pub session: SessionOptions,
+}
+
+impl FitOptions {
+    /// The defaults, for a product of this name.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            backbone: BackboneChoice::Embedded,
+            input_size: None,
+            augmentation: Augmentation::None,
+            training: TrainOptions::default(),
+            detection: DetectionDefaults::default(),
+            roi: None,
+            memory: 2 << 30,
+            session: SessionOptions::default(),
+        }
+    }
+}
+
+/// What a fit tells while it runs.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Features of so many of so many images are there.
+    Features {
+        /// Images read, skipped ones too.
+        done: usize,
+        /// Images in all.
+        total: usize,
+    },
+    /// An image was skipped.
+    Skipped {
+        /// Which.
+        path: &'a Path,
+        /// Why.
+        error: &'a Error,
+    },
+    /// Training goes on.
+    Training(&'a Progress),
+}
