@@ -21,7 +21,7 @@ use crate::{
     detector::roi_from_image,
     flow::NormalisationKind,
     frame::{Image, Limits},
-    package::DetectionDefaults,
+    package::{self, DetectionDefaults},
     train::{
         Control, StopReason, TrainOptions,
         fit::{Augmentation, BackboneChoice, Event, FitOptions, Fitted, fit_files},
@@ -123,6 +123,7 @@ impl Args {
     fn options(&self) -> anyhow::Result<FitOptions> {
         let stem = self.out.file_stem().and_then(|stem| stem.to_str()).unwrap_or("model");
         let roi = self.decision.roi.as_deref().map(roi_png).transpose()?;
+        self.decision.check()?;
         let defaults = DetectionDefaults::default();
         let decision = &self.decision;
         let training = &self.training;
@@ -183,6 +184,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         let reason = "is not a folder; --good takes a folder of good images".to_owned();
         return Err(Error::Data { path: args.good.clone(), reason }.into());
     }
+    package::check_writable(&args.out)?;
     let images = images_below(&args.good)?;
     if images.is_empty() {
         return Err(Error::Data { path: args.good.clone(), reason: no_images() }.into());

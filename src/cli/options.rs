@@ -5,11 +5,11 @@ use std::{path::PathBuf, sync::Arc};
 use clap::Args;
 
 use crate::{
-    Result,
+    Error, Result,
     detector::{DetectOptions, roi_from_image},
     frame::{Image, Limits},
     runtime::{Device, Precision, SessionOptions},
-    segment::{Bound, Verdict},
+    segment::{self, Bound, Verdict},
 };
 
 /// Where the networks run.
@@ -64,8 +64,18 @@ pub struct DecisionArgs {
 }
 
 impl DecisionArgs {
+    /// Refuses numbers outside their range before anything runs.
+    pub fn check(&self) -> Result<()> {
+        segment::log10_epsilon(self.epsilon.unwrap_or(1.0))?;
+        if self.score_threshold.is_some_and(|threshold| !threshold.is_finite()) {
+            return Err(Error::parameter("score threshold", "it is not a finite number"));
+        }
+        Ok(())
+    }
+
     /// The same, as the detector takes it; reads the region of interest.
     pub fn options(&self) -> Result<DetectOptions> {
+        self.check()?;
         let roi = match &self.roi {
             None => None,
             Some(path) => Some(Arc::new(roi_from_image(&Image::open(path, &Limits::default())?)?)),

@@ -29,7 +29,7 @@ pub use self::manifest::{
 };
 pub use self::read::{Blob, Content, Package};
 pub use self::text::timestamp;
-pub use self::write::{FileSource, Files, write, write_repository_backbone};
+pub use self::write::{FileSource, Files, check_writable, write, write_repository_backbone};
 
 use std::io::Read;
 
@@ -54,6 +54,14 @@ const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 const MAX_NETWORK_BYTES: u64 = (1 << 31) - 1;
 /// Largest picture of a region of interest.
 const MAX_ROI_BYTES: u64 = 1 << 26;
+
+/// Whether a model can have this name.
+///
+/// # Errors
+/// [`crate::Error::Parameter`] that says what is wrong with it.
+pub fn check_model_name(name: &str) -> crate::Result<()> {
+    text::check_name(name).map_err(|reason| crate::Error::parameter("name", reason))
+}
 
 /// SHA-256 as 64 lower-case hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {

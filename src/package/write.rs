@@ -62,6 +62,23 @@ pub fn write(path: impl AsRef<Path>, manifest: &Manifest, files: &Files<'_>) -> 
     Ok(())
 }
 
+/// Whether [`write`] could write to `path`: what is there may be replaced, and a file can be made beside it. To be asked
+/// before long work whose result goes there; makes the folder it lies in.
+///
+/// # Errors
+/// As [`write`].
+pub fn check_writable(path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    let one_file = path.extension().is_some_and(|suffix| suffix == PACKAGE_SUFFIX);
+    check_destination(path, one_file).map_err(|reason| Error::package(path, reason))?;
+    let parent = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+    temporary_file(parent).map(drop)
+}
+
 /// Puts a backbone into a repository, as `backbones/<sha256>.onnx`, where packages find it by its hash.
 ///
 /// # Errors

@@ -59,6 +59,7 @@ impl Fitter {
     /// A backbone that cannot be loaded, an input size it does not take, options outside their range.
     pub fn new(runtime: &Runtime, options: FitOptions) -> Result<Self> {
         options.training.validate()?;
+        package::check_model_name(&options.name)?;
         let (source, bytes) = match &options.backbone {
             BackboneChoice::Embedded => (NetworkSource::Bytes(backbone::EMBEDDED), Some(backbone::EMBEDDED)),
             BackboneChoice::File(path) => (NetworkSource::Path(path), None),
