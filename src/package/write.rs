@@ -62,11 +62,11 @@ pub fn write(path: impl AsRef<Path>, manifest: &Manifest, files: &Files<'_>) -> 
     Ok(())
 }
 
-/// Whether [`write`] could write to `path`: what is there may be replaced, and a file can be made beside it. To be asked
+/// Whether [`write()`] could write to `path`: what is there may be replaced, and a file can be made beside it. To be asked
 /// before long work whose result goes there; makes the folder it lies in.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn check_writable(path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let one_file = path.extension().is_some_and(|suffix| suffix == PACKAGE_SUFFIX);
