@@ -45,7 +45,6 @@ pub struct Fitter {
     options: FitOptions,
     backbone: Backbone,
     backbone_bytes: Option<&'static [u8]>,
-    backbone_sha256: String,
     preprocessor: Preprocessor,
     roi: Option<Roi>,
     tensor: Vec<f32>,
@@ -64,7 +63,6 @@ impl Fitter {
             BackboneChoice::Embedded => (NetworkSource::Bytes(backbone::EMBEDDED), Some(backbone::EMBEDDED)),
             BackboneChoice::File(path) => (NetworkSource::Path(path), None),
         };
-        let backbone_sha256 = source.sha256()?;
         let backbone = Backbone::load(runtime, source, &options.session)?;
         let meta = backbone.meta();
         let (width, height) = options.input_size.unwrap_or((meta.input_size[1] as u32, meta.input_size[0] as u32));
@@ -86,7 +84,6 @@ impl Fitter {
             cache: FeatureCache::new(&shapes, options.memory)?,
             backbone,
             backbone_bytes: bytes,
-            backbone_sha256,
             options,
         })
     }
@@ -226,7 +223,7 @@ impl Fitter {
             input: *self.input(),
             backbone: BackboneReference {
                 name: self.backbone.meta().name.clone(),
-                sha256: self.backbone_sha256.clone(),
+                sha256: self.backbone.sha256().to_owned(),
                 file: Some(package::BACKBONE_FILE.to_owned()),
             },
             flow: FlowReference { sha256: package::sha256(flow), file: package::FLOW_FILE.to_owned() },
