@@ -102,9 +102,32 @@ pub enum Error {
     #[error("training: {0}")]
     Training(String),
 
-    /// The caller asked to stop.
+    /// The caller asked to stop, or nobody waits for the answer any more.
     #[error("cancelled")]
     Cancelled,
+
+    /// There is no model of that name or version.
+    #[error("{0}")]
+    NotFound(String),
+
+    /// More frames are being worked on than allowed; the same request may go through later.
+    #[error("{0}")]
+    Overloaded(String),
+
+    /// The time that an answer is of use is over.
+    #[error("not done within its time limit: given up {stage}")]
+    TimedOut {
+        /// Where the frame was when its time was over, e.g. `before the network`.
+        stage: &'static str,
+    },
+
+    /// What was asked for is not ready yet or no more; the same request may go through later.
+    #[error("{0}")]
+    Unavailable(String),
+
+    /// A bug in this program: a worker that panicked. The frame is lost, the program goes on.
+    #[error("internal error: {0}")]
+    Internal(String),
 
     /// A file operation that failed.
     #[error("cannot {action} {path}: {source}")]

@@ -24,6 +24,7 @@ pub mod latents;
 pub mod segment;
 
 pub mod detector;
+pub mod engine;
 pub mod package;
 
 pub mod flow;

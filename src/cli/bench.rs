@@ -123,7 +123,7 @@ struct Model {
 impl Model {
     fn open(runtime: &Runtime, package: &Package, options: &SessionOptions) -> anyhow::Result<Self> {
         let manifest = &package.manifest;
-        let shapes: Vec<_> = manifest.scales.iter().map(|scale| (scale.features, scale.latents)).collect();
+        let shapes = manifest.shapes();
         let latents: Vec<ScaleShape> = shapes.iter().map(|(_, latents)| *latents).collect();
         let (height, width) = (manifest.input.height as usize, manifest.input.width as usize);
         let backbone = Arc::new(Backbone::load(runtime, package.backbone.source(), options)?);

@@ -26,7 +26,6 @@ impl PixelFormat {
     /// Every format.
     pub const ALL: [Self; 6] = [Self::Gray8, Self::Gray16, Self::Rgb8, Self::Bgr8, Self::Rgba8, Self::Bgra8];
 
-    /// Size of a pixel.
     /// Bytes of a pixel without its alpha; they come first.
     pub const fn color_bytes(self) -> usize {
         match self {

@@ -165,6 +165,11 @@ impl Default for DetectionDefaults {
 }
 
 impl Manifest {
+    /// Shapes of features and latents per scale, finest first.
+    pub fn shapes(&self) -> Vec<(ScaleShape, ScaleShape)> {
+        self.scales.iter().map(|scale| (scale.features, scale.latents)).collect()
+    }
+
     /// Reads and validates a manifest.
     ///
     /// # Errors

@@ -36,6 +36,21 @@ pub struct Backbone {
     shapes: Mutex<HashMap<(usize, usize), Vec<ScaleShape>>>,
 }
 
+/// The feature maps of a batch, in the host's memory, for the flows of one or several models: see
+/// [`Network::run_features`](super::Network::run_features).
+#[derive(Debug)]
+pub struct Features {
+    pub(super) values: Vec<DynValue>,
+    pub(super) batch: usize,
+}
+
+impl Features {
+    /// Images in the batch.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+}
+
 /// What a run needs alone: ONNX Runtime's `Run` is not to be called from two threads at once.
 #[derive(Debug)]
 struct Running {
@@ -130,6 +145,15 @@ impl Backbone {
         let (batch, _, _) = session::check_images(&images)?;
         let values = self.run(&images.as_standard_layout())?;
         values.iter().enumerate().map(|(scale, value)| self.owned(scale, value, batch)).collect()
+    }
+
+    /// As [`features`](Self::features), left where ONNX Runtime put them for the flows to take. They are checked there.
+    ///
+    /// # Errors
+    /// [`Error::Network`] when the run fails.
+    pub fn extract(&self, images: ArrayView4<'_, f32>) -> Result<Features> {
+        let (batch, _, _) = session::check_images(&images)?;
+        Ok(Features { values: self.run(&images.as_standard_layout())?, batch })
     }
 
     fn owned(&self, scale: usize, value: &DynValue, batch: usize) -> Result<Array4<f32>> {

@@ -31,7 +31,7 @@ use std::{
 };
 
 pub use self::{
-    backbone::Backbone,
+    backbone::{Backbone, Features},
     device::{Device, Precision, SessionOptions},
     library::{LIBRARY_VARIABLE, PINNED_VERSION},
     network::{Network, NetworkOutput},

@@ -4,17 +4,17 @@
 //! without a copy. On a GPU they stay in its memory: each network binds the backbone's outputs and the flow's inputs to
 //! buffers of its own, so networks that share a backbone never write over each other's features.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use ndarray::{Array3, ArrayView3, ArrayView4, Axis, CowArray, Ix4, Slice};
 use ort::{
     memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType},
     session::{IoBinding, Session, SessionInputValue},
-    value::{DynValue, Tensor},
+    value::{DynValue, Tensor, TensorRef},
 };
 
 use super::{
-    Backbone, Device, Runtime, SessionOptions,
+    Backbone, Device, Features, Runtime, SessionOptions,
     session::{self, Fetch},
 };
 use crate::{Error, Result, backbone::NetworkSource, latents::ScaleShape};
@@ -165,10 +165,8 @@ impl Network {
     pub fn run(&mut self, images: ArrayView4<'_, f32>, want_latents: bool) -> Result<&NetworkOutput> {
         let (batch, _, _) = session::check_images(&images)?;
         let images = images.as_standard_layout();
-        // Until this run is through there is no output: a failed run must not show the last one's.
-        self.output.batch = 0;
-        self.output.latents.clear();
-        let mut values = match self.bound.take() {
+        self.forget();
+        let values = match self.bound.take() {
             None => self.run_on_host(&images, batch, want_latents)?,
             Some(mut bound) => {
                 let values = self.run_bound(&mut bound, &images, batch, want_latents);
@@ -176,6 +174,48 @@ impl Network {
                 values?
             }
         };
+        self.finish(values, batch)
+    }
+
+    /// Runs the flow alone, on some images of a batch that went through the backbone; the others may be of other models.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); also images that are not in the batch.
+    pub fn run_features(
+        &mut self,
+        features: &Features,
+        images: Range<usize>,
+        want_latents: bool,
+    ) -> Result<&NetworkOutput> {
+        if images.is_empty() || images.end > features.batch {
+            let reason = format!("{images:?} are not images of a batch of {}", features.batch);
+            return Err(Error::parameter("images", reason));
+        }
+        self.forget();
+        self.backbone.check_features(&features.values, features.batch, feature_shapes(&self.expected))?;
+        let batch = images.len();
+        let part = |&scale: &usize| {
+            let (shape, data) = session::host(&features.values[scale])?;
+            let each = data.len() / features.batch;
+            let mut shape = shape.to_vec();
+            shape[0] = batch as i64;
+            let part = &data[images.start * each..images.end * each];
+            Ok(SessionInputValue::from(TensorRef::from_array_view((shape, part))?))
+        };
+        let inputs: Vec<_> =
+            self.inputs.iter().map(part).collect::<ort::Result<_>>().map_err(|error| failed(&error))?;
+        let fetch = if want_latents { &self.energies_and_latents } else { &self.energies };
+        let values = session::run(&mut self.session, &inputs, fetch).map_err(|error| failed(&error))?;
+        self.finish(values, batch)
+    }
+
+    /// Until a run is through there is no output: a failed run must not show the last one's.
+    fn forget(&mut self) {
+        self.output.batch = 0;
+        self.output.latents.clear();
+    }
+
+    fn finish(&mut self, mut values: Vec<DynValue>, batch: usize) -> Result<&NetworkOutput> {
         let latents = values.split_off(self.expected.len().min(values.len()));
         self.keep(&values, &latents, batch)?;
         self.output.latents = latents;

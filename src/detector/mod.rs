@@ -1,21 +1,24 @@
 //! From a frame to a detection: the one function that composes the chain, and the state it needs.
 //!
-//! [`Detector::detect`] is what the command, the library and every server call. A detector belongs to one thread at a
-//! time (it owns the scratch memory of every stage); detectors of one process may share a [`Backbone`].
+//! [`Detector::detect`] is the chain for one frame at a time. A detector belongs to one thread at a time (it owns the
+//! scratch memory of every stage); detectors of one process may share a [`Backbone`]. [`Engine`](crate::engine::Engine)
+//! runs the same stages ([`Preprocessor`], [`Network`], [`Judge`]) overlapped, for many frames of many models.
+
+mod judge;
 
 use std::{sync::Arc, time::Instant};
 
 use ndarray::{Array4, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
+pub use self::judge::{Judge, Rule};
 use crate::{
     Error, Result,
     frame::{Frame, Image, Limits},
-    latents::{EnergyView, ScaleShape},
     package::{Manifest, Package},
     preprocess::Preprocessor,
     runtime::{Backbone, Network, Runtime, SessionOptions},
-    segment::{self, Bound, Criteria, Region, RegionFinder, Roi, Segmenter, Verdict},
+    segment::{Bound, Region, Roi, Verdict},
 };
 
 /// What one call asks for; `None` means what the package says.
@@ -55,6 +58,9 @@ pub struct Detection {
 pub struct Timings {
     /// Decoding of encoded bytes; 0 for raw frames.
     pub decode: f64,
+    /// Waiting for a processor and for the network, where several frames are worked on at once; else 0.
+    #[serde(default)]
+    pub queue: f64,
     /// Resize and normalisation.
     pub preprocess: f64,
     /// Backbone and flow.
@@ -66,7 +72,7 @@ pub struct Timings {
 impl Timings {
     /// Sum of the stages.
     pub fn total(&self) -> f64 {
-        self.decode + self.preprocess + self.network + self.segmentation
+        self.decode + self.queue + self.preprocess + self.network + self.segmentation
     }
 }
 
@@ -82,15 +88,10 @@ pub struct Maps<'a> {
 /// A model, loaded and ready.
 #[derive(Debug)]
 pub struct Detector {
-    manifest: Manifest,
-    roi: Option<Arc<Roi>>,
-    /// The region of interest that segmenter and finder are set to.
-    applied: Option<Arc<Roi>>,
     preprocessor: Preprocessor,
     input: Array4<f32>,
     network: Network,
-    segmenter: Segmenter,
-    finder: RegionFinder,
+    judge: Judge,
 }
 
 impl Detector {
@@ -113,33 +114,19 @@ impl Detector {
         package: &Package,
         options: &SessionOptions,
     ) -> Result<Self> {
-        let manifest = package.manifest.clone();
-        let shapes: Vec<_> = manifest.scales.iter().map(|scale| (scale.features, scale.latents)).collect();
-        let latents: Vec<ScaleShape> = manifest.scales.iter().map(|scale| scale.latents).collect();
+        let manifest = Arc::new(package.manifest.clone());
         let (height, width) = (manifest.input.height as usize, manifest.input.width as usize);
-        let roi = match &package.roi {
-            None => None,
-            Some(png) => Some(Arc::new(roi_from_image(&Image::decode(
-                png,
-                "the package's region of interest",
-                &Limits::default(),
-            )?)?)),
-        };
         Ok(Self {
-            roi,
-            applied: None,
             preprocessor: Preprocessor::new(manifest.input)?,
             input: Array4::zeros((1, 3, height, width)),
-            network: Network::load(runtime, backbone, &package.flow, &shapes, options)?,
-            segmenter: Segmenter::new(&latents, height, width)?,
-            finder: RegionFinder::new(),
-            manifest,
+            network: Network::load(runtime, backbone, &package.flow, &manifest.shapes(), options)?,
+            judge: Judge::new(manifest, package_roi(package)?)?,
         })
     }
 
     /// The package's manifest.
     pub fn manifest(&self) -> &Manifest {
-        &self.manifest
+        self.judge.manifest()
     }
 
     /// The networks, for what they can tell of themselves.
@@ -152,7 +139,7 @@ impl Detector {
     /// # Errors
     /// Options outside their range, or a network whose output is not finite.
     pub fn detect(&mut self, frame: &Frame<'_>, options: &DetectOptions) -> Result<Detection> {
-        let rule = Rule::new(&self.manifest, options)?;
+        let rule = Rule::new(self.judge.manifest(), options)?;
         let mut clock = Clock::start();
 
         let tensor = self.input.as_slice_mut().unwrap_or_default();
@@ -162,44 +149,33 @@ impl Detector {
         let output = self.network.run(self.input.view(), false)?;
         let network = clock.lap();
 
-        apply_roi(
-            &mut self.applied,
-            options.roi.as_ref().or(self.roi.as_ref()),
-            &mut self.segmenter,
-            &mut self.finder,
-        )?;
-        let energies: Vec<_> = (self.manifest.scales.iter().enumerate())
-            .map(|(scale, shapes)| EnergyView {
-                energy: output.energy(scale).index_axis_move(Axis(0), 0),
-                channels: shapes.latents.channels,
-            })
-            .collect();
-        let maps = self.segmenter.run(&energies, rule.bound)?;
-        let (height, width) = (frame.height() as usize, frame.width() as usize);
-        let found = self.finder.find(&maps, rule.log10_epsilon, height, width)?;
-        let regions = found.regions.iter().filter(|region| region.area >= rule.criteria.min_area).cloned().collect();
-        let anomalous = self.finder.anomalous(&maps, &rule.criteria)?;
+        let energy = |scale| output.energy(scale).index_axis_move(Axis(0), 0);
+        let found = self.judge.run(energy, (frame.height(), frame.width()), &rule)?;
         let segmentation = clock.lap();
 
-        Ok(Detection {
-            score: maps.image_score,
-            anomalous,
-            log10_nfa_min: maps.log10_nfa_min,
-            regions,
-            timings_ms: Timings { decode: 0.0, preprocess, network, segmentation },
-        })
+        let timings_ms = Timings { preprocess, network, segmentation, ..Timings::default() };
+        Ok(Detection { timings_ms, ..found })
     }
 
     /// The maps of the last frame; `None` before the first.
     pub fn maps(&self) -> Option<Maps<'_>> {
-        self.segmenter.last().map(|last| Maps { score: last.score, log10_nfa: last.log10_nfa })
+        self.judge.maps()
     }
 
     /// The mask of the last frame at the frame's own size: 1 where log₁₀NFA < log₁₀ε, else 0; regions under the smallest
     /// area are part of it.
     pub fn mask(&self) -> ArrayView2<'_, u8> {
-        self.finder.mask()
+        self.judge.mask()
     }
+}
+
+/// The region of interest that a package carries, if any.
+///
+/// # Errors
+/// A picture that is damaged or black all over.
+pub fn package_roi(package: &Package) -> Result<Option<Arc<Roi>>> {
+    let decode = |png: &_| Image::decode(png, "the package's region of interest", &Limits::default());
+    package.roi.as_ref().map(|png| Ok(Arc::new(roi_from_image(&decode(png)?)?))).transpose()
 }
 
 /// A region of interest from an image: what is not black counts.
@@ -218,49 +194,6 @@ pub fn roi_from_image(image: &Image) -> Result<Roi> {
     let size = (frame.height() as usize, frame.width() as usize);
     let mask = ArrayView2::from_shape(size, &pixels).map_err(|error| Error::Frame(error.to_string()))?;
     Roi::new(mask)
-}
-
-fn apply_roi(
-    applied: &mut Option<Arc<Roi>>,
-    wanted: Option<&Arc<Roi>>,
-    segmenter: &mut Segmenter,
-    finder: &mut RegionFinder,
-) -> Result<()> {
-    let same = match (applied.as_ref(), wanted) {
-        (None, None) => true,
-        (Some(applied), Some(wanted)) => Arc::ptr_eq(applied, wanted),
-        _ => false,
-    };
-    if !same {
-        let roi = wanted.map(|roi| &**roi);
-        segmenter.set_roi(roi)?;
-        finder.set_roi(roi);
-        *applied = wanted.cloned();
-    }
-    Ok(())
-}
-
-/// The package's defaults with a call's options on top.
-struct Rule {
-    criteria: Criteria,
-    log10_epsilon: f32,
-    bound: Bound,
-}
-
-impl Rule {
-    fn new(manifest: &Manifest, options: &DetectOptions) -> Result<Self> {
-        let defaults = &manifest.detection;
-        let fair = manifest.scores.as_ref().map(|scores| scores.fair_threshold);
-        Ok(Self {
-            criteria: Criteria {
-                verdict: options.verdict.unwrap_or(defaults.verdict),
-                score_threshold: options.score_threshold.or(defaults.score_threshold).or(fair),
-                min_area: options.min_area.unwrap_or(defaults.min_area),
-            },
-            log10_epsilon: segment::log10_epsilon(options.epsilon.unwrap_or(defaults.epsilon))?,
-            bound: options.bound.unwrap_or(defaults.bound),
-        })
-    }
 }
 
 struct Clock(Instant);

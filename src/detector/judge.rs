@@ -1,0 +1,124 @@
+//! The last stage: from the energies of one frame to its maps, mask, regions and verdict.
+
+use std::sync::Arc;
+
+use ndarray::ArrayView2;
+
+use super::{DetectOptions, Detection, Maps, Timings};
+use crate::{
+    Result,
+    latents::{EnergyView, ScaleShape},
+    package::Manifest,
+    segment::{self, Bound, Criteria, RegionFinder, Roi, Segmenter},
+};
+
+/// Decides on one frame after another of one model. Owns the scratch memory of segmentation and regions.
+#[derive(Debug)]
+pub struct Judge {
+    manifest: Arc<Manifest>,
+    roi: Option<Arc<Roi>>,
+    /// The region of interest that segmenter and finder are set to.
+    applied: Option<Arc<Roi>>,
+    segmenter: Segmenter,
+    finder: RegionFinder,
+}
+
+impl Judge {
+    /// For the model of a manifest, with its package's region of interest.
+    ///
+    /// # Errors
+    /// Shapes that no map can have.
+    pub fn new(manifest: Arc<Manifest>, roi: Option<Arc<Roi>>) -> Result<Self> {
+        let latents: Vec<ScaleShape> = manifest.scales.iter().map(|scale| scale.latents).collect();
+        let (height, width) = (manifest.input.height as usize, manifest.input.width as usize);
+        let segmenter = Segmenter::new(&latents, height, width)?;
+        Ok(Self { manifest, roi, applied: None, segmenter, finder: RegionFinder::new() })
+    }
+
+    /// What the package says.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Decides on a frame of (height, width) from `energy(scale)`, each scale's U = Σ_c z². The timings are left at 0.
+    ///
+    /// # Errors
+    /// Energies of other shapes or not finite, or a region of interest too small for the model's maps.
+    pub fn run<'e>(
+        &mut self,
+        energy: impl Fn(usize) -> ArrayView2<'e, f32>,
+        (height, width): (u32, u32),
+        rule: &Rule,
+    ) -> Result<Detection> {
+        self.apply(rule.roi.as_ref().or(self.roi.as_ref()).cloned())?;
+        let energies: Vec<_> = (self.manifest.scales.iter().enumerate())
+            .map(|(scale, shapes)| EnergyView { energy: energy(scale), channels: shapes.latents.channels })
+            .collect();
+        let maps = self.segmenter.run(&energies, rule.bound)?;
+        let found = self.finder.find(&maps, rule.log10_epsilon, height as usize, width as usize)?;
+        let regions = found.regions.iter().filter(|region| region.area >= rule.criteria.min_area).cloned().collect();
+        Ok(Detection {
+            score: maps.image_score,
+            anomalous: self.finder.anomalous(&maps, &rule.criteria)?,
+            log10_nfa_min: maps.log10_nfa_min,
+            regions,
+            timings_ms: Timings::default(),
+        })
+    }
+
+    /// The maps of the last frame; `None` before the first.
+    pub fn maps(&self) -> Option<Maps<'_>> {
+        self.segmenter.last().map(|last| Maps { score: last.score, log10_nfa: last.log10_nfa })
+    }
+
+    /// The mask of the last frame at the frame's own size: 1 where log₁₀NFA < log₁₀ε, else 0.
+    pub fn mask(&self) -> ArrayView2<'_, u8> {
+        self.finder.mask()
+    }
+
+    fn apply(&mut self, wanted: Option<Arc<Roi>>) -> Result<()> {
+        let same = match (&self.applied, &wanted) {
+            (None, None) => true,
+            (Some(applied), Some(wanted)) => Arc::ptr_eq(applied, wanted),
+            _ => false,
+        };
+        if !same {
+            self.segmenter.set_roi(wanted.as_deref())?;
+            self.finder.set_roi(wanted.as_deref());
+            self.applied = wanted;
+        }
+        Ok(())
+    }
+}
+
+/// A package's defaults with a call's options on top, checked.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    criteria: Criteria,
+    log10_epsilon: f32,
+    bound: Bound,
+    roi: Option<Arc<Roi>>,
+}
+
+impl Rule {
+    /// What holds for one call.
+    ///
+    /// # Errors
+    /// An ε that is not positive, or a verdict by score without any threshold.
+    pub fn new(manifest: &Manifest, options: &DetectOptions) -> Result<Self> {
+        let defaults = &manifest.detection;
+        let fair = manifest.scores.as_ref().map(|scores| scores.fair_threshold);
+        let criteria = Criteria {
+            verdict: options.verdict.unwrap_or(defaults.verdict),
+            score_threshold: options.score_threshold.or(defaults.score_threshold).or(fair),
+            min_area: options.min_area.unwrap_or(defaults.min_area),
+        };
+        criteria.threshold()?;
+        Ok(Self {
+            criteria,
+            log10_epsilon: segment::log10_epsilon(options.epsilon.unwrap_or(defaults.epsilon))?,
+            bound: options.bound.unwrap_or(defaults.bound),
+            roi: options.roi.clone(),
+        })
+    }
+}

@@ -1,0 +1,116 @@
+//! A frame on its way through the engine.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{Answer, Model, Priority, Waiter, Wanted, metrics::Place};
+use crate::{
+    Error, Result,
+    detector::{Rule, Timings},
+};
+
+/// What every stage knows of a frame. It is answered once: by [`finish`](Self::finish), or where it is lost, when it is dropped.
+pub(super) struct Job {
+    pub(super) model: Arc<Model>,
+    pub(super) rule: Rule,
+    pub(super) wanted: Wanted,
+    pub(super) priority: Priority,
+    pub(super) timings: Timings,
+    pub(super) batch: usize,
+    deadline: Option<Instant>,
+    arrived: Instant,
+    /// When it came into the queue that it is in.
+    pub(super) queued: Instant,
+    waiter: Option<Box<dyn Waiter>>,
+    /// Its place among the frames inside, until it is answered.
+    place: Option<Place>,
+}
+
+impl Job {
+    pub(super) fn new(
+        model: Arc<Model>,
+        rule: Rule,
+        wanted: Wanted,
+        deadline: Option<Instant>,
+        priority: Priority,
+        waiter: Box<dyn Waiter>,
+        place: Place,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            model,
+            rule,
+            wanted,
+            priority,
+            timings: Timings::default(),
+            batch: 0,
+            deadline,
+            arrived: now,
+            queued: now,
+            waiter: Some(waiter),
+            place: Some(place),
+        }
+    }
+
+    /// It enters a queue.
+    pub(super) fn enqueued(mut self) -> Self {
+        self.queued = Instant::now();
+        self
+    }
+
+    /// It leaves a queue; gives it back unless it is of no use any more, and then answers it.
+    pub(super) fn dequeued(mut self, stage: &'static str) -> Option<Self> {
+        self.timings.queue += milliseconds(self.queued.elapsed());
+        if !self.waiter.as_ref().is_some_and(|waiter| waiter.waits()) {
+            self.finish(Err(Error::Cancelled));
+            return None;
+        }
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            self.finish(Err(Error::TimedOut { stage }));
+            return None;
+        }
+        Some(self)
+    }
+
+    /// Milliseconds since it came.
+    pub(super) fn total_ms(&self) -> f64 {
+        milliseconds(self.arrived.elapsed())
+    }
+
+    /// Answers it.
+    pub(super) fn finish(mut self, answer: Result<Answer>) {
+        self.answer(answer);
+    }
+
+    fn answer(&mut self, answer: Result<Answer>) {
+        if let Some(waiter) = self.waiter.take() {
+            self.model.metrics().answered(&answer, self.arrived.elapsed());
+            // Whoever is answered may hand the next frame over at once.
+            self.place = None;
+            waiter.answer(answer);
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        let error = if std::thread::panicking() {
+            Error::Internal("a worker panicked while it worked on the frame".to_owned())
+        } else {
+            Error::Unavailable("the engine was stopped before the frame was done".to_owned())
+        };
+        self.answer(Err(error));
+    }
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job").field("model", &self.model.name()).field("timings", &self.timings).finish_non_exhaustive()
+    }
+}
+
+pub(super) fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}

@@ -1,0 +1,308 @@
+//! One backbone on its device: the queue before it, and the thread that runs its batches.
+
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::JoinHandle,
+    time::Instant,
+};
+
+use ndarray::{Array2, Array3, ArrayView4, Axis};
+
+use super::{
+    EngineOptions, Metrics, Model, Priority,
+    job::{Job, milliseconds},
+    pool::{Finish, Sender, Task},
+};
+use crate::{
+    Error, Result,
+    runtime::{Backbone, NetworkOutput},
+};
+
+/// A frame, ready for the backbone.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) job: Job,
+    pub(super) tensor: Vec<f32>,
+    /// (height, width) of the frame.
+    pub(super) size: (u32, u32),
+}
+
+impl Entry {
+    /// Rows and columns of the network's input; a batch has one size.
+    fn input(&self) -> (usize, usize) {
+        let input = &self.job.model.manifest().input;
+        (input.height as usize, input.width as usize)
+    }
+}
+
+/// What the network gives for one frame.
+type Outputs = (Vec<Array2<f32>>, Vec<Array3<f32>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Frames of high and of normal priority. Bounded by the number of frames that the engine admits.
+    queues: [VecDeque<Entry>; 2],
+    /// Frames that were announced and have not come yet.
+    upstream: usize,
+    stopped: bool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    backbone: Arc<Backbone>,
+    options: EngineOptions,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Tensors of frames that are through, for those to come.
+    buffers: Mutex<Vec<Vec<f32>>>,
+    pool: Sender,
+    metrics: Arc<Metrics>,
+}
+
+/// The handle that models hold; the thread ends with the last of them.
+#[derive(Debug)]
+pub(super) struct Lane {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A frame that is on its way to the backbone.
+#[derive(Debug)]
+pub(super) struct Upstream(Arc<Shared>);
+
+impl Upstream {
+    /// The frame is there.
+    pub(super) fn enqueue(self, entry: Entry) {
+        let queue = usize::from(entry.job.priority == Priority::Normal);
+        let mut state = self.0.lock();
+        if state.stopped {
+            drop(state);
+            drop(entry);
+            return;
+        }
+        state.queues[queue].push_back(entry);
+        self.0.metrics.waiting_for_network.inc();
+        // Dropping `self` takes it off those upstream and wakes the thread.
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.0.lock().upstream -= 1;
+        self.0.changed.notify_one();
+    }
+}
+
+impl Lane {
+    pub(super) fn start(
+        backbone: Arc<Backbone>,
+        options: EngineOptions,
+        pool: Sender,
+        metrics: Arc<Metrics>,
+    ) -> Result<Arc<Self>> {
+        let (state, changed, buffers) = (Mutex::default(), Condvar::new(), Mutex::default());
+        let shared = Arc::new(Shared { backbone, options, state, changed, buffers, pool, metrics });
+        let thread = std::thread::Builder::new().name("uflow-device".to_owned());
+        let worker = Arc::clone(&shared);
+        let thread = thread.spawn(move || worker.work()).map_err(Error::io("start", "a device thread"))?;
+        Ok(Arc::new(Self { shared, thread: Mutex::new(Some(thread)) }))
+    }
+
+    pub(super) fn backbone(&self) -> &Arc<Backbone> {
+        &self.shared.backbone
+    }
+
+    /// A frame will come.
+    pub(super) fn announce(&self) -> Upstream {
+        self.shared.lock().upstream += 1;
+        Upstream(Arc::clone(&self.shared))
+    }
+
+    /// Memory for a tensor of so many numbers.
+    pub(super) fn buffer(&self, length: usize) -> Vec<f32> {
+        let mut buffer = self.shared.buffers().pop().unwrap_or_default();
+        buffer.resize(length, 0.0);
+        buffer
+    }
+
+    /// Answers what waits, and joins the thread.
+    pub(super) fn stop(&self) {
+        let mut state = self.shared.lock();
+        state.stopped = true;
+        let left = std::mem::take(&mut state.queues);
+        drop(state);
+        self.shared.changed.notify_all();
+        drop(left);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The last handle may be dropped by the thread itself.
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id()) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn buffers(&self) -> MutexGuard<'_, Vec<Vec<f32>>> {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        let mut stacked = Vec::new();
+        while let Some(batch) = self.next_batch() {
+            self.metrics.waiting_for_network.sub(batch.len() as i64);
+            // The frames of a batch that panics are answered as it unwinds.
+            if catch_unwind(AssertUnwindSafe(|| self.process(batch, &mut stacked))).is_err() {
+                self.metrics.panics.inc();
+                tracing::error!("the device thread panicked; the frames of its batch were answered with an error");
+            }
+        }
+    }
+
+    /// Frames for one run of the backbone: as many of the first one's size as there are and fit.
+    fn next_batch(&self) -> Option<Vec<Entry>> {
+        let mut state = self.lock();
+        loop {
+            if state.stopped {
+                return None;
+            }
+            let Some(first) = state.queues.iter().find_map(VecDeque::front) else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let input = first.input();
+            let waited = first.job.queued.elapsed();
+            let fit = state.queues.iter().flatten().filter(|entry| entry.input() == input).count();
+            if fit >= self.options.max_batch || state.upstream == 0 || waited >= self.options.max_delay {
+                return Some(state.take(input, self.options.max_batch));
+            }
+            let rest = self.options.max_delay - waited;
+            state = self.changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn process(&self, batch: Vec<Entry>, stacked: &mut Vec<f32>) {
+        let mut entries: Vec<Entry> = (batch.into_iter())
+            .filter_map(|Entry { job, tensor, size }| match job.dequeued("before the network") {
+                Some(job) => Some(Entry { job, tensor, size }),
+                None => {
+                    self.buffers().push(tensor);
+                    None
+                }
+            })
+            .collect();
+        // Frames of one model side by side, in the order of their arrival.
+        entries.sort_by_key(|entry| Arc::as_ptr(&entry.job.model) as usize);
+        let models = entries.chunk_by(same_model).count();
+        if !entries.is_empty() {
+            self.metrics.batch_frames.observe(entries.len() as f64);
+            self.metrics.batch_models.observe(models as f64);
+            self.run(entries, stacked);
+        }
+    }
+
+    /// Runs the frames together; where that fails, each alone, so that only those at fault fail.
+    fn run(&self, mut entries: Vec<Entry>, stacked: &mut Vec<f32>) {
+        let start = Instant::now();
+        match self.forward(&entries, stacked) {
+            Ok(outputs) => {
+                let (network, batch) = (milliseconds(start.elapsed()), entries.len());
+                for (Entry { mut job, tensor, size }, (energies, latents)) in entries.into_iter().zip(outputs) {
+                    self.buffers().push(tensor);
+                    (job.timings.network, job.batch) = (network, batch);
+                    self.pool.send(Task::Finish(Finish { job, size, energies, latents }));
+                }
+            }
+            Err(error) if entries.len() == 1 => {
+                if let Some(Entry { job, tensor, .. }) = entries.pop() {
+                    self.buffers().push(tensor);
+                    job.finish(Err(error));
+                }
+            }
+            Err(error) => {
+                tracing::debug!(frames = entries.len(), %error, "a batch failed; its frames are run one by one");
+                entries.into_iter().for_each(|entry| self.run(vec![entry], stacked));
+            }
+        }
+    }
+
+    fn forward(&self, entries: &[Entry], stacked: &mut Vec<f32>) -> Result<Vec<Outputs>> {
+        let Some(first) = entries.first() else { return Ok(Vec::new()) };
+        let (height, width) = first.input();
+        let data = match entries {
+            [only] => &only.tensor,
+            _ => {
+                stacked.clear();
+                entries.iter().for_each(|entry| stacked.extend_from_slice(&entry.tensor));
+                &*stacked
+            }
+        };
+        let images = ArrayView4::from_shape((entries.len(), 3, height, width), data)
+            .map_err(|error| Error::Internal(format!("a batch does not have the size of its frames: {error}")))?;
+        if entries.chunk_by(same_model).count() == 1 {
+            // On a device the features stay there.
+            let mut network = first.job.model.network();
+            let output = network.run(images, wants_latents(entries))?;
+            return Ok(taken(output, entries));
+        }
+        let features = self.backbone.extract(images)?;
+        let mut outputs = Vec::with_capacity(entries.len());
+        for group in entries.chunk_by(same_model) {
+            let range = outputs.len()..outputs.len() + group.len();
+            let mut network = group[0].job.model.network();
+            let output = network.run_features(&features, range, wants_latents(group))?;
+            outputs.extend(taken(output, group));
+        }
+        Ok(outputs)
+    }
+}
+
+impl State {
+    fn take(&mut self, input: (usize, usize), most: usize) -> Vec<Entry> {
+        let mut taken = Vec::with_capacity(most);
+        for queue in &mut self.queues {
+            let mut index = 0;
+            while taken.len() < most && index < queue.len() {
+                if queue[index].input() == input {
+                    taken.extend(queue.remove(index));
+                } else {
+                    index += 1;
+                }
+            }
+        }
+        taken
+    }
+}
+
+fn same_model(a: &Entry, b: &Entry) -> bool {
+    Arc::<Model>::ptr_eq(&a.job.model, &b.job.model)
+}
+
+fn wants_latents(entries: &[Entry]) -> bool {
+    entries.iter().any(|entry| entry.job.wanted.latents)
+}
+
+/// Each frame's own part of what a flow gave.
+fn taken(output: &NetworkOutput, entries: &[Entry]) -> Vec<Outputs> {
+    let scales = 0..output.scales();
+    let of = |(index, entry): (usize, &Entry)| {
+        let energies = scales.clone().map(|scale| output.energy(scale).index_axis(Axis(0), index).to_owned()).collect();
+        let wanted = scales.clone().filter(|_| entry.job.wanted.latents);
+        let latents = wanted
+            .filter_map(|scale| Some(output.latents(scale)?.index_axis(Axis(0), index).to_owned()))
+            .collect();
+        (energies, latents)
+    };
+    entries.iter().enumerate().map(of).collect()
+}

@@ -1,0 +1,244 @@
+//! What the engine counts and times, in Prometheus' data model.
+//!
+//! Labels are names that the operator chose (models, backbones), never text from a request, so their number is bounded.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use prometheus::{
+    Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry, TextEncoder, core::Collector,
+};
+
+use super::{Answer, Model};
+use crate::{Error, Result, package::{Manifest, ScoreStatistics}};
+
+/// Bounds of histograms of seconds: 0.5 ms to about 8 s, doubling.
+const SECONDS: [f64; 15] =
+    [0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0];
+const FRAMES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
+const SCORES: [f64; 12] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0];
+/// Weight of the newest frame in the running mean of the scores: it looks back over about 200 frames.
+const DRIFT_WEIGHT: f64 = 0.005;
+
+/// The engine's figures, and those that a server registers beside them.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    inside: AtomicUsize,
+    pub(super) in_flight: IntGauge,
+    pub(super) in_flight_limit: IntGauge,
+    pub(super) waiting_for_pool: IntGauge,
+    pub(super) waiting_for_network: IntGauge,
+    pub(super) backbones: IntGauge,
+    pub(super) batch_frames: Histogram,
+    pub(super) batch_models: Histogram,
+    pub(super) panics: IntCounter,
+    frames: IntCounterVec,
+    anomalies: IntCounterVec,
+    seconds: HistogramVec,
+    stages: HistogramVec,
+    scores: HistogramVec,
+    drift: GaugeVec,
+}
+
+impl Metrics {
+    pub(super) fn new() -> Result<Self> {
+        let registry = Registry::new();
+        let waiting = |stage: &str| {
+            let opts = Opts::new("uflow_waiting_frames", "Frames that wait for a stage.").const_label("stage", stage);
+            register(&registry, IntGauge::with_opts(opts))
+        };
+        let gauge = |name: &str, help: &str| register(&registry, IntGauge::new(name, help));
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            register(&registry, IntCounterVec::new(Opts::new(name, help), labels))
+        };
+        let histogram = |name: &str, help: &str, labels: &[&str], bounds: &[f64]| {
+            let opts = HistogramOpts::new(name, help).buckets(bounds.to_vec());
+            register(&registry, HistogramVec::new(opts, labels))
+        };
+        let batches = |name: &str, help: &str| {
+            let opts = HistogramOpts::new(name, help).buckets(FRAMES.to_vec());
+            register(&registry, Histogram::with_opts(opts))
+        };
+        Ok(Self {
+            in_flight: gauge("uflow_in_flight_frames", "Frames that were accepted and are not answered yet.")?,
+            in_flight_limit: gauge("uflow_in_flight_frames_limit", "Most frames that are accepted at once.")?,
+            waiting_for_pool: waiting("pool")?,
+            waiting_for_network: waiting("network")?,
+            backbones: gauge("uflow_backbones", "Backbones in memory.")?,
+            batch_frames: batches("uflow_batch_frames", "Frames in a run of a backbone.")?,
+            batch_models: batches("uflow_batch_models", "Models whose frames share a run of a backbone.")?,
+            panics: register(
+                &registry,
+                IntCounter::new("uflow_panics_total", "Frames or batches at which a thread panicked; each is a bug."),
+            )?,
+            frames: counter(
+                "uflow_frames_total",
+                "Frames by outcome: ok, failed, cancelled, timed_out or refused.",
+                &["model", "version", "outcome"],
+            )?,
+            anomalies: counter("uflow_anomalous_frames_total", "Frames called anomalous.", &["model", "version"])?,
+            seconds: histogram(
+                "uflow_frame_seconds",
+                "From a frame's arrival to its answer.",
+                &["model", "version"],
+                &SECONDS,
+            )?,
+            stages: histogram(
+                "uflow_stage_seconds",
+                "Time of a frame in a stage: decode, queue, preprocess, network (its whole batch's) or segmentation.",
+                &["model", "version", "stage"],
+                &SECONDS,
+            )?,
+            scores: histogram("uflow_image_score", "Image scores.", &["model", "version"], &SCORES)?,
+            drift: register(
+                &registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "uflow_image_score_drift",
+                        "Running mean of the image scores (of about the last 200 frames) less that of the good images \
+                         at training, in standard deviations of theirs. Far from 0 the line, the light or the camera \
+                         has changed.",
+                    ),
+                    &["model", "version"],
+                ),
+            )?,
+            inside: AtomicUsize::new(0),
+            registry,
+        })
+    }
+
+    /// Where more figures can be registered.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Everything in Prometheus' text format, version 0.0.4.
+    pub fn text(&self) -> String {
+        let mut text = Vec::new();
+        // Writing to memory fails only for a metric without values, which is left out.
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// Frames that were accepted and are not answered yet.
+    pub fn in_flight(&self) -> usize {
+        self.inside.load(Relaxed)
+    }
+
+    /// A place for a frame, if there are fewer than `limit`.
+    pub(super) fn enter(self: &Arc<Self>, limit: usize) -> Option<Place> {
+        let one_more = |inside: usize| (inside < limit).then_some(inside + 1);
+        self.inside.fetch_update(Relaxed, Relaxed, one_more).ok()?;
+        self.in_flight.inc();
+        Some(Place(Arc::clone(self)))
+    }
+
+    /// A frame was refused for want of a place.
+    pub(super) fn refused(&self, model: &Model) {
+        let version = model.version().to_string();
+        self.frames.with_label_values(&[model.name(), &version, "refused"]).inc();
+    }
+
+    pub(super) fn of_model(self: &Arc<Self>, name: &str, version: u32, manifest: &Manifest) -> ModelMetrics {
+        let labels = [name.to_owned(), version.to_string()];
+        let both = [labels[0].as_str(), labels[1].as_str()];
+        let stage = |stage| self.stages.with_label_values(&[both[0], both[1], stage]);
+        let frames = |outcome| self.frames.with_label_values(&[both[0], both[1], outcome]);
+        let good = manifest.scores.as_ref().filter(|scores| scores.std > 0.0);
+        ModelMetrics {
+            outcomes: ["ok", "failed", "cancelled", "timed_out"].map(frames),
+            anomalies: self.anomalies.with_label_values(&both),
+            seconds: self.seconds.with_label_values(&both),
+            stages: ["decode", "queue", "preprocess", "network", "segmentation"].map(stage),
+            scores: self.scores.with_label_values(&both),
+            drift: good.map(|good| Drift::new(self.drift.with_label_values(&both), good)),
+        }
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<C>) -> Result<C> {
+    let failed = |error: prometheus::Error| Error::Internal(format!("a metric is not well-formed: {error}"));
+    let metric = metric.map_err(failed)?;
+    registry.register(Box::new(metric.clone())).map_err(failed)?;
+    Ok(metric)
+}
+
+/// A frame's place among those inside; given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Place(Arc<Metrics>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.in_flight.dec();
+        self.0.inside.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The figures of one model, found once.
+#[derive(Debug)]
+pub(super) struct ModelMetrics {
+    /// ok, failed, cancelled, timed out.
+    outcomes: [IntCounter; 4],
+    anomalies: IntCounter,
+    seconds: Histogram,
+    /// decode, queue, preprocess, network, segmentation.
+    stages: [Histogram; 5],
+    scores: Histogram,
+    drift: Option<Drift>,
+}
+
+impl ModelMetrics {
+    /// A frame is answered.
+    pub(super) fn answered(&self, answer: &Result<Answer>, total: Duration) {
+        let outcome = match answer {
+            Ok(_) => 0,
+            Err(Error::Cancelled) => 2,
+            Err(Error::TimedOut { .. }) => 3,
+            Err(_) => 1,
+        };
+        self.outcomes[outcome].inc();
+        let Ok(answer) = answer else { return };
+        self.seconds.observe(total.as_secs_f64());
+        let timings = &answer.detection.timings_ms;
+        let stages = [timings.decode, timings.queue, timings.preprocess, timings.network, timings.segmentation];
+        for (histogram, milliseconds) in self.stages.iter().zip(stages) {
+            histogram.observe(milliseconds * 1e-3);
+        }
+        self.anomalies.inc_by(u64::from(answer.detection.anomalous));
+        let score = f64::from(answer.detection.score);
+        self.scores.observe(score);
+        if let Some(drift) = &self.drift {
+            drift.saw(score);
+        }
+    }
+}
+
+/// How far the scores have moved from those of the good images.
+#[derive(Debug)]
+struct Drift {
+    gauge: Gauge,
+    good_mean: f64,
+    good_std: f64,
+    /// Running mean; starts at the good images'.
+    mean: Mutex<f64>,
+}
+
+impl Drift {
+    fn new(gauge: Gauge, good: &ScoreStatistics) -> Self {
+        let (good_mean, good_std) = (f64::from(good.mean), f64::from(good.std));
+        Self { gauge, good_mean, good_std, mean: Mutex::new(good_mean) }
+    }
+
+    fn saw(&self, score: f64) {
+        let mut mean = self.mean.lock().unwrap_or_else(PoisonError::into_inner);
+        *mean += DRIFT_WEIGHT * (score - *mean);
+        self.gauge.set((*mean - self.good_mean) / self.good_std);
+    }
+}

@@ -1,0 +1,224 @@
+//! Many frames of many models at once: what stands behind the server, and behind every caller that hands frames over
+//! without waiting for each.
+//!
+//! ```text
+//! submit ─► prepare (pool) ─► queue of the backbone ─► network (device thread) ─► finish (pool) ─► Waiter::answer
+//!           decode, resize     high priority first      one batch, many models     Judge
+//! ```
+//!
+//! - Models whose backbone has the same SHA-256 share it in memory, and their frames share its batches: one run of the
+//!   backbone, then each model's own flow on its part of the features.
+//! - A batch starts as soon as the device is idle and no other frame is on its way to it; otherwise it waits for those, at most
+//!   [`EngineOptions::max_delay`]. A caller in lock step therefore never waits for a batch to fill.
+//! - At most [`EngineOptions::max_in_flight`] frames are inside at a time, which bounds every queue; more are refused at once
+//!   ([`Error::Overloaded`]).
+//! - Before each stage a frame is given up if its deadline is over or nobody waits for it any more.
+//! - Every frame that was accepted is answered exactly once, whatever happens: if a worker panics, with an
+//!   [`Error::Internal`]. A frame that fails in a batch does not take the others with it.
+//!
+//! No async runtime is needed or used: threads, mutexes and condition variables.
+
+mod job;
+mod lane;
+mod metrics;
+mod model;
+mod pool;
+mod request;
+mod stages;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::{Duration, Instant},
+};
+
+use self::{
+    job::Job,
+    lane::Lane,
+    pool::{Pool, Task},
+};
+pub use self::{
+    metrics::Metrics,
+    model::Model,
+    request::{Answer, Priority, Request, Source, Waiter, Wanted},
+};
+use crate::{
+    Error, Result,
+    detector::Rule,
+    frame::Limits,
+    package::Package,
+    runtime::{Backbone, Runtime, SessionOptions, cpu_quota},
+};
+
+/// How an engine works.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineOptions {
+    /// Where the networks run.
+    pub session: SessionOptions,
+    /// Threads that decode, resize and segment.
+    pub workers: usize,
+    /// Most frames in a batch.
+    pub max_batch: usize,
+    /// Longest time that a batch waits for frames that are on their way.
+    pub max_delay: Duration,
+    /// Most frames inside the engine.
+    pub max_in_flight: usize,
+    /// What decoding a frame may take.
+    pub limits: Limits,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            session: SessionOptions::default(),
+            workers: cpu_quota(),
+            max_batch: 8,
+            max_delay: Duration::from_millis(2),
+            max_in_flight: 64,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl EngineOptions {
+    /// Refuses numbers outside their range.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] that names the option.
+    pub fn check(&self) -> Result<()> {
+        self.session.check()?;
+        let ranges = [
+            ("workers", self.workers, 1024),
+            ("max_batch", self.max_batch, 1024),
+            ("max_in_flight", self.max_in_flight, 1 << 20),
+        ];
+        for (name, value, most) in ranges {
+            if !(1..=most).contains(&value) {
+                return Err(Error::parameter(name, format!("{value} is not 1 to {most}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Loads models and works on their frames. Dropping it answers what is still inside with [`Error::Unavailable`] and joins
+/// its threads.
+#[derive(Debug)]
+pub struct Engine {
+    runtime: Runtime,
+    options: EngineOptions,
+    pool: Pool,
+    metrics: Arc<Metrics>,
+    /// By the backbone's SHA-256. Held while a backbone is loaded, so that no other thread loads it too.
+    lanes: Mutex<HashMap<String, Weak<Lane>>>,
+}
+
+impl Engine {
+    /// Starts the pool.
+    ///
+    /// # Errors
+    /// Options outside their range; a thread that cannot be started.
+    pub fn new(runtime: &Runtime, options: EngineOptions) -> Result<Self> {
+        options.check()?;
+        let metrics = Arc::new(Metrics::new()?);
+        metrics.in_flight_limit.set(options.max_in_flight as i64);
+        let pool = Pool::start(options.workers, options.limits, Arc::clone(&metrics))?;
+        Ok(Self { runtime: runtime.clone(), options, pool, metrics, lanes: Mutex::new(HashMap::new()) })
+    }
+
+    /// Loads a model, on a backbone that is loaded already where there is one of the same hash, and warms it up.
+    ///
+    /// `name` and `version` are what metrics call it. It stays loaded for as long as the handle or a frame of it is alive.
+    ///
+    /// # Errors
+    /// Networks that do not do what the manifest says, or a device that refuses.
+    pub fn load(&self, package: &Package, name: &str, version: u32) -> Result<Arc<Model>> {
+        let lane = self.lane(package)?;
+        let model = Model::load(&self.runtime, &self.options, lane, package, (name, version), &self.metrics)?;
+        Ok(Arc::new(model))
+    }
+
+    fn lane(&self, package: &Package) -> Result<Arc<Lane>> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lane) = lanes.get(&package.backbone.sha256).and_then(Weak::upgrade) {
+            return Ok(lane);
+        }
+        let backbone = Arc::new(Backbone::load(&self.runtime, package.backbone.source(), &self.options.session)?);
+        let lane = Lane::start(backbone, self.options, self.pool.sender(), Arc::clone(&self.metrics))?;
+        lanes.retain(|_, lane| lane.strong_count() > 0);
+        lanes.insert(package.backbone.sha256.clone(), Arc::downgrade(&lane));
+        self.metrics.backbones.set(lanes.len() as i64);
+        Ok(lane)
+    }
+
+    /// Takes a frame. The waiter is answered once: by a thread of the engine if the frame was taken, not at all if it was
+    /// not.
+    ///
+    /// # Errors
+    /// Options outside their range, or [`Error::Overloaded`]. The waiter comes back with the error.
+    pub fn submit<W: Waiter>(&self, request: Request, waiter: W) -> Result<(), (Error, W)> {
+        let rule = match Rule::new(request.model.manifest(), &request.options) {
+            Ok(rule) => rule,
+            Err(error) => return Err((error, waiter)),
+        };
+        let Some(place) = self.metrics.enter(self.options.max_in_flight) else {
+            let limit = self.options.max_in_flight;
+            self.metrics.refused(&request.model);
+            let text = format!("{limit} frames are being worked on, as many as are allowed at once; try again later");
+            return Err((Error::Overloaded(text), waiter));
+        };
+        let Request { model, source, wanted, deadline, priority, .. } = request;
+        let upstream = model.lane().announce();
+        let job = Job::new(model, rule, wanted, deadline, priority, Box::new(waiter), place);
+        self.pool.sender().send(Task::Prepare { job, source, upstream });
+        Ok(())
+    }
+
+    /// Hands a frame over and waits for its answer.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit), and what went wrong with the frame.
+    pub fn detect(&self, request: Request) -> Result<Answer> {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        self.submit(request, sender).map_err(|(error, _)| error)?;
+        receiver.recv().unwrap_or_else(|_| Err(Error::Internal("the frame was lost".to_owned())))
+    }
+
+    /// How it works.
+    pub fn options(&self) -> &EngineOptions {
+        &self.options
+    }
+
+    /// What it counts and times.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// ONNX Runtime.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Waits until no frame is inside, for at most `limit`; whether that came about.
+    pub fn drain(&self, limit: Duration) -> bool {
+        let end = Instant::now() + limit;
+        while self.metrics.in_flight() > 0 {
+            if Instant::now() >= end {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        true
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Devices first: what they give goes to the pool.
+        let lanes = std::mem::take(self.lanes.get_mut().unwrap_or_else(PoisonError::into_inner));
+        for lane in lanes.values().filter_map(Weak::upgrade) {
+            lane.stop();
+        }
+        self.pool.stop();
+    }
+}

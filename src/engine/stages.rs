@@ -1,0 +1,79 @@
+//! What the pool's threads do with a frame, before and after the network.
+
+use std::time::Instant;
+
+use super::{
+    Answer, Source,
+    job::{Job, milliseconds},
+    lane::{Entry, Upstream},
+    pool::Finish,
+};
+use crate::{
+    Error, Result,
+    frame::{Frame, Image, Limits},
+};
+
+/// Frame → tensor, then into the queue of the model's backbone.
+pub(super) fn prepare(job: Job, source: Source, upstream: Upstream, limits: &Limits) {
+    let Some(mut job) = job.dequeued("before it was decoded") else { return };
+    match tensor(&mut job, source, limits) {
+        Ok((tensor, size)) => upstream.enqueue(Entry { job: job.enqueued(), tensor, size }),
+        Err(error) => {
+            // Whoever waits for this frame to fill a batch waits no more.
+            drop(upstream);
+            job.finish(Err(error));
+        }
+    }
+}
+
+fn tensor(job: &mut Job, source: Source, limits: &Limits) -> Result<(Vec<f32>, (u32, u32))> {
+    let start = Instant::now();
+    let image;
+    let frame = match &source {
+        Source::Raw { pixels, width, height, stride, format } => {
+            let most = limits.max_pixels;
+            let found = u64::from(*width) * u64::from(*height);
+            if found > most {
+                return Err(Error::Limit { what: "size of the frame".to_owned(), found, limit: most, unit: "pixels" });
+            }
+            Frame::new(pixels, *width, *height, *stride, *format)?
+        }
+        Source::Encoded(bytes) => {
+            image = Image::decode(bytes, "the encoded frame", limits)?;
+            job.timings.decode = milliseconds(start.elapsed());
+            image.frame()
+        }
+        Source::Image(image) => image.frame(),
+    };
+    let start = Instant::now();
+    let model = &job.model;
+    let mut tensor = model.lane().buffer(model.manifest().input.len());
+    model.preprocessors().with(|preprocessor| preprocessor.run(&frame, &mut tensor))?;
+    job.timings.preprocess = milliseconds(start.elapsed());
+    Ok((tensor, (frame.height(), frame.width())))
+}
+
+/// Energies → answer.
+pub(super) fn finish(finish: Finish) {
+    let Finish { job, size, energies, latents } = finish;
+    let Some(mut job) = job.dequeued("after the network") else { return };
+    let start = Instant::now();
+    let model = std::sync::Arc::clone(&job.model);
+    let answer = model.judges().with(|judge| {
+        let found = judge.run(|scale| energies[scale].view(), size, &job.rule)?;
+        let maps = judge.maps();
+        let wanted = job.wanted;
+        job.timings.segmentation = milliseconds(start.elapsed());
+        Ok(Answer {
+            detection: crate::detector::Detection { timings_ms: job.timings, ..found },
+            size,
+            total_ms: job.total_ms(),
+            batch: job.batch,
+            mask: wanted.mask.then(|| judge.mask().to_owned()),
+            score_map: maps.filter(|_| wanted.score_map).map(|maps| maps.score.to_owned()),
+            log10_nfa_map: maps.filter(|_| wanted.log10_nfa_map).map(|maps| maps.log10_nfa.to_owned()),
+            latents,
+        })
+    });
+    job.finish(answer);
+}
