@@ -299,9 +299,8 @@ fn taken(output: &NetworkOutput, entries: &[Entry]) -> Vec<Outputs> {
     let of = |(index, entry): (usize, &Entry)| {
         let energies = scales.clone().map(|scale| output.energy(scale).index_axis(Axis(0), index).to_owned()).collect();
         let wanted = scales.clone().filter(|_| entry.job.wanted.latents);
-        let latents = wanted
-            .filter_map(|scale| Some(output.latents(scale)?.index_axis(Axis(0), index).to_owned()))
-            .collect();
+        let latents =
+            wanted.filter_map(|scale| Some(output.latents(scale)?.index_axis(Axis(0), index).to_owned())).collect();
         (energies, latents)
     };
     entries.iter().enumerate().map(of).collect()

@@ -16,7 +16,10 @@ use prometheus::{
 };
 
 use super::{Answer, Model};
-use crate::{Error, Result, package::{Manifest, ScoreStatistics}};
+use crate::{
+    Error, Result,
+    package::{Manifest, ScoreStatistics},
+};
 
 /// Bounds of histograms of seconds: 0.5 ms to about 8 s, doubling.
 const SECONDS: [f64; 15] =

@@ -175,3 +175,5 @@ pub fn difference<'a, D: ndarray::Dimension>(
     let largest = expected.iter().fold(f32::MIN_POSITIVE, |largest, x| largest.max(x.abs()));
     got.iter().zip(expected).fold(0.0, |worst: f32, (a, b)| worst.max((a - b).abs())) / largest
 }
+
+pub mod models;
