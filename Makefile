@@ -3,13 +3,14 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 DEMO_OUT ?= demo-out
 
-.PHONY: help demo build test lint bench deny onnxruntime openvino install clean
+.PHONY: help demo build test lint protos bench deny onnxruntime openvino install clean
 
 help:
 	@echo "make demo         build, then learn three products from good images and report on held-out defects"
 	@echo "make test         all tests (fetches ONNX Runtime and its OpenVINO build once)"
 	@echo "make build        the release binary, target/release/uflow"
 	@echo "make lint         rustfmt, clippy, rustdoc and shellcheck (where installed), warnings are errors"
+	@echo "make protos       Go and Java stubs of the server's protocols, generated and compiled"
 	@echo "make bench        segmentation, preprocessing, training and end-to-end figures"
 	@echo "make deny         licences and sources of all dependencies (needs cargo-deny)"
 	@echo "make onnxruntime  fetch the pinned ONNX Runtime into .onnxruntime/"
@@ -36,6 +37,9 @@ lint:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
 	$(CARGO) check --package uflow-ffi --locked
 	@if command -v shellcheck >/dev/null; then shellcheck tools/*.sh benches/*.sh .ci/run; fi
+
+protos:
+	@tools/check_protos.sh
 
 deny:
 	$(CARGO) deny check licenses bans sources

@@ -1,13 +1,13 @@
 //! Compiles the protocol files (without `protoc`) and records the commit the binary is built from.
 
-use std::{path::Path, process::Command};
+use std::{error::Error, path::Path, process::Command};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let protos = ["proto/onnx/onnx.proto"];
-    for proto in protos {
-        println!("cargo:rerun-if-changed={proto}");
-    }
-    prost_build::Config::new().bytes(["."]).compile_fds(protox::compile(protos, ["proto"])?)?;
+fn main() -> Result<(), Box<dyn Error>> {
+    let onnx = ["proto/onnx/onnx.proto"];
+    rerun_if_changed(&onnx);
+    prost_build::Config::new().bytes(["."]).compile_fds(protox::compile(onnx, ["proto"])?)?;
+    #[cfg(feature = "serve")]
+    compile_services()?;
 
     let head = Path::new(".git/HEAD");
     if head.exists() {
@@ -15,6 +15,32 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("cargo:rerun-if-changed=.git/logs/HEAD");
     }
     println!("cargo:rustc-env=UFLOW_COMMIT={}", commit().unwrap_or_else(|| "unknown".to_owned()));
+    Ok(())
+}
+
+fn rerun_if_changed(files: &[&str]) {
+    for file in files {
+        println!("cargo:rerun-if-changed={file}");
+    }
+}
+
+/// The server's protocols: client and server code, and the files themselves, compiled, for the server's reflection.
+#[cfg(feature = "serve")]
+fn compile_services() -> Result<(), Box<dyn Error>> {
+    use protox::prost::Message as _;
+
+    let protos = [
+        "proto/inference/grpc_service.proto",
+        "proto/inference/model_config.proto",
+        "proto/uflow/v1/detection.proto",
+        "proto/uflow/v1/image.proto",
+        "proto/uflow/v1/model.proto",
+    ];
+    rerun_if_changed(&protos);
+    let files = protox::compile(protos, ["proto"])?;
+    let out = std::env::var_os("OUT_DIR").ok_or("OUT_DIR is set by cargo")?;
+    std::fs::write(Path::new(&out).join("services.binpb"), files.encode_to_vec())?;
+    tonic_prost_build::configure().bytes(".").compile_fds(files)?;
     Ok(())
 }
 

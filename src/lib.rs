@@ -33,6 +33,9 @@ pub mod train;
 pub mod evaluate;
 pub mod render;
 
+#[cfg(feature = "serve")]
+pub mod serve;
+
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "cli")]

@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Generates Go and Java stubs from proto/ with the stock tools and compiles them: the files stand alone for other languages.
+#
+# Nothing is installed outside target/protos (protoc, the Go plugins, what is generated), beyond what the package clients
+# keep in caches of their own. A language whose tools are missing is skipped with a word; in CI (CI=true) that is a failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Of one generation: the runtimes that the stubs are compiled with are these too. The Java ones are in examples/java/pom.xml.
+grpcio_tools=1.80.0
+go_protobuf=v1.36.11
+go_grpc=v1.81.1
+go_grpc_plugin=v1.6.2
+
+work=$PWD/target/protos
+mkdir -p "$work"
+protos=()
+while IFS= read -r file; do protos+=("$file"); done < <(cd proto && find inference uflow -name '*.proto' | LC_ALL=C sort)
+
+# Whether the tools named after the language are there.
+have() {
+  local language=$1 tool missing=()
+  shift
+  for tool in "$@"; do command -v "$tool" >/dev/null || missing+=("$tool"); done
+  [ ${#missing[@]} = 0 ] && return
+  echo "$0: $language is left out, not found: ${missing[*]}" >&2
+  [ "${CI:-}" != true ] || exit 1
+  return 1
+}
+
+# protoc, from its Python package.
+protoc() {
+  local venv=$work/protoc-$grpcio_tools
+  if [ ! -e "$venv/complete" ]; then
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --only-binary=:all: "grpcio-tools==$grpcio_tools"
+    touch "$venv/complete"
+  fi
+  "$venv/bin/python" -m grpc_tools.protoc "$@"
+}
+
+go_stubs() {
+  local bin=$work/go-bin-$go_protobuf-$go_grpc_plugin module=github.com/uflow-rs/uflow/proto out=$work/go
+  GOBIN=$bin go install "google.golang.org/protobuf/cmd/protoc-gen-go@$go_protobuf"
+  GOBIN=$bin go install "google.golang.org/grpc/cmd/protoc-gen-go-grpc@$go_grpc_plugin"
+  rm -rf "$out"
+  mkdir -p "$out"
+  PATH=$bin:$PATH protoc --proto_path=proto --go_out="$out" --go_opt=module=$module \
+    --go-grpc_out="$out" --go-grpc_opt=module=$module "${protos[@]}"
+  cd "$out"
+  go mod init "$module"
+  go get "google.golang.org/protobuf@$go_protobuf" "google.golang.org/grpc@$go_grpc"
+  go build ./...
+  go vet ./...
+  echo "Go: $(find . -name '*.go' | wc -l) files generated and compiled ($(go list ./... | tr '\n' ' '))"
+}
+
+java_stubs() {
+  rm -rf target/java
+  mvn --batch-mode --quiet -Dstyle.color=never --file examples/java/pom.xml compile
+  echo "Java: $(find target/java/generated-sources -name '*.java' | wc -l) files generated and compiled"
+}
+
+if have Go go python3; then (go_stubs); fi
+if have Java javac mvn; then java_stubs; fi
