@@ -1,0 +1,246 @@
+//! What every protocol does with a frame: find the model, admit, hand over to the engine, give the answer back.
+//!
+//! A protocol makes a [`Call`] of its request and gets a [`Pending`] answer. How the answer is put into the protocol's own
+//! message is a closure that runs on the engine's threads, so that encoding a mask never holds up the event loop. Dropping a
+//! `Pending` (the client has gone) makes the engine give the frame up.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+
+use super::{
+    metrics::{Outcome, Requests},
+    registry::Registry,
+    roi::RoiCache,
+};
+use crate::{
+    Error, Result,
+    detector::DetectOptions,
+    engine::{Answer, Engine, Model, Priority, Request, Source, Waiter, Wanted},
+};
+
+/// Which way a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// `uflow.v1`.
+    Uflow,
+    /// The Open Inference Protocol over gRPC.
+    Oip,
+    /// The HTTP port.
+    Http,
+}
+
+impl Protocol {
+    /// Its name in metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Uflow => "uflow.v1",
+            Self::Oip => "oip",
+            Self::Http => "http",
+        }
+    }
+}
+
+/// One frame and what is wanted of it, whatever the protocol.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Which way it came.
+    pub protocol: Protocol,
+    /// Name of the model.
+    pub model: String,
+    /// Its version; 0 is the current one.
+    pub version: u32,
+    /// The frame.
+    pub source: Source,
+    /// How a defect is decided; its region of interest is overruled by `roi`.
+    pub options: DetectOptions,
+    /// A region of interest as an encoded image; empty for none.
+    pub roi: Bytes,
+    /// What is wanted beyond the detection.
+    pub wanted: Wanted,
+    /// When an answer is of no use any more.
+    pub deadline: Option<Instant>,
+    /// Which frames go first.
+    pub priority: Priority,
+}
+
+/// What happens to a frame when as many as allowed are being worked on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It is refused at once.
+    #[default]
+    Refuse,
+    /// It waits; on a stream nothing further is read meanwhile, so that flow control reaches the client.
+    Wait,
+}
+
+/// The state that all protocols share.
+#[derive(Debug)]
+pub struct App {
+    engine: Arc<Engine>,
+    registry: Registry,
+    admission: Arc<Semaphore>,
+    requests: Requests,
+    rois: RoiCache,
+    draining: watch::Sender<bool>,
+}
+
+impl App {
+    /// On an engine and its models.
+    ///
+    /// # Errors
+    /// Metrics that are registered already.
+    pub fn new(engine: Arc<Engine>, registry: Registry) -> Result<Self> {
+        Ok(Self {
+            admission: Arc::new(Semaphore::new(engine.options().max_in_flight)),
+            requests: Requests::new(engine.metrics().registry())?,
+            rois: RoiCache::new(engine.options().limits),
+            draining: watch::Sender::new(false),
+            engine,
+            registry,
+        })
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// The models.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// What is counted of requests.
+    pub fn requests(&self) -> &Requests {
+        &self.requests
+    }
+
+    /// From now on streams take no further frames; what was accepted is answered.
+    pub fn drain(&self) {
+        self.draining.send_replace(true);
+    }
+
+    /// Whether the server is stopping, and a way to wait for it.
+    pub fn draining(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
+    }
+
+    /// Hands a frame over. What is wrong with it comes with the pending answer, so that streams keep their order.
+    pub async fn submit<T: Send + 'static>(
+        &self,
+        call: Call,
+        when_full: WhenFull,
+        encode: impl FnOnce(&Model, Answer) -> Result<T> + Send + 'static,
+    ) -> Pending<T> {
+        let mut pending =
+            Pending { receiver: None, failed: None, model: None, outcome: self.requests.begin(call.protocol) };
+        if let Err(error) = self.start(call, when_full, encode, &mut pending).await {
+            pending.failed = Some(error);
+        }
+        pending
+    }
+
+    async fn start<T: Send + 'static>(
+        &self,
+        call: Call,
+        when_full: WhenFull,
+        encode: impl FnOnce(&Model, Answer) -> Result<T> + Send + 'static,
+        pending: &mut Pending<T>,
+    ) -> Result<()> {
+        let model = self.registry.get(&call.model, call.version)?;
+        pending.model = Some(Arc::clone(&model));
+        pending.outcome.model(&model);
+        let mut options = call.options;
+        if !call.roi.is_empty() {
+            options.roi = Some(self.rois.get(call.roi).await?);
+        }
+        let permit = self.admit(when_full, call.deadline).await?;
+        let (sender, receiver) = oneshot::channel();
+        let reply = Reply { sender, encode, model: Arc::clone(&model), permit };
+        let Call { source, wanted, deadline, priority, .. } = call;
+        let request = Request { model, source, options, wanted, deadline, priority };
+        self.engine.submit(request, reply).map_err(|(error, _)| error)?;
+        pending.receiver = Some(receiver);
+        Ok(())
+    }
+
+    async fn admit(&self, when_full: WhenFull, deadline: Option<Instant>) -> Result<OwnedSemaphorePermit> {
+        let admission = Arc::clone(&self.admission);
+        let closed = |_| Error::Unavailable("the server is stopping".to_owned());
+        match (when_full, deadline) {
+            (WhenFull::Refuse, _) => admission.try_acquire_owned().map_err(|_| {
+                let limit = self.engine.options().max_in_flight;
+                Error::Overloaded(format!(
+                    "{limit} frames are being worked on, as many as are allowed at once; try again later"
+                ))
+            }),
+            (WhenFull::Wait, None) => admission.acquire_owned().await.map_err(closed),
+            (WhenFull::Wait, Some(deadline)) => {
+                let late = |_| Error::TimedOut { stage: "before it was admitted" };
+                tokio::time::timeout_at(deadline.into(), admission.acquire_owned()).await.map_err(late)?.map_err(closed)
+            }
+        }
+    }
+}
+
+/// Gives an answer back to the event loop.
+struct Reply<T, E> {
+    sender: oneshot::Sender<Result<T>>,
+    encode: E,
+    model: Arc<Model>,
+    permit: OwnedSemaphorePermit,
+}
+
+impl<T: Send + 'static, E: FnOnce(&Model, Answer) -> Result<T> + Send + 'static> Waiter for Reply<T, E> {
+    fn waits(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
+    fn answer(self: Box<Self>, answer: Result<Answer>) {
+        let Self { sender, encode, model, permit } = *self;
+        let encoded = answer.and_then(|answer| encode(&model, answer));
+        // Whoever gets the answer may send the next frame at once.
+        drop((permit, model));
+        let _ = sender.send(encoded);
+    }
+}
+
+/// An answer to come. Dropping it gives the frame up.
+#[derive(Debug)]
+pub struct Pending<T> {
+    receiver: Option<oneshot::Receiver<Result<T>>>,
+    failed: Option<Error>,
+    model: Option<Arc<Model>>,
+    outcome: Outcome,
+}
+
+impl<T> Pending<T> {
+    /// The model that looks at the frame, where one was found.
+    pub fn model(&self) -> Option<&Arc<Model>> {
+        self.model.as_ref()
+    }
+}
+
+impl<T> Future for Pending<T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = match (self.failed.take(), &mut self.receiver) {
+            (Some(error), _) => Err(error),
+            (None, Some(receiver)) => ready!(Pin::new(receiver).poll(context))
+                .unwrap_or_else(|_| Err(Error::Internal("the frame's answer was lost".to_owned()))),
+            (None, None) => Err(Error::Internal("the answer was taken already".to_owned())),
+        };
+        self.receiver = None;
+        self.outcome.done(result.as_ref().err());
+        Poll::Ready(result)
+    }
+}

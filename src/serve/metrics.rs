@@ -1,0 +1,133 @@
+//! What is counted of requests, beside what the engine counts of frames.
+
+use std::{sync::Arc, time::Instant};
+
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
+use tonic::Code;
+
+use super::{app::Protocol, status};
+use crate::{Error, Result, engine::Model};
+
+/// Counters of requests.
+#[derive(Clone, Debug)]
+pub struct Requests {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    total: IntCounterVec,
+    seconds: HistogramVec,
+    /// Streams that are open.
+    streams: IntGauge,
+}
+
+impl Requests {
+    /// Registers the figures.
+    ///
+    /// # Errors
+    /// They are registered already.
+    pub fn new(registry: &Registry) -> Result<Self> {
+        let failed = |error: prometheus::Error| Error::Internal(format!("a metric cannot be registered: {error}"));
+        let opts = Opts::new(
+            "uflow_requests_total",
+            "Frames asked about, by protocol, model (empty where there is none of the name) and gRPC status.",
+        );
+        let total = IntCounterVec::new(opts, &["protocol", "model", "code"]).map_err(failed)?;
+        let opts = HistogramOpts::new("uflow_request_seconds", "From a request's arrival to its answer.")
+            .buckets(prometheus::exponential_buckets(0.000_5, 2.0, 16).map_err(failed)?);
+        let seconds = HistogramVec::new(opts, &["protocol"]).map_err(failed)?;
+        let streams = IntGauge::new("uflow_open_streams", "Streams of frames that are open.").map_err(failed)?;
+        registry.register(Box::new(total.clone())).map_err(failed)?;
+        registry.register(Box::new(seconds.clone())).map_err(failed)?;
+        registry.register(Box::new(streams.clone())).map_err(failed)?;
+        Ok(Self { inner: Arc::new(Inner { total, seconds, streams }) })
+    }
+
+    /// A frame came.
+    pub(super) fn begin(&self, protocol: Protocol) -> Outcome {
+        Outcome { requests: self.clone(), protocol, model: String::new(), arrived: Instant::now(), open: true }
+    }
+
+    /// A stream was opened; it is closed when the guard is dropped.
+    pub fn stream(&self) -> OpenStream {
+        self.inner.streams.inc();
+        OpenStream(self.clone())
+    }
+}
+
+/// An open stream.
+#[derive(Debug)]
+pub struct OpenStream(Requests);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.inner.streams.dec();
+    }
+}
+
+/// A frame that is being asked about. Counted once: when it is done, or as cancelled when it is dropped before.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    requests: Requests,
+    protocol: Protocol,
+    model: String,
+    arrived: Instant,
+    open: bool,
+}
+
+impl Outcome {
+    /// The model was found.
+    pub(super) fn model(&mut self, model: &Model) {
+        model.name().clone_into(&mut self.model);
+    }
+
+    /// It is answered.
+    pub(super) fn done(&mut self, error: Option<&Error>) {
+        if std::mem::take(&mut self.open) {
+            let code = error.map_or(Code::Ok, status::code);
+            let seconds = self.arrived.elapsed().as_secs_f64();
+            let protocol = self.protocol.name();
+            tracing::debug!(
+                protocol,
+                model = self.model,
+                code = name(code),
+                ms = seconds * 1e3,
+                error = error.map(tracing::field::display),
+                "request"
+            );
+            let inner = &self.requests.inner;
+            inner.total.with_label_values(&[protocol, &self.model, name(code)]).inc();
+            inner.seconds.with_label_values(&[protocol]).observe(seconds);
+        }
+    }
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        self.done(Some(&Error::Cancelled));
+    }
+}
+
+/// A code as gRPC writes it.
+pub fn name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

@@ -1,0 +1,96 @@
+//! Streams of frames: read, handed over as they come, answered in order.
+//!
+//! ```text
+//! client ─► reader task ─► bounded queue of pending answers ─► writer ─► client
+//! ```
+//!
+//! The engine works on all frames in the queue at once; the writer waits for the first of them. When the queue is full the
+//! reader does not read, HTTP/2's flow control reaches the client, and a client that does not read its answers holds no more
+//! than a queue of them.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use tokio::sync::{mpsc, watch};
+use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
+use tonic::{Status, Streaming};
+
+use super::{app::App, metrics::OpenStream};
+
+/// Answers to a stream.
+pub type Answers<A> = Pin<Box<dyn Stream<Item = Result<A, Status>> + Send>>;
+
+enum Item<P> {
+    Pending(P),
+    End(Status),
+}
+
+/// Answers each request exactly once, in order. `start` hands a request over and gives a future of its answer.
+pub fn in_order<Q, A, S, P>(
+    app: &Arc<App>,
+    requests: Streaming<Q>,
+    window: usize,
+    start: impl FnMut(Q) -> S + Send + 'static,
+) -> Answers<A>
+where
+    Q: Send + 'static,
+    A: Send + 'static,
+    S: Future<Output = P> + Send + 'static,
+    P: Future<Output = A> + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel(window);
+    let reader = Reader { requests, sender, draining: app.draining(), _open: app.requests().stream() };
+    tokio::spawn(reader.run(start));
+    Box::pin(ReceiverStream::new(receiver).then(|item| async {
+        match item {
+            Item::Pending(pending) => Ok(pending.await),
+            Item::End(status) => Err(status),
+        }
+    }))
+}
+
+struct Reader<Q, P> {
+    requests: Streaming<Q>,
+    sender: mpsc::Sender<Item<P>>,
+    draining: watch::Receiver<bool>,
+    _open: OpenStream,
+}
+
+impl<Q, P> Reader<Q, P> {
+    /// Reads until the client closes its side, the client is gone or the server is stopping.
+    async fn run<S: Future<Output = P>>(mut self, mut start: impl FnMut(Q) -> S) {
+        loop {
+            let request = tokio::select! {
+                biased;
+                () = self.sender.closed() => return,
+                () = begun(&mut self.draining) => {
+                    let status = Status::unavailable("the server is stopping; frames without an answer were not looked at");
+                    let _ = self.sender.send(Item::End(status)).await;
+                    return;
+                }
+                // A place for the answer comes first: without one nothing is read.
+                request = Self::next(&mut self.requests, &self.sender) => request,
+            };
+            match request {
+                Ok(Some((request, place))) => place.send(Item::Pending(start(request).await)),
+                Ok(None) => return,
+                Err(status) => {
+                    let _ = self.sender.send(Item::End(status)).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn next<'a>(
+        requests: &mut Streaming<Q>,
+        sender: &'a mpsc::Sender<Item<P>>,
+    ) -> Result<Option<(Q, mpsc::Permit<'a, Item<P>>)>, Status> {
+        let Ok(place) = sender.reserve().await else { return Ok(None) };
+        Ok(requests.message().await?.map(|request| (request, place)))
+    }
+}
+
+/// Waits until the server is stopping.
+async fn begun(draining: &mut watch::Receiver<bool>) {
+    let _ = draining.wait_for(|draining| *draining).await;
+}

@@ -1,0 +1,91 @@
+//! The crate's errors as gRPC statuses, and these as HTTP statuses.
+
+use tonic::{Code, Status};
+
+use crate::Error;
+
+/// The gRPC code of an error: what a client can do about it.
+pub fn code(error: &Error) -> Code {
+    match error {
+        Error::Frame(_) | Error::Decode { .. } | Error::Parameter { .. } | Error::Data { .. } => Code::InvalidArgument,
+        // Larger than allowed is wrong however often it is tried; RESOURCE_EXHAUSTED asks to try again.
+        Error::Limit { .. } => Code::InvalidArgument,
+        Error::NotFound(_) => Code::NotFound,
+        Error::Overloaded(_) => Code::ResourceExhausted,
+        Error::TimedOut { .. } => Code::DeadlineExceeded,
+        Error::Cancelled => Code::Cancelled,
+        Error::Unavailable(_) => Code::Unavailable,
+        Error::Package { .. } | Error::Network { .. } | Error::Device { .. } | Error::Library(_) => {
+            Code::FailedPrecondition
+        }
+        Error::NonFinite { .. } | Error::Training(_) | Error::Io { .. } | Error::Internal(_) => Code::Internal,
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        Self::new(code(&error), error.to_string())
+    }
+}
+
+/// The HTTP status for a gRPC code, as gRPC's own gateways map them.
+pub fn http(code: Code) -> u16 {
+    match code {
+        Code::Ok => 200,
+        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => 400,
+        Code::Unauthenticated => 401,
+        Code::PermissionDenied => 403,
+        Code::NotFound => 404,
+        Code::AlreadyExists | Code::Aborted => 409,
+        Code::ResourceExhausted => 429,
+        Code::Cancelled => 499,
+        Code::Unimplemented => 501,
+        Code::Unavailable => 503,
+        Code::DeadlineExceeded => 504,
+        Code::Unknown | Code::DataLoss | Code::Internal => 500,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_has_a_code_and_its_text() {
+        let text = || "x".to_owned();
+        let io = || std::io::Error::other("x");
+        let cases = [
+            (Error::Frame(text()), Code::InvalidArgument),
+            (Error::Decode { name: text(), reason: text() }, Code::InvalidArgument),
+            (Error::Limit { what: text(), found: 2, limit: 1, unit: "bytes" }, Code::InvalidArgument),
+            (Error::Parameter { name: "epsilon", reason: text() }, Code::InvalidArgument),
+            (Error::Library(text()), Code::FailedPrecondition),
+            (Error::Device { device: text(), reason: text() }, Code::FailedPrecondition),
+            (Error::Network { name: text(), reason: text() }, Code::FailedPrecondition),
+            (Error::NonFinite { what: text(), found: 1, total: 2 }, Code::Internal),
+            (Error::Package { path: "x".into(), reason: text() }, Code::FailedPrecondition),
+            (Error::Data { path: "x".into(), reason: text() }, Code::InvalidArgument),
+            (Error::Training(text()), Code::Internal),
+            (Error::Cancelled, Code::Cancelled),
+            (Error::NotFound(text()), Code::NotFound),
+            (Error::Overloaded(text()), Code::ResourceExhausted),
+            (Error::TimedOut { stage: "x" }, Code::DeadlineExceeded),
+            (Error::Unavailable(text()), Code::Unavailable),
+            (Error::Internal(text()), Code::Internal),
+            (Error::Io { action: "read", path: "x".into(), source: io() }, Code::Internal),
+        ];
+        for (error, expected) in cases {
+            let message = error.to_string();
+            let status = Status::from(error);
+            assert_eq!((status.code(), status.message()), (expected, message.as_str()));
+        }
+    }
+
+    #[test]
+    fn every_code_has_an_http_status() {
+        for number in 0..=16 {
+            let status = http(Code::from_i32(number));
+            assert_eq!(number == 0, status == 200, "{number}: {status}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! `uflow.v1.DetectionService`: one frame, or a stream of them.
+
+use std::{future::Future, sync::Arc, time::Instant};
+
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{
+    answer,
+    request::{self, Echo},
+};
+use crate::{
+    Error, Result,
+    serve::{
+        app::{App, Pending, WhenFull},
+        deadline,
+        ordered::{Answers, in_order},
+        proto::v1::{DetectRequest, DetectResponse, detection_service_server::DetectionService},
+    },
+};
+
+/// The service.
+#[derive(Clone, Debug)]
+pub struct Detection {
+    app: Arc<App>,
+    window: usize,
+    when_full: WhenFull,
+}
+
+impl Detection {
+    /// On the shared state. A stream has at most `window` frames unanswered; `when_full` is what happens to its frames when
+    /// the server is full.
+    pub fn new(app: Arc<App>, window: usize, when_full: WhenFull) -> Self {
+        Self { app, window, when_full }
+    }
+}
+
+/// Hands a frame over; errors of the request come with the pending answer too.
+async fn start(
+    app: &App,
+    request: DetectRequest,
+    deadline: Option<Instant>,
+    when_full: WhenFull,
+) -> (Echo, Result<Pending<DetectResponse>>) {
+    let echo = request::echo(&request);
+    let for_answer = echo.clone();
+    let pending = match request::call(request, deadline) {
+        Err(error) => Err(error),
+        Ok(call) => {
+            let encode = move |model: &_, found| answer::found(&for_answer, model, &found);
+            Ok(app.submit(call, when_full, encode).await)
+        }
+    };
+    (echo, pending)
+}
+
+#[tonic::async_trait]
+impl DetectionService for Detection {
+    type DetectStreamStream = Answers<DetectResponse>;
+
+    async fn detect(&self, request: Request<DetectRequest>) -> Result<Response<DetectResponse>, Status> {
+        let deadline = deadline::of(request.metadata());
+        let (_, pending) = start(&self.app, request.into_inner(), deadline, WhenFull::Refuse).await;
+        Ok(Response::new(pending?.await?))
+    }
+
+    async fn detect_stream(
+        &self,
+        request: Request<Streaming<DetectRequest>>,
+    ) -> Result<Response<Self::DetectStreamStream>, Status> {
+        let deadline = deadline::of(request.metadata());
+        let Self { app, when_full, .. } = self.clone();
+        let start = move |request: DetectRequest| {
+            let app = Arc::clone(&app);
+            async move {
+                let (echo, pending) = start(&app, request, deadline, when_full).await;
+                in_band(echo, pending)
+            }
+        };
+        Ok(Response::new(in_order(&self.app, request.into_inner(), self.window, start)))
+    }
+}
+
+/// A frame's answer or its error, as a message of the stream.
+fn in_band(echo: Echo, pending: Result<Pending<DetectResponse>>) -> impl Future<Output = DetectResponse> + Send {
+    async move {
+        let failed = |echo, version, error: Error| answer::failed(echo, version, &error);
+        match pending {
+            Err(error) => failed(echo, 0, error),
+            Ok(pending) => {
+                let version = pending.model().map_or(0, |model| model.version());
+                pending.await.unwrap_or_else(|error| failed(echo, version, error))
+            }
+        }
+    }
+}

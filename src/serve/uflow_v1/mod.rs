@@ -1,0 +1,8 @@
+//! The typed protocol, `uflow.v1`: see `proto/uflow/v1`.
+
+mod answer;
+mod detection;
+mod models;
+mod request;
+
+pub use self::{detection::Detection, models::Models};

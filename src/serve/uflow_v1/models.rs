@@ -1,0 +1,119 @@
+//! `uflow.v1.ModelService`: what is loaded, and loading and unloading.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+
+use crate::{
+    Result,
+    engine::Model,
+    serve::{
+        app::App,
+        proto::v1::{self as proto, model_service_server::ModelService},
+        registry::{State, Status as ModelStatus},
+    },
+};
+
+/// The service.
+#[derive(Clone, Debug)]
+pub struct Models {
+    app: Arc<App>,
+}
+
+impl Models {
+    /// On the shared state.
+    pub fn new(app: Arc<App>) -> Self {
+        Self { app }
+    }
+
+    fn controllable(&self) -> Result<(), Status> {
+        if self.app.registry().is_explicit() {
+            return Ok(());
+        }
+        Err(Status::permission_denied(
+            "this server does not allow clients to load and unload models; start it with --model-control explicit",
+        ))
+    }
+
+    fn message(&self, status: ModelStatus) -> proto::Model {
+        let device = self.app.engine().options().session.device.to_string();
+        let state = match status.state {
+            State::Available => proto::ModelState::Available,
+            State::Loading => proto::ModelState::Loading,
+            State::Ready => proto::ModelState::Ready,
+            State::Unloading => proto::ModelState::Unloading,
+            State::Failed => proto::ModelState::Failed,
+        };
+        proto::Model {
+            name: status.name,
+            version: status.version,
+            state: state.into(),
+            reason: status.reason,
+            current: status.current,
+            since: Some(status.since.into()),
+            description: status.model.as_deref().map(|model| description(model, device)),
+        }
+    }
+}
+
+fn description(model: &Model, device: String) -> proto::ModelDescription {
+    let manifest = model.manifest();
+    let shape = |shape: &crate::package::Scale| proto::ScaleShape {
+        channels: shape.latents.channels as u32,
+        height: shape.latents.height as u32,
+        width: shape.latents.width as u32,
+    };
+    proto::ModelDescription {
+        flow_sha256: manifest.flow.sha256.clone(),
+        backbone: manifest.backbone.name.clone(),
+        backbone_sha256: manifest.backbone.sha256.clone(),
+        input_width: manifest.input.width,
+        input_height: manifest.input.height,
+        scales: manifest.scales.iter().map(shape).collect(),
+        epsilon: manifest.detection.epsilon,
+        fair_threshold: manifest.scores.as_ref().map(|scores| scores.fair_threshold),
+        created: manifest.created.clone(),
+        device,
+        warm_up_ms: model.warm_up().as_secs_f64() * 1e3,
+    }
+}
+
+#[tonic::async_trait]
+impl ModelService for Models {
+    async fn list_models(
+        &self,
+        _: Request<proto::ListModelsRequest>,
+    ) -> Result<Response<proto::ListModelsResponse>, Status> {
+        let models = self.app.registry().list().into_iter().map(|status| self.message(status)).collect();
+        Ok(Response::new(proto::ListModelsResponse { models }))
+    }
+
+    async fn get_model(
+        &self,
+        request: Request<proto::GetModelRequest>,
+    ) -> Result<Response<proto::GetModelResponse>, Status> {
+        let proto::GetModelRequest { model, version } = request.into_inner();
+        let status = self.app.registry().status(&model, version)?;
+        Ok(Response::new(proto::GetModelResponse { model: Some(self.message(status)) }))
+    }
+
+    async fn load_model(
+        &self,
+        request: Request<proto::LoadModelRequest>,
+    ) -> Result<Response<proto::LoadModelResponse>, Status> {
+        self.controllable()?;
+        let proto::LoadModelRequest { model, version } = request.into_inner();
+        let status = self.app.registry().load(&model, version).await?;
+        Ok(Response::new(proto::LoadModelResponse { model: Some(self.message(status)) }))
+    }
+
+    async fn unload_model(
+        &self,
+        request: Request<proto::UnloadModelRequest>,
+    ) -> Result<Response<proto::UnloadModelResponse>, Status> {
+        self.controllable()?;
+        let proto::UnloadModelRequest { model, version } = request.into_inner();
+        self.app.registry().unload(&model, version).await?;
+        Ok(Response::new(proto::UnloadModelResponse {}))
+    }
+}

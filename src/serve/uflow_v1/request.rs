@@ -1,0 +1,133 @@
+//! Requests of `uflow.v1` as calls.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    Error, Result,
+    detector::DetectOptions,
+    engine::{Priority, Source, Wanted},
+    frame::PixelFormat,
+    segment::{Bound, Verdict},
+    serve::{
+        app::{Call, Protocol},
+        proto::v1 as proto,
+    },
+};
+
+/// What an answer needs to know of its request.
+#[derive(Clone, Debug)]
+pub(super) struct Echo {
+    pub(super) sequence: u64,
+    pub(super) timestamp: Option<prost_types::Timestamp>,
+    pub(super) model: String,
+    pub(super) outputs: proto::Outputs,
+}
+
+/// What of a request goes back with the answer.
+pub(super) fn echo(request: &proto::DetectRequest) -> Echo {
+    Echo {
+        sequence: request.sequence,
+        timestamp: request.timestamp,
+        model: request.model.clone(),
+        outputs: request.outputs.unwrap_or_default(),
+    }
+}
+
+/// A request as a call. `deadline` is that of the gRPC call, if it has one.
+///
+/// # Errors
+/// [`Error::Parameter`] or [`Error::Frame`] that names the field.
+pub(super) fn call(request: proto::DetectRequest, deadline: Option<Instant>) -> Result<Call> {
+    let outputs = request.outputs.unwrap_or_default();
+    let mask = enumeration::<proto::MaskFormat>("outputs.mask", outputs.mask)?;
+    let score_map = enumeration::<proto::MapFormat>("outputs.score_map", outputs.score_map)?;
+    let log10_nfa_map = enumeration::<proto::MapFormat>("outputs.log10_nfa_map", outputs.log10_nfa_map)?;
+    let (options, roi) = options(request.options.unwrap_or_default())?;
+    let limit = time_limit(request.time_limit)?.map(|limit| Instant::now() + limit);
+    if request.model.is_empty() {
+        return Err(Error::parameter("model", "no model is named"));
+    }
+    Ok(Call {
+        protocol: Protocol::Uflow,
+        model: request.model,
+        version: request.version,
+        source: source(request.image)?,
+        options,
+        roi,
+        wanted: Wanted {
+            mask: mask != proto::MaskFormat::Unspecified,
+            score_map: score_map != proto::MapFormat::Unspecified,
+            log10_nfa_map: log10_nfa_map != proto::MapFormat::Unspecified,
+            latents: outputs.latents,
+        },
+        deadline: limit.into_iter().chain(deadline).min(),
+        priority: match enumeration("priority", request.priority)? {
+            proto::Priority::High => Priority::High,
+            proto::Priority::Unspecified | proto::Priority::Normal => Priority::Normal,
+        },
+    })
+}
+
+fn source(image: Option<proto::detect_request::Image>) -> Result<Source> {
+    match image {
+        None => Err(Error::Frame("the request has no frame: set `raw` or `encoded`".to_owned())),
+        Some(proto::detect_request::Image::Encoded(bytes)) => Ok(Source::Encoded(bytes)),
+        Some(proto::detect_request::Image::Raw(raw)) => {
+            let format = match enumeration("raw.format", raw.format)? {
+                proto::PixelFormat::Unspecified => {
+                    return Err(Error::Frame("raw.format is not set: name the layout of a pixel".to_owned()));
+                }
+                proto::PixelFormat::Gray8 => PixelFormat::Gray8,
+                proto::PixelFormat::Gray16 => PixelFormat::Gray16,
+                proto::PixelFormat::Rgb8 => PixelFormat::Rgb8,
+                proto::PixelFormat::Bgr8 => PixelFormat::Bgr8,
+                proto::PixelFormat::Rgba8 => PixelFormat::Rgba8,
+                proto::PixelFormat::Bgra8 => PixelFormat::Bgra8,
+            };
+            let packed = (raw.width as usize).saturating_mul(format.bytes_per_pixel());
+            let stride = if raw.stride == 0 { packed } else { raw.stride as usize };
+            let (width, height) = (raw.width, raw.height);
+            let pixels = if cfg!(target_endian = "big") && format == PixelFormat::Gray16 {
+                swapped(&raw.pixels)
+            } else {
+                raw.pixels
+            };
+            Ok(Source::Raw { pixels, width, height, stride, format })
+        }
+    }
+}
+
+/// 16-bit numbers, low byte first, in the order of a machine that has the high byte first.
+fn swapped(pixels: &[u8]) -> bytes::Bytes {
+    pixels.chunks(2).flat_map(|pair| pair.iter().rev().copied()).collect::<Vec<_>>().into()
+}
+
+fn options(options: proto::DetectOptions) -> Result<(DetectOptions, bytes::Bytes)> {
+    let verdict = match enumeration("options.verdict", options.verdict)? {
+        proto::Verdict::Unspecified => None,
+        proto::Verdict::Nfa => Some(Verdict::Nfa),
+        proto::Verdict::Score => Some(Verdict::Score),
+        proto::Verdict::Both => Some(Verdict::Both),
+        proto::Verdict::Either => Some(Verdict::Either),
+    };
+    let bound = match enumeration("options.bound", options.bound)? {
+        proto::Bound::Unspecified => None,
+        proto::Bound::Chernoff => Some(Bound::Chernoff),
+        proto::Bound::Exact => Some(Bound::Exact),
+    };
+    let (epsilon, score_threshold, min_area) = (options.epsilon, options.score_threshold, options.min_area);
+    Ok((DetectOptions { epsilon, verdict, score_threshold, min_area, bound, roi: None }, options.roi))
+}
+
+/// A number that the protocol gives a name.
+fn enumeration<E: TryFrom<i32>>(field: &'static str, number: i32) -> Result<E> {
+    E::try_from(number).map_err(|_| Error::parameter(field, format!("{number} is not a value of it")))
+}
+
+fn time_limit(limit: Option<prost_types::Duration>) -> Result<Option<Duration>> {
+    let positive = |limit: prost_types::Duration| {
+        let limit = Duration::try_from(limit).ok().filter(|limit| !limit.is_zero());
+        limit.ok_or_else(|| Error::parameter("time_limit", "it must be above 0"))
+    };
+    limit.map(positive).transpose()
+}
