@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::{
     metrics::{Outcome, Requests},
-    registry::Registry,
+    registry::{Registry, State},
     roi::RoiCache,
 };
 use crate::{
@@ -131,6 +131,17 @@ impl App {
     /// Whether the server is stopping, and a way to wait for it.
     pub fn draining(&self) -> watch::Receiver<bool> {
         self.draining.subscribe()
+    }
+
+    /// Whether frames should be sent here: the first look at the repository is over, the server is not stopping, and a model
+    /// takes frames (or there is none to load).
+    pub fn is_ready(&self) -> bool {
+        if *self.draining.borrow() || !*self.registry.started().borrow() {
+            return false;
+        }
+        let models = self.registry.list();
+        models.iter().all(|status| status.state == State::Available)
+            || models.iter().any(|status| status.model.is_some())
     }
 
     /// Hands a frame over. What is wrong with it comes with the pending answer, so that streams keep their order.
