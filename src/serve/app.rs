@@ -89,7 +89,18 @@ pub struct App {
     admission: Arc<Semaphore>,
     requests: Requests,
     rois: RoiCache,
-    draining: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
+}
+
+/// How far the server is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Not at all.
+    Serving,
+    /// It says that it is not ready, so that frames are sent elsewhere, and still takes them.
+    Leaving,
+    /// Streams take no further frames; what was accepted is answered.
+    Draining,
 }
 
 impl App {
@@ -102,7 +113,7 @@ impl App {
             admission: Arc::new(Semaphore::new(engine.options().max_in_flight)),
             requests: Requests::new(engine.metrics().registry())?,
             rois: RoiCache::new(engine.options().limits),
-            draining: watch::Sender::new(false),
+            phase: watch::Sender::new(Phase::Serving),
             engine,
             registry,
         })
@@ -123,20 +134,34 @@ impl App {
         &self.requests
     }
 
-    /// From now on streams take no further frames; what was accepted is answered.
-    pub fn drain(&self) {
-        self.draining.send_replace(true);
+    /// From now on the server says that it is not ready.
+    pub fn leave(&self) {
+        self.enter(Phase::Leaving);
     }
 
-    /// Whether the server is stopping, and a way to wait for it.
-    pub fn draining(&self) -> watch::Receiver<bool> {
-        self.draining.subscribe()
+    /// From now on streams take no further frames; what was accepted is answered.
+    pub fn drain(&self) {
+        self.enter(Phase::Draining);
+    }
+
+    fn enter(&self, next: Phase) {
+        self.phase.send_if_modified(|phase| std::mem::replace(phase, next.max(*phase)) < next);
+    }
+
+    /// How far the server is on its way out, and a way to wait for the next step.
+    pub fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// Whether the server is on its way out.
+    pub fn is_leaving(&self) -> bool {
+        *self.phase.borrow() > Phase::Serving
     }
 
     /// Whether frames should be sent here: the first look at the repository is over, the server is not stopping, and a model
     /// takes frames (or there is none to load).
     pub fn is_ready(&self) -> bool {
-        if *self.draining.borrow() || !*self.registry.started().borrow() {
+        if self.is_leaving() || !*self.registry.started().borrow() {
             return false;
         }
         let models = self.registry.list();

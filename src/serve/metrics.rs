@@ -1,6 +1,12 @@
 //! What is counted of requests, beside what the engine counts of frames.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Instant,
+};
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
 use tonic::Code;
@@ -20,6 +26,8 @@ struct Inner {
     seconds: HistogramVec,
     /// Streams that are open.
     streams: IntGauge,
+    /// Frames that are being asked about.
+    open: AtomicUsize,
 }
 
 impl Requests {
@@ -41,12 +49,18 @@ impl Requests {
         registry.register(Box::new(total.clone())).map_err(failed)?;
         registry.register(Box::new(seconds.clone())).map_err(failed)?;
         registry.register(Box::new(streams.clone())).map_err(failed)?;
-        Ok(Self { inner: Arc::new(Inner { total, seconds, streams }) })
+        Ok(Self { inner: Arc::new(Inner { total, seconds, streams, open: AtomicUsize::new(0) }) })
     }
 
     /// A frame came.
     pub(super) fn begin(&self, protocol: Protocol) -> Outcome {
+        self.inner.open.fetch_add(1, Relaxed);
         Outcome { requests: self.clone(), protocol, model: String::new(), arrived: Instant::now(), open: true }
+    }
+
+    /// Frames that are being asked about, and streams whose client has not closed its side.
+    pub fn open(&self) -> usize {
+        self.inner.open.load(Relaxed) + usize::try_from(self.inner.streams.get()).unwrap_or(0)
     }
 
     /// A stream was opened; it is closed when the guard is dropped.
@@ -97,6 +111,7 @@ impl Outcome {
                 "request"
             );
             let inner = &self.requests.inner;
+            inner.open.fetch_sub(1, Relaxed);
             inner.total.with_label_values(&[protocol, &self.model, name(code)]).inc();
             inner.seconds.with_label_values(&[protocol]).observe(seconds);
         }

@@ -9,13 +9,21 @@
 //! Its protocols are the files in `proto/`; [`proto`] is the code generated from them. [`app`] is what they share.
 
 pub mod app;
+pub mod auth;
+pub mod config;
 mod deadline;
 mod encode;
+mod incoming;
 mod metrics;
 mod ordered;
 pub mod proto;
 pub mod registry;
 pub mod repository;
 mod roi;
+mod server;
 mod status;
+mod tls;
+mod tokens;
 pub mod uflow_v1;
+
+pub use server::{Server, check};

@@ -14,7 +14,10 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{Status, Streaming};
 
-use super::{app::App, metrics::OpenStream};
+use super::{
+    app::{App, Phase},
+    metrics::OpenStream,
+};
 
 /// Answers to a stream.
 pub type Answers<A> = Pin<Box<dyn Stream<Item = Result<A, Status>> + Send>>;
@@ -38,7 +41,7 @@ where
     P: Future<Output = A> + Send + 'static,
 {
     let (sender, receiver) = mpsc::channel(window);
-    let reader = Reader { requests, sender, draining: app.draining(), _open: app.requests().stream() };
+    let reader = Reader { requests, sender, phase: app.phase(), _open: app.requests().stream() };
     tokio::spawn(reader.run(start));
     Box::pin(ReceiverStream::new(receiver).then(|item| async {
         match item {
@@ -51,7 +54,7 @@ where
 struct Reader<Q, P> {
     requests: Streaming<Q>,
     sender: mpsc::Sender<Item<P>>,
-    draining: watch::Receiver<bool>,
+    phase: watch::Receiver<Phase>,
     _open: OpenStream,
 }
 
@@ -62,7 +65,7 @@ impl<Q, P> Reader<Q, P> {
             let request = tokio::select! {
                 biased;
                 () = self.sender.closed() => return,
-                () = begun(&mut self.draining) => {
+                () = draining(&mut self.phase) => {
                     let status = Status::unavailable("the server is stopping; frames without an answer were not looked at");
                     let _ = self.sender.send(Item::End(status)).await;
                     return;
@@ -90,7 +93,7 @@ impl<Q, P> Reader<Q, P> {
     }
 }
 
-/// Waits until the server is stopping.
-async fn begun(draining: &mut watch::Receiver<bool>) {
-    let _ = draining.wait_for(|draining| *draining).await;
+/// Waits until streams are to take no further frames.
+async fn draining(phase: &mut watch::Receiver<Phase>) {
+    let _ = phase.wait_for(|phase| *phase == Phase::Draining).await;
 }

@@ -1,0 +1,259 @@
+//! The whole server: ports, services, readiness, and how it ends.
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tonic::{codec::CompressionEncoding, transport::server::Router};
+use tonic_health::{
+    ServingStatus,
+    server::{HealthReporter, health_reporter},
+};
+
+use super::{
+    app::App,
+    auth::Auth,
+    config::Config,
+    incoming::Incoming,
+    proto::{
+        FILE_DESCRIPTOR_SET,
+        v1::{detection_service_server::DetectionServiceServer, model_service_server::ModelServiceServer},
+    },
+    registry::Registry,
+    repository::Repository,
+    tls::{Tls, stamp},
+    tokens::Tokens,
+    uflow_v1::{Detection, Models},
+};
+use crate::{Error, Result, engine::Engine, runtime::Runtime};
+
+/// How often certificates and tokens are looked at.
+const RELOAD: Duration = Duration::from_secs(2);
+/// HTTP/2 windows: room for a few large frames, so that one stream's pace is not set by round trips.
+const STREAM_WINDOW: u32 = 4 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Time for the last bytes of the last answers to leave.
+const FLUSH: Duration = Duration::from_millis(200);
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Server {
+    app: Arc<App>,
+    config: Config,
+    grpc_address: SocketAddr,
+    /// Ends accepting, and asks clients to go.
+    stop: watch::Sender<bool>,
+    grpc: JoinHandle<Result<(), tonic::transport::Error>>,
+    /// Tasks that end with the server.
+    helpers: Vec<JoinHandle<()>>,
+}
+
+/// What is read from files before anything starts.
+#[derive(Debug)]
+struct Secrets {
+    grpc_tls: Option<Arc<Tls>>,
+    tokens: Option<Arc<Tokens>>,
+}
+
+impl Secrets {
+    fn load(config: &Config) -> Result<Self> {
+        let grpc_tls = config.tls.clone().map(|files| Tls::load(files, b"h2")).transpose()?;
+        let tokens = config.tokens.as_deref().map(Tokens::load).transpose()?;
+        Ok(Self { grpc_tls: grpc_tls.map(Arc::new), tokens: tokens.map(Arc::new) })
+    }
+
+    /// Reads what has been replaced; what is wrong with it is logged, and what was in use stays.
+    async fn watch(self, config: Config) {
+        let tls_files = |config: &Config| -> Vec<_> {
+            let files = config.tls.iter();
+            files
+                .flat_map(|tls| [Some(tls.cert.clone()), Some(tls.key.clone()), tls.client_ca.clone()])
+                .flatten()
+                .collect()
+        };
+        let (tls_files, token_files) = (tls_files(&config), config.tokens.clone());
+        let look = || (stamp(tls_files.iter().map(|path| &**path)), stamp(token_files.iter().map(|path| &**path)));
+        let mut seen = look();
+        loop {
+            tokio::time::sleep(RELOAD).await;
+            let now = look();
+            if now.0 != seen.0 {
+                self.grpc_tls.iter().for_each(|tls| report("certificates", tls.reload()));
+            }
+            if now.1 != seen.1 {
+                self.tokens.iter().for_each(|tokens| report("tokens", tokens.reload()));
+            }
+            seen = now;
+        }
+    }
+}
+
+fn report(what: &str, result: Result<()>) {
+    match result {
+        Ok(()) => tracing::info!(what, "reloaded"),
+        Err(error) => tracing::error!(what, %error, "cannot be reloaded; what was in use stays"),
+    }
+}
+
+/// Checks all that can be checked without taking ports or loading models: files, packages' places, options.
+///
+/// # Errors
+/// What [`Server::start`] would fail with.
+pub fn check(config: &Config) -> Result<usize> {
+    Secrets::load(config)?;
+    let listing = Repository::open(&config.models, config.name.as_deref())?.scan()?;
+    for found in listing.values().flat_map(|versions| versions.values()) {
+        crate::package::Package::open(&found.path)?;
+    }
+    Ok(listing.values().map(|versions| versions.len()).sum())
+}
+
+impl Server {
+    /// Takes the ports and begins to load models. Call it within a tokio runtime.
+    ///
+    /// # Errors
+    /// Ports that are taken, files that cannot be used, options outside their range.
+    pub async fn start(runtime: &Runtime, config: Config) -> Result<Self> {
+        let secrets = Secrets::load(&config)?;
+        let repository = Repository::open(&config.models, config.name.as_deref())?;
+        let grpc = Incoming::accept(bind(config.grpc).await?, secrets.grpc_tls.clone(), config.max_connections)
+            .map_err(Error::io("listen on", config.grpc.to_string()))?;
+        let engine = Arc::new(Engine::new(runtime, config.engine)?);
+        let registry = Registry::start(Arc::clone(&engine), repository, config.control, config.versions)?;
+        let app = Arc::new(App::new(engine, registry)?);
+
+        let (reporter, health) = health_reporter();
+        let (stop, stopping) = watch::channel(false);
+        let grpc_address = grpc.address();
+        let auth = Auth::new(secrets.tokens.clone());
+        let router = services(&app, &config, auth)?.add_service(health);
+        let helpers =
+            vec![tokio::spawn(report_health(Arc::clone(&app), reporter)), tokio::spawn(secrets.watch(config.clone()))];
+        let grpc = tokio::spawn(router.serve_with_incoming_shutdown(grpc, set(stopping)));
+        tracing::info!(grpc = %grpc_address, "listening");
+        Ok(Self { app, config, grpc_address, stop, grpc, helpers })
+    }
+
+    /// Address of the gRPC port.
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.grpc_address
+    }
+
+    /// The state that protocols share.
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// Waits until every model that the repository had at the start is ready or failed.
+    pub async fn loaded(&self) {
+        let _ = self.app.registry().started().wait_for(|started| *started).await;
+    }
+
+    /// Ends it: NOT_SERVING, then after the configured delay no new frames, and what was accepted is answered within the
+    /// configured time. Whether all of it was.
+    pub async fn stop(mut self) -> bool {
+        self.app.leave();
+        tokio::time::sleep(self.config.shutdown_delay).await;
+        self.app.drain();
+        self.stop.send_replace(true);
+        let drained = tokio::select! {
+            _ = &mut self.grpc => true,
+            // Calls without an end of their own (a health watch) do not hold the server up.
+            () = idle(&self.app) => true,
+            () = tokio::time::sleep(self.config.drain) => false,
+        };
+        self.grpc.abort();
+        self.helpers.iter().for_each(JoinHandle::abort);
+        drained
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(Error::io("listen on", Path::new(&address.to_string())))
+}
+
+/// Waits until a flag is set.
+async fn set(mut flag: watch::Receiver<bool>) {
+    let _ = flag.wait_for(|set| *set).await;
+}
+
+/// Waits until no frame is being asked about, and the last answers have left.
+async fn idle(app: &App) {
+    loop {
+        tokio::time::sleep(FLUSH).await;
+        if app.requests().open() == 0 {
+            tokio::time::sleep(FLUSH).await;
+            if app.requests().open() == 0 {
+                return;
+            }
+        }
+    }
+}
+
+fn services(
+    app: &Arc<App>,
+    config: &Config,
+    auth: Auth,
+) -> Result<Router<tower::layer::util::Stack<Auth, tower::layer::util::Identity>>> {
+    let reflection = |error: tonic_reflection::server::Error| Error::Internal(format!("reflection: {error}"));
+    let describe = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let mut server = tonic::transport::Server::builder()
+        .max_concurrent_streams(config.max_streams)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keepalive_interval(config.keepalive)
+        .layer(auth);
+    if let Some(age) = config.max_connection_age {
+        server = server.max_connection_age(age);
+    }
+    let detection = Detection::new(Arc::clone(app), config.stream_window, config.when_full);
+    let detection = DetectionServiceServer::new(detection)
+        .max_decoding_message_size(config.max_message)
+        .max_encoding_message_size(config.max_message)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd);
+    let models = ModelServiceServer::new(Models::new(Arc::clone(app)))
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd);
+    Ok(server
+        .add_service(detection)
+        .add_service(models)
+        .add_service(describe().build_v1().map_err(reflection)?)
+        .add_service(describe().build_v1alpha().map_err(reflection)?))
+}
+
+/// Keeps `grpc.health.v1` in line: the server under the empty name and its services' names, each model under its own.
+async fn report_health(app: Arc<App>, mut reporter: HealthReporter) {
+    const SERVICES: [&str; 4] =
+        ["", "uflow.v1.DetectionService", "uflow.v1.ModelService", "inference.GRPCInferenceService"];
+    let (mut changes, mut started, mut phase) = (app.registry().changes(), app.registry().started(), app.phase());
+    let mut known: Vec<String> = Vec::new();
+    loop {
+        let serving = |yes: bool| if yes { ServingStatus::Serving } else { ServingStatus::NotServing };
+        let ready = app.is_ready();
+        for service in SERVICES {
+            reporter.set_service_status(service, serving(ready)).await;
+        }
+        let leaving = app.is_leaving();
+        let mut names: Vec<String> = Vec::new();
+        for status in app.registry().list() {
+            if names.last() != Some(&status.name) {
+                let takes_frames = app.registry().get(&status.name, 0).is_ok() && !leaving;
+                reporter.set_service_status(&status.name, serving(takes_frames)).await;
+                names.push(status.name);
+            }
+        }
+        for gone in known.iter().filter(|name| !names.contains(name)) {
+            reporter.clear_service_status(gone).await;
+        }
+        known = names;
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            changed = started.changed() => if changed.is_err() { return },
+            changed = phase.changed() => if changed.is_err() { return },
+        }
+    }
+}
