@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Generates Go and Java stubs from proto/ with the stock tools and compiles them: the files stand alone for other languages.
+# Generates Go and Java stubs from proto/ with the stock tools and compiles them: the files stand alone for other
+# languages.
 #
-# Nothing is installed outside target/protos (protoc, the Go plugins, what is generated), beyond what the package clients
-# keep in caches of their own. A language whose tools are missing is skipped with a word; in CI (CI=true) that is a failure.
+# Nothing is installed outside target/ (protoc, the Go plugins, what is generated), beyond what the package clients keep
+# in caches of their own. A language whose tools are missing is skipped with a word; in CI (CI=true) that is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Of one generation: the runtimes that the stubs are compiled with are these too. The Java ones are in examples/java/pom.xml.
+# Plugins and the runtimes that their stubs are compiled with. The Java ones are in examples/java/pom.xml.
 grpcio_tools=1.80.0
 go_protobuf=v1.36.11
 go_grpc=v1.81.1
@@ -14,8 +15,7 @@ go_grpc_plugin=v1.6.2
 
 work=$PWD/target/protos
 mkdir -p "$work"
-protos=()
-while IFS= read -r file; do protos+=("$file"); done < <(cd proto && find inference uflow -name '*.proto' | LC_ALL=C sort)
+mapfile -t protos < <(cd proto && find inference uflow -name '*.proto' | sort)
 
 # Whether the tools named after the language are there.
 have() {
@@ -58,7 +58,7 @@ go_stubs() {
 
 java_stubs() {
   rm -rf target/java
-  mvn --batch-mode --quiet -Dstyle.color=never --file examples/java/pom.xml compile
+  mvn --batch-mode --quiet --file examples/java/pom.xml compile
   echo "Java: $(find target/java/generated-sources -name '*.java' | wc -l) files generated and compiled"
 }
 

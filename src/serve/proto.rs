@@ -1,7 +1,7 @@
 //! Messages, clients and servers generated from the protocol files.
 //!
-//! One module a package: [`v1`] is `uflow.v1`, the typed protocol; [`inference`] is the Open Inference Protocol v2. Bytes
-//! are [`prost::bytes::Bytes`], so a frame is not copied on its way out of the message that brought it.
+//! One module a package: [`v1`] is `uflow.v1`, the typed protocol; [`inference`] is the Open Inference Protocol v2.
+//! Bytes are [`prost::bytes::Bytes`], so a frame is not copied on its way out of the message that brought it.
 
 /// `uflow.v1`: frames in, detections out; every field has its type.
 #[allow(clippy::all, clippy::pedantic)]
