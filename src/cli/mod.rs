@@ -11,11 +11,14 @@ pub mod evaluate;
 mod fit;
 mod info;
 mod inputs;
+mod log;
 mod options;
 mod progress;
 pub mod segment;
+#[cfg(feature = "serve")]
+mod serve;
 
-use std::{io::IsTerminal, path::PathBuf, process::ExitCode, sync::OnceLock};
+use std::{path::PathBuf, process::ExitCode, sync::OnceLock};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -65,6 +68,7 @@ Examples:
   uflow fit --good parts/good --out bracket.uflow   learn from a folder of good images
   uflow detect --model bracket.uflow line3/ --out marked/
   uflow evaluate --model bracket.uflow --data parts
+  uflow serve --models repository/
 
 Environment:
   UFLOW_ONNXRUNTIME   ONNX Runtime's shared library, or the folder it is in
@@ -106,6 +110,9 @@ enum Command {
     Info(info::Args),
     /// Time a model's networks and compare devices.
     Bench(bench::Args),
+    /// Serve models over gRPC and HTTP.
+    #[cfg(feature = "serve")]
+    Serve(Box<serve::Args>),
     /// Print a completion script for a shell.
     Completions {
         /// Which shell.
@@ -116,7 +123,13 @@ enum Command {
 /// Parses the command line, runs the command and maps the outcome to an exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_log();
+    #[cfg(feature = "serve")]
+    let has_log = matches!(cli.command, Some(Command::Serve(_)));
+    #[cfg(not(feature = "serve"))]
+    let has_log = false;
+    if !has_log {
+        log::start_default();
+    }
     let context = Context { json: cli.json, onnxruntime: cli.onnxruntime, runtime: OnceLock::new() };
     let result = match cli.command {
         _ if cli.version => print_version(&context),
@@ -151,6 +164,8 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         }
         Command::Info(args) => info::run(&args, context),
         Command::Bench(args) => bench::run(&args, context),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(&args, context),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "uflow", &mut std::io::stdout());
             Ok(Outcome::Done)
@@ -182,14 +197,4 @@ fn print_version(context: &Context) -> anyhow::Result<Outcome> {
         }
     }
     Ok(Outcome::Done)
-}
-
-fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("UFLOW_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
 }
