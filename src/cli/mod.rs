@@ -4,6 +4,8 @@
 //! output as JSON, one object a line; messages go to standard error.
 
 mod bench;
+#[cfg(feature = "serve")]
+mod client;
 pub mod demo;
 mod detect;
 mod engine;
@@ -113,6 +115,9 @@ enum Command {
     /// Serve models over gRPC and HTTP.
     #[cfg(feature = "serve")]
     Serve(Box<serve::Args>),
+    /// Stream frames to a server; check order and loss; print throughput and latency.
+    #[cfg(feature = "serve")]
+    Client(client::Args),
     /// Print a completion script for a shell.
     Completions {
         /// Which shell.
@@ -166,6 +171,8 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Bench(args) => bench::run(&args, context),
         #[cfg(feature = "serve")]
         Command::Serve(args) => serve::run(&args, context),
+        #[cfg(feature = "serve")]
+        Command::Client(args) => client::run(&args, context),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "uflow", &mut std::io::stdout());
             Ok(Outcome::Done)

@@ -10,6 +10,7 @@
 
 pub mod app;
 pub mod auth;
+pub mod client;
 pub mod config;
 mod deadline;
 mod encode;

@@ -1,0 +1,256 @@
+//! `uflow client`: streams frames to a server and says how that went.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+
+use super::{Context, Outcome, inputs};
+use crate::{
+    Error, Result,
+    frame::PixelFormat,
+    serve::{
+        client::{self, Connection, Frames, Pace, Report},
+        proto::v1::{self, DetectRequest, RawImage, detect_request::Image, detect_response},
+    },
+};
+
+const AFTER_HELP: &str = "\
+Examples:
+  uflow client --model bracket line3/                             stream files, print verdicts and a summary
+  uflow client --model bracket --camera 1920x1080 --rate 30 --frames 900
+  uflow client --model a,b,c --camera 448x448 --streams 4 --frames 2000 --json
+
+Exit code 1 if a frame was lost, out of order or answered with an error.";
+
+/// Stream frames to a server; check order and loss; print throughput and latency.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    /// The server's gRPC port.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8001", env = "UFLOW_SERVER")]
+    server: String,
+
+    /// The model; several separated by commas take turns.
+    #[arg(long, required = true, value_delimiter = ',')]
+    model: Vec<String>,
+
+    /// Images, folders (searched below) or patterns; sent as they are.
+    #[arg(value_name = "IMAGE", required_unless_present = "camera", conflicts_with = "camera")]
+    images: Vec<String>,
+
+    /// A made-up camera of this size instead: raw frames, each different.
+    #[arg(long, value_name = "WxH")]
+    camera: Option<String>,
+
+    /// Layout of the camera's pixels: gray8, rgb8, bgr8, rgba8 or bgra8.
+    #[arg(long, default_value = "rgb8", requires = "camera")]
+    format: PixelFormat,
+
+    /// Frames to send; images are repeated [default: each image once; 100 of a camera].
+    #[arg(long, value_name = "N")]
+    frames: Option<u64>,
+
+    /// Frames per second [default: as fast as they are answered].
+    #[arg(long, value_name = "FPS")]
+    rate: Option<f64>,
+
+    /// Streams at once, each on its own connection.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    streams: u16,
+
+    /// Most frames of a stream that are not answered yet; 1 is lock step.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    window: u16,
+
+    /// ε: false alarms expected per image [default: as the package says].
+    #[arg(long, value_name = "E")]
+    epsilon: Option<f64>,
+
+    /// File with a bearer token.
+    #[arg(long, value_name = "FILE", help_heading = "Security")]
+    token_file: Option<PathBuf>,
+
+    /// PEM file of the authority of the server's certificate.
+    #[arg(long, value_name = "PEM", help_heading = "Security")]
+    tls_ca: Option<PathBuf>,
+
+    /// PEM file of this client's certificate.
+    #[arg(long, value_name = "PEM", requires = "tls_key", help_heading = "Security")]
+    tls_cert: Option<PathBuf>,
+
+    /// PEM file of its private key.
+    #[arg(long, value_name = "PEM", requires = "tls_cert", help_heading = "Security")]
+    tls_key: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+    if args.rate.is_some_and(|rate| !(rate.is_finite() && rate > 0.0)) {
+        return Err(Error::parameter("--rate", "it must be a number of frames per second above 0").into());
+    }
+    let token = match &args.token_file {
+        None => None,
+        Some(path) => Some(std::fs::read_to_string(path).map_err(Error::io("read", path))?.trim().to_owned()),
+    };
+    let connection = Connection {
+        server: args.server.clone(),
+        token,
+        tls_ca: args.tls_ca.clone(),
+        tls_identity: args.tls_cert.clone().zip(args.tls_key.clone()),
+    };
+    let pace = Pace { streams: args.streams.into(), window: args.window.into(), rate: args.rate };
+    let (frames, labels) = args.frames()?;
+    let (json, print) = (context.json, args.camera.is_none());
+    // Answers of several streams come at once; lines must not mix.
+    let output = Mutex::new(());
+    let watch = Arc::new(move |index: u64, answer: &v1::DetectResponse, latency: std::time::Duration| {
+        if print {
+            let _lock = output.lock();
+            let label = &labels[(index % labels.len() as u64) as usize];
+            println!("{}", line(label, answer, latency.as_secs_f64() * 1e3, json));
+        }
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("the event loop cannot be started")?;
+    let report = runtime.block_on(client::run(&connection, pace, frames, watch))?;
+    if json {
+        context.print_json(&report)?;
+    } else {
+        print_report(&report);
+    }
+    Ok(if report.is_clean() { Outcome::Done } else { Outcome::Failed })
+}
+
+impl Args {
+    /// What to send, and what each of it is called.
+    fn frames(&self) -> anyhow::Result<(Frames, Vec<String>)> {
+        let options = v1::DetectOptions { epsilon: self.epsilon, ..v1::DetectOptions::default() };
+        let models = self.model.clone();
+        let request = move |index: u64, image: Image| DetectRequest {
+            model: models[(index % models.len() as u64) as usize].clone(),
+            image: Some(image),
+            options: Some(options.clone()),
+            ..DetectRequest::default()
+        };
+        if let Some(size) = &self.camera {
+            let camera = Camera::new(size, self.format)?;
+            let count = self.frames.unwrap_or(100);
+            let frames = move |index| (index < count).then(|| Ok(request(index, Image::Raw(camera.frame(index)))));
+            return Ok((Arc::new(frames), vec!["camera".to_owned()]));
+        }
+        let images = inputs::expand(&self.images)?;
+        if images.iter().any(|input| input.path.is_none()) {
+            return Err(Error::parameter("IMAGE", "standard input cannot be streamed; name files or folders").into());
+        }
+        let labels = images.iter().map(inputs::Input::label).collect();
+        let count = self.frames.unwrap_or(images.len() as u64);
+        let frames = move |index: u64| {
+            let path = images[(index % images.len() as u64) as usize].path.as_deref().unwrap_or(Path::new(""));
+            let read = || std::fs::read(path).map_err(Error::io("read", path));
+            (index < count).then(|| Ok(request(index, Image::Encoded(read()?.into()))))
+        };
+        Ok((Arc::new(frames), labels))
+    }
+}
+
+/// Frames of a moving pattern with noise. A few are made; more would measure the client.
+struct Camera {
+    width: u32,
+    height: u32,
+    format: v1::PixelFormat,
+    made: Vec<Bytes>,
+}
+
+const MADE: u64 = 8;
+
+impl Camera {
+    fn new(size: &str, format: PixelFormat) -> Result<Self> {
+        let wrong = || Error::parameter("--camera", format!("`{size}` is not a size such as 1920x1080"));
+        let (width, height) = size.split_once(['x', '×']).ok_or_else(wrong)?;
+        let (width, height): (u32, u32) = (width.parse().map_err(|_| wrong())?, height.parse().map_err(|_| wrong())?);
+        if width == 0 || height == 0 || u64::from(width) * u64::from(height) > 1 << 28 {
+            return Err(wrong());
+        }
+        let named = match format {
+            PixelFormat::Gray8 => v1::PixelFormat::Gray8,
+            PixelFormat::Gray16 => v1::PixelFormat::Gray16,
+            PixelFormat::Rgb8 => v1::PixelFormat::Rgb8,
+            PixelFormat::Bgr8 => v1::PixelFormat::Bgr8,
+            PixelFormat::Rgba8 => v1::PixelFormat::Rgba8,
+            PixelFormat::Bgra8 => v1::PixelFormat::Bgra8,
+        };
+        let bytes = format.bytes_per_pixel();
+        let made = (0..MADE).map(|seed| pattern(seed, width as usize, height as usize, bytes)).collect();
+        Ok(Self { width, height, format: named, made })
+    }
+
+    fn frame(&self, index: u64) -> RawImage {
+        let pixels = self.made[(index % MADE) as usize].clone();
+        RawImage { pixels, width: self.width, height: self.height, stride: 0, format: self.format.into() }
+    }
+}
+
+fn pattern(seed: u64, width: usize, height: usize, bytes: usize) -> Bytes {
+    let mut state = (seed as u32).wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+    let mut pixels = Vec::with_capacity(width * height * bytes);
+    for y in 0..height {
+        for x in 0..width {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let wave = ((x + 5 * seed as usize) / 4 % 32) + (y / 4 % 32);
+            pixels.extend(std::iter::repeat_n((64 + wave as u32 + (state >> 27)) as u8, bytes));
+        }
+    }
+    pixels.into()
+}
+
+fn line(label: &str, answer: &v1::DetectResponse, latency: f64, json: bool) -> String {
+    match (&answer.outcome, json) {
+        (Some(detect_response::Outcome::Detection(found)), true) => serde_json::json!({
+            "path": label, "model": answer.model, "version": answer.version, "score": found.score,
+            "anomalous": found.anomalous, "log10_nfa_min": found.log10_nfa_min, "regions": found.regions.len(),
+            "latency_ms": latency,
+        })
+        .to_string(),
+        (Some(detect_response::Outcome::Detection(found)), false) => {
+            let verdict = if found.anomalous { "ANOMALOUS" } else { "good" };
+            let (score, nfa, regions) = (found.score, found.log10_nfa_min, found.regions.len());
+            format!("{label}: {verdict}  score {score:.4}  log10 NFA {nfa:.1}  {regions} regions  {latency:.1} ms")
+        }
+        (Some(detect_response::Outcome::Error(error)), true) => {
+            serde_json::json!({ "path": label, "error": error.message }).to_string()
+        }
+        (Some(detect_response::Outcome::Error(error)), false) => format!("{label}: {}", error.message),
+        (None, _) => format!("{label}: the answer has no outcome"),
+    }
+}
+
+fn print_report(report: &Report) {
+    let Report { sent, answered, lost, out_of_order, anomalous, seconds, frames_per_second, .. } = report;
+    println!(
+        "{sent} frames sent, {answered} answered, {lost} lost, {out_of_order} out of order, {anomalous} anomalous"
+    );
+    for (code, count) in &report.failed {
+        println!("  {count} answered {code}");
+    }
+    for error in &report.skipped {
+        println!("  skipped: {error}");
+    }
+    for status in &report.broken_streams {
+        println!("  a stream ended early: {status}");
+    }
+    println!("{seconds:.2} s, {frames_per_second:.1} frames/s, {:.2} frames a batch", report.mean_batch);
+    let ms = &report.latency_ms;
+    println!(
+        "latency ms: min {:.2}  p50 {:.2}  p90 {:.2}  p99 {:.2}  max {:.2}",
+        ms.min, ms.p50, ms.p90, ms.p99, ms.max
+    );
+    let stages: Vec<_> = report.server_ms.iter().map(|(stage, ms)| format!("{stage} {ms:.2}")).collect();
+    println!("server ms (mean): {}", stages.join("  "));
+}
