@@ -95,6 +95,7 @@ fn show(progress: &Progress, step: Step) {
         Step::Data(product) => progress.say(&format!("{}: making pictures", product.name())),
         Step::Fit(product) => progress.say(&format!("{}: fitting a model", product.name())),
         Step::Test(product, done, all) => progress.at(&format!("{}: testing", product.name()), done, all),
+        Step::Serve => progress.say("serving the models and streaming the test pictures to them"),
         Step::Report => progress.say("writing the report"),
     }
 }

@@ -133,6 +133,11 @@ impl demo::Engine for DemoEngine<'_> {
         Ok(Box::new(inspector))
     }
 
+    #[cfg(feature = "serve")]
+    fn serve(&mut self, models: &Path, pictures: &[demo::Looked]) -> Result<Vec<(String, String)>> {
+        super::served::stream(self.runtime, models, pictures)
+    }
+
     fn describe(&self) -> Vec<(String, String)> {
         vec![
             ("uflow".to_owned(), format!("{} ({})", crate::VERSION, crate::COMMIT)),

@@ -19,6 +19,8 @@ mod progress;
 pub mod segment;
 #[cfg(feature = "serve")]
 mod serve;
+#[cfg(feature = "serve")]
+mod served;
 
 use std::{path::PathBuf, process::ExitCode, sync::OnceLock};
 

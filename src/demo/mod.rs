@@ -20,4 +20,4 @@ pub use dataset::Counts;
 pub use machine::Machine;
 pub use picture::{Defect, Product};
 pub use scene::SIDE;
-pub use story::{Engine, Fitted, Options, Outcome, Step, run};
+pub use story::{Engine, Fitted, Looked, Options, Outcome, Step, run};

@@ -31,8 +31,31 @@ pub trait Engine {
     /// Opens a package that [`Self::fit`] wrote.
     fn open(&mut self, package: &Path) -> Result<Box<dyn Inspector>>;
 
+    /// Serves the model repository `models` from this process, streams the pictures to it over gRPC, and holds its answers
+    /// against `pictures`. Gives names and values for the report; nothing where there is no server in this build.
+    ///
+    /// # Errors
+    /// Also a picture whose answer is missing or another than the one given.
+    fn serve(&mut self, models: &Path, pictures: &[Looked]) -> Result<Vec<(String, String)>> {
+        let _ = (models, pictures);
+        Ok(Vec::new())
+    }
+
     /// What runs the networks, e.g. ONNX Runtime's version and the device: names and values for the report.
     fn describe(&self) -> Vec<(String, String)>;
+}
+
+/// A test picture that was looked at.
+#[derive(Clone, Debug)]
+pub struct Looked {
+    /// Its product: the model's name.
+    pub product: &'static str,
+    /// Its file.
+    pub path: PathBuf,
+    /// Its image score.
+    pub score: f32,
+    /// Its verdict.
+    pub anomalous: bool,
 }
 
 /// What is known of a fitted model.
@@ -70,6 +93,8 @@ pub enum Step {
     Fit(Product),
     /// Its test images are being looked at: done, and how many there are.
     Test(Product, usize, usize),
+    /// The models are being served.
+    Serve,
     /// The report is being written.
     Report,
 }
@@ -98,14 +123,17 @@ pub fn run(options: &Options, engine: &mut dyn Engine, step: &mut dyn FnMut(Step
     let start = Instant::now();
     let mut products = Vec::new();
     let mut evaluations = Vec::new();
+    let mut looked = Vec::new();
     for &product in &options.products {
-        let report = run_product(options, product, engine, step)?;
+        let report = run_product(options, product, engine, &mut looked, step)?;
         evaluations.push((product, report.evaluation.clone()));
         products.push(report);
     }
+    step(Step::Serve);
+    let served = engine.serve(&options.folder.join("models"), &looked)?;
     step(Step::Report);
     let seconds = start.elapsed().as_secs_f64();
-    let report = Report { machine: Machine::here(), engine: engine.describe(), products, seconds };
+    let report = Report { machine: Machine::here(), engine: engine.describe(), products, served, seconds };
     report.write(&options.report)?;
     Ok(Outcome { evaluations, seconds })
 }
@@ -114,6 +142,7 @@ fn run_product(
     options: &Options,
     product: Product,
     engine: &mut dyn Engine,
+    looked: &mut Vec<Looked>,
     step: &mut dyn FnMut(Step),
 ) -> Result<ProductReport> {
     let mut clock = Clock(Instant::now());
@@ -131,6 +160,12 @@ fn run_product(
     let evaluation = evaluate(&data, settings, &mut *inspector, &mut |sample, inspection, truth| {
         done += 1;
         step(Step::Test(product, done, all));
+        looked.push(Looked {
+            product: product.name(),
+            path: sample.path.clone(),
+            score: inspection.image_score,
+            anomalous: inspection.anomalous,
+        });
         gallery.take(sample, inspection, truth)
     })?;
     let tested = clock.lap();

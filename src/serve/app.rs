@@ -134,6 +134,11 @@ impl App {
         &self.requests
     }
 
+    /// How many more frames would be admitted.
+    pub fn free_places(&self) -> usize {
+        self.admission.available_permits()
+    }
+
     /// From now on the server says that it is not ready.
     pub fn leave(&self) {
         self.enter(Phase::Leaving);

@@ -28,6 +28,8 @@ pub struct Report {
     pub engine: Vec<(String, String)>,
     /// Each product, in the order of the page.
     pub products: Vec<ProductReport>,
+    /// How streaming the test pictures through a server went: names and values; empty where none was run.
+    pub served: Vec<(String, String)>,
     /// Wall-clock seconds of the whole.
     pub seconds: f64,
 }

@@ -20,6 +20,7 @@ pub(super) fn page(report: &Report) -> Result<String> {
     for product in &report.products {
         section(&mut content, product)?;
     }
+    served(&mut content, report);
     footer(&mut content, report);
     content += "</main>";
     Ok(include_str!("page.html").replace("{{style}}", include_str!("report.css")).replace("{{content}}", &content))
@@ -209,6 +210,16 @@ fn facts(out: &mut String, facts: impl Iterator<Item = (String, String)>) {
         let _ = write!(out, "<dt>{}</dt><dd>{}</dd>", escape(&name), escape(&value));
     }
     *out += "</dl>";
+}
+
+fn served(out: &mut String, report: &Report) {
+    if report.served.is_empty() {
+        return;
+    }
+    *out += "<section><h2>Served over gRPC</h2>\n<p>The same models behind a server of this process (<code>uflow serve</code>), the test \
+             pictures of all products mixed, as files, on several streams at once (<code>uflow client</code>).</p>";
+    facts(out, report.served.iter().cloned());
+    *out += "</section>\n";
 }
 
 fn footer(out: &mut String, report: &Report) {

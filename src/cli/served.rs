@@ -1,0 +1,118 @@
+//! The demo's last leg: its models behind a server, its pictures through a client.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::{
+    Error, Result,
+    demo::Looked,
+    runtime::Runtime,
+    serve::{
+        Server,
+        client::{self, Connection, Frames, Pace, Report},
+        config::{Config, ModelControl, Overload, Settings},
+        proto::v1::{DetectRequest, DetectResponse, detect_request::Image, detect_response::Outcome},
+    },
+};
+
+/// Streams at once, and frames of each that are on their way.
+const PACE: Pace = Pace { streams: 4, window: 4, rate: None };
+/// Most that batches may change an image score.
+const TOLERANCE: f32 = 1e-5;
+
+/// Serves `models`, streams every picture once, and holds the answers against what was found before.
+///
+/// # Errors
+/// Also a frame that is lost, out of order, or answered with another score than the one known.
+pub(super) fn stream(runtime: &Runtime, models: &Path, pictures: &[Looked]) -> Result<Vec<(String, String)>> {
+    let any = Some(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
+    let config = Config::new(Settings {
+        models: Some(models.to_owned()),
+        grpc: any,
+        http: any,
+        model_control: Some(ModelControl::Static),
+        stream_overload: Some(Overload::Wait),
+        ..Settings::default()
+    })?;
+    let event_loop = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(Error::io("start", "the event loop"))?;
+    // Products mixed, as on a line that makes several: picture i is number i · stride, modulo their count.
+    let count = pictures.len();
+    let stride = (1..count).find(|stride| *stride * *stride > count && gcd(*stride, count) == 1).unwrap_or(1);
+    let order: Arc<[Looked]> = (0..count).map(|index| pictures[index * stride % count].clone()).collect();
+    let difference = Arc::new(Mutex::new(Difference::default()));
+    let report = event_loop.block_on(async {
+        let server = Server::start(runtime, config).await?;
+        server.loaded().await;
+        let connection = Connection { server: format!("http://{}", server.grpc_address()), ..Connection::default() };
+        let (frames, seen) = (frames(Arc::clone(&order)), Arc::clone(&difference));
+        let watch = Arc::new(move |index: u64, answer: &DetectResponse, _| {
+            seen.lock().unwrap_or_else(PoisonError::into_inner).take(&order[index as usize], answer);
+        });
+        let report = client::run(&connection, PACE, frames, watch).await;
+        server.stop().await;
+        report
+    })?;
+    let difference = difference.lock().unwrap_or_else(PoisonError::into_inner);
+    if !report.is_clean() || report.answered != count as u64 || difference.score > TOLERANCE {
+        return Err(Error::Internal(format!(
+            "the server did not give what the detector gives: {report:?}, scores differ by up to {:e}",
+            difference.score
+        )));
+    }
+    Ok(facts(&report, &difference))
+}
+
+fn frames(order: Arc<[Looked]>) -> Frames {
+    Arc::new(move |index| {
+        let picture = order.get(index as usize)?;
+        let read = || std::fs::read(&picture.path).map_err(Error::io("read", &picture.path));
+        Some(read().map(|bytes| DetectRequest {
+            model: picture.product.to_owned(),
+            image: Some(Image::Encoded(bytes.into())),
+            ..DetectRequest::default()
+        }))
+    })
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// How far the server's answers are from the detector's.
+#[derive(Debug, Default)]
+struct Difference {
+    score: f32,
+    verdicts: usize,
+}
+
+impl Difference {
+    fn take(&mut self, known: &Looked, answer: &DetectResponse) {
+        if let Some(Outcome::Detection(found)) = &answer.outcome {
+            self.score = self.score.max((found.score - known.score).abs());
+            self.verdicts += usize::from(found.anomalous != known.anomalous);
+        }
+    }
+}
+
+fn facts(report: &Report, difference: &Difference) -> Vec<(String, String)> {
+    let ms = &report.latency_ms;
+    [
+        ("frames", format!("{} sent, {} answered, each once and in order", report.sent, report.answered)),
+        ("streams", format!("{}, at most {} frames of each on their way", PACE.streams, PACE.window)),
+        ("throughput", format!("{:.1} frames/s, decoding included", report.frames_per_second)),
+        ("latency", format!("{:.1} ms (median), {:.1} ms (99 in 100)", ms.p50, ms.p99)),
+        ("frames in a batch", format!("{:.1} (mean), of all models together", report.mean_batch)),
+        (
+            "against the detector",
+            format!("{} verdicts differ, image scores by at most {:.0e}", difference.verdicts, difference.score),
+        ),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .to_vec()
+}
