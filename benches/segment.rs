@@ -1,7 +1,8 @@
 //! Score and segmentation on one thread, maps at 448×448: from energies and from latents, by family of backbones, and by
 //! size of the maps.
 //!
-//! Latents are white noise with a defect of a few percent of the area, so trees have the shape they have in use.
+//! Latents are white noise with a defect of a few percent of the area, so trees have the shape they have in use; by size
+//! also hills, whose trees have another.
 
 #![allow(clippy::unwrap_used)] // helpers of tests and benchmarks
 
@@ -65,19 +66,33 @@ fn families(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Energies of hills: 24 plane waves of up to 12 periods a side, the same at every size. Where the tree of white noise is
+/// many short branches, that of hills is a few long ones.
+fn hills(shape: ScaleShape) -> Array2<f32> {
+    let mut generator = rand_chacha::ChaCha8Rng::seed_from_u64(shape.channels as u64);
+    let waves: [[f32; 3]; 24] = std::array::from_fn(|_| std::array::from_fn(|_| generator.random::<f32>()));
+    Array2::from_shape_fn((shape.height, shape.width), |(y, x)| {
+        let (y, x) = (y as f32 / shape.height as f32, x as f32 / shape.width as f32);
+        let turns = waves.iter().map(|[down, across, phase]| 12.0 * (down * y + (2.0 * across - 1.0) * x) + phase);
+        let height = turns.map(|turns| (std::f32::consts::TAU * turns).sin()).sum::<f32>();
+        shape.channels as f32 * (0.1 * height).exp()
+    })
+}
+
 /// One scale and its maps at the same size: the cost per pixel must not grow with the size.
 fn sizes(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("segment_by_size");
     group.sample_size(20);
-    for side in [128, 256, 512, 1024] {
+    for side in [28, 112, 256, 512, 1024] {
         let shape = shape(16, side);
-        let energy = energy(latents(shape).view());
-        let mut segmenter = Segmenter::new(&[shape], side, side).unwrap();
         group.throughput(Throughput::Elements(shape.pixels() as u64));
-        group.bench_function(BenchmarkId::from_parameter(side), |bench| {
+        for (name, energy) in [("noise", energy(latents(shape).view())), ("hills", hills(shape))] {
             let view = [EnergyView { energy: energy.view(), channels: shape.channels }];
-            bench.iter(|| black_box(segmenter.run(&view, Bound::Chernoff).unwrap().log10_nfa_min));
-        });
+            let mut segmenter = Segmenter::new(&[shape], side, side).unwrap();
+            group.bench_function(BenchmarkId::new(name, side), |bench| {
+                bench.iter(|| black_box(segmenter.run(&view, Bound::Chernoff).unwrap().log10_nfa_min));
+            });
+        }
     }
     group.finish();
 }

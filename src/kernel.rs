@@ -1,5 +1,5 @@
 //! The one module with `unsafe`: matrix views whose columns can be handed to several threads, matrix products (the
-//! `gemm` crate), loops compiled for the vector instructions of the CPU at hand, and read-only memory mapping.
+//! `gemm` crate), loops compiled for the vector instructions of the CPU at hand, prefetching, and read-only memory mapping.
 //!
 //! Everything here is safe to call: shapes are checked on entry and a wrong one panics, as with slices.
 
@@ -327,6 +327,19 @@ pub(crate) fn multiply<T: Real>(
             gemm::Parallelism::None,
         );
     }
+}
+
+/// Asks for an element that will be read or written soon, where the CPU can be asked; does nothing out of bounds.
+#[inline(always)]
+pub(crate) fn prefetch<T>(values: &[T], index: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(value) = values.get(index) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: SSE is part of the target; the instruction is a hint, neither reads nor writes, and cannot fault.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (values, index);
 }
 
 /// Maps a file that nothing else can reach (an unlinked temporary file) into memory, read-only.

@@ -20,29 +20,36 @@
 //! ```
 //!
 //! A fork that fails once fails for ever: its children are leaves already and nothing below them is left to change. The
-//! leaves that remain are the bests of the closed subtrees whose parent is not closed. One pass up and one down.
+//! leaves that remain are the bests of the closed subtrees whose parent is not closed: from such a subtree's top down, the
+//! first node that is the best of its own subtree. One pass up and one down, both without branches on what they find, which
+//! no CPU can predict.
 //!
 //! **Chernoff's bound needs only pixels with U > C.** A node with a ≤ 1 has log₁₀PFA 0, and all its descendants' are ≤ 0:
 //! it is never chosen over a node below 0, and merging at it removes only leaves at 0, whose pixels carry 0 either way.
 //! Leaving such pixels out halves the tree and does not change the map; the tests hold this against the full tree.
 
-use super::tree::{Link, Tree};
+use super::tree::Tree;
+use crate::kernel::prefetch;
 
 /// What is known of a node once its descendants have been seen.
 #[derive(Clone, Copy, Debug)]
 struct Node {
-    /// Least log₁₀PFA of the children's bests; once the node is closed, of its own best.
+    /// Least log₁₀PFA of the children's bests; once the node has been seen, of its own best if it is closed. On the way
+    /// down that of the region the node belongs to, 0 where none.
     log10_pfa: f64,
-    /// Rank of the node with that value.
-    best: u32,
     /// Pixels of the component.
     pixels: u32,
-    children: u32,
+    /// 0, 1, or 2 for more.
+    children: u8,
     closed: bool,
-    region: bool,
+    /// Closed, and its own best.
+    is_best: bool,
+    /// On the way down: no region holds the node, so one may start below.
+    is_open: bool,
 }
 
-const FRESH: Node = Node { log10_pfa: 0.0, best: 0, pixels: 1, children: 0, closed: true, region: false };
+const FRESH: Node =
+    Node { log10_pfa: f64::INFINITY, pixels: 1, children: 0, closed: true, is_best: false, is_open: true };
 
 /// Least value of a map: far below anything meaningful, and its interpolation stays finite in f32.
 const LOWEST: f64 = -1e38;
@@ -69,63 +76,54 @@ impl Pruner {
     fn ascend(&mut self, tree: &Tree, log10_tail: impl Fn(f32) -> f64) {
         self.nodes.clear();
         self.nodes.resize(tree.len(), FRESH);
-        for rank in 0..tree.len() {
-            let link = tree.link(rank);
-            if let Link::Member(node) = link {
-                self.nodes[node].pixels += 1;
+        let (parents, ahead) = (tree.parents(), tree.ahead());
+        for (rank, &parent) in parents.iter().enumerate() {
+            if let Some(&later) = parents.get(rank + ahead) {
+                prefetch(&self.nodes, later as usize);
+            }
+            let parent = parent as usize;
+            if tree.is_member(rank) {
+                self.nodes[parent].pixels += 1;
                 continue;
             }
             let node = &mut self.nodes[rank];
             let own = f64::from(node.pixels) * log10_tail(tree.value(rank));
-            let own_is_best = match node.children {
-                0 => true,
-                1 => own < node.log10_pfa,
-                _ => {
-                    node.closed &= own <= node.log10_pfa;
-                    node.closed
-                }
-            };
-            if own_is_best {
-                (node.log10_pfa, node.best) = (own, rank as u32);
-            }
+            let is_fork = node.children > 1;
+            node.closed &= !is_fork | (own <= node.log10_pfa);
+            node.is_best = node.closed & (is_fork | (own < node.log10_pfa));
+            node.log10_pfa = lesser(own, node.log10_pfa);
             let node = *node;
-            if let Link::Child(parent) = link {
-                let parent = &mut self.nodes[parent];
-                if parent.children == 0 || node.log10_pfa < parent.log10_pfa {
-                    (parent.log10_pfa, parent.best) = (node.log10_pfa, node.best);
-                }
-                parent.pixels += node.pixels;
-                parent.children += 1;
-                parent.closed &= node.closed;
-            }
+            // A root adds to itself what is not read any more.
+            let parent = &mut self.nodes[parent];
+            parent.log10_pfa = lesser(node.log10_pfa, parent.log10_pfa);
+            parent.pixels = parent.pixels.wrapping_add(node.pixels);
+            parent.children = (parent.children + 1).min(2);
+            parent.closed &= node.closed;
         }
     }
 
     /// Turns each node's log₁₀PFA into that of the region it belongs to, 0 where none.
     fn descend(&mut self, tree: &Tree, map: &mut [f32]) {
-        for rank in (0..tree.len()).rev() {
-            let link = tree.link(rank);
-            let (around, closed) = match link {
-                Link::Root => (0.0, false),
-                Link::Child(parent) | Link::Member(parent) => (self.nodes[parent].log10_pfa, self.nodes[parent].closed),
-            };
-            let mut value = around;
-            if !matches!(link, Link::Member(_)) {
-                if self.nodes[rank].closed && !closed {
-                    let best = self.nodes[rank].best as usize;
-                    self.nodes[best].region = true;
-                }
-                let node = &mut self.nodes[rank];
-                if node.region {
-                    value = node.log10_pfa;
-                }
-                node.log10_pfa = value;
+        let (parents, ahead) = (tree.parents(), tree.ahead());
+        for (rank, &parent) in parents.iter().enumerate().rev() {
+            if let Some(later) = rank.checked_sub(ahead) {
+                prefetch(&self.nodes, parents[later] as usize);
+                prefetch(map, tree.pixel(later));
             }
-            if value != 0.0 {
-                map[tree.pixel(rank)] = value.max(LOWEST) as f32;
-            }
+            let above = self.nodes[parent as usize];
+            let is_open = above.is_open | (parent as usize == rank);
+            let node = &mut self.nodes[rank];
+            let own = if node.is_best { node.log10_pfa } else { 0.0 };
+            node.log10_pfa = if is_open { own } else { above.log10_pfa };
+            node.is_open = is_open & !node.is_best;
+            map[tree.pixel(rank)] = node.log10_pfa.max(LOWEST) as f32;
         }
     }
+}
+
+/// `f64::min` of two numbers, without its care for NaN: this is where one node waits for the one before.
+fn lesser(a: f64, b: f64) -> f64 {
+    if a < b { a } else { b }
 }
 
 #[cfg(test)]

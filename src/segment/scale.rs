@@ -98,7 +98,7 @@ impl Scale {
         };
         match &self.inside {
             None => tree.build(&self.energy, self.shape.width, |_, u| u > floor),
-            Some(inside) => tree.build(&self.energy, self.shape.width, |pixel, u| inside[pixel] && u > floor),
+            Some(inside) => tree.build(&self.energy, self.shape.width, |pixel, u| inside[pixel] & (u > floor)),
         }
         self.log10_pfa.fill(0.0);
         let tail = self.tail;

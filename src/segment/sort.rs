@@ -9,7 +9,7 @@ const BUCKETS: usize = 1 << DIGIT_BITS;
 const PASSES: usize = 3;
 
 /// A pixel with its value; see the module's head for the order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Entry(u64);
 
 impl Entry {
@@ -41,7 +41,7 @@ pub(crate) fn sort_descending(entries: &mut Vec<Entry>, spare: &mut Vec<Entry>) 
         }
     }
     spare.clear();
-    spare.resize(entries.len(), Entry(0));
+    spare.resize(entries.len(), Entry::default());
     for (pass, counts) in counts.iter_mut().enumerate() {
         let Some(first) = entries.first() else { return };
         if counts[digit(*first, pass)] as usize == entries.len() {

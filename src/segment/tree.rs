@@ -1,16 +1,27 @@
 //! The component tree (max-tree) of a map: its upper level sets' connected components, ordered by inclusion (§3.4.2).
 //!
 //! Pixels are visited from the highest value down; each joins the components of its visited neighbours and becomes their
-//! top (union-find with path halving). A pixel is named by its **rank**, its place in that order, so every parent has a
-//! higher rank than its children and all later passes are plain loops over ranks: children first upwards, parents first
-//! downwards. Neighbouring pixels of one value are one node, represented by the highest rank among them.
+//! top. A pixel is known by its **rank**, its place in that order, so every parent has a higher rank than its children and
+//! all later passes are plain loops over ranks: children first upwards, parents first downwards. Neighbouring pixels of one
+//! value are one node, represented by the highest rank among them.
+//!
+//! Which component a pixel is in is kept beside the tree, by union-find with path halving. There a new pixel hangs directly
+//! below the one that names its component; as the top, where the tree has it, it would make every path longer.
 //!
 //! Only the pixels handed in take part. Those left out (a region of interest, values too low to matter) may cut the map
 //! into several components, so the result is a forest, one tree per component of what takes part.
+//!
+//! Consecutive ranks lie anywhere in the map, so on a map larger than the cache every visit would wait for memory. Where it
+//! goes is known long before, though: each pass that jumps asks for its memory some ranks ahead.
 
 use super::sort::{Entry, sort_descending};
+use crate::kernel::prefetch;
 
 const ABSENT: u32 = u32::MAX;
+/// How many ranks ahead memory is asked for: long enough for it to arrive, too few to be evicted again.
+const AHEAD: usize = 16;
+/// Pixels up to which everything lies in the second cache and asking would only cost.
+const NEAR: usize = 1 << 14;
 
 /// Which pixels touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,9 +35,10 @@ pub(crate) enum Connectivity {
 /// A pixel in the union-find. Paths run over pixels, whose neighbours lie close in memory, as those of ranks do not.
 #[derive(Clone, Copy, Debug)]
 struct Cell {
-    /// A pixel of the same component that was visited later, itself for the latest; `ABSENT` before the visit.
+    /// A pixel of the same component, itself for the one that names it; `ABSENT` before the visit.
     up: u32,
-    rank: u32,
+    /// Of the pixel that names a component: the rank of its top.
+    top: u32,
 }
 
 /// A component tree, with the buffers to build the next one without allocating.
@@ -57,22 +69,29 @@ impl Tree {
         }
     }
 
+    /// How many ranks ahead to ask for memory; beyond the end where nothing is to be gained.
+    pub(crate) fn ahead(&self) -> usize {
+        if self.entries.len() > NEAR { AHEAD } else { NEAR }
+    }
+
     /// Orders the pixels of `map` (row-major, `width` columns, non-negative) for which `takes_part(pixel, value)`.
     pub(crate) fn order(&mut self, map: &[f32], width: usize, takes_part: impl Fn(usize, f32) -> bool) {
         let height = map.len() / width;
         self.stride = width + 2;
-        self.entries.clear();
+        self.entries.resize(map.len(), Entry::default());
+        // Which pixels take part is as good as random: always written and sometimes kept, they need no branch.
+        let mut kept = 0;
         for (y, row) in map.chunks_exact(width).enumerate() {
             let framed = (y + 1) * self.stride + 1;
             for (x, &value) in row.iter().enumerate() {
-                if takes_part(y * width + x, value) {
-                    self.entries.push(Entry::new(value, (framed + x) as u32));
-                }
+                self.entries[kept] = Entry::new(value, (framed + x) as u32);
+                kept += usize::from(takes_part(y * width + x, value));
             }
         }
+        self.entries.truncate(kept);
         sort_descending(&mut self.entries, &mut self.spare);
         self.cells.clear();
-        self.cells.resize((height + 2) * self.stride, Cell { up: ABSENT, rank: ABSENT });
+        self.cells.resize((height + 2) * self.stride, Cell { up: ABSENT, top: ABSENT });
     }
 
     /// Visits the ordered pixels from the highest down, calling `joined(value, components)` with each one's value and the
@@ -81,26 +100,39 @@ impl Tree {
         let stride = self.stride;
         let around = [stride, 1, stride - 1, stride + 1];
         let directions = if connectivity == Connectivity::Four { 2 } else { 4 };
+        let ahead = self.ahead();
         self.parent.clear();
         for (rank, entry) in self.entries.iter().enumerate() {
+            if let Some(later) = self.entries.get(rank + ahead) {
+                for pixel in [later.pixel() - stride, later.pixel(), later.pixel() + stride] {
+                    prefetch(&self.cells, pixel);
+                }
+            }
             let pixel = entry.pixel();
             let rank = rank as u32;
-            self.cells[pixel] = Cell { up: pixel as u32, rank };
             self.parent.push(rank);
+            let mut name = pixel;
             let mut components = 0;
             for offset in &around[..directions] {
                 for neighbour in [pixel - offset, pixel + offset] {
                     if self.cells[neighbour].up == ABSENT {
                         continue;
                     }
-                    let top = find(&mut self.cells, neighbour);
-                    if top != pixel {
-                        self.cells[top].up = pixel as u32;
-                        self.parent[self.cells[top].rank as usize] = rank;
-                        components += 1;
+                    let found = find(&mut self.cells, neighbour);
+                    if found == name {
+                        continue;
                     }
+                    self.parent[self.cells[found].top as usize] = rank;
+                    if name == pixel {
+                        name = found;
+                    } else {
+                        self.cells[found].up = name as u32;
+                    }
+                    components += 1;
                 }
             }
+            self.cells[pixel].up = name as u32;
+            self.cells[name].top = rank;
             joined(entry.value(), components);
         }
     }
@@ -142,31 +174,19 @@ impl Tree {
         framed - self.stride - 1 - 2 * (framed / self.stride - 1)
     }
 
-    /// After `build`: the node that a rank belongs to (`Link::Member`), or what a node's own parent is.
-    pub(crate) fn link(&self, rank: usize) -> Link {
-        let parent = self.parent[rank] as usize;
-        if parent == rank {
-            Link::Root
-        } else if self.is_member[rank] {
-            Link::Member(parent)
-        } else {
-            Link::Child(parent)
-        }
+    /// After `build`, of each rank that represents a node the rank of its parent, itself if it has none; of each other the
+    /// rank that represents its node.
+    pub(crate) fn parents(&self) -> &[u32] {
+        &self.parent
+    }
+
+    /// After `build`: whether this is one more pixel of a node that another rank represents.
+    pub(crate) fn is_member(&self, rank: usize) -> bool {
+        self.is_member[rank]
     }
 }
 
-/// What a rank is in the tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Link {
-    /// Represents a node without parent.
-    Root,
-    /// Represents a node whose parent is the node of this rank.
-    Child(usize),
-    /// One more pixel of the node of this rank.
-    Member(usize),
-}
-
-/// The top of the component of a visited pixel, halving the path to it.
+/// The pixel that names the component of a visited pixel, halving the path to it.
 fn find(cells: &mut [Cell], pixel: usize) -> usize {
     let mut at = pixel;
     loop {

@@ -75,6 +75,17 @@ fn large_maps_match_the_oracle() {
     assert_as_oracle(&levels, 8, Bound::Chernoff);
 }
 
+/// From 16,384 pixels on, memory is asked for ahead of time.
+#[test]
+fn maps_larger_than_the_cache_match_the_oracle() {
+    for (seed, (height, width, times)) in [(180, 190, 0), (190, 180, 6)].into_iter().enumerate() {
+        let map = smooth_noise(height, width, times, seed as u64).mapv(|value| 8.0 * (value * 24.0).round() / 8.0);
+        assert!(map.iter().filter(|&&value| value > 8.0).count() > 1 << 14, "too few take part");
+        assert_as_oracle(&map, 8, Bound::Chernoff);
+        assert_as_oracle(&map, 8, Bound::Exact);
+    }
+}
+
 /// log₁₀PFA of the pixels of a map, 0 where none.
 fn log10_pfa(map: &Array2<f32>, channels: usize) -> Array2<f64> {
     let tests = log10_number_of_tests(&[shape_of(map, channels)]);
