@@ -3,17 +3,17 @@
 //! Fits a small model on the demo's pictures once (one epoch: weights do not change the time), then times raw rgb8 frames of two
 //! sizes at the default backbone's own input size, and JPEG files of the same. Prints medians in milliseconds.
 
+mod common;
+
 use std::io::Cursor;
+
+use common::texture;
 
 use uflow::{
     detector::{DetectOptions, Detector, Timings},
     frame::{Frame, Image, Limits, PixelFormat},
     package::Package,
     runtime::{Runtime, SessionOptions},
-    train::{
-        Control, TrainOptions,
-        fit::{FitOptions, Fitter},
-    },
 };
 
 const FRAMES: usize = 60;
@@ -21,15 +21,9 @@ const FRAMES: usize = 60;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let runtime = Runtime::load(None)?;
     let folder = tempfile::tempdir()?;
-    let package = folder.path().join("bench.uflow");
-    let training = TrainOptions { epochs: 1, ..TrainOptions::default() };
-    let mut fitter = Fitter::new(&runtime, FitOptions { training, ..FitOptions::new("bench") })?;
-    for seed in 0..8 {
-        let pixels = texture(448, 448, seed);
-        fitter.push(&Frame::packed(&pixels, 448, 448, PixelFormat::Rgb8)?)?;
-    }
-    fitter.train(&mut |_| Control::Continue)?.write(&package)?;
-    let package = Package::open(&package)?;
+    let path = folder.path().join("bench.uflow");
+    common::fit(&runtime, "bench", 0)?.write(&path)?;
+    let package = Package::open(&path)?;
     let mut detector = Detector::open(&runtime, &package, &SessionOptions::default())?;
 
     println!("| frame | decode | preprocess | network | segmentation | total | frames/s |");
@@ -80,21 +74,6 @@ fn row(name: &str, all: &[Timings]) {
         median(|t| t.segmentation),
         1e3 / total
     );
-}
-
-/// A repeating pattern with noise, different for each seed.
-fn texture(width: u32, height: u32, seed: u32) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
-    let mut pixels = Vec::with_capacity((width * height * 3) as usize);
-    for y in 0..height {
-        for x in 0..width {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let wave = 40.0 * (f64::from(x) * 0.2).sin() + 40.0 * (f64::from(y) * 0.13 + f64::from(seed)).cos();
-            let value = (128.0 + wave + f64::from(state >> 27)) as u8;
-            pixels.extend([value, value.wrapping_add(10), value / 2]);
-        }
-    }
-    pixels
 }
 
 fn encode(pixels: &[u8], width: u32, height: u32) -> Result<Vec<u8>, image::ImageError> {

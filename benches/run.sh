@@ -8,6 +8,7 @@ echo "## $(date -u +%Y-%m-%d), $(git rev-parse --short=10 HEAD), $(nproc) CPUs, 
 cargo bench --locked --bench preprocess -- --quick
 cargo bench --locked --bench segment -- --quick
 cargo bench --locked --bench end_to_end
+cargo bench --locked --bench serve
 if [ -n "${PYTHON:-}" ] && "$PYTHON" -c 'import torch' 2>/dev/null; then
   cargo bench --locked --bench train --no-run
   "$PYTHON" tools/bench_train.py

@@ -30,7 +30,7 @@ use crate::networks::models;
 pub const MODELS: [&str; 3] = ["bolt", "nut", "washer"];
 
 /// No region of so small a map means anything at an ε of 1; at this one many do.
-pub const EPSILON: f64 = 1e300;
+pub const EPSILON: f64 = 1e230;
 
 pub fn runtime() -> Runtime {
     Runtime::load(None).unwrap()
