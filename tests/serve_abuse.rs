@@ -18,7 +18,16 @@ use tonic::{
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     codegen::http::uri::PathAndQuery,
 };
-use uflow::serve::{Server, config::Overload, proto::v1::detect_response::Outcome};
+use uflow::serve::{
+    Server,
+    config::Overload,
+    proto::v1::{
+        MapFormat, MaskFormat, Outputs, detect_response::Outcome, detection_service_client::DetectionServiceClient,
+    },
+};
+
+/// Memory is that of the process, so these tests run one at a time.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// So many in the acceptance run, a part of them otherwise.
 fn count(soak: u64, part: u64) -> u64 {
@@ -56,6 +65,7 @@ fn random(state: &mut u64, below: u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_leave_at_any_moment_cost_nothing() {
+    let _alone = ALONE.lock().await;
     let server = start(|settings| settings.stream_overload = Some(Overload::Wait)).await;
     let mut state = 7;
     assert_as_before(&server).await;
@@ -138,6 +148,7 @@ impl Decoder for Bytes {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nonsense_is_refused_with_a_status() {
+    let _alone = ALONE.lock().await;
     let server = start(|_| {}).await;
     let mut grpc = tonic::client::Grpc::new(channel(&server).await);
     let mut state = 11;
@@ -175,6 +186,7 @@ async fn nonsense_is_refused_with_a_status() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_that_are_not_http2_are_dropped() {
+    let _alone = ALONE.lock().await;
     let server = start(|_| {}).await;
     let mut state = 13;
     for round in 0..count(500, 60) {
@@ -192,6 +204,7 @@ async fn bytes_that_are_not_http2_are_dropped() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_do_not_read_hold_no_more_than_their_window() {
+    let _alone = ALONE.lock().await;
     let server = start(|settings| {
         settings.stream_overload = Some(Overload::Wait);
         settings.stream_window = Some(4);
@@ -199,17 +212,24 @@ async fn clients_that_do_not_read_hold_no_more_than_their_window() {
     .await;
     assert_as_before(&server).await;
     let before = resident();
-    let mut unread = Vec::new();
-    for _ in 0..count(64, 16) {
-        let mut client = client(&server).await;
-        // Answers of about 100 kB each, without end.
-        let requests = tokio_stream::iter(0_u64..).map(|n| {
-            let mut request = server::Sample { model: "bolt", ..sample(15) }.request(n);
-            request.outputs =
-                Some(uflow::serve::proto::v1::Outputs { score_map: 1, log10_nfa_map: 1, latents: true, mask: 3 });
-            request
+    let clients = count(64, 16);
+    let address = format!("http://{}", server.grpc_address());
+    // Their connections end with an event loop of their own.
+    let theirs = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    for _ in 0..clients {
+        let address = address.clone();
+        theirs.spawn(async move {
+            let channel = tonic::transport::Endpoint::from_shared(address).unwrap().connect().await.unwrap();
+            let requests = tokio_stream::iter(0_u64..).map(|n| {
+                let mut request = server::Sample { model: "bolt", ..sample(15) }.request(n);
+                let (mask, map) = (MaskFormat::Raw.into(), MapFormat::F32.into());
+                request.outputs = Some(Outputs { mask, score_map: map, log10_nfa_map: map, latents: true });
+                request
+            });
+            let answers = DetectionServiceClient::new(channel).detect_stream(requests).await.unwrap();
+            std::future::pending::<()>().await;
+            drop(answers);
         });
-        unread.push(client.detect_stream(requests).await.unwrap());
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
     let started = std::time::Instant::now();
@@ -217,15 +237,16 @@ async fn clients_that_do_not_read_hold_no_more_than_their_window() {
     assert!(answer.is_ok(), "the others are served: {answer:?}");
     assert!(started.elapsed() < Duration::from_secs(20));
     let with = resident();
-    println!("resident memory: {before:.1} MiB before, {with:.1} MiB with {} clients that do not read", unread.len());
+    println!("resident memory: {before:.1} MiB before, {with:.1} MiB with {clients} clients that do not read");
     // HTTP/2 windows and the queues of both sides, the clients' in this process too.
-    assert!(with < before + 16.0 * unread.len() as f64, "{before} MiB before, {with} MiB with");
-    drop(unread);
+    assert!(with < before + 16.0 * clients as f64, "{before} MiB before, {with} MiB with");
+    theirs.shutdown_background();
     assert_as_before(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_of_connections_is_served() {
+    let _alone = ALONE.lock().await;
     // Each connection is two file descriptors of this process.
     let crowd = count(5_000, 400);
     let server = start(|_| {}).await;
@@ -248,13 +269,14 @@ async fn a_crowd_of_connections_is_served() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_connections_than_allowed_wait_for_their_turn() {
+    let _alone = ALONE.lock().await;
     let server = start(|settings| settings.max_connections = Some(2)).await;
     let (first, _second) = (client(&server).await, client(&server).await);
     let address = server.grpc_address();
     let third = tokio::spawn(async move {
         let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
         let channel = endpoint.connect().await.unwrap();
-        let mut client = uflow::serve::proto::v1::detection_service_client::DetectionServiceClient::new(channel);
+        let mut client = DetectionServiceClient::new(channel);
         client.detect(sample(2).request(2)).await.map(|_| ())
     });
     tokio::time::sleep(Duration::from_millis(200)).await;

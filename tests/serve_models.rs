@@ -61,9 +61,16 @@ impl Load {
         let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new([const { AtomicU64::new(0) }; 4]));
         let mut client = client(server).await;
         let (stopped, counts) = (Arc::clone(&stop), Arc::clone(&answered));
-        let requests = tokio_stream::iter(0_u64..)
-            .take_while(move |_| !stopped.load(Relaxed))
-            .map(move |sequence| Sample { model, ..sample(sequence % 60) }.request(sequence));
+        let (sender, receiver) = tokio::sync::mpsc::channel(4);
+        tokio::spawn(async move {
+            for sequence in 0_u64.. {
+                let request = Sample { model, ..sample(sequence % 60) }.request(sequence);
+                if stopped.load(Relaxed) || sender.send(request).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
         let task = tokio::spawn(async move {
             let mut answers = client.detect_stream(requests).await.unwrap().into_inner();
             let mut next = 0;
@@ -120,8 +127,11 @@ async fn a_changed_package_replaces_the_one_of_its_version() {
     let before = server.app().registry().get("bolt", 1).unwrap();
     let load = Load::start(&server, "bolt").await;
     let folder = repository.path().join("bolt");
+    deploy(repository.path(), "bolt", 3, 21);
+    until("version 3", || state(&server, "bolt", 3) == Some(State::Ready)).await;
+    // The package of version 3 becomes that of version 1; for a moment there is neither.
     std::fs::rename(folder.join("1"), folder.join(".old")).unwrap();
-    deploy(repository.path(), "bolt", 1, 21);
+    std::fs::rename(folder.join("3"), folder.join("1")).unwrap();
     until("another model", || server.app().registry().get("bolt", 1).is_ok_and(|now| !Arc::ptr_eq(&now, &before)))
         .await;
     load.end().await;

@@ -261,7 +261,8 @@ impl Shared {
             Ok(runtime) => runtime,
             Err(error) => return tracing::error!(%error, "the loader cannot start; no model will be loaded"),
         };
-        self.look(control != Control::Explicit);
+        let mut listing = Listing::new();
+        self.look(control != Control::Explicit, &mut listing);
         self.started.send_replace(true);
         let pause = match control {
             Control::Poll(pause) => pause,
@@ -277,47 +278,61 @@ impl Shared {
                 Ok(Some(Command::Unload { name, version, reply })) => {
                     let _ = reply.send(self.unload_on_request(&name, version));
                 }
-                Err(_) if matches!(control, Control::Poll(_)) => self.look(true),
+                Err(_) if matches!(control, Control::Poll(_)) => self.look(true, &mut listing),
                 Err(_) => {}
             }
             self.forget_those_that_left();
         }
     }
 
-    /// Brings the table in line with the repository; loads what should be served if `load`.
-    fn look(&self, load: bool) {
+    /// Brings the table in line with the repository; loads what should be served if `load`. `before` is what the last look
+    /// found: a package is taken for removed when two looks have missed it, as one that is being replaced may be missing for a
+    /// moment.
+    fn look(&self, load: bool, before: &mut Listing) {
         let listing = match self.repository.scan() {
             Ok(listing) => listing,
             Err(error) => return tracing::warn!(%error, "the model repository cannot be read; what is loaded stays"),
         };
         self.list_available(&listing);
-        if !load {
-            return;
-        }
-        for (name, versions) in &listing {
-            let served: Vec<_> = match self.versions {
-                Versions::All => versions.iter().collect(),
-                Versions::Latest(count) => versions.iter().rev().take(count).collect(),
-            };
-            let mut failed = false;
-            for (version, found) in &served {
-                if self.is_due(name, **version, found) {
-                    failed |= self.load(name, **version, found).is_err();
-                }
+        if load {
+            for (name, versions) in &listing {
+                self.serve(name, versions, before.get(name));
             }
-            let ready = |version: &u32| {
-                self.read()
-                    .get(name)
-                    .and_then(|slots| slots.get(version))
-                    .is_some_and(|slot| slot.state == State::Ready)
-            };
-            // Older versions go when the newer ones are there, not before.
-            if !failed && served.iter().all(|(version, _)| ready(version)) {
-                self.retire(name, |version| !served.iter().any(|(served, _)| **served == version));
+            let gone = |name: &String| !listing.contains_key(name) && !before.contains_key(name);
+            let gone: Vec<_> = self.read().keys().filter(|name| gone(name)).cloned().collect();
+            gone.iter().for_each(|name| self.retire(name, |_| true));
+        }
+        *before = listing;
+    }
+
+    /// Loads the highest versions of a model that can be loaded, as many as are to be served, and retires the others.
+    fn serve(&self, name: &str, versions: &BTreeMap<u32, Found>, before: Option<&BTreeMap<u32, Found>>) {
+        let most = match self.versions {
+            Versions::All => usize::MAX,
+            Versions::Latest(count) => count,
+        };
+        let mut served = Vec::new();
+        for (version, found) in versions.iter().rev() {
+            if served.len() == most {
+                break;
+            }
+            if self.is_due(name, *version, found) {
+                // Why it failed is in the table and the log.
+                let _ = self.load(name, *version, found);
+            }
+            if self.is_loaded(name, *version) {
+                served.push(*version);
             }
         }
-        let gone: Vec<_> = self.read().keys().filter(|name| !listing.contains_key(*name)).cloned().collect();
-        gone.iter().for_each(|name| self.retire(name, |_| true));
+        let just_missed =
+            |version| !versions.contains_key(&version) && before.is_some_and(|b| b.contains_key(&version));
+        if !served.is_empty() {
+            self.retire(name, |version| !served.contains(&version) && !just_missed(version));
+        }
+    }
+
+    fn is_loaded(&self, name: &str, version: u32) -> bool {
+        self.read().get(name).and_then(|slots| slots.get(&version)).is_some_and(|slot| slot.model.is_some())
     }
 
     /// Whether a package is new, was changed, or failed long enough ago to be tried again (its backbone may have come since).
