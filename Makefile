@@ -3,7 +3,7 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 DEMO_OUT ?= demo-out
 
-.PHONY: help demo build test lint protos bench deny onnxruntime openvino install clean
+.PHONY: help demo build test lint protos bench soak deny onnxruntime openvino install clean
 
 help:
 	@echo "make demo         build, then learn three products from good images and report on held-out defects"
@@ -12,6 +12,7 @@ help:
 	@echo "make lint         rustfmt, clippy, rustdoc and shellcheck (where installed), warnings are errors"
 	@echo "make protos       Go and Java stubs of the server's protocols, generated and compiled"
 	@echo "make bench        segmentation, preprocessing, training and end-to-end figures"
+	@echo "make soak         long runs of the server: 200,000 frames, 10,000 cancellations, 5,000 connections"
 	@echo "make deny         licences and sources of all dependencies (needs cargo-deny)"
 	@echo "make onnxruntime  fetch the pinned ONNX Runtime into .onnxruntime/"
 	@echo "make install      uflow and ONNX Runtime under PREFIX ($(PREFIX))"
@@ -46,6 +47,11 @@ deny:
 
 bench: build
 	benches/run.sh
+
+# Each of a crowd of connections takes file descriptors on both sides of the test.
+soak: onnxruntime
+	@ulimit -n 20000; date -u; git rev-parse --short=10 HEAD; nproc; \
+	UFLOW_SOAK=1 $(CARGO) test --locked --test serve_uflow --test serve_abuse --test serve_models -- --nocapture --test-threads=1
 
 install: build
 	install -D -m 755 target/release/uflow $(DESTDIR)$(PREFIX)/bin/uflow

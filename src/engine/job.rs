@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Answer, Model, Priority, Waiter, Wanted, metrics::Place};
+use super::{Answer, Model, Priority, Stages, Waiter, Wanted, metrics::Place};
 use crate::{
     Error, Result,
     detector::{Rule, Timings},
@@ -19,6 +19,7 @@ pub(super) struct Job {
     pub(super) priority: Priority,
     pub(super) timings: Timings,
     pub(super) batch: usize,
+    pub(super) stages: Stages,
     deadline: Option<Instant>,
     arrived: Instant,
     /// When it came into the queue that it is in.
@@ -46,6 +47,7 @@ impl Job {
             priority,
             timings: Timings::default(),
             batch: 0,
+            stages: Stages::with_capacity(4),
             deadline,
             arrived: now,
             queued: now,
@@ -72,6 +74,13 @@ impl Job {
             return None;
         }
         Some(self)
+    }
+
+    /// A stage that began at `start` is over. Gives its milliseconds.
+    pub(super) fn was_in(&mut self, stage: &'static str, start: Instant) -> f64 {
+        let end = Instant::now();
+        self.stages.push((stage, start, end));
+        milliseconds(end - start)
     }
 
     /// Milliseconds since it came.

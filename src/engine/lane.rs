@@ -12,7 +12,7 @@ use ndarray::{Array2, Array3, ArrayView4, Axis};
 
 use super::{
     EngineOptions, Metrics, Model, Priority,
-    job::{Job, milliseconds},
+    job::Job,
     pool::{Finish, Sender, Task},
 };
 use crate::{
@@ -217,10 +217,10 @@ impl Shared {
         let start = Instant::now();
         match self.forward(&entries, stacked) {
             Ok(outputs) => {
-                let (network, batch) = (milliseconds(start.elapsed()), entries.len());
+                let batch = entries.len();
                 for (Entry { mut job, tensor, size }, (energies, latents)) in entries.into_iter().zip(outputs) {
                     self.buffers().push(tensor);
-                    (job.timings.network, job.batch) = (network, batch);
+                    (job.timings.network, job.batch) = (job.was_in("network", start), batch);
                     self.pool.send(Task::Finish(Finish { job, size, energies, latents }));
                 }
             }

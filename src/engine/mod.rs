@@ -40,7 +40,7 @@ use self::{
 pub use self::{
     metrics::Metrics,
     model::Model,
-    request::{Answer, Priority, Request, Source, Waiter, Wanted},
+    request::{Answer, Priority, Request, Source, Stages, Waiter, Wanted},
 };
 use crate::{
     Error, Result,

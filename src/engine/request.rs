@@ -102,6 +102,8 @@ pub struct Answer {
     pub total_ms: f64,
     /// Frames that went through the backbone together with it, itself included.
     pub batch: usize,
+    /// When it was in which stage, in the order of the stages.
+    pub stages: Stages,
     /// 1 where the frame is anomalous, else 0, if wanted.
     pub mask: Option<Array2<u8>>,
     /// Anomaly scores (Eq. 2), if wanted.
@@ -111,6 +113,9 @@ pub struct Answer {
     /// z of each scale (C, H, W), finest first; empty unless wanted.
     pub latents: Vec<Array3<f32>>,
 }
+
+/// When a frame was in the stages that it went through: name, start and end.
+pub type Stages = Vec<(&'static str, Instant, Instant)>;
 
 /// Who waits for an answer. [`answer`](Self::answer) is called once, by a thread of the engine; heavy work in it (encoding a
 /// mask, say) belongs there rather than on an event loop.

@@ -1,10 +1,10 @@
 //! What the pool's threads do with a frame, before and after the network.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use super::{
     Answer, Source,
-    job::{Job, milliseconds},
+    job::Job,
     lane::{Entry, Upstream},
     pool::Finish,
 };
@@ -40,16 +40,16 @@ fn tensor(job: &mut Job, source: Source, limits: &Limits) -> Result<(Vec<f32>, (
         }
         Source::Encoded(bytes) => {
             image = Image::decode(bytes, "the encoded frame", limits)?;
-            job.timings.decode = milliseconds(start.elapsed());
+            job.timings.decode = job.was_in("decode", start);
             image.frame()
         }
         Source::Image(image) => image.frame(),
     };
     let start = Instant::now();
-    let model = &job.model;
+    let model = Arc::clone(&job.model);
     let mut tensor = model.lane().buffer(model.manifest().input.len());
     model.preprocessors().with(|preprocessor| preprocessor.run(&frame, &mut tensor))?;
-    job.timings.preprocess = milliseconds(start.elapsed());
+    job.timings.preprocess = job.was_in("preprocess", start);
     Ok((tensor, (frame.height(), frame.width())))
 }
 
@@ -58,17 +58,18 @@ pub(super) fn finish(finish: Finish) {
     let Finish { job, size, energies, latents } = finish;
     let Some(mut job) = job.dequeued("after the network") else { return };
     let start = Instant::now();
-    let model = std::sync::Arc::clone(&job.model);
+    let model = Arc::clone(&job.model);
     let answer = model.judges().with(|judge| {
         let found = judge.run(|scale| energies[scale].view(), size, &job.rule)?;
         let maps = judge.maps();
         let wanted = job.wanted;
-        job.timings.segmentation = milliseconds(start.elapsed());
+        job.timings.segmentation = job.was_in("segmentation", start);
         Ok(Answer {
             detection: crate::detector::Detection { timings_ms: job.timings, ..found },
             size,
             total_ms: job.total_ms(),
             batch: job.batch,
+            stages: std::mem::take(&mut job.stages),
             mask: wanted.mask.then(|| judge.mask().to_owned()),
             score_map: maps.filter(|_| wanted.score_map).map(|maps| maps.score.to_owned()),
             log10_nfa_map: maps.filter(|_| wanted.log10_nfa_map).map(|maps| maps.log10_nfa.to_owned()),

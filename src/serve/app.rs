@@ -19,6 +19,7 @@ use super::{
     metrics::{Outcome, Requests},
     registry::{Registry, State},
     roi::RoiCache,
+    trace::{Parent, Trace, Traces},
 };
 use crate::{
     Error, Result,
@@ -69,6 +70,8 @@ pub struct Call {
     pub deadline: Option<Instant>,
     /// Which frames go first.
     pub priority: Priority,
+    /// The client's span that the frame belongs to.
+    pub parent: Option<Parent>,
 }
 
 /// What happens to a frame when as many as allowed are being worked on.
@@ -89,6 +92,7 @@ pub struct App {
     admission: Arc<Semaphore>,
     requests: Requests,
     rois: RoiCache,
+    traces: Option<Traces>,
     phase: watch::Sender<Phase>,
 }
 
@@ -104,16 +108,17 @@ pub enum Phase {
 }
 
 impl App {
-    /// On an engine and its models.
+    /// On an engine and its models; traces are sent if there is somewhere to send them.
     ///
     /// # Errors
     /// Metrics that are registered already.
-    pub fn new(engine: Arc<Engine>, registry: Registry) -> Result<Self> {
+    pub fn new(engine: Arc<Engine>, registry: Registry, traces: Option<Traces>) -> Result<Self> {
         Ok(Self {
             admission: Arc::new(Semaphore::new(engine.options().max_in_flight)),
             requests: Requests::new(engine.metrics().registry())?,
             rois: RoiCache::new(engine.options().limits),
             phase: watch::Sender::new(Phase::Serving),
+            traces,
             engine,
             registry,
         })
@@ -183,7 +188,11 @@ impl App {
     ) -> Pending<T> {
         let mut pending =
             Pending { receiver: None, failed: None, model: None, outcome: self.requests.begin(call.protocol) };
-        if let Err(error) = self.start(call, when_full, encode, &mut pending).await {
+        let mut trace = self.traces.as_ref().map(|traces| traces.begin(call.parent.as_ref(), call.protocol));
+        if let Err(error) = self.start(call, when_full, encode, &mut pending, &mut trace).await {
+            if let Some(trace) = trace {
+                trace.finish(pending.model.as_deref(), Err(&error));
+            }
             pending.failed = Some(error);
         }
         pending
@@ -195,6 +204,7 @@ impl App {
         when_full: WhenFull,
         encode: impl FnOnce(&Model, Answer) -> Result<T> + Send + 'static,
         pending: &mut Pending<T>,
+        trace: &mut Option<Trace>,
     ) -> Result<()> {
         let model = self.registry.get(&call.model, call.version)?;
         pending.model = Some(Arc::clone(&model));
@@ -205,10 +215,13 @@ impl App {
         }
         let permit = self.admit(when_full, call.deadline).await?;
         let (sender, receiver) = oneshot::channel();
-        let reply = Reply { sender, encode, model: Arc::clone(&model), permit };
+        let reply = Reply { sender, encode, model: Arc::clone(&model), permit, trace: trace.take() };
         let Call { source, wanted, deadline, priority, .. } = call;
         let request = Request { model, source, options, wanted, deadline, priority };
-        self.engine.submit(request, reply).map_err(|(error, _)| error)?;
+        self.engine.submit(request, reply).map_err(|(error, reply)| {
+            *trace = reply.trace;
+            error
+        })?;
         pending.receiver = Some(receiver);
         Ok(())
     }
@@ -238,6 +251,7 @@ struct Reply<T, E> {
     encode: E,
     model: Arc<Model>,
     permit: OwnedSemaphorePermit,
+    trace: Option<Trace>,
 }
 
 impl<T: Send + 'static, E: FnOnce(&Model, Answer) -> Result<T> + Send + 'static> Waiter for Reply<T, E> {
@@ -246,7 +260,10 @@ impl<T: Send + 'static, E: FnOnce(&Model, Answer) -> Result<T> + Send + 'static>
     }
 
     fn answer(self: Box<Self>, answer: Result<Answer>) {
-        let Self { sender, encode, model, permit } = *self;
+        let Self { sender, encode, model, permit, trace } = *self;
+        if let Some(trace) = trace {
+            trace.finish(Some(&model), answer.as_ref());
+        }
         let encoded = answer.and_then(|answer| encode(&model, answer));
         // Whoever gets the answer may send the next frame at once.
         drop((permit, model));

@@ -276,6 +276,8 @@ pub struct Config {
     pub shutdown_delay: Duration,
     /// Most time that accepted frames have to be answered after that.
     pub drain: Duration,
+    /// Address of an OpenTelemetry collector.
+    pub otlp: Option<String>,
 }
 
 /// PEM files of TLS.
@@ -351,6 +353,7 @@ impl Config {
             max_connection_age: some(seconds("max_connection_age_seconds", set.max_connection_age_seconds)?),
             shutdown_delay: seconds("shutdown_delay_seconds", set.shutdown_delay_seconds)?,
             drain: seconds("drain_seconds", set.drain_seconds)?,
+            otlp: set.otlp,
         })
     }
 }

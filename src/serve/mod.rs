@@ -25,6 +25,7 @@ mod server;
 mod status;
 mod tls;
 mod tokens;
+pub mod trace;
 pub mod uflow_v1;
 
 pub use server::{Server, check};

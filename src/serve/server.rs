@@ -22,6 +22,7 @@ use super::{
     repository::Repository,
     tls::{Tls, stamp},
     tokens::Tokens,
+    trace::Traces,
     uflow_v1::{Detection, Models},
 };
 use crate::{Error, Result, engine::Engine, runtime::Runtime};
@@ -119,7 +120,8 @@ impl Server {
             .map_err(Error::io("listen on", config.grpc.to_string()))?;
         let engine = Arc::new(Engine::new(runtime, config.engine)?);
         let registry = Registry::start(Arc::clone(&engine), repository, config.control, config.versions)?;
-        let app = Arc::new(App::new(engine, registry)?);
+        let traces = config.otlp.as_deref().map(Traces::to).transpose()?;
+        let app = Arc::new(App::new(engine, registry, traces)?);
 
         let (reporter, health) = health_reporter();
         let (stop, stopping) = watch::channel(false);

@@ -2,7 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Instant};
 
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use super::{
     answer,
@@ -15,6 +15,7 @@ use crate::{
         deadline,
         ordered::{Answers, in_order},
         proto::v1::{DetectRequest, DetectResponse, detection_service_server::DetectionService},
+        trace::Parent,
     },
 };
 
@@ -34,16 +35,21 @@ impl Detection {
     }
 }
 
+/// The deadline and the span of a gRPC call.
+fn of_call(metadata: &MetadataMap) -> (Option<Instant>, Option<Parent>) {
+    (deadline::of(metadata), Parent::of(metadata.as_ref()))
+}
+
 /// Hands a frame over; errors of the request come with the pending answer too.
 async fn start(
     app: &App,
     request: DetectRequest,
-    deadline: Option<Instant>,
+    (deadline, parent): (Option<Instant>, Option<Parent>),
     when_full: WhenFull,
 ) -> (Echo, Result<Pending<DetectResponse>>) {
     let echo = request::echo(&request);
     let for_answer = echo.clone();
-    let pending = match request::call(request, deadline) {
+    let pending = match request::call(request, deadline, parent) {
         Err(error) => Err(error),
         Ok(call) => {
             let encode = move |model: &_, found| answer::found(&for_answer, model, &found);
@@ -58,8 +64,8 @@ impl DetectionService for Detection {
     type DetectStreamStream = Answers<DetectResponse>;
 
     async fn detect(&self, request: Request<DetectRequest>) -> Result<Response<DetectResponse>, Status> {
-        let deadline = deadline::of(request.metadata());
-        let (_, pending) = start(&self.app, request.into_inner(), deadline, WhenFull::Refuse).await;
+        let call = of_call(request.metadata());
+        let (_, pending) = start(&self.app, request.into_inner(), call, WhenFull::Refuse).await;
         Ok(Response::new(pending?.await?))
     }
 
@@ -67,12 +73,12 @@ impl DetectionService for Detection {
         &self,
         request: Request<Streaming<DetectRequest>>,
     ) -> Result<Response<Self::DetectStreamStream>, Status> {
-        let deadline = deadline::of(request.metadata());
+        let call = of_call(request.metadata());
         let Self { app, when_full, .. } = self.clone();
         let start = move |request: DetectRequest| {
-            let app = Arc::clone(&app);
+            let (app, call) = (Arc::clone(&app), call.clone());
             async move {
-                let (echo, pending) = start(&app, request, deadline, when_full).await;
+                let (echo, pending) = start(&app, request, call, when_full).await;
                 in_band(echo, pending)
             }
         };

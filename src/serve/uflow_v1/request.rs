@@ -11,6 +11,7 @@ use crate::{
     serve::{
         app::{Call, Protocol},
         proto::v1 as proto,
+        trace::Parent,
     },
 };
 
@@ -33,11 +34,11 @@ pub(super) fn echo(request: &proto::DetectRequest) -> Echo {
     }
 }
 
-/// A request as a call. `deadline` is that of the gRPC call, if it has one.
+/// A request as a call. `deadline` and `parent` are those of the gRPC call, if it has any.
 ///
 /// # Errors
 /// [`Error::Parameter`] or [`Error::Frame`] that names the field.
-pub(super) fn call(request: proto::DetectRequest, deadline: Option<Instant>) -> Result<Call> {
+pub(super) fn call(request: proto::DetectRequest, deadline: Option<Instant>, parent: Option<Parent>) -> Result<Call> {
     let outputs = request.outputs.unwrap_or_default();
     let mask = enumeration::<proto::MaskFormat>("outputs.mask", outputs.mask)?;
     let score_map = enumeration::<proto::MapFormat>("outputs.score_map", outputs.score_map)?;
@@ -65,6 +66,7 @@ pub(super) fn call(request: proto::DetectRequest, deadline: Option<Instant>) -> 
             proto::Priority::High => Priority::High,
             proto::Priority::Unspecified | proto::Priority::Normal => Priority::Normal,
         },
+        parent,
     })
 }
 
