@@ -17,6 +17,7 @@ mod encode;
 mod incoming;
 mod metrics;
 mod ordered;
+mod pixels;
 pub mod proto;
 pub mod registry;
 pub mod repository;
