@@ -16,6 +16,7 @@ mod deadline;
 mod encode;
 mod incoming;
 mod metrics;
+pub mod oip;
 mod ordered;
 mod pixels;
 pub mod proto;
