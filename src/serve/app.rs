@@ -14,6 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tonic::Status;
 
 use super::{
     metrics::{Outcome, Requests},
@@ -179,6 +180,19 @@ impl App {
             || models.iter().any(|status| status.model.is_some())
     }
 
+    /// Refuses clients that would load or unload models where the server does not let them.
+    ///
+    /// # Errors
+    /// `PERMISSION_DENIED`.
+    pub fn check_model_control(&self) -> Result<(), Status> {
+        if self.registry.is_explicit() {
+            return Ok(());
+        }
+        Err(Status::permission_denied(
+            "this server does not allow clients to load and unload models; start it with --model-control explicit",
+        ))
+    }
+
     /// Hands a frame over. What is wrong with it comes with the pending answer, so that streams keep their order.
     pub async fn submit<T: Send + 'static>(
         &self,
@@ -186,10 +200,33 @@ impl App {
         when_full: WhenFull,
         encode: impl FnOnce(&Model, Answer) -> Result<T> + Send + 'static,
     ) -> Pending<T> {
+        let model = self.registry.get(&call.model, call.version);
+        self.pending(model, call, when_full, encode).await
+    }
+
+    /// The same for a model that was found already, whatever the call names: frames that belong together go to one model,
+    /// though it may be replaced meanwhile.
+    pub async fn submit_to<T: Send + 'static>(
+        &self,
+        model: Arc<Model>,
+        call: Call,
+        when_full: WhenFull,
+        encode: impl FnOnce(&Model, Answer) -> Result<T> + Send + 'static,
+    ) -> Pending<T> {
+        self.pending(Ok(model), call, when_full, encode).await
+    }
+
+    async fn pending<T: Send + 'static>(
+        &self,
+        model: Result<Arc<Model>>,
+        call: Call,
+        when_full: WhenFull,
+        encode: impl FnOnce(&Model, Answer) -> Result<T> + Send + 'static,
+    ) -> Pending<T> {
         let mut pending =
             Pending { receiver: None, failed: None, model: None, outcome: self.requests.begin(call.protocol) };
         let mut trace = self.traces.as_ref().map(|traces| traces.begin(call.parent.as_ref(), call.protocol));
-        if let Err(error) = self.start(call, when_full, encode, &mut pending, &mut trace).await {
+        if let Err(error) = self.start(model, call, when_full, encode, &mut pending, &mut trace).await {
             if let Some(trace) = trace {
                 trace.finish(pending.model.as_deref(), Err(&error));
             }
@@ -200,13 +237,14 @@ impl App {
 
     async fn start<T: Send + 'static>(
         &self,
+        model: Result<Arc<Model>>,
         call: Call,
         when_full: WhenFull,
         encode: impl FnOnce(&Model, Answer) -> Result<T> + Send + 'static,
         pending: &mut Pending<T>,
         trace: &mut Option<Trace>,
     ) -> Result<()> {
-        let model = self.registry.get(&call.model, call.version)?;
+        let model = model?;
         pending.model = Some(Arc::clone(&model));
         pending.outcome.model(&model);
         let mut options = call.options;
@@ -284,6 +322,11 @@ impl<T> Pending<T> {
     /// The model that looks at the frame, where one was found.
     pub fn model(&self) -> Option<&Arc<Model>> {
         self.model.as_ref()
+    }
+
+    /// Why the frame was not taken, where it was not.
+    pub fn refused(&self) -> Option<&Error> {
+        self.failed.as_ref()
     }
 }
 

@@ -201,6 +201,11 @@ impl Registry {
         self.shared.started.subscribe()
     }
 
+    /// Which versions of a model are served.
+    pub fn versions(&self) -> Versions {
+        self.shared.versions
+    }
+
     /// Whether clients may load and unload.
     pub fn is_explicit(&self) -> bool {
         self.control == Control::Explicit

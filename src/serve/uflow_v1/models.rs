@@ -26,15 +26,6 @@ impl Models {
         Self { app }
     }
 
-    fn controllable(&self) -> Result<(), Status> {
-        if self.app.registry().is_explicit() {
-            return Ok(());
-        }
-        Err(Status::permission_denied(
-            "this server does not allow clients to load and unload models; start it with --model-control explicit",
-        ))
-    }
-
     fn message(&self, status: ModelStatus) -> proto::Model {
         let device = self.app.engine().options().session.device.to_string();
         let state = match status.state {
@@ -101,7 +92,7 @@ impl ModelService for Models {
         &self,
         request: Request<proto::LoadModelRequest>,
     ) -> Result<Response<proto::LoadModelResponse>, Status> {
-        self.controllable()?;
+        self.app.check_model_control()?;
         let proto::LoadModelRequest { model, version } = request.into_inner();
         let status = self.app.registry().load(&model, version).await?;
         Ok(Response::new(proto::LoadModelResponse { model: Some(self.message(status)) }))
@@ -111,7 +102,7 @@ impl ModelService for Models {
         &self,
         request: Request<proto::UnloadModelRequest>,
     ) -> Result<Response<proto::UnloadModelResponse>, Status> {
-        self.controllable()?;
+        self.app.check_model_control()?;
         let proto::UnloadModelRequest { model, version } = request.into_inner();
         self.app.registry().unload(&model, version).await?;
         Ok(Response::new(proto::UnloadModelResponse {}))

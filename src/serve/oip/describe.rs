@@ -1,0 +1,137 @@
+//! What the server and its models say of themselves.
+
+use std::collections::HashMap;
+
+use super::{
+    Oip,
+    input::{ENCODED_IMAGE, IMAGE},
+    output::Output,
+};
+use crate::{
+    engine::Model,
+    runtime::Device,
+    serve::{
+        proto::inference::{
+            DataType, ModelConfig, ModelDynamicBatching, ModelInput, ModelInstanceGroup, ModelMetadataResponse,
+            ModelOutput, ModelParameter, ModelTransactionPolicy, ModelVersionPolicy, ServerMetadataResponse,
+            model_config::SchedulingChoice,
+            model_input::Format,
+            model_instance_group::Kind,
+            model_metadata_response::TensorMetadata,
+            model_version_policy::{All, Latest, PolicyChoice},
+            repository_index_response::ModelIndex,
+        },
+        registry::{State, Status, Versions},
+    },
+};
+
+/// Name of the server, and of the framework that its models are of.
+const NAME: &str = "uflow";
+
+/// Triton's names of what is there beyond the protocol's core. The model repository can be listed always, and changed where
+/// the server allows it.
+const EXTENSIONS: [&str; 5] =
+    ["model_configuration", "model_repository", "parameters", "schedule_policy", "statistics"];
+
+pub(super) fn server() -> ServerMetadataResponse {
+    ServerMetadataResponse {
+        name: NAME.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        extensions: EXTENSIONS.map(str::to_owned).to_vec(),
+    }
+}
+
+/// A model's tensors, with the batch axis. `versions` are those of the model that take frames.
+pub(super) fn metadata(model: &Model, versions: Vec<u32>) -> ModelMetadataResponse {
+    let tensor = |name: &str, datatype: &str, dims: Vec<i64>| TensorMetadata {
+        name: name.to_owned(),
+        datatype: datatype.to_owned(),
+        shape: std::iter::once(-1).chain(dims).collect(),
+    };
+    ModelMetadataResponse {
+        name: model.name().to_owned(),
+        versions: versions.iter().map(u32::to_string).collect(),
+        platform: NAME.to_owned(),
+        inputs: vec![tensor(IMAGE, "UINT8", vec![-1; 3])],
+        outputs: Output::ALL.map(|output| tensor(output.name(), output.datatype().0, output.dims(model))).to_vec(),
+    }
+}
+
+/// What of an entry of the repository the protocol tells.
+pub(super) fn index(status: Status) -> ModelIndex {
+    let state = match status.state {
+        State::Loading => "LOADING",
+        State::Ready => "READY",
+        State::Unloading => "UNLOADING",
+        State::Failed => "UNAVAILABLE",
+        // Empty: it was never loaded.
+        State::Available if status.reason.is_empty() => "",
+        State::Available => "UNAVAILABLE",
+    };
+    ModelIndex {
+        name: status.name,
+        version: status.version.to_string(),
+        state: state.to_owned(),
+        reason: status.reason,
+    }
+}
+
+impl Oip {
+    /// How a model is set up; shapes are without the batch axis.
+    pub(super) fn config(&self, model: &Model) -> ModelConfig {
+        let options = self.app.engine().options();
+        let image = ModelInput {
+            name: IMAGE.to_owned(),
+            data_type: DataType::TypeUint8.into(),
+            format: Format::Nhwc.into(),
+            dims: vec![-1; 3],
+            optional: false,
+        };
+        let output = |output: Output| ModelOutput {
+            name: output.name().to_owned(),
+            data_type: output.datatype().1.into(),
+            dims: output.dims(model),
+        };
+        let batching = ModelDynamicBatching {
+            preferred_batch_size: vec![options.max_batch as i32],
+            max_queue_delay_microseconds: options.max_delay.as_micros() as u64,
+            preserve_ordering: false,
+            priority_levels: 2,
+            default_priority_level: 2,
+        };
+        let policy_choice = match self.app.registry().versions() {
+            Versions::All => PolicyChoice::All(All {}),
+            Versions::Latest(count) => PolicyChoice::Latest(Latest { num_versions: count as u32 }),
+        };
+        ModelConfig {
+            name: model.name().to_owned(),
+            platform: NAME.to_owned(),
+            backend: NAME.to_owned(),
+            version_policy: Some(ModelVersionPolicy { policy_choice: Some(policy_choice) }),
+            max_batch_size: i32::try_from(self.most_images()).unwrap_or(i32::MAX),
+            input: vec![image],
+            output: Output::ALL.map(output).to_vec(),
+            instance_group: vec![instance(options.session.device)],
+            parameters: alternatives(),
+            model_transaction_policy: Some(ModelTransactionPolicy { decoupled: false }),
+            scheduling_choice: Some(SchedulingChoice::DynamicBatching(batching)),
+        }
+    }
+}
+
+/// What is accepted in the place of the declared input.
+fn alternatives() -> HashMap<String, ModelParameter> {
+    let encoded = "BYTES [-1] or [-1, 1]: PNG, JPEG, BMP, TIFF or WebP files in the place of `image`";
+    let sixteen = "UINT16 [-1, -1, -1, 1]: grey pictures of 16 bits as `image`";
+    [(ENCODED_IMAGE, encoded), ("image_uint16", sixteen)]
+        .map(|(name, text)| (name.to_owned(), ModelParameter { string_value: text.to_owned() }))
+        .into()
+}
+
+fn instance(device: Device) -> ModelInstanceGroup {
+    let (kind, gpus) = match device {
+        Device::Cpu | Device::OpenVino => (Kind::Cpu, Vec::new()),
+        Device::Cuda(gpu) | Device::TensorRt(gpu) => (Kind::Gpu, vec![gpu as i32]),
+    };
+    ModelInstanceGroup { name: device.to_string(), kind: kind.into(), count: 1, gpus }
+}

@@ -1,0 +1,170 @@
+//! A request on its way: its frames handed over, their answers put together.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::Instant,
+};
+
+use tonic::Status;
+
+use super::{
+    Oip,
+    output::{self, Budget, Output, Part},
+    request::{self, Inference},
+    statistics::Statistics,
+};
+use crate::{
+    Error, Result,
+    detector::Timings,
+    engine::Model,
+    serve::{
+        app::{Call, Pending, Protocol, WhenFull},
+        proto::inference::{ModelInferRequest, ModelInferResponse, ModelStreamInferResponse},
+        status,
+        trace::Parent,
+    },
+};
+
+/// What is kept of a frame's answer.
+#[derive(Debug)]
+pub(super) struct Found {
+    parts: Vec<Part>,
+    pub(super) timings: Timings,
+    /// Frames that went through the network with it, itself included.
+    pub(super) batch: usize,
+}
+
+/// A request whose frames the engine has.
+#[derive(Debug)]
+pub(super) struct Started {
+    id: String,
+    model: Arc<Model>,
+    outputs: Vec<Output>,
+    images: usize,
+    frames: Vec<Pending<Found>>,
+    arrived: Instant,
+    statistics: Arc<Statistics>,
+}
+
+impl Oip {
+    /// Hands a request's frames over, with the deadline and the span of their call, all to one and the same model though it may be replaced meanwhile.
+    pub(super) async fn start(
+        &self,
+        request: ModelInferRequest,
+        (deadline, parent): (Option<Instant>, Option<Parent>),
+        when_full: WhenFull,
+    ) -> Result<Started> {
+        let arrived = Instant::now();
+        let read = || {
+            let inference = request::read(request, self.most_images(), deadline)?;
+            let model = self.app.registry().get(&inference.model, inference.version)?;
+            Ok((inference, model))
+        };
+        // What has no frame to be counted with is counted here.
+        let (inference, model) =
+            read().inspect_err(|error| self.app.requests().begin(Protocol::Oip).done(Some(error)))?;
+        let Inference { id, input, outputs, options, priority, deadline, .. } = inference;
+        let budget = Budget::new(self.app.engine().options().limits.max_bytes);
+        let images = input.frames.len();
+        let mut frames = Vec::with_capacity(images);
+        for source in input.frames {
+            let call = Call {
+                protocol: Protocol::Oip,
+                model: model.name().to_owned(),
+                version: model.version(),
+                source,
+                options: options.clone(),
+                roi: bytes::Bytes::new(),
+                wanted: output::wanted(&outputs),
+                deadline,
+                priority,
+                parent: parent.clone(),
+            };
+            let (outputs, raw, budget) = (outputs.clone(), input.raw, budget.clone());
+            let encode = move |_: &Model, answer| {
+                let parts = output::parts(&outputs, &answer, raw, &budget)?;
+                Ok(Found { parts, timings: answer.detection.timings_ms, batch: answer.batch })
+            };
+            let frame = self.app.submit_to(Arc::clone(&model), call, when_full, encode).await;
+            let refused = frame.refused().is_some();
+            frames.push(frame);
+            if refused {
+                break;
+            }
+        }
+        Ok(Started { id, model, outputs, images, frames, arrived, statistics: Arc::clone(&self.statistics) })
+    }
+}
+
+impl Started {
+    /// The answer, once every frame has its own. As soon as one fails, the others are given up.
+    pub(super) async fn answer(self) -> Result<ModelInferResponse, Status> {
+        let Self { id, model, outputs, images, frames, arrived, statistics } = self;
+        let found = all(frames).await.map_err(|(index, error)| of_image(index, images, &error));
+        let answer = found.and_then(|mut found| Ok((respond(id, &model, &outputs, &mut found)?, found)));
+        match answer {
+            Ok((response, found)) => {
+                statistics.succeeded(&model, arrived, &found);
+                Ok(response)
+            }
+            Err(status) => {
+                statistics.failed(&model, arrived);
+                Err(status)
+            }
+        }
+    }
+}
+
+/// The answers to all frames, or the first error that comes and the frame it is about.
+async fn all(mut frames: Vec<Pending<Found>>) -> Result<Vec<Found>, (usize, Error)> {
+    let mut found: Vec<Option<Found>> = frames.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        let mut waiting = false;
+        for (index, (frame, found)) in frames.iter_mut().zip(&mut found).enumerate() {
+            if found.is_some() {
+                continue;
+            }
+            match Pin::new(frame).poll(context) {
+                Poll::Ready(Ok(answer)) => *found = Some(answer),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err((index, error))),
+                Poll::Pending => waiting = true,
+            }
+        }
+        if waiting { Poll::Pending } else { Poll::Ready(Ok(())) }
+    })
+    .await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// An error that says which of several images it is about.
+fn of_image(index: usize, images: usize, error: &Error) -> Status {
+    let about = if images > 1 { format!("image {index}: ") } else { String::new() };
+    Status::new(status::code(error), format!("{about}{error}"))
+}
+
+fn respond(id: String, model: &Model, outputs: &[Output], found: &mut [Found]) -> Result<ModelInferResponse> {
+    let (model_name, model_version) = (model.name().to_owned(), model.version().to_string());
+    let mut response = ModelInferResponse { model_name, model_version, id, ..Default::default() };
+    let mut by_frame: Vec<_> = found.iter_mut().map(|found| std::mem::take(&mut found.parts).into_iter()).collect();
+    for &output in outputs {
+        let parts = by_frame.iter_mut().filter_map(Iterator::next).collect();
+        let (tensor, raw) = output::join(output, parts)?;
+        response.outputs.push(tensor);
+        response.raw_output_contents.extend(raw.map(bytes::Bytes::from));
+    }
+    Ok(response)
+}
+
+/// An answer or an error as a message of a stream.
+pub(super) fn in_band(id: String, answer: Result<ModelInferResponse, Status>) -> ModelStreamInferResponse {
+    match answer {
+        Ok(response) => ModelStreamInferResponse { error_message: String::new(), infer_response: Some(response) },
+        Err(status) => ModelStreamInferResponse {
+            error_message: status.message().to_owned(),
+            infer_response: Some(ModelInferResponse { id, ..Default::default() }),
+        },
+    }
+}

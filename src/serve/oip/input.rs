@@ -1,0 +1,228 @@
+//! The input tensor as frames. Nothing is allocated by what a shape says: a shape is checked against the bytes that came,
+//! and raw frames are slices of the message that brought them.
+
+use bytes::{Buf, Bytes};
+
+use crate::{
+    Error, Result,
+    engine::Source,
+    frame::PixelFormat,
+    serve::{
+        pixels,
+        proto::inference::{InferTensorContents, ModelInferRequest, model_infer_request::InferInputTensor},
+    },
+};
+
+/// The input that models declare.
+pub(super) const IMAGE: &str = "image";
+/// The same for encoded pictures; not declared.
+pub(super) const ENCODED_IMAGE: &str = "encoded_image";
+
+const ALLOWED: &str = "give one of `image` (UINT8 [batch, height, width, channels] or [height, width, channels], UINT16 with \
+                       1 channel, or BYTES [batch]) and `encoded_image` (BYTES [batch])";
+
+/// What a request brings.
+#[derive(Debug)]
+pub(super) struct Input {
+    pub(super) frames: Vec<Source>,
+    /// Whether the elements came as raw contents, so that the answer's go the same way.
+    pub(super) raw: bool,
+}
+
+/// Elements of the tensor, as they came.
+enum Elements {
+    Raw(Bytes),
+    Typed(InferTensorContents),
+}
+
+/// Takes the frames, at most `most`, out of a request.
+///
+/// # Errors
+/// [`Error::Parameter`] that says which field is wrong, and what is allowed.
+pub(super) fn take(request: &mut ModelInferRequest, most: usize) -> Result<Input> {
+    let inputs = std::mem::take(&mut request.inputs);
+    let contents = std::mem::take(&mut request.raw_input_contents);
+    let tensor = the_one(inputs)?;
+    let (tensor, elements) = elements(tensor, contents)?;
+    let raw = matches!(elements, Elements::Raw(_));
+    let frames = match tensor.datatype.as_str() {
+        "BYTES" => encoded(&tensor, elements, most)?,
+        "UINT8" | "UINT16" if tensor.name == IMAGE => decoded(&tensor, elements, most)?,
+        other => {
+            let (name, other) = (&tensor.name, other.escape_debug());
+            return Err(wrong(format!("`{name}` has the datatype `{other}`; {ALLOWED}")));
+        }
+    };
+    Ok(Input { frames, raw })
+}
+
+fn wrong(reason: String) -> Error {
+    Error::parameter("inputs", reason)
+}
+
+fn the_one(inputs: Vec<InferInputTensor>) -> Result<InferInputTensor> {
+    for (index, input) in inputs.iter().enumerate() {
+        let name = input.name.escape_debug();
+        if ![IMAGE, ENCODED_IMAGE].contains(&input.name.as_str()) {
+            return Err(wrong(format!("there is no input `{name}`; {ALLOWED}")));
+        }
+        if inputs[..index].iter().any(|other| other.name == input.name) {
+            return Err(wrong(format!("`{name}` is given twice")));
+        }
+        if input.parameters.contains_key("shared_memory_region") {
+            return Err(wrong(format!(
+                "`{name}` is in shared memory, which this server does not have; send its contents"
+            )));
+        }
+    }
+    match <[_; 1]>::try_from(inputs) {
+        Ok([input]) => Ok(input),
+        Err(inputs) if inputs.is_empty() => Err(wrong(format!("there is none; {ALLOWED}"))),
+        Err(_) => Err(wrong("both `image` and `encoded_image` are given; give one of them".to_owned())),
+    }
+}
+
+fn elements(mut tensor: InferInputTensor, mut raw: Vec<Bytes>) -> Result<(InferInputTensor, Elements)> {
+    // Some clients set an empty message.
+    let typed = tensor.contents.take().filter(|contents| *contents != InferTensorContents::default());
+    let name = &tensor.name;
+    let elements = match (typed, raw.len()) {
+        (Some(_), 1..) => {
+            return Err(wrong(format!("`{name}` has typed contents and raw_input_contents too; send one of them")));
+        }
+        (None, 1) => Elements::Raw(raw.swap_remove(0)),
+        (None, 0) => return Err(wrong(format!("`{name}` has no contents; set raw_input_contents or its `contents`"))),
+        (None, count) => {
+            let reason = format!("there are {count} for 1 input; send as many as inputs, in their order");
+            return Err(Error::parameter("raw_input_contents", reason));
+        }
+        (Some(contents), 0) => Elements::Typed(contents),
+    };
+    Ok((tensor, elements))
+}
+
+/// Frames of pixels, without a copy of raw contents.
+fn decoded(tensor: &InferInputTensor, elements: Elements, most: usize) -> Result<Vec<Source>> {
+    let InferInputTensor { shape, datatype, .. } = tensor;
+    let (images, shape_of_one) = match *shape.as_slice() {
+        [images, height, width, channels] => (images, [height, width, channels]),
+        [height, width, channels] => (1, [height, width, channels]),
+        _ => {
+            let allowed = "use [batch, height, width, channels] or [height, width, channels]";
+            return Err(wrong(format!("`image` has the shape {shape:?}; {allowed}")));
+        }
+    };
+    let images = batch(tensor, images, most)?;
+    let size = |length: i64| u32::try_from(length).ok().filter(|&length| length > 0);
+    let [Some(height), Some(width), Some(channels)] = shape_of_one.map(size) else {
+        return Err(wrong(format!("`image` has the shape {shape:?}; sizes are 1 to {}", u32::MAX)));
+    };
+    let format = match (datatype.as_str(), channels) {
+        ("UINT8", 1) => PixelFormat::Gray8,
+        ("UINT8", 3) => PixelFormat::Rgb8,
+        ("UINT8", 4) => PixelFormat::Rgba8,
+        ("UINT16", 1) => PixelFormat::Gray16,
+        _ => {
+            let allowed = if datatype == "UINT8" { "1 (grey), 3 (RGB) or 4 (RGBA)" } else { "1 (grey)" };
+            return Err(wrong(format!(
+                "`image` has the shape {shape:?}, {channels} channels; {datatype} has {allowed}, in the last place"
+            )));
+        }
+    };
+    let bytes = match elements {
+        Elements::Raw(bytes) => pixels::from_little_endian(bytes, format),
+        Elements::Typed(contents) => typed_pixels(datatype, contents)?,
+    };
+    let frame =
+        (height as usize).checked_mul(width as usize).and_then(|area| area.checked_mul(format.bytes_per_pixel()));
+    let expected = frame.and_then(|frame| frame.checked_mul(images));
+    let (Some(frame), true) = (frame, expected == Some(bytes.len())) else {
+        let expected = expected.map_or_else(|| "more than there can be".to_owned(), |bytes| bytes.to_string());
+        let found = bytes.len();
+        return Err(wrong(format!(
+            "`image` has {found} bytes of pixels; {datatype} of the shape {shape:?} has {expected}"
+        )));
+    };
+    let stride = frame / height as usize;
+    let source =
+        |index| Source::Raw { pixels: bytes.slice(index * frame..(index + 1) * frame), width, height, stride, format };
+    Ok((0..images).map(source).collect())
+}
+
+/// Pixels from `uint_contents`, in the machine's byte order.
+fn typed_pixels(datatype: &str, mut contents: InferTensorContents) -> Result<Bytes> {
+    let values = std::mem::take(&mut contents.uint_contents);
+    only("uint_contents", datatype, &contents)?;
+    let most = if datatype == "UINT8" { u32::from(u8::MAX) } else { u32::from(u16::MAX) };
+    if let Some((index, value)) = values.iter().enumerate().find(|(_, value)| **value > most) {
+        return Err(wrong(format!("`image` has {value} at uint_contents[{index}]; {datatype} is 0 to {most}")));
+    }
+    Ok(match datatype {
+        "UINT8" => values.iter().map(|&value| value as u8).collect::<Vec<_>>(),
+        _ => values.iter().flat_map(|&value| (value as u16).to_ne_bytes()).collect(),
+    }
+    .into())
+}
+
+/// Frames of encoded pictures, without a copy.
+fn encoded(tensor: &InferInputTensor, elements: Elements, most: usize) -> Result<Vec<Source>> {
+    let InferInputTensor { name, shape, .. } = tensor;
+    let images = match *shape.as_slice() {
+        [images] | [images, 1] => batch(tensor, images, most)?,
+        _ => return Err(wrong(format!("`{name}` has the shape {shape:?}; BYTES are [batch] or [batch, 1]"))),
+    };
+    let pictures = match elements {
+        Elements::Raw(bytes) => split(name, bytes, images)?,
+        Elements::Typed(mut contents) => {
+            let pictures = std::mem::take(&mut contents.bytes_contents);
+            only("bytes_contents", "BYTES", &contents)?;
+            pictures
+        }
+    };
+    if pictures.len() != images {
+        return Err(wrong(format!("`{name}` has {} elements; the shape {shape:?} has {images}", pictures.len())));
+    }
+    Ok(pictures.into_iter().map(Source::Encoded).collect())
+}
+
+/// Elements of BYTES: each its length in four bytes, low byte first, and the bytes themselves.
+fn split(name: &str, mut bytes: Bytes, images: usize) -> Result<Vec<Bytes>> {
+    let mut pictures = Vec::new();
+    while pictures.len() < images && !bytes.is_empty() {
+        let index = pictures.len();
+        let left = bytes.len();
+        let length = bytes.try_get_u32_le().map_err(|_| {
+            wrong(format!(
+                "element {index} of `{name}` is cut off: {left} bytes are left for its length, which takes 4"
+            ))
+        })?;
+        let left = bytes.len();
+        if length as usize > left {
+            return Err(wrong(format!(
+                "element {index} of `{name}` is cut off: it has {length} bytes, {left} are left"
+            )));
+        }
+        pictures.push(bytes.split_to(length as usize));
+    }
+    if !bytes.is_empty() {
+        let left = bytes.len();
+        return Err(wrong(format!("`{name}` has {left} bytes after the {images} elements of its shape")));
+    }
+    Ok(pictures)
+}
+
+/// Number of images, from the first size of a shape.
+fn batch(tensor: &InferInputTensor, images: i64, most: usize) -> Result<usize> {
+    usize::try_from(images).ok().filter(|images| (1..=most).contains(images)).ok_or_else(|| {
+        let InferInputTensor { name, shape, .. } = tensor;
+        wrong(format!("`{name}` has the shape {shape:?}; a request has 1 to {most} images"))
+    })
+}
+
+/// Refuses elements in other lists than the one of the datatype, which was taken out.
+fn only(list: &str, datatype: &str, rest: &InferTensorContents) -> Result<()> {
+    if *rest == InferTensorContents::default() {
+        return Ok(());
+    }
+    Err(wrong(format!("there are contents in other lists than `{list}`, which is the one of {datatype}")))
+}

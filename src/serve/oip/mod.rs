@@ -1,0 +1,85 @@
+//! The Open Inference Protocol v2 with Triton's extensions, so that KServe, Triton's clients and load tools work unchanged:
+//! see `proto/inference`.
+//!
+//! ```text
+//! ModelInferRequest ─► request: tensors → frames, parameters, outputs ─► App, frame by frame ─► output: parts → tensors
+//! ```
+//!
+//! The frames of one request go to the engine one by one, where they share batches with everyone's; the request is answered
+//! when all of them are, and fails with the first that does.
+//!
+//! **How a model presents itself.** Triton's `perf_analyzer` makes random data for *every* input that the metadata declares
+//! (also for those that `ModelConfig` calls optional) and asks for every output. So exactly one input is declared: `image`,
+//! UINT8, `[-1, -1, -1, -1]` (batch, height, width, channels). What else is accepted in its place is not declared as a
+//! tensor, but named in `ModelConfig.parameters`: `image` of UINT16, and encoded pictures as BYTES under `image` or
+//! `encoded_image`. `max_batch_size` is above 0, so that the tools offer a batch axis (`perf_analyzer -b`): shapes in the
+//! metadata have it, `dims` in the configuration do not, and the tools add it to what `--shape image:32,48,3` says. It is the
+//! number of frames that the engine holds at once; a request of more could never be admitted whole.
+
+mod describe;
+mod infer;
+mod input;
+mod output;
+mod parameters;
+mod request;
+mod service;
+mod statistics;
+
+use std::sync::Arc;
+
+use self::statistics::Statistics;
+use crate::{
+    Error, Result,
+    serve::app::{App, WhenFull},
+};
+
+/// The service.
+#[derive(Clone, Debug)]
+pub struct Oip {
+    app: Arc<App>,
+    window: usize,
+    when_full: WhenFull,
+    statistics: Arc<Statistics>,
+}
+
+impl Oip {
+    /// On the shared state. A stream has at most `window` requests unanswered; `when_full` is what happens to their frames
+    /// when the server is full.
+    pub fn new(app: Arc<App>, window: usize, when_full: WhenFull) -> Self {
+        Self { app, window, when_full, statistics: Arc::default() }
+    }
+
+    /// Most images in a request.
+    fn most_images(&self) -> usize {
+        self.app.engine().options().max_in_flight
+    }
+}
+
+/// A version as the protocol writes it: a decimal number from 1, or nothing for the current one (0).
+fn version(text: &str) -> Result<u32> {
+    if text.is_empty() {
+        return Ok(0);
+    }
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|&version| digits && version > 0).ok_or_else(|| {
+        let text = text.escape_debug();
+        Error::parameter(
+            "version",
+            format!("`{text}` is not a decimal number from 1; leave it empty for the current one"),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_decimal_numbers_or_empty() {
+        assert_eq!(version("").unwrap(), 0);
+        assert_eq!(version("12").unwrap(), 12);
+        for wrong in ["0", "-1", "+1", "1.0", " 1", "x", "4294967296", "١"] {
+            assert!(version(wrong).is_err(), "{wrong}");
+        }
+    }
+}

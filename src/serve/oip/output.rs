@@ -1,0 +1,245 @@
+//! Output tensors: what there is, each frame's part of them (made on the engine's threads), and the parts joined.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use crate::{
+    Error, Result,
+    engine::{Answer, Model, Wanted},
+    serve::{
+        encode,
+        proto::inference::{
+            DataType, InferTensorContents, model_infer_request::InferRequestedOutputTensor,
+            model_infer_response::InferOutputTensor,
+        },
+    },
+};
+
+/// A tensor that models answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Output {
+    Score,
+    Anomalous,
+    Log10NfaMin,
+    Regions,
+    Mask,
+    ScoreMap,
+    Log10NfaMap,
+}
+
+impl Output {
+    pub(super) const ALL: [Self; 7] =
+        [Self::Score, Self::Anomalous, Self::Log10NfaMin, Self::Regions, Self::Mask, Self::ScoreMap, Self::Log10NfaMap];
+    /// What is answered where none is asked for: what is cheap.
+    const DEFAULT: [Self; 4] = [Self::Score, Self::Anomalous, Self::Log10NfaMin, Self::Regions];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Score => "score",
+            Self::Anomalous => "anomalous",
+            Self::Log10NfaMin => "log10_nfa_min",
+            Self::Regions => "regions",
+            Self::Mask => "mask",
+            Self::ScoreMap => "score_map",
+            Self::Log10NfaMap => "log10_nfa_map",
+        }
+    }
+
+    /// Its type, as requests and metadata write it and as the configuration does.
+    pub(super) fn datatype(self) -> (&'static str, DataType) {
+        match self {
+            Self::Score | Self::Log10NfaMin | Self::ScoreMap | Self::Log10NfaMap => ("FP32", DataType::TypeFp32),
+            Self::Anomalous => ("BOOL", DataType::TypeBool),
+            Self::Regions => ("BYTES", DataType::TypeString),
+            Self::Mask => ("UINT8", DataType::TypeUint8),
+        }
+    }
+
+    /// Its shape without the batch axis; −1 is the frame's own size.
+    pub(super) fn dims(self, model: &Model) -> Vec<i64> {
+        let input = model.manifest().input;
+        match self {
+            Self::Score | Self::Anomalous | Self::Log10NfaMin | Self::Regions => Vec::new(),
+            Self::Mask => vec![-1, -1],
+            Self::ScoreMap | Self::Log10NfaMap => vec![i64::from(input.height), i64::from(input.width)],
+        }
+    }
+}
+
+/// The outputs that a request asks for, in its order.
+///
+/// # Errors
+/// [`Error::Parameter`] for one that there is not, is asked for twice, or wanted in a way that the server does not have.
+pub(super) fn requested(outputs: &[InferRequestedOutputTensor]) -> Result<Vec<Output>> {
+    let wrong = |reason| Err(Error::parameter("outputs", reason));
+    let mut found = Vec::new();
+    for requested in outputs {
+        let name = requested.name.escape_debug();
+        let Some(output) = Output::ALL.into_iter().find(|output| output.name() == requested.name) else {
+            let all = Output::ALL.map(Output::name).join(", ");
+            return wrong(format!("there is no output `{name}`; there are {all}"));
+        };
+        if found.contains(&output) {
+            return wrong(format!("`{name}` is asked for twice"));
+        }
+        for unsupported in ["shared_memory_region", "classification"] {
+            if requested.parameters.contains_key(unsupported) {
+                return wrong(format!("`{name}` has the parameter {unsupported}, which this server does not have"));
+            }
+        }
+        found.push(output);
+    }
+    Ok(if found.is_empty() { Output::DEFAULT.to_vec() } else { found })
+}
+
+/// What the engine must give for them.
+pub(super) fn wanted(outputs: &[Output]) -> Wanted {
+    Wanted {
+        mask: outputs.contains(&Output::Mask),
+        score_map: outputs.contains(&Output::ScoreMap),
+        log10_nfa_map: outputs.contains(&Output::Log10NfaMap),
+        latents: false,
+    }
+}
+
+/// Memory that the answer to one request may take, shared by its frames: a small file may decode to a large picture, and a
+/// request may have many.
+#[derive(Clone, Debug)]
+pub(super) struct Budget {
+    taken: Arc<AtomicU64>,
+    limit: u64,
+}
+
+impl Budget {
+    pub(super) fn new(limit: u64) -> Self {
+        Self { taken: Arc::default(), limit }
+    }
+
+    fn take(&self, bytes: u64) -> Result<()> {
+        let found = self.taken.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if found <= self.limit {
+            return Ok(());
+        }
+        let what = "size of the request's outputs".to_owned();
+        Err(Error::Limit { what, found, limit: self.limit, unit: "bytes" })
+    }
+}
+
+/// One frame's part of an output.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// Without the batch axis.
+    shape: Vec<i64>,
+    elements: Elements,
+}
+
+#[derive(Debug)]
+enum Elements {
+    Raw(Vec<u8>),
+    Typed(InferTensorContents),
+}
+
+/// A frame's part of each output.
+pub(super) fn parts(outputs: &[Output], answer: &Answer, raw: bool, budget: &Budget) -> Result<Vec<Part>> {
+    outputs.iter().map(|&output| part(output, answer, raw, budget)).collect()
+}
+
+fn part(output: Output, answer: &Answer, raw: bool, budget: &Budget) -> Result<Part> {
+    let found = &answer.detection;
+    let missing = || Error::Internal(format!("the engine gave no {}", output.name()));
+    Ok(match output {
+        Output::Score => floats(Vec::new(), &[found.score], raw),
+        Output::Log10NfaMin => floats(Vec::new(), &[found.log10_nfa_min], raw),
+        Output::Anomalous => {
+            let typed = || InferTensorContents { bool_contents: vec![found.anomalous], ..Default::default() };
+            let elements = if raw { Elements::Raw(vec![u8::from(found.anomalous)]) } else { Elements::Typed(typed()) };
+            Part { shape: Vec::new(), elements }
+        }
+        Output::Regions => {
+            let failed = |error| Error::Internal(format!("regions cannot be written as JSON: {error}"));
+            let json = serde_json::to_vec(&found.regions).map_err(failed)?;
+            budget.take(json.len() as u64)?;
+            let elements = if raw {
+                let length = u32::try_from(json.len()).map_err(|_| Error::Internal("too many regions".to_owned()))?;
+                Elements::Raw([&length.to_le_bytes(), json.as_slice()].concat())
+            } else {
+                Elements::Typed(InferTensorContents { bytes_contents: vec![json.into()], ..Default::default() })
+            };
+            Part { shape: Vec::new(), elements }
+        }
+        Output::Mask => {
+            let mask = answer.mask.as_ref().ok_or_else(missing)?.view();
+            let bytes = if raw { 1 } else { size_of::<u32>() as u64 };
+            budget.take(mask.len() as u64 * bytes)?;
+            let typed = || mask.iter().map(|&pixel| u32::from(pixel != 0)).collect();
+            let elements = if raw {
+                Elements::Raw(encode::mask_bytes(mask))
+            } else {
+                Elements::Typed(InferTensorContents { uint_contents: typed(), ..Default::default() })
+            };
+            Part { shape: vec![mask.nrows() as i64, mask.ncols() as i64], elements }
+        }
+        Output::ScoreMap | Output::Log10NfaMap => {
+            let map = if output == Output::ScoreMap { &answer.score_map } else { &answer.log10_nfa_map };
+            let map = map.as_ref().ok_or_else(missing)?;
+            budget.take(size_of_val(map.as_slice().unwrap_or_default()) as u64)?;
+            floats(vec![map.nrows() as i64, map.ncols() as i64], map, raw)
+        }
+    })
+}
+
+fn floats<'a>(shape: Vec<i64>, values: impl IntoIterator<Item = &'a f32>, raw: bool) -> Part {
+    let elements = if raw {
+        Elements::Raw(encode::f32_bytes(values))
+    } else {
+        let fp32_contents = values.into_iter().copied().collect();
+        Elements::Typed(InferTensorContents { fp32_contents, ..Default::default() })
+    };
+    Part { shape, elements }
+}
+
+/// A tensor of all frames' parts of one output, and its raw contents where parts are raw.
+///
+/// # Errors
+/// [`Error::Parameter`] where the parts differ in size, as masks of pictures do.
+pub(super) fn join(output: Output, parts: Vec<Part>) -> Result<(InferOutputTensor, Option<Vec<u8>>)> {
+    let images = parts.len() as i64;
+    let mut parts = parts.into_iter();
+    let Some(Part { shape: first, elements: mut joined }) = parts.next() else {
+        return Err(Error::Internal("a request without frames was answered".to_owned()));
+    };
+    for (index, part) in (1..).zip(parts) {
+        if part.shape != first {
+            let (name, other) = (output.name(), part.shape);
+            let reason = format!(
+                "`{name}` of image {index} is {other:?} and that of image 0 is {first:?}, which make no tensor; ask for it \
+                 with images of one size, or one image at a time"
+            );
+            return Err(Error::parameter("outputs", reason));
+        }
+        match (&mut joined, part.elements) {
+            (Elements::Raw(joined), Elements::Raw(more)) => joined.extend_from_slice(&more),
+            (Elements::Typed(joined), Elements::Typed(more)) => {
+                joined.bool_contents.extend(more.bool_contents);
+                joined.uint_contents.extend(more.uint_contents);
+                joined.fp32_contents.extend(more.fp32_contents);
+                joined.bytes_contents.extend(more.bytes_contents);
+            }
+            _ => return Err(Error::Internal("a request was answered in two ways".to_owned())),
+        }
+    }
+    let (raw, contents) = match joined {
+        Elements::Raw(raw) => (Some(raw), None),
+        Elements::Typed(contents) => (None, Some(contents)),
+    };
+    let tensor = InferOutputTensor {
+        name: output.name().to_owned(),
+        datatype: output.datatype().0.to_owned(),
+        shape: std::iter::once(images).chain(first).collect(),
+        contents,
+        ..Default::default()
+    };
+    Ok((tensor, raw))
+}

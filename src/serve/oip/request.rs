@@ -1,0 +1,44 @@
+//! A request, read.
+
+use std::time::Instant;
+
+use super::{
+    input::{self, Input},
+    output::{self, Output},
+    parameters::{self, Parameters},
+    version,
+};
+use crate::{Error, Result, detector::DetectOptions, engine::Priority, serve::proto::inference::ModelInferRequest};
+
+/// What a request asks.
+#[derive(Debug)]
+pub(super) struct Inference {
+    pub(super) id: String,
+    pub(super) model: String,
+    /// 0 is the current one.
+    pub(super) version: u32,
+    pub(super) input: Input,
+    pub(super) outputs: Vec<Output>,
+    pub(super) options: DetectOptions,
+    pub(super) priority: Priority,
+    pub(super) deadline: Option<Instant>,
+}
+
+/// Reads a request of at most `most` images. `deadline` is that of the gRPC call, if it has one.
+///
+/// # Errors
+/// [`Error::Parameter`] that names the field.
+pub(super) fn read(mut request: ModelInferRequest, most: usize, deadline: Option<Instant>) -> Result<Inference> {
+    if request.model_name.is_empty() {
+        return Err(Error::parameter("model_name", "no model is named"));
+    }
+    let version = version(&request.model_version)?;
+    let Parameters { options, priority, timeout } = parameters::parse(&request.parameters)?;
+    let outputs = output::requested(&request.outputs)?;
+    let input = input::take(&mut request, most)?;
+    // A time limit that no clock can count to is none.
+    let limit = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let deadline = limit.into_iter().chain(deadline).min();
+    let ModelInferRequest { id, model_name: model, .. } = request;
+    Ok(Inference { id, model, version, input, outputs, options, priority, deadline })
+}

@@ -1,0 +1,166 @@
+//! `inference.GRPCInferenceService`: each call as what it comes to.
+
+use std::{collections::HashMap, time::Instant};
+
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+
+use super::{Oip, describe, infer, version};
+use crate::{
+    Error, Result,
+    serve::{
+        app::WhenFull,
+        deadline,
+        ordered::{Answers, in_order},
+        proto::inference::{
+            ModelConfigRequest, ModelConfigResponse, ModelInferRequest, ModelInferResponse, ModelMetadataRequest,
+            ModelMetadataResponse, ModelReadyRequest, ModelReadyResponse, ModelRepositoryParameter,
+            ModelStatisticsRequest, ModelStatisticsResponse, ModelStreamInferResponse, RepositoryIndexRequest,
+            RepositoryIndexResponse, RepositoryModelLoadRequest, RepositoryModelLoadResponse,
+            RepositoryModelUnloadRequest, RepositoryModelUnloadResponse, ServerLiveRequest, ServerLiveResponse,
+            ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
+            grpc_inference_service_server::GrpcInferenceService,
+        },
+        trace::Parent,
+    },
+};
+
+/// The deadline and the span of a gRPC call.
+fn of_call(metadata: &MetadataMap) -> (Option<Instant>, Option<Parent>) {
+    (deadline::of(metadata), Parent::of(metadata.as_ref()))
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl GrpcInferenceService for Oip {
+    type ModelStreamInferStream = Answers<ModelStreamInferResponse>;
+
+    async fn server_live(&self, _: Request<ServerLiveRequest>) -> Answer<ServerLiveResponse> {
+        Ok(Response::new(ServerLiveResponse { live: true }))
+    }
+
+    async fn server_ready(&self, _: Request<ServerReadyRequest>) -> Answer<ServerReadyResponse> {
+        Ok(Response::new(ServerReadyResponse { ready: self.app.is_ready() }))
+    }
+
+    async fn server_metadata(&self, _: Request<ServerMetadataRequest>) -> Answer<ServerMetadataResponse> {
+        Ok(Response::new(describe::server()))
+    }
+
+    /// A model that there is not is not ready either.
+    async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Answer<ModelReadyResponse> {
+        let ModelReadyRequest { name, version } = request.into_inner();
+        let ready = self.app.registry().get(&name, self::version(&version)?).is_ok();
+        Ok(Response::new(ModelReadyResponse { ready }))
+    }
+
+    async fn model_metadata(&self, request: Request<ModelMetadataRequest>) -> Answer<ModelMetadataResponse> {
+        let ModelMetadataRequest { name, version } = request.into_inner();
+        let registry = self.app.registry();
+        let model = registry.get(&name, self::version(&version)?)?;
+        let all = registry.list().into_iter();
+        let versions = all.filter(|status| status.name == name && status.model.is_some()).map(|status| status.version);
+        Ok(Response::new(describe::metadata(&model, versions.collect())))
+    }
+
+    async fn model_config(&self, request: Request<ModelConfigRequest>) -> Answer<ModelConfigResponse> {
+        let ModelConfigRequest { name, version } = request.into_inner();
+        let model = self.app.registry().get(&name, self::version(&version)?)?;
+        Ok(Response::new(ModelConfigResponse { config: Some(self.config(&model)) }))
+    }
+
+    async fn model_statistics(&self, request: Request<ModelStatisticsRequest>) -> Answer<ModelStatisticsResponse> {
+        let ModelStatisticsRequest { name, version } = request.into_inner();
+        let version = self::version(&version)?;
+        let registry = self.app.registry();
+        if !name.is_empty() {
+            registry.get(&name, version)?;
+        }
+        let all = registry.list().into_iter();
+        let asked = all
+            .filter(|status| (name.is_empty() || status.name == name) && (version == 0 || status.version == version));
+        let model_stats = asked.filter_map(|status| Some(self.statistics.of(&status.model?))).collect();
+        Ok(Response::new(ModelStatisticsResponse { model_stats }))
+    }
+
+    async fn repository_index(&self, request: Request<RepositoryIndexRequest>) -> Answer<RepositoryIndexResponse> {
+        let RepositoryIndexRequest { repository_name, ready } = request.into_inner();
+        the_only(&repository_name)?;
+        let all = self.app.registry().list().into_iter();
+        let models = all.filter(|status| !ready || status.model.is_some()).map(describe::index).collect();
+        Ok(Response::new(RepositoryIndexResponse { models }))
+    }
+
+    async fn repository_model_load(
+        &self,
+        request: Request<RepositoryModelLoadRequest>,
+    ) -> Answer<RepositoryModelLoadResponse> {
+        self.app.check_model_control()?;
+        let RepositoryModelLoadRequest { repository_name, model_name, parameters } = request.into_inner();
+        the_only(&repository_name)?;
+        as_it_is(&parameters)?;
+        self.app.registry().load(&model_name, 0).await?;
+        Ok(Response::new(RepositoryModelLoadResponse {}))
+    }
+
+    /// Of the parameters there is `unload_dependents`; no model depends on another.
+    async fn repository_model_unload(
+        &self,
+        request: Request<RepositoryModelUnloadRequest>,
+    ) -> Answer<RepositoryModelUnloadResponse> {
+        self.app.check_model_control()?;
+        let RepositoryModelUnloadRequest { repository_name, model_name, .. } = request.into_inner();
+        the_only(&repository_name)?;
+        self.app.registry().unload(&model_name, 0).await?;
+        Ok(Response::new(RepositoryModelUnloadResponse {}))
+    }
+
+    async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
+        let call = of_call(request.metadata());
+        let started = self.start(request.into_inner(), call, WhenFull::Refuse).await?;
+        Ok(Response::new(started.answer().await?))
+    }
+
+    async fn model_stream_infer(
+        &self,
+        request: Request<Streaming<ModelInferRequest>>,
+    ) -> Answer<Self::ModelStreamInferStream> {
+        let call = of_call(request.metadata());
+        let service = self.clone();
+        let start = move |request: ModelInferRequest| {
+            let (service, call, id) = (service.clone(), call.clone(), request.id.clone());
+            async move {
+                let started = service.start(request, call, service.when_full).await;
+                async move {
+                    let answer = match started {
+                        Ok(started) => started.answer().await,
+                        Err(error) => Err(error.into()),
+                    };
+                    infer::in_band(id, answer)
+                }
+            }
+        };
+        Ok(Response::new(in_order(&self.app, request.into_inner(), self.window, start)))
+    }
+}
+
+/// The server has one repository, without a name.
+fn the_only(repository: &str) -> Result<()> {
+    if repository.is_empty() {
+        return Ok(());
+    }
+    let reason = format!("there is no repository `{}`; leave it empty", repository.escape_debug());
+    Err(Error::parameter("repository_name", reason))
+}
+
+/// Models are loaded as they are in the repository: neither their configuration nor their files can be sent along.
+fn as_it_is(parameters: &HashMap<String, ModelRepositoryParameter>) -> Result<()> {
+    match parameters.keys().filter(|name| *name == "config" || name.starts_with("file:")).min() {
+        None => Ok(()),
+        Some(name) => {
+            let reason =
+                format!("`{}` is given, and models are loaded as the repository has them", name.escape_debug());
+            Err(Error::parameter("parameters", reason))
+        }
+    }
+}

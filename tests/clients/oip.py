@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""Triton's own Python client, unmodified, against a server: every call that it has and the server answers.
+
+    tests/clients/oip.py ADDRESS MODEL
+
+Run by tools/check_clients.sh, which installs the client.
+"""
+
+import json
+import queue
+import struct
+import sys
+import zlib
+
+import numpy as np
+import tritonclient.grpc as grpc
+from tritonclient.utils import InferenceServerException
+
+HEIGHT, WIDTH = 43, 61
+OUTPUTS = ["score", "anomalous", "log10_nfa_min", "regions", "mask", "score_map", "log10_nfa_map"]
+PARAMETERS = {"epsilon": 1e300}
+
+
+def frame(seed):
+    """A picture with a bright square in it."""
+    pixels = np.random.default_rng(seed).integers(90, 160, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    pixels[12:28, 20:40] = 255
+    return pixels
+
+
+def png(pixels):
+    """The picture as a file."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    height, width, _ = pixels.shape
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = zlib.compress(rows)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def raw_input(pixels):
+    tensor = grpc.InferInput("image", list(pixels.shape), "UINT8")
+    tensor.set_data_from_numpy(pixels)
+    return [tensor]
+
+
+def encoded_input(name, files):
+    array = np.array(files, dtype=np.object_)
+    tensor = grpc.InferInput(name, list(array.shape), "BYTES")
+    tensor.set_data_from_numpy(array)
+    return [tensor]
+
+
+def wanted(names=OUTPUTS):
+    return [grpc.InferRequestedOutput(name) for name in names]
+
+
+def numbers(result):
+    """All outputs, by name."""
+    return {name: result.as_numpy(name) for name in OUTPUTS}
+
+
+def same(a, b):
+    for name in OUTPUTS:
+        if name == "regions":
+            assert [json.loads(x) for x in a[name]] == [json.loads(x) for x in b[name]]
+        else:
+            np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def describes_itself(client, model):
+    assert client.is_server_live() and client.is_server_ready() and client.is_model_ready(model)
+    assert not client.is_model_ready("there-is-no-such-model")
+    server = client.get_server_metadata()
+    print(f"{server.name} {server.version}: {', '.join(server.extensions)}")
+    metadata = client.get_model_metadata(model)
+    assert [tensor.name for tensor in metadata.inputs] == ["image"], metadata
+    assert [tensor.name for tensor in metadata.outputs] == OUTPUTS, metadata
+    config = client.get_model_config(model).config
+    assert config.max_batch_size > 0 and not config.model_transaction_policy.decoupled, config
+    assert list(config.input[0].dims) == list(metadata.inputs[0].shape)[1:]
+    index = client.get_model_repository_index()
+    assert any(entry.name == model and entry.state == "READY" for entry in index.models), index
+
+
+def unary(client, model):
+    pixels = frame(1)
+    one = numbers(client.infer(model, raw_input(pixels[None]), outputs=wanted(), parameters=PARAMETERS))
+    assert one["score"].shape == (1,) and one["score"].dtype == np.float32
+    assert one["anomalous"].dtype == np.bool_
+    assert one["mask"].shape == (1, HEIGHT, WIDTH) and one["mask"].dtype == np.uint8
+    assert one["score_map"].shape == one["log10_nfa_map"].shape and one["score_map"].max() == one["score"][0]
+    for region in json.loads(one["regions"][0]):
+        assert {"bbox", "area", "centroid", "log10_nfa_min", "score_max", "scale", "outline"} <= region.keys()
+    same(one, numbers(client.infer(model, raw_input(pixels), outputs=wanted(), parameters=PARAMETERS)))
+    for name, files in [("image", [png(pixels)]), ("encoded_image", [[png(pixels)]])]:
+        result = client.infer(model, encoded_input(name, files), outputs=wanted(), parameters=PARAMETERS)
+        same(one, numbers(result))
+    batch = np.stack([frame(seed) for seed in range(4)])
+    answers = client.infer(model, raw_input(batch), request_id="four", priority=1, timeout=60_000_000)
+    assert answers.get_response().id == "four"
+    assert answers.as_numpy("score").shape == (4,) and answers.as_numpy("mask") is None
+    files = [png(pixels) for pixels in batch]
+    same_batch = client.infer(model, encoded_input("encoded_image", files)).as_numpy("score")
+    np.testing.assert_allclose(answers.as_numpy("score"), same_batch, atol=1e-5)
+    for inputs, expected in [(raw_input(batch[..., :2].copy()), "2 channels"), (encoded_input("image", [b"x"]), "decoded")]:
+        try:
+            client.infer(model, inputs)
+            sys.exit("a request that is wrong was answered")
+        except InferenceServerException as error:
+            assert error.status() == "StatusCode.INVALID_ARGUMENT" and expected in error.message(), error
+
+
+def asynchronous(client, model):
+    answers = queue.Queue()
+    for seed in range(8):
+        client.async_infer(model, raw_input(frame(seed)), lambda result, error: answers.put((result, error)))
+    for _ in range(8):
+        result, error = answers.get(timeout=60)
+        assert error is None and result.as_numpy("score").shape == (1,), error
+
+
+def stream(client, model):
+    answers = queue.Queue()
+    client.start_stream(lambda result, error: answers.put((result, error)))
+    for seed in range(20):
+        pixels = frame(seed)
+        inputs = raw_input(pixels) if seed % 2 == 0 else encoded_input("image", [png(pixels)])
+        if seed == 7:
+            inputs = encoded_input("image", [b"not a picture"])
+        client.async_stream_infer(model, inputs, request_id=str(seed))
+    for seed in range(20):
+        result, error = answers.get(timeout=60)
+        if seed == 7:
+            assert "cannot be decoded" in error.message(), error
+        else:
+            assert error is None and result.get_response().id == str(seed), (seed, error)
+    client.stop_stream()
+
+
+def statistics(client, model):
+    def answered():
+        return client.get_inference_statistics(model).model_stats[0].inference_stats.success.count
+
+    before = answered()
+    client.infer(model, raw_input(frame(1)))
+    assert answered() == before + 1
+    assert any(stats.name == model for stats in client.get_inference_statistics().model_stats)
+
+
+def control(client, model):
+    """Loads and unloads, or is refused: either way with an answer."""
+    try:
+        client.load_model(model)
+        print("models can be loaded by clients")
+    except InferenceServerException as error:
+        assert error.status() == "StatusCode.PERMISSION_DENIED", error
+
+
+def main():
+    if len(sys.argv) != 3:
+        sys.exit(f"usage: {sys.argv[0]} ADDRESS MODEL")
+    address, model = sys.argv[1:]
+    client = grpc.InferenceServerClient(address)
+    for check in [describes_itself, unary, asynchronous, stream, statistics, control]:
+        check(client, model)
+        print(f"tritonclient: {check.__name__.replace('_', ' ')}: ok")
+
+
+if __name__ == "__main__":
+    main()
