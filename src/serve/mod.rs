@@ -13,6 +13,7 @@ mod deadline;
 mod encode;
 mod metrics;
 mod ordered;
+mod pixels;
 pub mod proto;
 pub mod registry;
 pub mod repository;

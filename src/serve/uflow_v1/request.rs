@@ -10,6 +10,7 @@ use crate::{
     segment::{Bound, Verdict},
     serve::{
         app::{Call, Protocol},
+        pixels,
         proto::v1 as proto,
     },
 };
@@ -84,22 +85,9 @@ fn source(image: Option<proto::detect_request::Image>) -> Result<Source> {
                 proto::PixelFormat::Rgba8 => PixelFormat::Rgba8,
                 proto::PixelFormat::Bgra8 => PixelFormat::Bgra8,
             };
-            let packed = (raw.width as usize).saturating_mul(format.bytes_per_pixel());
-            let stride = if raw.stride == 0 { packed } else { raw.stride as usize };
-            let (width, height) = (raw.width, raw.height);
-            let pixels = if cfg!(target_endian = "big") && format == PixelFormat::Gray16 {
-                swapped(&raw.pixels)
-            } else {
-                raw.pixels
-            };
-            Ok(Source::Raw { pixels, width, height, stride, format })
+            Ok(pixels::raw(raw.pixels, raw.width, raw.height, raw.stride, format))
         }
     }
-}
-
-/// 16-bit numbers, low byte first, in the order of a machine that has the high byte first.
-fn swapped(pixels: &[u8]) -> bytes::Bytes {
-    pixels.chunks(2).flat_map(|pair| pair.iter().rev().copied()).collect::<Vec<_>>().into()
 }
 
 fn options(options: proto::DetectOptions) -> Result<(DetectOptions, bytes::Bytes)> {
