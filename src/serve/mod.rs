@@ -9,8 +9,10 @@
 //! Its protocols are the files in `proto/`; [`proto`] is the code generated from them. [`app`] is what they share.
 
 pub mod app;
+pub mod auth;
 mod deadline;
 mod encode;
+pub mod http;
 mod metrics;
 mod ordered;
 mod pixels;
