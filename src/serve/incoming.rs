@@ -2,11 +2,12 @@
 
 use std::{
     convert::Infallible,
+    future::Future,
     io,
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -14,6 +15,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::Sleep,
 };
 use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
@@ -23,6 +25,8 @@ use super::tls::Tls;
 
 /// Longest time that a client has for its part of the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Longest time that a client has to close its side after the server has closed its own.
+const LINGER: Duration = Duration::from_secs(1);
 /// Pause after an accept that failed (say, for want of file descriptors).
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -78,7 +82,7 @@ async fn accept(
         let _ = stream.set_nodelay(true);
         match &tls {
             None => {
-                let connection = Connection { io: Io::Plain(stream), remote, _place: place };
+                let connection = Connection { io: Io::Plain(stream), remote, lingering: None, _place: place };
                 if sender.send(connection).await.is_err() {
                     return;
                 }
@@ -99,7 +103,8 @@ async fn secure(
 ) {
     match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
-            let _ = sender.send(Connection { io: Io::Tls(Box::new(stream)), remote, _place: place }).await;
+            let _ =
+                sender.send(Connection { io: Io::Tls(Box::new(stream)), remote, lingering: None, _place: place }).await;
         }
         Ok(Err(error)) => tracing::debug!(%remote, %error, "TLS handshake failed"),
         Err(_) => tracing::debug!(%remote, "TLS handshake took too long"),
@@ -111,6 +116,7 @@ async fn secure(
 pub struct Connection {
     io: Io,
     remote: SocketAddr,
+    lingering: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -151,8 +157,25 @@ impl AsyncWrite for Connection {
         self.writer().poll_flush(cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.writer().poll_shutdown(cx)
+    /// Closes this side, then reads and drops what still comes until the client has closed its own. A socket that is closed
+    /// with unread data is reset, and the client's system would drop the last answers, which it may not have read yet.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.lingering.is_none() {
+            ready!(self.as_mut().writer().poll_shutdown(cx))?;
+            self.lingering = Some(Box::pin(tokio::time::sleep(LINGER)));
+        }
+        let mut scratch = [0; 4096];
+        loop {
+            if self.lingering.as_mut().is_some_and(|limit| limit.as_mut().poll(cx).is_ready()) {
+                return Poll::Ready(Ok(()));
+            }
+            let mut unread = ReadBuf::new(&mut scratch);
+            match ready!(self.as_mut().reader().poll_read(cx, &mut unread)) {
+                Ok(()) if !unread.filled().is_empty() => {}
+                // The client has closed its side, in one way or another.
+                Ok(()) | Err(_) => return Poll::Ready(Ok(())),
+            }
+        }
     }
 
     fn poll_write_vectored(

@@ -14,6 +14,7 @@ pub mod client;
 pub mod config;
 mod deadline;
 mod encode;
+pub mod http;
 mod incoming;
 mod metrics;
 pub mod oip;

@@ -1,9 +1,14 @@
 //! The whole server: ports, services, readiness, and how it ends.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
-use tonic::{codec::CompressionEncoding, transport::server::Router};
+use tonic::{codec::CompressionEncoding, codegen::http::header::AUTHORIZATION, transport::server::Router};
 use tonic_health::{
     ServingStatus,
     server::{HealthReporter, health_reporter},
@@ -12,10 +17,13 @@ use tonic_health::{
 use super::{
     app::App,
     auth::Auth,
-    config::Config,
+    config::{Config, TlsFiles},
+    http::{self, HttpSettings},
     incoming::Incoming,
+    oip::Oip,
     proto::{
         FILE_DESCRIPTOR_SET,
+        inference::grpc_inference_service_server::GrpcInferenceServiceServer,
         v1::{detection_service_server::DetectionServiceServer, model_service_server::ModelServiceServer},
     },
     registry::Registry,
@@ -32,8 +40,9 @@ const RELOAD: Duration = Duration::from_secs(2);
 /// HTTP/2 windows: room for a few large frames, so that one stream's pace is not set by round trips.
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
-/// Time for the last bytes of the last answers to leave.
-const FLUSH: Duration = Duration::from_millis(200);
+/// How long a connection may stay open after the last frame is answered: its client has been told to go, and takes its last
+/// answers with it. Those with a call that has no end of its own (a health watch) stay.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// A server that runs.
 #[derive(Debug)]
@@ -41,9 +50,11 @@ pub struct Server {
     app: Arc<App>,
     config: Config,
     grpc_address: SocketAddr,
+    http_address: SocketAddr,
     /// Ends accepting, and asks clients to go.
     stop: watch::Sender<bool>,
     grpc: JoinHandle<Result<(), tonic::transport::Error>>,
+    http: JoinHandle<std::io::Result<()>>,
     /// Tasks that end with the server.
     helpers: Vec<JoinHandle<()>>,
 }
@@ -52,14 +63,18 @@ pub struct Server {
 #[derive(Debug)]
 struct Secrets {
     grpc_tls: Option<Arc<Tls>>,
+    http_tls: Option<Arc<Tls>>,
     tokens: Option<Arc<Tokens>>,
 }
 
 impl Secrets {
     fn load(config: &Config) -> Result<Self> {
-        let grpc_tls = config.tls.clone().map(|files| Tls::load(files, b"h2")).transpose()?;
-        let tokens = config.tokens.as_deref().map(Tokens::load).transpose()?;
-        Ok(Self { grpc_tls: grpc_tls.map(Arc::new), tokens: tokens.map(Arc::new) })
+        let tls = |files: &TlsFiles, protocol| Tls::load(files.clone(), protocol).map(Arc::new);
+        let grpc_tls = config.tls.as_ref().map(|files| tls(files, b"h2")).transpose()?;
+        let http_tls =
+            config.tls.as_ref().filter(|_| config.http_tls).map(|files| tls(files, b"http/1.1")).transpose()?;
+        let tokens = config.tokens.as_deref().map(Tokens::load).transpose()?.map(Arc::new);
+        Ok(Self { grpc_tls, http_tls, tokens })
     }
 
     /// Reads what has been replaced; what is wrong with it is logged, and what was in use stays.
@@ -78,7 +93,7 @@ impl Secrets {
             tokio::time::sleep(RELOAD).await;
             let now = look();
             if now.0 != seen.0 {
-                self.grpc_tls.iter().for_each(|tls| report("certificates", tls.reload()));
+                self.grpc_tls.iter().chain(&self.http_tls).for_each(|tls| report("certificates", tls.reload()));
             }
             if now.1 != seen.1 {
                 self.tokens.iter().for_each(|tokens| report("tokens", tokens.reload()));
@@ -116,8 +131,8 @@ impl Server {
     pub async fn start(runtime: &Runtime, config: Config) -> Result<Self> {
         let secrets = Secrets::load(&config)?;
         let repository = Repository::open(&config.models, config.name.as_deref())?;
-        let grpc = Incoming::accept(bind(config.grpc).await?, secrets.grpc_tls.clone(), config.max_connections)
-            .map_err(Error::io("listen on", config.grpc.to_string()))?;
+        let grpc = listen(config.grpc, &secrets.grpc_tls, &config).await?;
+        let http = listen(config.http, &secrets.http_tls, &config).await?;
         let engine = Arc::new(Engine::new(runtime, config.engine)?);
         let registry = Registry::start(Arc::clone(&engine), repository, config.control, config.versions)?;
         let traces = config.otlp.as_deref().map(Traces::to).transpose()?;
@@ -125,19 +140,27 @@ impl Server {
 
         let (reporter, health) = health_reporter();
         let (stop, stopping) = watch::channel(false);
-        let grpc_address = grpc.address();
+        let (grpc_address, http_address) = (grpc.address(), http.address());
         let auth = Auth::new(secrets.tokens.clone());
+        let rest = http::router(Arc::clone(&app), http_settings(&config, secrets.tokens.clone()));
         let router = services(&app, &config, auth)?.add_service(health);
         let helpers =
             vec![tokio::spawn(report_health(Arc::clone(&app), reporter)), tokio::spawn(secrets.watch(config.clone()))];
-        let grpc = tokio::spawn(router.serve_with_incoming_shutdown(grpc, set(stopping)));
-        tracing::info!(grpc = %grpc_address, "listening");
-        Ok(Self { app, config, grpc_address, stop, grpc, helpers })
+        let grpc = tokio::spawn(router.serve_with_incoming_shutdown(grpc, set(stopping.clone())));
+        let http = axum::serve(http, rest).with_graceful_shutdown(set(stopping));
+        let http = tokio::spawn(async { http.await });
+        tracing::info!(grpc = %grpc_address, http = %http_address, "listening");
+        Ok(Self { app, config, grpc_address, http_address, stop, grpc, http, helpers })
     }
 
     /// Address of the gRPC port.
     pub fn grpc_address(&self) -> SocketAddr {
         self.grpc_address
+    }
+
+    /// Address of the HTTP port.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http_address
     }
 
     /// The state that protocols share.
@@ -157,20 +180,32 @@ impl Server {
         tokio::time::sleep(self.config.shutdown_delay).await;
         self.app.drain();
         self.stop.send_replace(true);
+        let both = async { tokio::join!(&mut self.grpc, &mut self.http) };
         let drained = tokio::select! {
-            _ = &mut self.grpc => true,
-            // Calls without an end of their own (a health watch) do not hold the server up.
+            _ = both => true,
             () = idle(&self.app) => true,
             () = tokio::time::sleep(self.config.drain) => false,
         };
         self.grpc.abort();
+        self.http.abort();
         self.helpers.iter().for_each(JoinHandle::abort);
         drained
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(Error::io("listen on", Path::new(&address.to_string())))
+async fn listen(address: SocketAddr, tls: &Option<Arc<Tls>>, config: &Config) -> Result<Incoming> {
+    let failed = |error| Error::io("listen on", Path::new(&address.to_string()))(error);
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    Incoming::accept(listener, tls.clone(), config.max_connections).map_err(failed)
+}
+
+fn http_settings(config: &Config, tokens: Option<Arc<Tokens>>) -> HttpSettings {
+    let authorize = |tokens: Arc<Tokens>| -> http::Authorize {
+        Arc::new(move |headers, scope| {
+            tokens.check(headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()), scope)
+        })
+    };
+    HttpSettings { max_body_bytes: config.max_message, authorize: tokens.map(authorize), ..HttpSettings::default() }
 }
 
 /// Waits until a flag is set.
@@ -178,16 +213,12 @@ async fn set(mut flag: watch::Receiver<bool>) {
     let _ = flag.wait_for(|set| *set).await;
 }
 
-/// Waits until no frame is being asked about, and the last answers have left.
+/// Waits until no frame is being asked about, and clients have had time to go.
 async fn idle(app: &App) {
-    loop {
-        tokio::time::sleep(FLUSH).await;
-        if app.requests().open() == 0 {
-            tokio::time::sleep(FLUSH).await;
-            if app.requests().open() == 0 {
-                return;
-            }
-        }
+    let mut since = None;
+    while since.is_none_or(|since: Instant| since.elapsed() < GOODBYE) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        since = if app.requests().open() == 0 { since.or_else(|| Some(Instant::now())) } else { None };
     }
 }
 
@@ -217,12 +248,19 @@ fn services(
         .max_encoding_message_size(config.max_message)
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd);
+    let oip = Oip::new(Arc::clone(app), config.stream_window, config.when_full);
+    let oip = GrpcInferenceServiceServer::new(oip)
+        .max_decoding_message_size(config.max_message)
+        .max_encoding_message_size(config.max_message)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd);
     let models = ModelServiceServer::new(Models::new(Arc::clone(app)))
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Zstd);
     Ok(server
         .add_service(detection)
         .add_service(models)
+        .add_service(oip)
         .add_service(describe().build_v1().map_err(reflection)?)
         .add_service(describe().build_v1alpha().map_err(reflection)?))
 }

@@ -33,7 +33,8 @@ const NAME: &str = "uflow";
 const EXTENSIONS: [&str; 5] =
     ["model_configuration", "model_repository", "parameters", "schedule_policy", "statistics"];
 
-pub(super) fn server() -> ServerMetadataResponse {
+/// The server.
+pub(in crate::serve) fn server() -> ServerMetadataResponse {
     ServerMetadataResponse {
         name: NAME.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -42,7 +43,7 @@ pub(super) fn server() -> ServerMetadataResponse {
 }
 
 /// A model's tensors, with the batch axis. `versions` are those of the model that take frames.
-pub(super) fn metadata(model: &Model, versions: Vec<u32>) -> ModelMetadataResponse {
+pub(in crate::serve) fn metadata(model: &Model, versions: Vec<u32>) -> ModelMetadataResponse {
     let tensor = |name: &str, datatype: &str, dims: Vec<i64>| TensorMetadata {
         name: name.to_owned(),
         datatype: datatype.to_owned(),

@@ -27,6 +27,7 @@ mod statistics;
 
 use std::sync::Arc;
 
+pub(super) use self::describe::{metadata, server};
 use self::statistics::Statistics;
 use crate::{
     Error, Result,

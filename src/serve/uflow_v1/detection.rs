@@ -1,6 +1,6 @@
 //! `uflow.v1.DetectionService`: one frame, or a stream of them.
 
-use std::{future::Future, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
@@ -87,15 +87,13 @@ impl DetectionService for Detection {
 }
 
 /// A frame's answer or its error, as a message of the stream.
-fn in_band(echo: Echo, pending: Result<Pending<DetectResponse>>) -> impl Future<Output = DetectResponse> + Send {
-    async move {
-        let failed = |echo, version, error: Error| answer::failed(echo, version, &error);
-        match pending {
-            Err(error) => failed(echo, 0, error),
-            Ok(pending) => {
-                let version = pending.model().map_or(0, |model| model.version());
-                pending.await.unwrap_or_else(|error| failed(echo, version, error))
-            }
+async fn in_band(echo: Echo, pending: Result<Pending<DetectResponse>>) -> DetectResponse {
+    let failed = |echo, version, error: Error| answer::failed(echo, version, &error);
+    match pending {
+        Err(error) => failed(echo, 0, error),
+        Ok(pending) => {
+            let version = pending.model().map_or(0, |model| model.version());
+            pending.await.unwrap_or_else(|error| failed(echo, version, error))
         }
     }
 }

@@ -87,11 +87,7 @@ fn source(image: Option<proto::detect_request::Image>) -> Result<Source> {
                 proto::PixelFormat::Rgba8 => PixelFormat::Rgba8,
                 proto::PixelFormat::Bgra8 => PixelFormat::Bgra8,
             };
-            let packed = (raw.width as usize).saturating_mul(format.bytes_per_pixel());
-            let stride = if raw.stride == 0 { packed } else { raw.stride as usize };
-            let (width, height) = (raw.width, raw.height);
-            let pixels = pixels::from_little_endian(raw.pixels, format);
-            Ok(Source::Raw { pixels, width, height, stride, format })
+            Ok(pixels::raw(raw.pixels, raw.width, raw.height, raw.stride, format))
         }
     }
 }

@@ -1,0 +1,127 @@
+//! An image in the body, what was found in the answer.
+//!
+//! What can be refused by the request's head (its model, query, headers and announced length) is refused before the body is
+//! read. Bodies are bounded in size, number and time; from then on the engine's admission holds.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use bytes::{Bytes, BytesMut};
+use tokio_stream::StreamExt as _;
+
+use super::{Server, answer, error::Problem, query::Query, target::Target};
+use crate::{
+    Error, Result,
+    serve::{
+        app::{Call, Protocol, WhenFull},
+        trace::Parent,
+    },
+};
+
+/// The frame is given up when the client goes away: the server drops this future then, and the pending answer with it.
+pub(super) async fn detect(
+    State(server): State<Arc<Server>>,
+    target: Target,
+    request: Request,
+) -> Result<Response, Problem> {
+    let query = Query::of(request.uri());
+    let outputs = query.as_ref().map(|query| query.outputs).unwrap_or_default();
+    let call = match query {
+        Ok(query) => prepare(&server, target, query, request).await,
+        Err(error) => Err(error),
+    };
+    let call = call.inspect_err(|error| server.app.requests().begin(Protocol::Http).done(Some(error)))?;
+    let encode = move |model: &_, found| answer::json(outputs, model, &found);
+    let body = server.app.submit(call, WhenFull::Refuse, encode).await.await?;
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())
+}
+
+async fn prepare(server: &Server, target: Target, query: Query, request: Request) -> Result<Call> {
+    let arrived = Instant::now();
+    let deadline = match query.time_limit {
+        Some(limit) => {
+            let deadline = arrived.checked_add(limit);
+            Some(deadline.ok_or_else(|| Error::parameter("time_limit_ms", "it is too long"))?)
+        }
+        None => None,
+    };
+    server.app.registry().get(&target.model, target.version)?;
+    is_image(request.headers())?;
+    let parent = Parent::of(request.headers());
+    let body = receive(server, request, deadline).await?;
+    let source = query.source(body)?;
+    Ok(Call {
+        protocol: Protocol::Http,
+        model: target.model,
+        version: target.version,
+        source,
+        options: query.options,
+        roi: query.roi,
+        wanted: query.outputs.wanted(),
+        deadline,
+        priority: query.priority,
+        parent,
+    })
+}
+
+/// Refuses bodies that cannot be an image. What curl calls any body (`application/x-www-form-urlencoded`) may be one; whether
+/// it is shows when it is decoded.
+fn is_image(headers: &HeaderMap) -> Result<()> {
+    let refuse = |what: &'static str, value: &HeaderValue, allowed: &str| {
+        let value = String::from_utf8_lossy(value.as_bytes()).chars().take(80).collect::<String>();
+        Err(Error::parameter(what, format!("`{}` is not taken; {allowed}", value.escape_debug())))
+    };
+    if let Some(value) = headers.get(header::CONTENT_ENCODING).filter(|value| *value != "identity") {
+        return refuse("Content-Encoding", value, "send the image as it is");
+    }
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let kind = value.to_str().unwrap_or_default().to_ascii_lowercase();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if kind.starts_with("image/") || ["application/octet-stream", "application/x-www-form-urlencoded"].contains(&kind) {
+        return Ok(());
+    }
+    refuse("Content-Type", value, "send the image's bytes as image/* or application/octet-stream")
+}
+
+/// The body, within the bounds of the settings.
+async fn receive(server: &Server, request: Request, deadline: Option<Instant>) -> Result<Bytes> {
+    let most = server.settings.max_body_bytes;
+    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if let Some(found) = announced.filter(|&length| length > most as u64) {
+        return Err(too_large(found, most));
+    }
+    let Ok(_permit) = server.uploads.try_acquire() else {
+        let limit = server.settings.max_uploads;
+        return Err(Error::Overloaded(format!(
+            "{limit} bodies are being received, as many as are allowed at once; try again later"
+        )));
+    };
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    let limit = left.into_iter().chain([server.settings.body_timeout]).min().unwrap_or_default();
+    let body = collect(request.into_body(), announced.unwrap_or(0), most);
+    let late = |_| Error::TimedOut { stage: "while its body was received" };
+    tokio::time::timeout(limit, body).await.map_err(late)?
+}
+
+async fn collect(body: Body, announced: u64, most: usize) -> Result<Bytes> {
+    let mut chunks = body.into_data_stream();
+    let mut whole = BytesMut::with_capacity(usize::try_from(announced).unwrap_or(most).min(most));
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| Error::Frame(format!("the body cannot be read: {error}")))?;
+        let found = whole.len() + chunk.len();
+        if found > most {
+            return Err(too_large(found as u64, most));
+        }
+        whole.extend_from_slice(&chunk);
+    }
+    Ok(whole.freeze())
+}
+
+fn too_large(found: u64, most: usize) -> Error {
+    Error::Limit { what: "size of the body".to_owned(), found, limit: most as u64, unit: "bytes" }
+}
