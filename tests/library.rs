@@ -5,8 +5,11 @@
 
 use std::{
     env, fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     process::Command,
+    thread,
+    time::Duration,
 };
 
 use uflow::runtime::{LIBRARY_VARIABLE, PINNED_VERSION, Runtime};
@@ -63,13 +66,19 @@ impl Installed {
     }
 
     fn run(&self, variables: &[(&str, &Path)]) -> String {
-        let output = Command::new(self.path("project/bin/probe"))
+        let mut command = Command::new(self.path("project/bin/probe"));
+        command
             .args(["probe", "--exact", "--ignored", "--nocapture"])
             .env_remove(LIBRARY_VARIABLE)
             .env_remove("LD_LIBRARY_PATH")
-            .envs(variables.iter().copied())
-            .output()
-            .unwrap();
+            .envs(variables.iter().copied());
+        // A process that another test forks in the middle of the copy holds the file open for writing until it execs.
+        let output = loop {
+            match command.output() {
+                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => thread::sleep(Duration::from_millis(10)),
+                output => break output.unwrap(),
+            }
+        };
         let text = String::from_utf8(output.stdout).unwrap();
         let start = text.find("FOUND ").or_else(|| text.find("ERROR ")).unwrap_or_else(|| panic!("{text}"));
         let end = text[start..].find("\ntest ").map_or(text.len(), |end| start + end);

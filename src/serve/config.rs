@@ -40,7 +40,7 @@ macro_rules! settings {
 }
 
 settings! {
-    /// Folder of models, <DIR>/<model>/<version>/uflow.json, or one package.
+    /// Folder of models, each DIR/MODEL/VERSION/uflow.json, or one package.
     #[cfg_attr(feature = "cli", arg(long, value_name = "DIR", env = "UFLOW_MODELS"))]
     models: PathBuf,
     /// Serve the one package that --models names, under this name.
@@ -53,7 +53,7 @@ settings! {
     #[cfg_attr(feature = "cli", arg(long, value_name = "ADDR", env = "UFLOW_HTTP"))]
     http: SocketAddr,
 
-    /// cpu, openvino, cuda[:n] or tensorrt[:n] [default: cpu].
+    /// cpu, openvino, cuda, cuda:N, tensorrt or tensorrt:N, N being the GPU [default: cpu].
     #[cfg_attr(feature = "cli", arg(long, env = "UFLOW_DEVICE", help_heading = "Device"))]
     device: Device,
     /// fp32, bf16, fp16 or int8, where the device has it [default: fp32].
@@ -110,7 +110,7 @@ settings! {
     /// Whether the HTTP port speaks TLS too, where there is TLS [default: true].
     #[cfg_attr(feature = "cli", arg(long, value_name = "BOOL", env = "UFLOW_HTTP_TLS", help_heading = "Security"))]
     http_tls: bool,
-    /// File of bearer tokens, one a line: TOKEN [inference] [control] [metrics].
+    /// File of bearer tokens, one a line: TOKEN, then what it allows: inference, control, metrics.
     #[cfg_attr(feature = "cli", arg(long, value_name = "FILE", env = "UFLOW_TOKENS", help_heading = "Security"))]
     tokens: PathBuf,
 

@@ -20,11 +20,8 @@ fn the_server_and_its_models_are_described() {
     let expected = json!({
         "name": "bolt",
         "versions": ["1", "3"],
-        "platform": "uflow_onnx",
-        "inputs": [
-            { "name": "image", "datatype": "UINT8", "shape": [-1, -1, -1, -1] },
-            { "name": "encoded_image", "datatype": "BYTES", "shape": [-1] },
-        ],
+        "platform": "uflow",
+        "inputs": [{ "name": "image", "datatype": "UINT8", "shape": [-1, -1, -1, -1] }],
         "outputs": [
             { "name": "score", "datatype": "FP32", "shape": [-1] },
             { "name": "anomalous", "datatype": "BOOL", "shape": [-1] },

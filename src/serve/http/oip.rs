@@ -32,7 +32,8 @@ impl IntoResponse for Refusal {
 
 pub(super) async fn server() -> Response {
     let server = oip::server();
-    Json(json!({ "name": server.name, "version": server.version, "extensions": server.extensions })).into_response()
+    // The extensions are the gRPC service's: over REST there are none.
+    Json(json!({ "name": server.name, "version": server.version, "extensions": [] })).into_response()
 }
 
 pub(super) async fn live() -> Response {
