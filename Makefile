@@ -3,7 +3,7 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 DEMO_OUT ?= demo-out
 
-.PHONY: help demo build test lint protos bench soak deny onnxruntime openvino install clean
+.PHONY: help demo build test lint protos clients bench soak deny onnxruntime openvino install clean
 
 help:
 	@echo "make demo         build, then learn three products from good images and report on held-out defects"
@@ -11,6 +11,7 @@ help:
 	@echo "make build        the release binary, target/release/uflow"
 	@echo "make lint         rustfmt, clippy, rustdoc and shellcheck (where installed), warnings are errors"
 	@echo "make protos       Go and Java stubs of the server's protocols, generated and compiled"
+	@echo "make clients      a server under tritonclient, perf_analyzer, grpcurl, ghz, grpc-health-probe and curl"
 	@echo "make bench        segmentation, preprocessing, training and end-to-end figures"
 	@echo "make soak         long runs of the server: 200,000 frames, 10,000 cancellations, 5,000 connections"
 	@echo "make deny         licences and sources of all dependencies (needs cargo-deny)"
@@ -41,6 +42,10 @@ lint:
 
 protos:
 	@tools/check_protos.sh
+
+clients: onnxruntime
+	$(CARGO) build --locked
+	tools/check_server.sh
 
 deny:
 	$(CARGO) deny check licenses bans sources

@@ -130,14 +130,14 @@ pub enum Error {
     Internal(String),
 
     /// A file operation that failed.
-    #[error("cannot {action} {path}: {source}")]
+    #[error("cannot {action} {path}: {cause}")]
     Io {
         /// What was tried, e.g. `read`.
         action: &'static str,
         /// On which path.
         path: PathBuf,
         /// The system's reason.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -145,7 +145,7 @@ impl Error {
     /// An [`Error::Io`], for `map_err`.
     pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { action, path, source }
+        move |cause| Self::Io { action, path, cause }
     }
 
     /// An [`Error::Parameter`].

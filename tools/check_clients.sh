@@ -49,7 +49,13 @@ if ldd "$perf_analyzer" | grep -q 'libb64.* => not found'; then
     exit 1
   fi
   mkdir -p "$libraries"
-  (cd "$libraries" && apt-get -q -o "APT::Sandbox::User=$(id -un)" download libb64-0d && dpkg -x libb64-0d_*.deb . && cp -P usr/lib/*/libb64.so.* .)
+  fetch=(apt-get -q -o "APT::Sandbox::User=$(id -un)" download libb64-0d)
+  cd "$libraries"
+  # A machine that was just made has no list of packages yet.
+  "${fetch[@]}" || { apt-get -q update && "${fetch[@]}"; }
+  dpkg -x libb64-0d_*.deb .
+  cp -P usr/lib/*/libb64.so.* .
+  cd - >/dev/null
 fi
 if ldd "$perf_analyzer" | grep 'not found'; then
   echo "$0: perf_analyzer cannot be run, these libraries are missing" >&2

@@ -10,7 +10,7 @@ uflow=$(realpath "${1:-target/debug/uflow}")
 
 grpcurl=v1.9.3
 ghz=v0.120.0
-health_probe=v0.4.38
+health_probe=v0.4.62
 
 work=$PWD/target/clients
 models=$work/models
@@ -25,9 +25,9 @@ if [ ! -e "$bin/complete" ]; then
 fi
 
 if [ ! -e "$models/cloth/1/uflow.json" ]; then
-  "$uflow" demo --data-only --out "$work/demo" --products woven-cloth --train 12
+  "$uflow" demo --data-only --out "$work/demo" --products woven-cloth --train 60
   mkdir -p "$models/cloth"
-  "$uflow" fit --good "$work/demo/data/woven_cloth/train/good" --out "$models/cloth/1" --name cloth --epochs 2
+  "$uflow" fit --good "$work/demo/data/woven_cloth/train/good" --out "$models/cloth/1" --name cloth --epochs 12 --json >/dev/null
 fi
 picture=$(find "$work/demo/data/woven_cloth/test" -name '*.png' | LC_ALL=C sort | tail -n 1)
 
@@ -50,13 +50,14 @@ for service in uflow.v1.DetectionService uflow.v1.ModelService inference.GRPCInf
   grep -qx "$service" <<<"$services" || { echo "reflection does not list $service" >&2; exit 1; }
 done
 "$bin/grpcurl" -plaintext $grpc uflow.v1.ModelService/ListModels
-"$bin/grpcurl" -plaintext -d "{\"model\": \"cloth\", \"encoded\": \"$(base64 -w0 "$picture")\"}" \
-  $grpc uflow.v1.DetectionService/Detect >"$work/grpcurl.json"
+printf '{"model": "cloth", "encoded": "%s"}' "$(base64 -w0 "$picture")" >"$work/request.json"
+"$bin/grpcurl" -plaintext -d @ $grpc uflow.v1.DetectionService/Detect <"$work/request.json" >"$work/grpcurl.json"
 
 echo "curl, the command and grpcurl say the same"
 curl -fsS --data-binary "@$picture" "http://$http/v1/models/cloth/detect" >"$work/curl.json"
 "$uflow" detect --model "$models/cloth/1" --json "$picture" >"$work/command.json"
-"$uflow" client --server "http://$grpc" --model cloth --json "$picture" | head -n 1 >"$work/client.json"
+"$uflow" client --server "http://$grpc" --model cloth --json "$picture" >"$work/client.jsonl"
+head -n 1 "$work/client.jsonl" >"$work/client.json"
 python3 - "$work" <<'PYTHON'
 import json, struct, sys
 
@@ -74,7 +75,7 @@ PYTHON
 
 echo "ghz"
 "$bin/ghz" --insecure --call uflow.v1.DetectionService.Detect -n 200 -c 4 \
-  -d "{\"model\": \"cloth\", \"encoded\": \"$(base64 -w0 "$picture")\"}" $grpc >"$work/ghz.txt"
+  --data-file "$work/request.json" $grpc >"$work/ghz.txt"
 cat "$work/ghz.txt"
 grep -q '\[OK\] *200 responses' "$work/ghz.txt"
 

@@ -1,6 +1,7 @@
 //! `uflow client`: streams frames to a server and says how that went.
 
 use std::{
+    io::Write,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -111,7 +112,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         if print {
             let _lock = output.lock();
             let label = &labels[(index % labels.len() as u64) as usize];
-            println!("{}", line(label, answer, latency.as_secs_f64() * 1e3, json));
+            // Frames are streamed, and counted, whether or not anybody reads this.
+            let _ = writeln!(std::io::stdout(), "{}", line(label, answer, latency.as_secs_f64() * 1e3, json));
         }
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -123,7 +125,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     if json {
         context.print_json(&report)?;
     } else {
-        print_report(&report);
+        context.print(&describe(&report))?;
     }
     Ok(if report.is_clean() { Outcome::Done } else { Outcome::Failed })
 }
@@ -231,26 +233,21 @@ fn line(label: &str, answer: &v1::DetectResponse, latency: f64, json: bool) -> S
     }
 }
 
-fn print_report(report: &Report) {
+fn describe(report: &Report) -> String {
     let Report { sent, answered, lost, out_of_order, anomalous, seconds, frames_per_second, .. } = report;
-    println!(
+    let mut lines = vec![format!(
         "{sent} frames sent, {answered} answered, {lost} lost, {out_of_order} out of order, {anomalous} anomalous"
-    );
-    for (code, count) in &report.failed {
-        println!("  {count} answered {code}");
-    }
-    for error in &report.skipped {
-        println!("  skipped: {error}");
-    }
-    for status in &report.broken_streams {
-        println!("  a stream ended early: {status}");
-    }
-    println!("{seconds:.2} s, {frames_per_second:.1} frames/s, {:.2} frames a batch", report.mean_batch);
+    )];
+    lines.extend(report.failed.iter().map(|(code, count)| format!("  {count} answered {code}")));
+    lines.extend(report.skipped.iter().map(|error| format!("  skipped: {error}")));
+    lines.extend(report.broken_streams.iter().map(|status| format!("  a stream ended early: {status}")));
+    lines.push(format!("{seconds:.2} s, {frames_per_second:.1} frames/s, {:.2} frames a batch", report.mean_batch));
     let ms = &report.latency_ms;
-    println!(
+    lines.push(format!(
         "latency ms: min {:.2}  p50 {:.2}  p90 {:.2}  p99 {:.2}  max {:.2}",
         ms.min, ms.p50, ms.p90, ms.p99, ms.max
-    );
+    ));
     let stages: Vec<_> = report.server_ms.iter().map(|(stage, ms)| format!("{stage} {ms:.2}")).collect();
-    println!("server ms (mean): {}", stages.join("  "));
+    lines.push(format!("server ms (mean): {}\n", stages.join("  ")));
+    lines.join("\n")
 }

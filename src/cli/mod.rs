@@ -22,7 +22,7 @@ mod serve;
 #[cfg(feature = "serve")]
 mod served;
 
-use std::{path::PathBuf, process::ExitCode, sync::OnceLock};
+use std::{io::Write, path::PathBuf, process::ExitCode, sync::OnceLock};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -49,11 +49,15 @@ impl Context {
 
     /// Prints one result as a JSON line.
     pub fn print_json(&self, value: &impl serde::Serialize) -> Result<()> {
-        use std::io::Write;
-        let mut line = serde_json::to_vec(value)
+        let mut line = serde_json::to_string(value)
             .map_err(|error| Error::parameter("--json", format!("the result cannot be written as JSON: {error}")))?;
-        line.push(b'\n');
-        std::io::stdout().write_all(&line).map_err(Error::io("write to", "standard output"))
+        line.push('\n');
+        self.print(&line)
+    }
+
+    /// Prints lines for people, where a reader that is gone is an error.
+    pub fn print(&self, lines: &str) -> Result<()> {
+        std::io::stdout().write_all(lines.as_bytes()).map_err(Error::io("write to", "standard output"))
     }
 }
 
@@ -127,15 +131,31 @@ enum Command {
     },
 }
 
+impl Command {
+    /// Whether it sets up its own log.
+    fn has_log(&self) -> bool {
+        #[cfg(feature = "serve")]
+        return matches!(self, Self::Serve(_));
+        #[cfg(not(feature = "serve"))]
+        false
+    }
+
+    /// Whether nothing is left to do once nobody reads its output, and no peer that hangs up can be mistaken for that.
+    fn only_prints(&self) -> bool {
+        matches!(self, Self::Detect(_) | Self::Evaluate(_) | Self::Info(_) | Self::Bench(_) | Self::Completions { .. })
+    }
+}
+
 /// Parses the command line, runs the command and maps the outcome to an exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    #[cfg(feature = "serve")]
-    let has_log = matches!(cli.command, Some(Command::Serve(_)));
-    #[cfg(not(feature = "serve"))]
-    let has_log = false;
-    if !has_log {
+    let command = cli.command.as_ref();
+    if command.is_none_or(|command| !command.has_log()) {
         log::start_default();
+    }
+    // A reader that has seen enough (`uflow detect … | head`) ends the command without a word.
+    if command.is_none_or(Command::only_prints) {
+        sigpipe::reset();
     }
     let context = Context { json: cli.json, onnxruntime: cli.onnxruntime, runtime: OnceLock::new() };
     let result = match cli.command {

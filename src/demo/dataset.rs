@@ -106,10 +106,10 @@ where
     P: image::PixelWithColorType<Subpixel = u8>,
 {
     image.save(path).map_err(|error| {
-        let source = match error {
-            image::ImageError::IoError(source) => source,
+        let cause = match error {
+            image::ImageError::IoError(cause) => cause,
             other => std::io::Error::other(other),
         };
-        Error::Io { action: "write", path: path.to_owned(), source }
+        Error::Io { action: "write", path: path.to_owned(), cause }
     })
 }

@@ -72,7 +72,7 @@ mod tests {
             (Error::TimedOut { stage: "x" }, Code::DeadlineExceeded),
             (Error::Unavailable(text()), Code::Unavailable),
             (Error::Internal(text()), Code::Internal),
-            (Error::Io { action: "read", path: "x".into(), source: io() }, Code::Internal),
+            (Error::Io { action: "read", path: "x".into(), cause: io() }, Code::Internal),
         ];
         for (error, expected) in cases {
             let message = error.to_string();
