@@ -6,6 +6,7 @@
 mod common;
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, mpsc::sync_channel},
     time::{Duration, Instant},
 };
@@ -17,7 +18,7 @@ use uflow::{
     package::Package,
     runtime::{Runtime, SessionOptions},
     serve::{
-        Server,
+        self, Server,
         client::{self, Connection, Frames, Pace, Report},
         config::{Config, Overload, Settings},
         proto::v1::{self, DetectRequest, RawImage, detect_request::Image},
@@ -28,9 +29,9 @@ const SIDE: u32 = 448;
 const STREAMS: usize = 4;
 /// Frames of a stream that are on their way.
 const WINDOW: usize = 4;
-const ROUNDS: usize = 7;
-const FRAMES: u64 = 400;
-const LOCK_STEP_FRAMES: u64 = 150;
+const ROUNDS: usize = 15;
+const FRAMES: u64 = 240;
+const LOCK_STEP_FRAMES: u64 = 80;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let runtime = Runtime::load(None)?;
@@ -45,8 +46,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         stream_overload: Some(Overload::Wait),
         ..Settings::default()
     })?;
-    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let server = tokio.block_on(async {
+    let (serving, tokio) = (serve::event_loop()?, serve::event_loop()?);
+    let server = serving.block_on(async {
         let server = Server::start(&runtime, config).await?;
         server.loaded().await;
         Ok::<_, uflow::Error>(server)
@@ -54,7 +55,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let to = Connection { server: format!("http://{}", server.grpc_address()), ..Connection::default() };
     let pictures: Arc<Vec<bytes::Bytes>> =
         Arc::new((0..8).map(|seed| common::texture(SIDE, SIDE, seed).into()).collect());
-    let serve =
+    let stream =
         |pace, frames| tokio.block_on(client::run(&to, pace, requests(&pictures, frames), Arc::new(|_, _, _| {})));
 
     let engine = Engine::new(&runtime, EngineOptions::default())?;
@@ -62,10 +63,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let parallel = Pace { streams: STREAMS, window: WINDOW, rate: None };
     let (mut ratios, mut table) = (Vec::new(), Vec::new());
     in_process(&engine, &model, &pictures, FRAMES / 4)?;
-    serve(parallel, FRAMES / 4)?;
+    stream(parallel, FRAMES / 4)?;
     for _ in 0..ROUNDS {
         let own = in_process(&engine, &model, &pictures, FRAMES)?;
-        let report = clean(serve(parallel, FRAMES)?)?;
+        let report = clean(stream(parallel, FRAMES)?)?;
         ratios.push(report.frames_per_second / own);
         table.push((own, report));
     }
@@ -84,30 +85,42 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut detector = Detector::open(&runtime, &package, &SessionOptions::default())?;
     let lock_step = Pace { streams: 1, window: 1, rate: None };
-    let (mut overheads, mut own_times, mut served) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut overheads, mut own_times) = (Vec::new(), Vec::new());
+    let mut stages: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     for _ in 0..ROUNDS {
         let mut own = Vec::new();
         for index in 0..LOCK_STEP_FRAMES {
             let frame = Frame::packed(&pictures[index as usize % 8], SIDE, SIDE, PixelFormat::Rgb8)?;
             let start = Instant::now();
-            detector.detect(&frame, &DetectOptions::default())?;
+            let timings = detector.detect(&frame, &DetectOptions::default())?.timings_ms;
             own.push(milliseconds(start.elapsed()));
+            for (stage, ms) in [
+                ("preprocess", timings.preprocess),
+                ("network", timings.network),
+                ("segmentation", timings.segmentation),
+                ("total", timings.total()),
+            ] {
+                stages.entry(stage).or_default().0 += ms / (LOCK_STEP_FRAMES as f64 * ROUNDS as f64);
+            }
         }
-        let report = clean(serve(lock_step, LOCK_STEP_FRAMES)?)?;
+        let report = clean(stream(lock_step, LOCK_STEP_FRAMES)?)?;
         let own = median(&mut own);
         overheads.push(report.latency_ms.p50 - own);
         own_times.push(own);
-        served.push(report);
+        for (stage, ms) in &report.server_ms {
+            stages.entry(stage).or_default().1 += ms / ROUNDS as f64;
+        }
     }
     let (own, over) = (median(&mut own_times), median(&mut overheads));
     println!("one client in lock step: detect in process {own:.2} ms (median), the server {over:+.2} ms over it");
     println!("(wanted: at most {:.2} ms)", f64::max(1.0, own * 0.05));
-    if let Some(report) = served.last() {
-        let stages: Vec<_> = report.server_ms.iter().map(|(stage, ms)| format!("{stage} {ms:.2}")).collect();
-        println!("the server's own times, mean ms: {}; the rest is gRPC and the loopback", stages.join(", "));
+    println!("\n| stage, mean ms | detect in process | the server |\n|---|---|---|");
+    for (stage, (own, served)) in &stages {
+        println!("| {stage} | {own:.2} | {served:.2} |");
     }
+    println!("The rest of the server's time is gRPC and the loopback.");
     drop(engine);
-    tokio.block_on(server.stop());
+    serving.block_on(server.stop());
     Ok(())
 }
 

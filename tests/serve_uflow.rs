@@ -12,6 +12,7 @@ use server::{MODELS, Sample, assert_same, channel, client, detector, model_clien
 use tokio_stream::StreamExt;
 use tonic::{Code, codec::CompressionEncoding};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tower::Service;
 use uflow::serve::{
     config::{ModelControl, Overload},
     proto::v1::{
@@ -338,6 +339,43 @@ async fn the_message_limit_holds_at_its_edge_and_for_compressed_messages() {
         assert!(matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted), "{status}");
     }
     assert!(client.detect(of(100_000)).await.is_ok());
+}
+
+/// A call's answer as it goes over the wire: the encoding that its header states, and whether the message is compressed.
+async fn answer_on_the_wire(
+    server: &uflow::serve::Server,
+    sent: Option<&str>,
+    accepted: &str,
+) -> (Option<String>, bool) {
+    let message = prost::Message::encode_to_vec(&sample(0).request(0));
+    let mut body = vec![0];
+    body.extend((message.len() as u32).to_be_bytes());
+    body.extend(message);
+    let mut request = tonic::codegen::http::Request::post("/uflow.v1.DetectionService/Detect")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("grpc-accept-encoding", accepted);
+    if let Some(encoding) = sent {
+        request = request.header("grpc-encoding", encoding);
+    }
+    let body = tonic::body::Body::new(http_body_util::Full::new(bytes::Bytes::from(body)));
+    let mut channel = channel(server).await;
+    let answer = tower::ServiceExt::ready(&mut channel).await.unwrap().call(request.body(body).unwrap()).await.unwrap();
+    let encoding = answer.headers().get("grpc-encoding").map(|value| value.to_str().unwrap().to_owned());
+    let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+    (encoding, body[0] == 1)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_compressed_as_their_requests_are() {
+    let server = start(|_| {}).await;
+    let plain = (None, false);
+    assert_eq!(answer_on_the_wire(&server, None, "identity,gzip,zstd").await, plain);
+    assert_eq!(answer_on_the_wire(&server, Some("gzip"), "zstd").await, plain);
+    for encoding in ["gzip", "zstd"] {
+        let found = answer_on_the_wire(&server, Some(encoding), "identity,deflate,gzip,zstd").await;
+        assert_eq!(found, (Some(encoding.to_owned()), true));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,6 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use anyhow::Context as _;
 use bytes::Bytes;
 
 use super::{Context, Outcome, inputs};
@@ -14,6 +13,7 @@ use crate::{
     Error, Result,
     frame::PixelFormat,
     serve::{
+        self,
         client::{self, Connection, Frames, Pace, Report},
         proto::v1::{self, DetectRequest, RawImage, detect_request::Image, detect_response},
     },
@@ -116,12 +116,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
             let _ = writeln!(std::io::stdout(), "{}", line(label, answer, latency.as_secs_f64() * 1e3, json));
         }
     });
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("the event loop cannot be started")?;
-    let report = runtime.block_on(client::run(&connection, pace, frames, watch))?;
+    let report = serve::event_loop()?.block_on(client::run(&connection, pace, frames, watch))?;
     if json {
         context.print_json(&report)?;
     } else {

@@ -5,12 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Context as _;
 
 use super::{Context, Outcome, log};
-use crate::{
-    runtime::cpu_quota,
-    serve::{
-        self, Server,
-        config::{Config, Settings},
-    },
+use crate::serve::{
+    self, Server,
+    config::{Config, Settings},
 };
 
 const AFTER_HELP: &str = "\
@@ -32,7 +29,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "UFLOW_CONFIG")]
     config: Option<PathBuf>,
 
-    /// Check settings, certificates, tokens and packages, print the settings in force as TOML, and stop.
+    /// Check settings, certificates and tokens, load every model once, print the settings in force as TOML, and stop.
     #[arg(long)]
     check: bool,
 
@@ -45,34 +42,28 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let file = args.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
     let settings = args.settings.clone().or(file).with_defaults();
     let config = Config::new(settings.clone())?;
+    let (filter, format) = (settings.log.as_deref().unwrap_or("info"), settings.log_format.unwrap_or_default());
+    log::start(filter, format)?;
+    let onnxruntime = context.runtime()?;
     if args.check {
-        let packages = serve::check(&config)?;
-        let runtime = context.runtime()?;
-        print!("{}", settings.to_toml()?);
-        println!("# {packages} packages checked, ONNX Runtime {} from {}", runtime.version(), runtime.path().display());
+        let checked = serve::check(onnxruntime, &config)?;
+        print_check(&settings, &checked, context)?;
         return Ok(Outcome::Done);
     }
-    log::start(settings.log.as_deref().unwrap_or("info"), settings.log_format.unwrap_or_default())?;
-    let onnxruntime = context.runtime()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cpu_quota().clamp(1, 4))
-        .thread_name("uflow-network")
-        .enable_all()
-        .build()
-        .context("the event loop cannot be started")?;
-    let drained = runtime.block_on(async {
+    let event_loop = serve::event_loop()?;
+    let drained = event_loop.block_on(async {
+        let mut signals = Signals::watch()?;
         let server = Server::start(onnxruntime, config).await?;
-        signal().await?;
+        signals.next().await;
         tracing::info!("stopping: what was accepted is answered first");
-        tokio::spawn(async {
-            if signal().await.is_ok() {
-                tracing::warn!("second signal: ending at once");
-                std::process::exit(1);
-            }
+        tokio::spawn(async move {
+            signals.next().await;
+            tracing::warn!("second signal: ending at once");
+            std::process::exit(1);
         });
         anyhow::Ok(server.stop().await)
     })?;
-    runtime.shutdown_timeout(Duration::from_secs(1));
+    event_loop.shutdown_timeout(Duration::from_secs(1));
     if drained {
         tracing::info!("stopped");
         return Ok(Outcome::Done);
@@ -81,19 +72,70 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     Ok(Outcome::Failed)
 }
 
-/// Waits for SIGTERM or an interrupt.
-async fn signal() -> anyhow::Result<()> {
+fn print_check(settings: &Settings, checked: &serve::Checked, context: &Context) -> anyhow::Result<()> {
+    let runtime = context.runtime()?;
+    if context.json {
+        let models: Vec<_> = (checked.models.iter())
+            .map(|(name, version)| serde_json::json!({ "name": name, "version": version }))
+            .collect();
+        context.print_json(&serde_json::json!({
+            "settings": settings, "models": models, "passed_over": checked.passed_over,
+            "onnxruntime": { "version": runtime.version(), "path": runtime.path() },
+        }))?;
+        return Ok(());
+    }
+    let mut lines = vec![format!("# ONNX Runtime {} from {}", runtime.version(), runtime.path().display())];
+    lines.extend(checked.models.iter().map(|(name, version)| format!("# model {name}, version {version}: loads")));
+    lines.extend(
+        checked
+            .passed_over
+            .iter()
+            .map(|path| format!("# passed over, it is not <model>/<version>/uflow.json: {}", path.display())),
+    );
+    if checked.models.is_empty() {
+        lines.push("# no models: there is no <model>/<version>/uflow.json in the folder".to_owned());
+    }
+    lines.push(settings.to_toml()?);
+    context.print(&lines.join("\n"))?;
+    Ok(())
+}
+
+/// SIGTERM and interrupts. One that comes before it is waited for is not lost.
+struct Signals {
     #[cfg(unix)]
-    {
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn watch() -> anyhow::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be watched for")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be watched for")?;
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("SIGTERM cannot be watched for")?,
+            interrupt: signal(SignalKind::interrupt()).context("SIGINT cannot be watched for")?,
+        })
+    }
+
+    #[cfg(not(unix))]
+    fn watch() -> anyhow::Result<Self> {
+        Ok(Self {})
+    }
+
+    #[cfg(unix)]
+    async fn next(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
+
     #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await.context("an interrupt cannot be watched for")?;
-    Ok(())
+    async fn next(&mut self) {
+        // What cannot be watched for ends the process by itself.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }

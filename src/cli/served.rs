@@ -10,7 +10,7 @@ use crate::{
     demo::Looked,
     runtime::Runtime,
     serve::{
-        Server,
+        self, Server,
         client::{self, Connection, Frames, Pace, Report},
         config::{Config, ModelControl, Overload, Settings},
         proto::v1::{DetectRequest, DetectResponse, detect_request::Image, detect_response::Outcome},
@@ -36,17 +36,12 @@ pub(super) fn stream(runtime: &Runtime, models: &Path, pictures: &[Looked]) -> R
         stream_overload: Some(Overload::Wait),
         ..Settings::default()
     })?;
-    let event_loop = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(Error::io("start", "the event loop"))?;
     // Products mixed, as on a line that makes several: picture i is number i · stride, modulo their count.
     let count = pictures.len();
     let stride = (1..count).find(|stride| *stride * *stride > count && gcd(*stride, count) == 1).unwrap_or(1);
     let order: Arc<[Looked]> = (0..count).map(|index| pictures[index * stride % count].clone()).collect();
     let difference = Arc::new(Mutex::new(Difference::default()));
-    let report = event_loop.block_on(async {
+    let report = serve::event_loop()?.block_on(async {
         let server = Server::start(runtime, config).await?;
         server.loaded().await;
         let connection = Connection { server: format!("http://{}", server.grpc_address()), ..Connection::default() };

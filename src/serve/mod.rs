@@ -31,4 +31,19 @@ mod tokens;
 pub mod trace;
 pub mod uflow_v1;
 
-pub use server::{Server, check};
+pub use server::{Checked, Server, check};
+
+use crate::{Error, Result, runtime::cpu_quota};
+
+/// An event loop for a server or a client: one thread for two processors, the rest are for the frames.
+///
+/// # Errors
+/// The system gives no thread.
+pub fn event_loop() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads((cpu_quota() / 2).clamp(1, 8))
+        .thread_name("uflow-network")
+        .enable_all()
+        .build()
+        .map_err(Error::io("start", "the event loop"))
+}

@@ -40,6 +40,16 @@ pub enum Versions {
     All,
 }
 
+impl Versions {
+    /// How many versions of a model are served at most.
+    pub(super) fn most(self) -> usize {
+        match self {
+            Self::All => usize::MAX,
+            Self::Latest(count) => count,
+        }
+    }
+}
+
 /// What a model is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -312,10 +322,7 @@ impl Shared {
 
     /// Loads the highest versions of a model that can be loaded, as many as are to be served, and retires the others.
     fn serve(&self, name: &str, versions: &BTreeMap<u32, Found>, before: Option<&BTreeMap<u32, Found>>) {
-        let most = match self.versions {
-            Versions::All => usize::MAX,
-            Versions::Latest(count) => count,
-        };
+        let most = self.versions.most();
         let mut served = Vec::new();
         for (version, found) in versions.iter().rev() {
             if served.len() == most {

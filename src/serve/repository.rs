@@ -92,6 +92,26 @@ impl Repository {
         }
         Ok(listing)
     }
+
+    /// Folders and packages beside those of `listing`, which nothing will serve: a name no model can have, a package that is
+    /// not in a folder of its version.
+    pub fn passed_over(&self, listing: &Listing) -> Vec<PathBuf> {
+        let Self::Folder(root) = self else { return Vec::new() };
+        let is_one = |path: &PathBuf| path.is_dir() || path.extension().is_some_and(|suffix| suffix == PACKAGE_SUFFIX);
+        let mut passed_over = Vec::new();
+        for (name, folder) in entries(root).unwrap_or_default() {
+            match listing.get(&name) {
+                _ if name == BACKBONES_FOLDER => {}
+                None => passed_over.extend(is_one(&folder).then_some(folder)),
+                Some(versions) => {
+                    let known = |path: &PathBuf| versions.values().any(|found| found.path == *path);
+                    let others = entries(&folder).unwrap_or_default().into_iter().map(|(_, path)| path);
+                    passed_over.extend(others.filter(|path| is_one(path) && !known(path)));
+                }
+            }
+        }
+        passed_over
+    }
 }
 
 /// KServe mounts a package at a folder whose only entry may be the package's file.
@@ -174,6 +194,11 @@ mod tests {
             .map(|(name, versions)| (name.as_str(), versions.keys().copied().collect::<Vec<_>>()))
             .collect();
         assert_eq!(found, [("bolt", vec![1, 10]), ("nut", vec![2])]);
+        touch(root.path(), "washer.uflow");
+        touch(root.path(), "a model/1/uflow.json");
+        let passed_over = Repository::open(root.path(), None).unwrap().passed_over(&listing);
+        let expected = ["a model", "bolt/0", "bolt/07", "bolt/3", "bolt/x", "washer.uflow"];
+        assert_eq!(passed_over, expected.map(|path| root.path().join(path)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,6 +12,10 @@ use tonic::{codec::CompressionEncoding, codegen::http::header::AUTHORIZATION, tr
 use tonic_health::{
     ServingStatus,
     server::{HealthReporter, health_reporter},
+};
+use tower::{
+    layer::util::{Identity, Stack},
+    util::MapRequestLayer,
 };
 
 use super::{
@@ -33,13 +37,15 @@ use super::{
     trace::Traces,
     uflow_v1::{Detection, Models},
 };
-use crate::{Error, Result, engine::Engine, runtime::Runtime};
+use crate::{Error, Result, engine::Engine, package::Package, runtime::Runtime};
 
 /// How often certificates and tokens are looked at.
 const RELOAD: Duration = Duration::from_secs(2);
 /// HTTP/2 windows: room for a few large frames, so that one stream's pace is not set by round trips.
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Largest HTTP/2 frame: a camera's picture in a few, not in hundreds of the protocol's default 16 KiB.
+const FRAME_SIZE: u32 = 256 << 10;
 /// How long a connection may stay open after the last frame is answered: its client has been told to go, and takes its last
 /// answers with it. Those with a call that has no end of its own (a health watch) stay.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -110,17 +116,35 @@ fn report(what: &str, result: Result<()>) {
     }
 }
 
-/// Checks all that can be checked without taking ports or loading models: files, packages' places, options.
+/// Everything that [`Server::start`] will need, without taking a port: secrets, and each model that would be served, which
+/// is loaded and warmed up once.
 ///
 /// # Errors
-/// What [`Server::start`] would fail with.
-pub fn check(config: &Config) -> Result<usize> {
+/// What the server would refuse to start with, and the first package that it could not load.
+pub fn check(runtime: &Runtime, config: &Config) -> Result<Checked> {
     Secrets::load(config)?;
-    let listing = Repository::open(&config.models, config.name.as_deref())?.scan()?;
-    for found in listing.values().flat_map(|versions| versions.values()) {
-        crate::package::Package::open(&found.path)?;
+    let repository = Repository::open(&config.models, config.name.as_deref())?;
+    let listing = repository.scan()?;
+    let engine = Engine::new(runtime, config.engine)?;
+    let mut models = Vec::new();
+    for (name, versions) in &listing {
+        for (&version, found) in versions.iter().rev().take(config.versions.most()) {
+            let package = Package::open(&found.path)?;
+            let wrong = |error: Error| Error::package(&found.path, error.to_string());
+            models.push(engine.load(&package, name, version).map_err(wrong)?);
+        }
     }
-    Ok(listing.values().map(|versions| versions.len()).sum())
+    let models = models.iter().map(|model| (model.name().to_owned(), model.version())).collect();
+    Ok(Checked { models, passed_over: repository.passed_over(&listing) })
+}
+
+/// What [`check`] found.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The models and versions that would be served.
+    pub models: Vec<(String, u32)>,
+    /// Folders and packages in the repository that nothing would serve.
+    pub passed_over: Vec<PathBuf>,
 }
 
 impl Server {
@@ -131,6 +155,13 @@ impl Server {
     pub async fn start(runtime: &Runtime, config: Config) -> Result<Self> {
         let secrets = Secrets::load(&config)?;
         let repository = Repository::open(&config.models, config.name.as_deref())?;
+        let listing = repository.scan()?;
+        if listing.is_empty() {
+            tracing::warn!(models = %config.models.display(), "no <model>/<version>/uflow.json in the folder of models");
+        }
+        for path in repository.passed_over(&listing) {
+            tracing::warn!(path = %path.display(), "passed over: it is not <model>/<version>/uflow.json");
+        }
         let grpc = listen(config.grpc, &secrets.grpc_tls, &config).await?;
         let http = listen(config.http, &secrets.http_tls, &config).await?;
         let engine = Arc::new(Engine::new(runtime, config.engine)?);
@@ -222,11 +253,36 @@ async fn idle(app: &App) {
     }
 }
 
-fn services(
-    app: &Arc<App>,
-    config: &Config,
-    auth: Auth,
-) -> Result<Router<tower::layer::util::Stack<Auth, tower::layer::util::Identity>>> {
+/// A service that takes and gives gzip and zstd.
+macro_rules! compressed {
+    ($service:expr) => {
+        $service
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd)
+            .send_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Zstd)
+    };
+}
+
+/// Answers are compressed as their request was, or not at all: many clients say by default that they would take gzip, and
+/// few on a fast network want to wait for it.
+fn compress_like_request(mut request: Request) -> Request {
+    let headers = request.headers_mut();
+    let encoding = headers.get("grpc-encoding").cloned();
+    if let Some(accepted) = headers.remove("grpc-accept-encoding")
+        && let (Ok(accepted), Some(encoding)) = (accepted.to_str(), encoding)
+        && accepted.split(',').any(|one| one.trim() == encoding)
+    {
+        headers.insert("grpc-accept-encoding", encoding);
+    }
+    request
+}
+
+type Request = tonic::codegen::http::Request<tonic::body::Body>;
+/// What every request goes through, the outermost last.
+type Layers = Stack<MapRequestLayer<fn(Request) -> Request>, Stack<Auth, Identity>>;
+
+fn services(app: &Arc<App>, config: &Config, auth: Auth) -> Result<Router<Layers>> {
     let reflection = |error: tonic_reflection::server::Error| Error::Internal(format!("reflection: {error}"));
     let describe = || {
         tonic_reflection::server::Builder::configure()
@@ -237,26 +293,22 @@ fn services(
         .max_concurrent_streams(config.max_streams)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME_SIZE)
         .http2_keepalive_interval(config.keepalive)
-        .layer(auth);
+        .layer(auth)
+        .layer(MapRequestLayer::new(compress_like_request as fn(Request) -> Request));
     if let Some(age) = config.max_connection_age {
         server = server.max_connection_age(age);
     }
     let detection = Detection::new(Arc::clone(app), config.stream_window, config.when_full);
-    let detection = DetectionServiceServer::new(detection)
+    let detection = compressed!(DetectionServiceServer::new(detection))
         .max_decoding_message_size(config.max_message)
-        .max_encoding_message_size(config.max_message)
-        .accept_compressed(CompressionEncoding::Gzip)
-        .accept_compressed(CompressionEncoding::Zstd);
+        .max_encoding_message_size(config.max_message);
     let oip = Oip::new(Arc::clone(app), config.stream_window, config.when_full);
-    let oip = GrpcInferenceServiceServer::new(oip)
+    let oip = compressed!(GrpcInferenceServiceServer::new(oip))
         .max_decoding_message_size(config.max_message)
-        .max_encoding_message_size(config.max_message)
-        .accept_compressed(CompressionEncoding::Gzip)
-        .accept_compressed(CompressionEncoding::Zstd);
-    let models = ModelServiceServer::new(Models::new(Arc::clone(app)))
-        .accept_compressed(CompressionEncoding::Gzip)
-        .accept_compressed(CompressionEncoding::Zstd);
+        .max_encoding_message_size(config.max_message);
+    let models = compressed!(ModelServiceServer::new(Models::new(Arc::clone(app))));
     Ok(server
         .add_service(detection)
         .add_service(models)
