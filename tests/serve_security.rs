@@ -5,10 +5,21 @@
 mod networks;
 mod server;
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use server::{sample, start};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{
+        ClientConfig, RootCertStore,
+        pki_types::{CertificateDer, ServerName, pem::PemObject},
+    },
+};
 use tonic::{
     Code, Request,
     metadata::MetadataValue,
@@ -174,6 +185,61 @@ async fn tokens_are_asked_for_and_model_control_needs_its_own() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(renewed && detect(Some("camera-token-0001")).await == Err(Code::Unauthenticated));
+}
+
+/// The status of an answer on the HTTP port; `None` where nothing that is HTTP came.
+async fn http(server: &Server, authority: Option<&Authority>, path: &str, token: Option<&str>) -> Option<u16> {
+    let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{authorization}\r\n");
+    let stream = TcpStream::connect(server.http_address()).await.unwrap();
+    let answer = match authority {
+        None => exchange(stream, &request).await,
+        Some(authority) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_slice(authority.certificate.as_bytes()).unwrap()).unwrap();
+            let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+            let name = ServerName::try_from("localhost").unwrap();
+            exchange(TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()?, &request).await
+        }
+    };
+    String::from_utf8_lossy(&answer).strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()
+}
+
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> Vec<u8> {
+    let mut answer = Vec::new();
+    // A server that hangs up says nothing that counts.
+    let _ = stream.write_all(request.as_bytes()).await;
+    let _ = stream.read_to_end(&mut answer).await;
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_http_port_keeps_the_same_rules() {
+    let (folder, authority, other) = (tempfile::tempdir().unwrap(), Authority::new(), Authority::new());
+    authority.write(folder.path());
+    let tokens = folder.path().join("tokens");
+    std::fs::write(&tokens, "camera-token-0001\nmonitor-token-0001 metrics\n").unwrap();
+    let secure = start(|settings| {
+        with_tls(settings, folder.path());
+        settings.tokens = Some(tokens.clone());
+    })
+    .await;
+    let get = async |path, token| http(&secure, Some(&authority), path, token).await;
+    assert_eq!(get("/readyz", None).await, Some(200));
+    assert_eq!(get("/metrics", None).await, Some(401));
+    assert_eq!(get("/metrics", Some("camera-token-0001")).await, Some(403));
+    assert_eq!(get("/metrics", Some("monitor-token-0001")).await, Some(200));
+    assert_eq!(get("/v2/models/bolt", Some("camera-token-0001")).await, Some(200));
+    assert_eq!(http(&secure, Some(&other), "/readyz", None).await, None, "another authority did not sign it");
+    assert_eq!(http(&secure, None, "/readyz", None).await, None, "without TLS nothing is answered");
+
+    let open = start(|settings| {
+        with_tls(settings, folder.path());
+        settings.http_tls = Some(false);
+    })
+    .await;
+    assert_eq!(http(&open, None, "/readyz", None).await, Some(200));
+    assert!(works(connect(&open, trusting(&authority)).await.unwrap()).await, "gRPC speaks TLS all the same");
 }
 
 #[tokio::test(flavor = "multi_thread")]
