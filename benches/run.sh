@@ -10,8 +10,8 @@ cargo bench --locked --bench segment -- --quick
 cargo bench --locked --bench end_to_end
 cargo bench --locked --bench serve
 if [ -n "${PYTHON:-}" ] && "$PYTHON" -c 'import torch' 2>/dev/null; then
-  cargo bench --locked --bench train --no-run
-  "$PYTHON" tools/bench_train.py
+  binary=$(cargo bench --locked --bench train --no-run 2>&1 | tee /dev/stderr | sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
+  "$PYTHON" tools/bench_train.py "$binary"
 else
   cargo bench --locked --bench train
   echo "set PYTHON to a Python with PyTorch to compare training with it in the same run"
