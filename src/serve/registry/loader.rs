@@ -1,263 +1,50 @@
-//! The models a server has: what each is doing, and the thread that loads and unloads them.
-//!
-//! One thread does all loading, one thing after another; requests read a table that it changes. A model that is replaced
-//! keeps working on the frames it has (they hold it), and its memory is freed with the last of them. A package that cannot be
-//! loaded changes nothing but the `reason` of its entry: what served goes on serving.
+//! The thread that loads and unloads models, one thing after another, and changes the table that requests read.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock, Weak},
-    thread::JoinHandle,
-    time::{Duration, SystemTime},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::repository::{Found, Listing, Repository};
+use super::{
+    Control, Versions,
+    table::{Slot, State, Status, Table, statuses, unknown},
+};
 use crate::{
     Error, Result,
-    engine::{Engine, Model},
+    engine::Engine,
     package::Package,
+    serve::repository::{Found, Listing, Repository},
 };
-
-/// When models are loaded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Control {
-    /// At the start, and never again.
-    Static,
-    /// At the start, and whenever the repository is found changed, looked at this often.
-    Poll(Duration),
-    /// When a client asks.
-    Explicit,
-}
-
-/// Which versions of a model are served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Versions {
-    /// The highest so many.
-    Latest(usize),
-    /// Every one.
-    All,
-}
-
-impl Versions {
-    /// How many versions of a model are served at most.
-    pub(super) fn most(self) -> usize {
-        match self {
-            Self::All => usize::MAX,
-            Self::Latest(count) => count,
-        }
-    }
-}
-
-/// What a model is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// In the repository, not loaded.
-    Available,
-    /// Being loaded and warmed up.
-    Loading,
-    /// Takes frames.
-    Ready,
-    /// Takes no new frames; those accepted are being finished.
-    Unloading,
-    /// Could not be loaded.
-    Failed,
-}
-
-/// One version of a model, as it stands.
-#[derive(Clone, Debug)]
-pub struct Status {
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: u32,
-    /// What it is doing.
-    pub state: State,
-    /// Why it is not ready, or why a newer package could not be loaded while the one before serves.
-    pub reason: String,
-    /// Since when it is in that state.
-    pub since: SystemTime,
-    /// Whether requests without a version go to it.
-    pub current: bool,
-    /// The model, where it takes frames.
-    pub model: Option<Arc<Model>>,
-}
-
-#[derive(Debug)]
-struct Slot {
-    state: State,
-    reason: String,
-    since: SystemTime,
-    model: Option<Arc<Model>>,
-    /// A model that takes no new frames.
-    leaving: Weak<Model>,
-    /// The package that was loaded, or tried, last.
-    tried: Option<Found>,
-}
-
-impl Slot {
-    fn new(state: State) -> Self {
-        Self { state, reason: String::new(), since: SystemTime::now(), model: None, leaving: Weak::new(), tried: None }
-    }
-
-    fn enter(&mut self, state: State, reason: impl Into<String>) {
-        (self.state, self.reason, self.since) = (state, reason.into(), SystemTime::now());
-    }
-}
 
 /// How long a package that could not be loaded is left alone, unless it changes.
 const TRY_AGAIN: Duration = Duration::from_secs(60);
 
-type Table = BTreeMap<String, BTreeMap<u32, Slot>>;
-
-enum Command {
+/// What clients ask of it.
+#[derive(Debug)]
+pub(super) enum Command {
     Load { name: String, version: u32, reply: oneshot::Sender<Result<Status>> },
     Unload { name: String, version: u32, reply: oneshot::Sender<Result<()>> },
 }
 
-/// The table, and the way to the thread.
+/// What the thread and the registry share.
 #[derive(Debug)]
-pub struct Registry {
-    shared: Arc<Shared>,
-    commands: Option<mpsc::Sender<Command>>,
-    thread: Option<JoinHandle<()>>,
-    control: Control,
-}
-
-#[derive(Debug)]
-struct Shared {
-    engine: Arc<Engine>,
-    repository: Repository,
-    versions: Versions,
-    table: RwLock<Table>,
+pub(super) struct Shared {
+    pub(super) engine: Arc<Engine>,
+    pub(super) repository: Repository,
+    pub(super) versions: Versions,
+    pub(super) table: RwLock<Table>,
     /// Counts changes of the table.
-    changes: watch::Sender<u64>,
+    pub(super) changes: watch::Sender<u64>,
     /// Whether the first look at the repository is over.
-    started: watch::Sender<bool>,
-}
-
-impl Registry {
-    /// Starts the thread, which loads what `control` says.
-    ///
-    /// # Errors
-    /// A thread that cannot be started.
-    pub fn start(engine: Arc<Engine>, repository: Repository, control: Control, versions: Versions) -> Result<Self> {
-        let (commands, inbox) = mpsc::channel(64);
-        let shared = Arc::new(Shared {
-            engine,
-            repository,
-            versions,
-            table: RwLock::default(),
-            changes: watch::Sender::new(0),
-            started: watch::Sender::new(false),
-        });
-        let worker = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("uflow-loader".to_owned());
-        let thread =
-            thread.spawn(move || worker.work(inbox, control)).map_err(Error::io("start", "the loader thread"))?;
-        Ok(Self { shared, commands: Some(commands), thread: Some(thread), control })
-    }
-
-    /// The model that a request names; version 0 is the current one.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] where there is none, [`Error::Unavailable`] where it takes no frames now.
-    pub fn get(&self, name: &str, version: u32) -> Result<Arc<Model>> {
-        let table = self.shared.read();
-        let versions = table.get(name).ok_or_else(|| unknown(name, &table))?;
-        if version == 0 {
-            let ready = versions.values().rev().find_map(|slot| slot.model.clone());
-            return ready.ok_or_else(|| match versions.iter().next_back() {
-                Some((version, slot)) => unavailable(name, *version, slot),
-                None => Error::Unavailable(format!("model `{name}` has no version that takes frames")),
-            });
-        }
-        let slot = versions.get(&version).ok_or_else(|| {
-            let known: Vec<_> = versions.keys().map(u32::to_string).collect();
-            Error::NotFound(format!("model `{name}` has no version {version}; there are {}", known.join(", ")))
-        })?;
-        slot.model.clone().ok_or_else(|| unavailable(name, version, slot))
-    }
-
-    /// Every version of every model, by name and version.
-    pub fn list(&self) -> Vec<Status> {
-        let table = self.shared.read();
-        table.iter().flat_map(|(name, versions)| statuses(name, versions)).collect()
-    }
-
-    /// One version of a model; version 0 is the current one, or the highest where none takes frames.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`].
-    pub fn status(&self, name: &str, version: u32) -> Result<Status> {
-        let table = self.shared.read();
-        let versions = table.get(name).ok_or_else(|| unknown(name, &table))?;
-        let all = statuses(name, versions);
-        let wanted = match version {
-            0 => all.iter().find(|status| status.current).or(all.last()),
-            _ => all.iter().find(|status| status.version == version),
-        };
-        wanted.cloned().ok_or_else(|| Error::NotFound(format!("model `{name}` has no version {version}")))
-    }
-
-    /// Counts changes; wait on it to see the next.
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.shared.changes.subscribe()
-    }
-
-    /// Whether the first look at the repository is over, so that every model found then is ready or failed.
-    pub fn started(&self) -> watch::Receiver<bool> {
-        self.shared.started.subscribe()
-    }
-
-    /// Which versions of a model are served.
-    pub fn versions(&self) -> Versions {
-        self.shared.versions
-    }
-
-    /// Whether clients may load and unload.
-    pub fn is_explicit(&self) -> bool {
-        self.control == Control::Explicit
-    }
-
-    /// Loads a model, or loads it anew where its package has changed; version 0 is the highest in the repository.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], or why it could not be loaded.
-    pub async fn load(&self, name: &str, version: u32) -> Result<Status> {
-        let (reply, answer) = oneshot::channel();
-        self.command(Command::Load { name: name.to_owned(), version, reply }).await?;
-        answer.await.unwrap_or_else(|_| Err(stopping()))
-    }
-
-    /// Takes a model out of service; version 0 is every one that is loaded.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`].
-    pub async fn unload(&self, name: &str, version: u32) -> Result<()> {
-        let (reply, answer) = oneshot::channel();
-        self.command(Command::Unload { name: name.to_owned(), version, reply }).await?;
-        answer.await.unwrap_or_else(|_| Err(stopping()))
-    }
-
-    async fn command(&self, command: Command) -> Result<()> {
-        let Some(commands) = &self.commands else { return Err(stopping()) };
-        commands.send(command).await.map_err(|_| stopping())
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        self.commands = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
+    pub(super) started: watch::Sender<bool>,
 }
 
 impl Shared {
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Table> {
+    pub(super) fn read(&self) -> std::sync::RwLockReadGuard<'_, Table> {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -271,7 +58,7 @@ impl Shared {
         result
     }
 
-    fn work(&self, mut inbox: mpsc::Receiver<Command>, control: Control) {
+    pub(super) fn work(&self, mut inbox: mpsc::Receiver<Command>, control: Control) {
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
             Ok(runtime) => runtime,
             Err(error) => return tracing::error!(%error, "the loader cannot start; no model will be loaded"),
@@ -380,7 +167,10 @@ impl Shared {
                 slot.enter(State::Loading, "");
             }
         });
-        let loaded = Package::open(&found.path).and_then(|package| self.engine.load(&package, name, version));
+        // A panic over one package must not end the loading of all others.
+        let attempt = || Package::open(&found.path).and_then(|package| self.engine.load(&package, name, version));
+        let loaded = catch_unwind(AssertUnwindSafe(attempt))
+            .unwrap_or_else(|_| Err(Error::Internal("loading the package panicked; the log has more".to_owned())));
         self.change(name, version, |slot| match &loaded {
             Ok(model) => {
                 tracing::info!(model = name, version, warm_up_ms = model.warm_up().as_secs_f64() * 1e3, "model is ready");
@@ -467,44 +257,4 @@ impl Shared {
         self.retire(name, |other| version == 0 || other == version);
         Ok(())
     }
-}
-
-fn statuses(name: &str, versions: &BTreeMap<u32, Slot>) -> Vec<Status> {
-    let current = versions.iter().rev().find(|(_, slot)| slot.model.is_some()).map(|(version, _)| *version);
-    let status = |(version, slot): (&u32, &Slot)| Status {
-        name: name.to_owned(),
-        version: *version,
-        state: slot.state,
-        reason: slot.reason.clone(),
-        since: slot.since,
-        current: current == Some(*version),
-        model: slot.model.clone(),
-    };
-    versions.iter().map(status).collect()
-}
-
-fn unknown(name: &str, table: &Table) -> Error {
-    const SHOWN: usize = 20;
-    let mut known: Vec<_> = table.keys().take(SHOWN).map(String::as_str).collect();
-    if table.len() > SHOWN {
-        known.push("…");
-    }
-    let known = if known.is_empty() { "there are none".to_owned() } else { format!("there are {}", known.join(", ")) };
-    Error::NotFound(format!("there is no model `{}`; {known}", name.escape_debug()))
-}
-
-fn unavailable(name: &str, version: u32, slot: &Slot) -> Error {
-    let what = match slot.state {
-        State::Available => "is not loaded",
-        State::Loading => "is being loaded",
-        State::Unloading => "is being unloaded",
-        State::Failed => "could not be loaded",
-        State::Ready => "is not ready",
-    };
-    let reason = if slot.reason.is_empty() { String::new() } else { format!(": {}", slot.reason) };
-    Error::Unavailable(format!("model `{name}` version {version} {what}{reason}"))
-}
-
-fn stopping() -> Error {
-    Error::Unavailable("the server is stopping".to_owned())
 }

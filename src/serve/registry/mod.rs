@@ -1,0 +1,189 @@
+//! The models a server has: what each is doing, and the thread that loads and unloads them.
+//!
+//! One thread does all loading, one thing after another; requests read a table that it changes. A model that is replaced
+//! keeps working on the frames it has (they hold it), and its memory is freed with the last of them. A package that cannot be
+//! loaded changes nothing but the `reason` of its entry: what served goes on serving.
+
+mod loader;
+mod table;
+
+use std::{
+    sync::{Arc, RwLock},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use self::table::{State, Status};
+use self::{
+    loader::{Command, Shared},
+    table::{statuses, unavailable, unknown},
+};
+use super::repository::Repository;
+use crate::{
+    Error, Result,
+    engine::{Engine, Model},
+};
+
+/// When models are loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// At the start, and never again.
+    Static,
+    /// At the start, and whenever the repository is found changed, looked at this often.
+    Poll(Duration),
+    /// When a client asks.
+    Explicit,
+}
+
+/// Which versions of a model are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versions {
+    /// The highest so many.
+    Latest(usize),
+    /// Every one.
+    All,
+}
+
+impl Versions {
+    /// How many versions of a model are served at most.
+    pub(super) fn most(self) -> usize {
+        match self {
+            Self::All => usize::MAX,
+            Self::Latest(count) => count,
+        }
+    }
+}
+
+/// The table, and the way to the thread.
+#[derive(Debug)]
+pub struct Registry {
+    shared: Arc<Shared>,
+    commands: Option<mpsc::Sender<Command>>,
+    thread: Option<JoinHandle<()>>,
+    control: Control,
+}
+
+impl Registry {
+    /// Starts the thread, which loads what `control` says.
+    ///
+    /// # Errors
+    /// A thread that cannot be started.
+    pub fn start(engine: Arc<Engine>, repository: Repository, control: Control, versions: Versions) -> Result<Self> {
+        let (commands, inbox) = mpsc::channel(64);
+        let shared = Arc::new(Shared {
+            engine,
+            repository,
+            versions,
+            table: RwLock::default(),
+            changes: watch::Sender::new(0),
+            started: watch::Sender::new(false),
+        });
+        let worker = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("uflow-loader".to_owned());
+        let thread =
+            thread.spawn(move || worker.work(inbox, control)).map_err(Error::io("start", "the loader thread"))?;
+        Ok(Self { shared, commands: Some(commands), thread: Some(thread), control })
+    }
+
+    /// The model that a request names; version 0 is the current one.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where there is none, [`Error::Unavailable`] where it takes no frames now.
+    pub fn get(&self, name: &str, version: u32) -> Result<Arc<Model>> {
+        let table = self.shared.read();
+        let versions = table.get(name).ok_or_else(|| unknown(name, &table))?;
+        if version == 0 {
+            let ready = versions.values().rev().find_map(|slot| slot.model.clone());
+            return ready.ok_or_else(|| match versions.iter().next_back() {
+                Some((version, slot)) => unavailable(name, *version, slot),
+                None => Error::Unavailable(format!("model `{name}` has no version that takes frames")),
+            });
+        }
+        let slot = versions.get(&version).ok_or_else(|| {
+            let known: Vec<_> = versions.keys().map(u32::to_string).collect();
+            Error::NotFound(format!("model `{name}` has no version {version}; there are {}", known.join(", ")))
+        })?;
+        slot.model.clone().ok_or_else(|| unavailable(name, version, slot))
+    }
+
+    /// Every version of every model, by name and version.
+    pub fn list(&self) -> Vec<Status> {
+        let table = self.shared.read();
+        table.iter().flat_map(|(name, versions)| statuses(name, versions)).collect()
+    }
+
+    /// One version of a model; version 0 is the current one, or the highest where none takes frames.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn status(&self, name: &str, version: u32) -> Result<Status> {
+        let table = self.shared.read();
+        let versions = table.get(name).ok_or_else(|| unknown(name, &table))?;
+        let all = statuses(name, versions);
+        let wanted = match version {
+            0 => all.iter().find(|status| status.current).or(all.last()),
+            _ => all.iter().find(|status| status.version == version),
+        };
+        wanted.cloned().ok_or_else(|| Error::NotFound(format!("model `{name}` has no version {version}")))
+    }
+
+    /// Counts changes; wait on it to see the next.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.changes.subscribe()
+    }
+
+    /// Whether the first look at the repository is over, so that every model found then is ready or failed.
+    pub fn started(&self) -> watch::Receiver<bool> {
+        self.shared.started.subscribe()
+    }
+
+    /// Which versions of a model are served.
+    pub fn versions(&self) -> Versions {
+        self.shared.versions
+    }
+
+    /// Whether clients may load and unload.
+    pub fn is_explicit(&self) -> bool {
+        self.control == Control::Explicit
+    }
+
+    /// Loads a model, or loads it anew where its package has changed; version 0 is the highest in the repository.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or why it could not be loaded.
+    pub async fn load(&self, name: &str, version: u32) -> Result<Status> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Load { name: name.to_owned(), version, reply }).await?;
+        answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// Takes a model out of service; version 0 is every one that is loaded.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn unload(&self, name: &str, version: u32) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Unload { name: name.to_owned(), version, reply }).await?;
+        answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    async fn command(&self, command: Command) -> Result<()> {
+        let Some(commands) = &self.commands else { return Err(stopping()) };
+        commands.send(command).await.map_err(|_| stopping())
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.commands = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn stopping() -> Error {
+    Error::Unavailable("the server is stopping".to_owned())
+}
