@@ -86,6 +86,7 @@ fn one_frame_at_a_time_gives_the_detector_s_numbers_bit_for_bit() {
     let mut anomalous = 0;
     for (index, model) in models.iter().enumerate() {
         let mut detector = fixture.detector(index);
+        let mut sharing = Detector::of(model).unwrap();
         for (seed, format) in [(7, PixelFormat::Rgb8), (8, PixelFormat::Gray8), (9, PixelFormat::Bgra8)] {
             let pixels = models::bad(seed, 61, 43, format);
             let frame = Frame::packed(&pixels, 61, 43, format).unwrap();
@@ -97,6 +98,8 @@ fn one_frame_at_a_time_gives_the_detector_s_numbers_bit_for_bit() {
             };
             let answer = engine.detect(request).unwrap();
             assert_same(&answer.detection, &expected);
+            assert_same(&sharing.detect(&frame, &options).unwrap(), &expected);
+            assert_eq!(sharing.mask(), detector.mask());
             assert_eq!((answer.size, answer.batch), ((43, 61), 1));
             assert_eq!(answer.mask.as_ref().unwrap(), &detector.mask());
             let maps = detector.maps().unwrap();

@@ -8,12 +8,13 @@ mod judge;
 
 use std::{sync::Arc, time::Instant};
 
-use ndarray::{Array4, ArrayView2, Axis};
+use ndarray::{Array2, Array4, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 pub use self::judge::{Judge, Rule};
 use crate::{
     Error, Result,
+    engine::Model,
     frame::{Frame, Image, Limits},
     package::{Manifest, Package},
     preprocess::Preprocessor,
@@ -90,8 +91,18 @@ pub struct Maps<'a> {
 pub struct Detector {
     preprocessor: Preprocessor,
     input: Array4<f32>,
-    network: Network,
+    network: Source,
     judge: Judge,
+}
+
+/// Whose networks a detector runs.
+#[derive(Debug)]
+enum Source {
+    /// Its own.
+    Own(Box<Network>),
+    /// Those of a model that an engine holds, in turn with its other users, and a place for the energies, so that the next
+    /// user need not wait for the judge.
+    Shared(Arc<Model>, Vec<Array2<f32>>),
 }
 
 impl Detector {
@@ -119,19 +130,39 @@ impl Detector {
         Ok(Self {
             preprocessor: Preprocessor::new(manifest.input)?,
             input: Array4::zeros((1, 3, height, width)),
-            network: Network::load(runtime, backbone, &package.flow, &manifest.shapes(), options)?,
+            network: Source::Own(Box::new(Network::load(
+                runtime,
+                backbone,
+                &package.flow,
+                &manifest.shapes(),
+                options,
+            )?)),
             judge: Judge::new(manifest, package_roi(package)?)?,
+        })
+    }
+
+    /// On the networks of a model that an engine holds: it costs the scratch memory of one thread. Its frames go to the
+    /// networks one at a time, not through the engine's queues.
+    ///
+    /// # Errors
+    /// None that is known: the model was loaded with the same sizes.
+    pub fn of(model: &Arc<Model>) -> Result<Self> {
+        let manifest = Arc::clone(model.shared_manifest());
+        let (height, width) = (manifest.input.height as usize, manifest.input.width as usize);
+        Ok(Self {
+            preprocessor: Preprocessor::new(manifest.input)?,
+            input: Array4::zeros((1, 3, height, width)),
+            network: Source::Shared(
+                Arc::clone(model),
+                manifest.scales.iter().map(|s| Array2::zeros((s.latents.height, s.latents.width))).collect(),
+            ),
+            judge: Judge::new(manifest, model.roi().cloned())?,
         })
     }
 
     /// The package's manifest.
     pub fn manifest(&self) -> &Manifest {
         self.judge.manifest()
-    }
-
-    /// The networks, for what they can tell of themselves.
-    pub fn network(&self) -> &Network {
-        &self.network
     }
 
     /// Frame → tensor → latents → score and log₁₀NFA maps → detection.
@@ -146,11 +177,25 @@ impl Detector {
         self.preprocessor.run(frame, tensor)?;
         let preprocess = clock.lap();
 
-        let output = self.network.run(self.input.view(), false)?;
-        let network = clock.lap();
-
-        let energy = |scale| output.energy(scale).index_axis_move(Axis(0), 0);
-        let found = self.judge.run(energy, (frame.height(), frame.width()), &rule)?;
+        let (images, size) = (self.input.view(), (frame.height(), frame.width()));
+        let (network, found) = match &mut self.network {
+            Source::Own(network) => {
+                let output = network.run(images, false)?;
+                let network = clock.lap();
+                let energy = |scale| output.energy(scale).index_axis_move(Axis(0), 0);
+                (network, self.judge.run(energy, size, &rule)?)
+            }
+            Source::Shared(model, energies) => {
+                let mut network = model.network();
+                let output = network.run(images, false)?;
+                for (scale, kept) in energies.iter_mut().enumerate() {
+                    kept.assign(&output.energy(scale).index_axis(Axis(0), 0));
+                }
+                drop(network);
+                let network = clock.lap();
+                (network, self.judge.run(|scale| energies[scale].view(), size, &rule)?)
+            }
+        };
         let segmentation = clock.lap();
 
         let timings_ms = Timings { preprocess, network, segmentation, ..Timings::default() };

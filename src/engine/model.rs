@@ -18,6 +18,7 @@ use crate::{
     package::{Manifest, Package},
     preprocess::Preprocessor,
     runtime::{Backbone, Device, Network, Runtime},
+    segment::Roi,
 };
 
 /// A model that takes frames.
@@ -26,6 +27,7 @@ pub struct Model {
     name: String,
     version: u32,
     manifest: Arc<Manifest>,
+    roi: Option<Arc<Roi>>,
     lane: Arc<Lane>,
     network: Mutex<Network>,
     preprocessors: Scratch<Preprocessor>,
@@ -46,10 +48,10 @@ impl Model {
         let manifest = Arc::new(package.manifest.clone());
         let backbone = Arc::clone(lane.backbone());
         let mut network = Network::load(runtime, backbone, &package.flow, &manifest.shapes(), &options.session)?;
-        let mut judge = Judge::new(Arc::clone(&manifest), package_roi(package)?)?;
+        let roi = package_roi(package)?;
+        let mut judge = Judge::new(Arc::clone(&manifest), roi.clone())?;
         let warm_up = warm_up(&mut network, &mut judge, options)?;
-        let (input, roi) = (manifest.input, package_roi(package)?);
-        let for_judges = Arc::clone(&manifest);
+        let (input, for_judges) = (manifest.input, (Arc::clone(&manifest), roi.clone()));
         Ok(Self {
             name: name.to_owned(),
             version,
@@ -57,8 +59,9 @@ impl Model {
             lane,
             network: Mutex::new(network),
             preprocessors: Scratch::new(move || Preprocessor::new(input)),
-            judges: Scratch::new(move || Judge::new(Arc::clone(&for_judges), roi.clone())),
+            judges: Scratch::new(move || Judge::new(Arc::clone(&for_judges.0), for_judges.1.clone())),
             manifest,
+            roi,
             warm_up,
         })
     }
@@ -78,6 +81,15 @@ impl Model {
         &self.manifest
     }
 
+    pub(crate) fn shared_manifest(&self) -> &Arc<Manifest> {
+        &self.manifest
+    }
+
+    /// The region of interest of its package.
+    pub fn roi(&self) -> Option<&Arc<Roi>> {
+        self.roi.as_ref()
+    }
+
     /// The backbone it shares with others.
     pub fn backbone(&self) -> &Backbone {
         self.lane.backbone()
@@ -92,7 +104,7 @@ impl Model {
         &self.lane
     }
 
-    pub(super) fn network(&self) -> MutexGuard<'_, Network> {
+    pub(crate) fn network(&self) -> MutexGuard<'_, Network> {
         self.network.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

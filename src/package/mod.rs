@@ -20,6 +20,7 @@
 mod external;
 mod manifest;
 mod read;
+mod repository;
 mod source;
 mod text;
 mod write;
@@ -28,6 +29,7 @@ pub use self::manifest::{
     BackboneReference, DetectionDefaults, FORMAT, FlowReference, Manifest, Scale, ScoreStatistics, TrainingRecord,
 };
 pub use self::read::{Blob, Content, Package};
+pub use self::repository::{Found, Listing, Repository};
 pub use self::text::timestamp;
 pub use self::write::{FileSource, Files, check_writable, write, write_repository_backbone};
 

@@ -102,25 +102,42 @@ fn in_folder(folder: &Path) -> Option<PathBuf> {
     entries.filter(|path| version(path).is_some() && path.is_file()).max_by_key(version)
 }
 
-/// Folders to look in, in order, for an executable.
-fn folders(executable: &Path) -> Vec<(&'static str, PathBuf)> {
-    let Some(beside) = executable.parent() else { return Vec::new() };
-    let mut folders = vec![("beside the executable", beside.to_owned())];
+/// The file that ONNX Runtime may lie beside: this program, or a library it is part of.
+#[derive(Debug)]
+pub(super) struct Module {
+    pub(super) path: PathBuf,
+    pub(super) what: &'static str,
+}
+
+impl Module {
+    pub(super) fn executable() -> Self {
+        let path = env::current_exe().and_then(|path| path.canonicalize()).unwrap_or_default();
+        Self { path, what: "executable" }
+    }
+}
+
+/// Folders to look in, in order, for a module.
+fn folders(module: &Module) -> Vec<(String, PathBuf)> {
+    let Some(beside) = module.path.parent() else { return Vec::new() };
+    let mut folders = vec![(format!("beside the {}", module.what), beside.to_owned())];
     if let Some(above) = beside.parent() {
-        folders.push(("../lib of the executable", above.join("lib")));
+        folders.push((format!("../lib of the {}", module.what), above.join("lib")));
     }
     let own = |folder: &Path| folder.join(".onnxruntime").join("lib");
     // Every ancestor is a place, but only those that exist are worth a line in a message.
     let fetched = beside.ancestors().map(own).filter(|folder| folder.is_dir());
-    folders.extend(fetched.map(|folder| ("the project's fetched copy", folder)));
+    folders.extend(fetched.map(|folder| ("the project's fetched copy".to_owned(), folder)));
     if folders.len() < 3 {
-        folders.push(("the project's fetched copy, here or in a folder above", own(beside)));
+        folders.push(("the project's fetched copy, here or in a folder above".to_owned(), own(beside)));
     }
     folders
 }
 
 /// Opens the first library that can be used.
-pub(super) fn open(explicit: Option<&Path>) -> Result<(ort::environment::EnvironmentBuilder, PathBuf)> {
+pub(super) fn open(
+    explicit: Option<&Path>,
+    module: &Module,
+) -> Result<(ort::environment::EnvironmentBuilder, PathBuf)> {
     let mut attempts = Attempts::default();
     if let Some(explicit) = explicit {
         if let Some(path) = find_explicit(explicit, &mut attempts) {
@@ -131,17 +148,16 @@ pub(super) fn open(explicit: Option<&Path>) -> Result<(ort::environment::Environ
         }
         return Err(attempts.error());
     }
-    let executable = env::current_exe().and_then(|path| path.canonicalize()).unwrap_or_default();
-    for (place, folder) in folders(&executable) {
+    for (place, folder) in folders(module) {
         let Some(path) = in_folder(&folder) else {
-            attempts.add(place, &folder.join(file_name()), "not there");
+            attempts.add(&place, &folder.join(file_name()), "not there");
             continue;
         };
         match ort::init_from(&path) {
             Ok(builder) => return Ok((builder, path)),
             Err(error) => {
                 tracing::warn!(path = %path.display(), reason = reason(&error), "ONNX Runtime passed over");
-                attempts.add(place, &path, reason(&error));
+                attempts.add(&place, &path, reason(&error));
             }
         }
     }
@@ -226,14 +242,14 @@ mod tests {
         let root = root.path();
         touch(&root.join("project/.onnxruntime/lib/x"));
         touch(&root.join(".onnxruntime/lib/x"));
-        let found = folders(&root.join("project/target/release/uflow"));
+        let found = folders(&Module { path: root.join("project/target/release/uflow"), what: "executable" });
         let expected = [
             ("beside the executable", root.join("project/target/release")),
             ("../lib of the executable", root.join("project/target/lib")),
             ("the project's fetched copy", root.join("project/.onnxruntime/lib")),
             ("the project's fetched copy", root.join(".onnxruntime/lib")),
         ];
-        assert_eq!(found[..4], expected);
+        assert_eq!(found[..4], expected.map(|(place, folder)| (place.to_owned(), folder)));
     }
 
     #[test]

@@ -66,12 +66,24 @@ impl Runtime {
     /// [`Error::Library`] naming every place looked at, with the reason for each and the command that helps; also when
     /// another library is loaded already.
     pub fn load(explicit: Option<&Path>) -> Result<Self> {
+        Self::load_with(explicit, library::Module::executable)
+    }
+
+    /// The same for code that is part of a shared library at `library`, which takes the executable's place in the search.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_beside(library: &Path, explicit: Option<&Path>) -> Result<Self> {
+        Self::load_with(explicit, || library::Module { path: library.to_owned(), what: "library" })
+    }
+
+    fn load_with(explicit: Option<&Path>, module: impl FnOnce() -> library::Module) -> Result<Self> {
         let explicit = library::explicit(explicit);
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = &*loaded {
             return runtime.matching(explicit.as_deref());
         }
-        let (builder, path) = library::open(explicit.as_deref())?;
+        let (builder, path) = library::open(explicit.as_deref(), &module())?;
         let failed =
             |error: ort::Error| Error::Library(format!("{}: ONNX Runtime does not start: {error}", path.display()));
         let pool = ort::environment::GlobalThreadPoolOptions::default()

@@ -22,7 +22,6 @@ mod ordered;
 mod pixels;
 pub mod proto;
 pub mod registry;
-pub mod repository;
 mod roi;
 mod server;
 mod status;

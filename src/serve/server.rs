@@ -31,13 +31,17 @@ use super::{
         v1::{detection_service_server::DetectionServiceServer, model_service_server::ModelServiceServer},
     },
     registry::Registry,
-    repository::Repository,
     tls::{Tls, stamp},
     tokens::Tokens,
     trace::Traces,
     uflow_v1::{Detection, Models},
 };
-use crate::{Error, Result, engine::Engine, package::Package, runtime::Runtime};
+use crate::{
+    Error, Result,
+    engine::Engine,
+    package::{Package, Repository},
+    runtime::Runtime,
+};
 
 /// How often certificates and tokens are looked at.
 const RELOAD: Duration = Duration::from_secs(2);

@@ -28,13 +28,12 @@ use uflow::{
     detector::Detector,
     engine::{Engine, EngineOptions},
     frame::PixelFormat,
-    package::Package,
+    package::{Package, Repository},
     runtime::{Runtime, SessionOptions},
     serve::{
         app::App,
         http::{HttpSettings, router},
         registry::{Control, Registry, Versions},
-        repository::Repository,
     },
 };
 

@@ -8,12 +8,11 @@ use tonic::transport::{Channel, Endpoint, server::Router};
 use uflow::{
     detector::Detector,
     engine::{Engine, EngineOptions},
-    package::Package,
+    package::{Package, Repository},
     runtime::{Runtime, SessionOptions},
     serve::{
         app::App,
         registry::{Control, Registry, Versions},
-        repository::Repository,
     },
 };
 

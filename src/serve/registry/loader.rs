@@ -16,8 +16,7 @@ use super::{
 use crate::{
     Error, Result,
     engine::Engine,
-    package::Package,
-    serve::repository::{Found, Listing, Repository},
+    package::{Found, Listing, Package, Repository},
 };
 
 /// How long a package that could not be loaded is left alone, unless it changes.

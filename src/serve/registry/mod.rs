@@ -20,10 +20,10 @@ use self::{
     loader::{Command, Shared},
     table::{statuses, unavailable, unknown},
 };
-use super::repository::Repository;
 use crate::{
     Error, Result,
     engine::{Engine, Model},
+    package::Repository,
 };
 
 /// When models are loaded.

@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use crate::{Error, engine::Model, serve::repository::Found};
+use crate::{Error, engine::Model, package::Found};
 
 /// What a model is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

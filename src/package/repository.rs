@@ -9,10 +9,8 @@ use std::{
     time::SystemTime,
 };
 
-use crate::{
-    Error, Result,
-    package::{BACKBONES_FOLDER, MANIFEST_FILE, PACKAGE_SUFFIX, check_model_name},
-};
+use super::{BACKBONES_FOLDER, MANIFEST_FILE, PACKAGE_SUFFIX, check_model_name};
+use crate::{Error, Result};
 
 /// Where packages come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
