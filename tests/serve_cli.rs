@@ -175,6 +175,8 @@ fn a_check_names_what_is_wrong() {
     assert!(wrong(&["--max-batch", "0"]).contains("max_batch"));
     assert!(wrong(&["--tls-cert", "none.pem"]).contains("tls_key"));
     assert!(wrong(&["--log", "uflow=loud"]).contains("log"));
+    assert!(wrong(&["--otlp", "nonsense"]).contains("otlp: `nonsense`"));
+    assert!(wrong(&["--name", "m"]).contains("is not a package"));
     let missing = check(&repository.path().join("none"), &[], &[]);
     assert!(text(&missing.stderr).contains("does not exist"), "{}", text(&missing.stderr));
     // A package that is damaged, and a folder that is none.

@@ -150,6 +150,11 @@ async fn a_package_that_fails_leaves_the_old_one_serving_and_says_why() {
     let failed = server.app().registry().status("nut", 2).unwrap();
     assert!(failed.reason.contains("flow.onnx"), "{}", failed.reason);
     assert_eq!(server.app().registry().get("nut", 0).unwrap().version(), 1);
+    let metrics = server.app().engine().metrics().text();
+    for (outcome, model) in [("failed", "nut"), ("ok", "nut"), ("ok", "bolt")] {
+        let line = format!("uflow_model_loads_total{{model=\"{model}\",outcome=\"{outcome}\"}}");
+        assert!(metrics.contains(&line), "{line} is not in {metrics}");
+    }
 
     let flow = repository.path().join("nut/1/flow.onnx");
     let whole = std::fs::read(&flow).unwrap();
@@ -174,6 +179,7 @@ async fn a_removed_model_goes_and_its_memory_with_it() {
     let washer = Arc::downgrade(&server.app().registry().get("washer", 0).unwrap());
     std::fs::remove_dir_all(repository.path().join("washer")).unwrap();
     until("its end", || washer.strong_count() == 0 && state(&server, "washer", 0).is_none()).await;
+    until("the end of its backbone", || backbones() == "uflow_backbones 1").await;
     assert!(server.app().registry().get("bolt", 0).is_ok());
 }
 

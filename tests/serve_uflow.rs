@@ -225,6 +225,7 @@ async fn a_full_server_refuses_or_makes_streams_wait() {
         |answer| matches!(&answer.outcome, Some(Outcome::Error(error)) if error.code == Code::ResourceExhausted as i32),
     );
     assert!(refused.count() > 0, "a stream that is faster than the server is told so");
+    assert!(refusing.app().engine().metrics().text().contains("outcome=\"refused\""), "refusals are counted");
     let sequences: Vec<_> = answers.iter().map(|answer| answer.sequence).collect();
     assert_eq!(sequences, (0..64).collect::<Vec<_>>(), "refusals keep the order");
 
@@ -248,8 +249,66 @@ async fn time_limits_end_frames() {
     request.time_limit = Some(prost_types::Duration { seconds: -1, nanos: 0 });
     let status = client.detect(request.clone()).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "time_limit: it must be above 0"));
-    request.time_limit = Some(prost_types::Duration { seconds: 60, nanos: 0 });
-    assert!(client.detect(request).await.is_ok());
+    for seconds in [60, i64::MAX] {
+        request.time_limit = Some(prost_types::Duration { seconds, nanos: 0 });
+        assert!(client.detect(request.clone()).await.is_ok(), "{seconds}");
+    }
+    // On a stream a limit is a frame's own.
+    let requests = (0..3).map(|sequence| DetectRequest { sequence, ..request.clone() });
+    let answers = stream(&server, requests.collect()).await;
+    assert!(answers.iter().all(|answer| matches!(answer.outcome, Some(Outcome::Detection(_)))));
+}
+
+/// A picture that takes a while to decode.
+fn large_png() -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image::GrayImage::new(5000, 5000).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_late_is_counted_as_late() {
+    let server = start(|_| {}).await;
+    let image = Some(Image::Encoded(large_png().into()));
+    let mut request = tonic::Request::new(DetectRequest { image, ..sample(0).request(0) });
+    request.set_timeout(Duration::from_millis(5));
+    // Which of the two sides ends it first is a race that either may win.
+    let status = client(&server).await.detect(request).await.unwrap_err();
+    assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status}");
+    let counted = || server.app().engine().metrics().text();
+    for _ in 0..500 {
+        if counted().contains("uflow_requests_total{code=\"DEADLINE_EXCEEDED\",model=\"bolt\"") {
+            return assert!(!counted().contains("CANCELLED"), "{}", counted());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{}", counted());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_of_high_priority_has_a_place_in_a_full_server() {
+    let server = start(|settings| (settings.max_in_flight, settings.workers) = (Some(2), Some(1))).await;
+    let busy = client(&server).await;
+    let feeding: Vec<_> = (0..4)
+        .map(|_| {
+            let mut client = busy.clone();
+            tokio::spawn(async move {
+                let requests = tokio_stream::iter((0..).map(|sequence| sample(sequence % 60).request(sequence)));
+                let mut answers = client.detect_stream(requests).await.unwrap().into_inner();
+                while answers.next().await.is_some() {}
+            })
+        })
+        .collect();
+    let mut client = client(&server).await;
+    let mut refused = 0;
+    for sequence in 0..50 {
+        let normal = sample(1).request(sequence);
+        let high = DetectRequest { priority: v1::Priority::High.into(), ..normal.clone() };
+        assert!(client.detect(high).await.is_ok());
+        refused += u32::from(client.detect(normal).await.is_err());
+    }
+    feeding.iter().for_each(|task| task.abort());
+    assert!(refused > 0, "the server was not full");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -292,6 +351,16 @@ async fn requests_that_are_wrong_say_what_and_where() {
         assert!(status.message().starts_with(message), "{}", status.message());
     }
     assert!(client.detect(base()).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_of_interest_that_is_needlessly_large_is_refused() {
+    let server = start(|_| {}).await;
+    let mut request = sample(1).request(1);
+    request.options = Some(v1::DetectOptions { roi: large_png().into(), ..v1::DetectOptions::default() });
+    let status = client(&server).await.detect(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    assert!(status.message().contains("25000000 > 16777216 pixels"), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

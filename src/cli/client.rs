@@ -233,7 +233,10 @@ fn describe(report: &Report) -> String {
     let mut lines = vec![format!(
         "{sent} frames sent, {answered} answered, {lost} lost, {out_of_order} out of order, {anomalous} anomalous"
     )];
-    lines.extend(report.failed.iter().map(|(code, count)| format!("  {count} answered {code}")));
+    lines.extend(report.failed.iter().map(|(code, count)| {
+        let message = report.messages.get(code).map(|message| format!(": {message}"));
+        format!("  {count} answered {code}{}", message.unwrap_or_default())
+    }));
     lines.extend(report.skipped.iter().map(|error| format!("  skipped: {error}")));
     lines.extend(report.broken_streams.iter().map(|status| format!("  a stream ended early: {status}")));
     lines.push(format!("{seconds:.2} s, {frames_per_second:.1} frames/s, {:.2} frames a batch", report.mean_batch));

@@ -2,8 +2,10 @@
 
 use std::io::IsTerminal;
 
-use anyhow::Context as _;
 use tracing_subscriber::{EnvFilter, fmt};
+
+#[cfg(feature = "serve")]
+use crate::Error;
 
 /// Starts logging at what `UFLOW_LOG` says, else warnings.
 pub fn start_default() {
@@ -13,9 +15,13 @@ pub fn start_default() {
 
 /// Starts logging what `filter` lets through.
 #[cfg(feature = "serve")]
-pub fn start(filter: &str, format: crate::serve::config::LogFormat) -> anyhow::Result<()> {
+pub fn start(filter: &str, format: crate::serve::config::LogFormat) -> crate::Result<()> {
     use crate::serve::config::LogFormat;
-    let parsed = EnvFilter::try_new(filter).with_context(|| format!("log: `{filter}` is not a filter"))?;
+    let wrong =
+        |error| Error::parameter("log", format!("`{filter}` is not a filter such as info or uflow=debug: {error}"));
+    // The network's own lines are for those who ask for them by name.
+    let parsed = EnvFilter::try_new(format!("h2=info,hyper=info,hyper_util=info,tower=info,rustls=info,{filter}"));
+    let parsed = parsed.map_err(wrong)?;
     let builder = fmt().with_env_filter(parsed).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),

@@ -17,7 +17,7 @@ Examples:
   uflow serve --config uflow.toml --check                say what would be done, and do nothing
   curl --data-binary @frame.png http://127.0.0.1:8002/v1/models/bracket/detect
 
-Each option can also be set by the variable UFLOW_<OPTION> and by the key <option> of the file; the command line is
+Each option can also be set by the variable UFLOW_<OPTION> and by the key <option> of the file, with _ for -; the command line is
 stronger than variables, and these than the file. SIGTERM ends the server when what it has accepted is answered; a second
 one ends it at once.";
 

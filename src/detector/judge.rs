@@ -6,7 +6,7 @@ use ndarray::ArrayView2;
 
 use super::{DetectOptions, Detection, Maps, Timings};
 use crate::{
-    Result,
+    Error, Result,
     latents::{EnergyView, ScaleShape},
     package::Manifest,
     segment::{self, Bound, Criteria, RegionFinder, Roi, Segmenter},
@@ -114,6 +114,9 @@ impl Rule {
             min_area: options.min_area.unwrap_or(defaults.min_area),
         };
         criteria.threshold()?;
+        if let Some(threshold) = options.score_threshold.filter(|threshold| !(0.0..=1.0).contains(threshold)) {
+            return Err(Error::parameter("score_threshold", format!("{threshold} is not from 0 to 1, as scores are")));
+        }
         Ok(Self {
             criteria,
             log10_epsilon: segment::log10_epsilon(options.epsilon.unwrap_or(defaults.epsilon))?,

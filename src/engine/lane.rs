@@ -107,6 +107,7 @@ impl Lane {
         let thread = std::thread::Builder::new().name("uflow-device".to_owned());
         let worker = Arc::clone(&shared);
         let thread = thread.spawn(move || worker.work()).map_err(Error::io("start", "a device thread"))?;
+        shared.metrics.backbones.inc();
         Ok(Arc::new(Self { shared, thread: Mutex::new(Some(thread)) }))
     }
 
@@ -145,6 +146,7 @@ impl Lane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
+        self.shared.metrics.backbones.dec();
         self.stop();
     }
 }

@@ -143,8 +143,13 @@ impl Metrics {
         Some(Place(Arc::clone(self)))
     }
 
+    /// A thread or a task panicked over a frame.
+    pub(crate) fn panicked(&self) {
+        self.panics.inc();
+    }
+
     /// A frame was refused for want of a place.
-    pub(super) fn refused(&self, model: &Model) {
+    pub(crate) fn refused(&self, model: &Model) {
         let version = model.version().to_string();
         self.frames.with_label_values(&[model.name(), &version, "refused"]).inc();
     }

@@ -61,7 +61,7 @@ pub struct EngineOptions {
     pub max_batch: usize,
     /// Longest time that a batch waits for frames that are on their way.
     pub max_delay: Duration,
-    /// Most frames inside the engine.
+    /// Most frames inside the engine; those of high priority have a few places more.
     pub max_in_flight: usize,
     /// What decoding a frame may take.
     pub limits: Limits,
@@ -81,6 +81,11 @@ impl Default for EngineOptions {
 }
 
 impl EngineOptions {
+    /// Places for frames of high priority beyond [`max_in_flight`](Self::max_in_flight): an eighth of them, at least one.
+    pub fn reserve(&self) -> usize {
+        (self.max_in_flight / 8).max(1)
+    }
+
     /// Refuses numbers outside their range.
     ///
     /// # Errors
@@ -147,7 +152,6 @@ impl Engine {
         let lane = Lane::start(backbone, self.options, self.pool.sender(), Arc::clone(&self.metrics))?;
         lanes.retain(|_, lane| lane.strong_count() > 0);
         lanes.insert(package.backbone.sha256.clone(), Arc::downgrade(&lane));
-        self.metrics.backbones.set(lanes.len() as i64);
         Ok(lane)
     }
 
@@ -161,7 +165,8 @@ impl Engine {
             Ok(rule) => rule,
             Err(error) => return Err((error, waiter)),
         };
-        let Some(place) = self.metrics.enter(self.options.max_in_flight) else {
+        let reserve = if request.priority == Priority::High { self.options.reserve() } else { 0 };
+        let Some(place) = self.metrics.enter(self.options.max_in_flight + reserve) else {
             let limit = self.options.max_in_flight;
             self.metrics.refused(&request.model);
             let text = format!("{limit} frames are being worked on, as many as are allowed at once; try again later");

@@ -21,6 +21,9 @@ use crate::{
     segment::Roi,
 };
 
+/// A judge that has seen a frame of more pixels than this is made anew: one enormous frame must not hold memory for good.
+const KEPT_MASK: usize = 1 << 25;
+
 /// A model that takes frames.
 #[derive(Debug)]
 pub struct Model {
@@ -58,8 +61,11 @@ impl Model {
             metrics: metrics.of_model(name, version, &manifest),
             lane,
             network: Mutex::new(network),
-            preprocessors: Scratch::new(move || Preprocessor::new(input)),
-            judges: Scratch::new(move || Judge::new(Arc::clone(&for_judges.0), for_judges.1.clone())),
+            preprocessors: Scratch::new(move || Preprocessor::new(input), |_| true),
+            judges: Scratch::new(
+                move || Judge::new(Arc::clone(&for_judges.0), for_judges.1.clone()),
+                |judge| judge.mask().len() <= KEPT_MASK,
+            ),
             manifest,
             roi,
             warm_up,
@@ -145,11 +151,13 @@ fn warm_up(network: &mut Network, judge: &mut Judge, options: &EngineOptions) ->
 pub(super) struct Scratch<T> {
     free: Mutex<Vec<T>>,
     make: Box<dyn Fn() -> Result<T> + Send + Sync>,
+    /// Whether one is kept for the next frame.
+    keeps: fn(&T) -> bool,
 }
 
 impl<T> Scratch<T> {
-    fn new(make: impl Fn() -> Result<T> + Send + Sync + 'static) -> Self {
-        Self { free: Mutex::default(), make: Box::new(make) }
+    fn new(make: impl Fn() -> Result<T> + Send + Sync + 'static, keeps: fn(&T) -> bool) -> Self {
+        Self { free: Mutex::default(), make: Box::new(make), keeps }
     }
 
     fn free(&self) -> MutexGuard<'_, Vec<T>> {
@@ -161,7 +169,9 @@ impl<T> Scratch<T> {
         let free = self.free().pop();
         let mut scratch = free.map_or_else(|| (self.make)(), Ok)?;
         let result = work(&mut scratch);
-        self.free().push(scratch);
+        if (self.keeps)(&scratch) {
+            self.free().push(scratch);
+        }
         result
     }
 }

@@ -58,6 +58,13 @@ impl Repository {
             None => path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
         };
         check_model_name(&name)?;
+        if fingerprint(&resolve_single(path)).is_none() {
+            let reason = format!(
+                "is to be served as the one model `{name}`, and is not a package: there is no {MANIFEST_FILE} in it, and no single \
+                 .{PACKAGE_SUFFIX} file; a folder of models is served without a name"
+            );
+            return Err(Error::Data { path: path.to_owned(), reason });
+        }
         Ok(Self::Package { path: path.to_owned(), name })
     }
 

@@ -16,24 +16,28 @@ pub struct Roi {
     height: usize,
     width: usize,
     /// `sums[y][x]` = pixels inside above row y and left of column x; (height + 1) × (width + 1).
-    sums: Arc<[u64]>,
+    sums: Arc<[u32]>,
 }
 
 impl Roi {
     /// From a mask of the frame, 0 outside and anything else inside, at any resolution.
     ///
     /// # Errors
-    /// A mask without pixels, or with none inside.
+    /// A mask without pixels, with none inside, or with more than can be counted in 32 bits.
     pub fn new(mask: ArrayView2<'_, u8>) -> Result<Self> {
         let (height, width) = mask.dim();
         if mask.is_empty() {
             return Err(Error::parameter("roi", "the mask has no pixels"));
         }
-        let mut sums = vec![0_u64; (height + 1) * (width + 1)];
+        if mask.len() > u32::MAX as usize {
+            let (what, unit) = ("size of the region of interest".to_owned(), "pixels");
+            return Err(Error::Limit { what, found: mask.len() as u64, limit: u64::from(u32::MAX), unit });
+        }
+        let mut sums = vec![0_u32; (height + 1) * (width + 1)];
         for (y, row) in mask.outer_iter().enumerate() {
             let mut inside = 0;
             for (x, &value) in row.iter().enumerate() {
-                inside += u64::from(value != 0);
+                inside += u32::from(value != 0);
                 sums[(y + 1) * (width + 1) + x + 1] = sums[y * (width + 1) + x + 1] + inside;
             }
         }
@@ -42,6 +46,11 @@ impl Roi {
             return Err(Error::parameter("roi", reason));
         }
         Ok(Self { height, width, sums: sums.into() })
+    }
+
+    /// Memory it takes.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.sums)
     }
 
     /// The mask's own (height, width).

@@ -13,7 +13,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
+    time::Sleep,
+};
 use tonic::Status;
 
 use super::{
@@ -21,6 +24,7 @@ use super::{
     registry::{Registry, State},
     roi::RoiCache,
     trace::{Parent, Trace, Traces},
+    unsent::{Held, Unsent, Weigh},
 };
 use crate::{
     Error, Result,
@@ -91,8 +95,11 @@ pub struct App {
     engine: Arc<Engine>,
     registry: Registry,
     admission: Arc<Semaphore>,
+    /// Places that frames of high priority have beyond those.
+    reserve: Arc<Semaphore>,
     requests: Requests,
     rois: RoiCache,
+    unsent: Unsent,
     traces: Option<Traces>,
     phase: watch::Sender<Phase>,
 }
@@ -116,7 +123,9 @@ impl App {
     pub fn new(engine: Arc<Engine>, registry: Registry, traces: Option<Traces>) -> Result<Self> {
         Ok(Self {
             admission: Arc::new(Semaphore::new(engine.options().max_in_flight)),
+            reserve: Arc::new(Semaphore::new(engine.options().reserve())),
             requests: Requests::new(engine.metrics().registry())?,
+            unsent: Unsent::new(engine.metrics().registry())?,
             rois: RoiCache::new(engine.options().limits),
             phase: watch::Sender::new(Phase::Serving),
             traces,
@@ -140,7 +149,7 @@ impl App {
         &self.requests
     }
 
-    /// How many more frames would be admitted.
+    /// How many more frames of normal priority would be admitted.
     pub fn free_places(&self) -> usize {
         self.admission.available_permits()
     }
@@ -194,7 +203,7 @@ impl App {
     }
 
     /// Hands a frame over. What is wrong with it comes with the pending answer, so that streams keep their order.
-    pub async fn submit<T: Send + 'static>(
+    pub async fn submit<T: Weigh + Send + 'static>(
         &self,
         call: Call,
         when_full: WhenFull,
@@ -206,7 +215,7 @@ impl App {
 
     /// The same for a model that was found already, whatever the call names: frames that belong together go to one model,
     /// though it may be replaced meanwhile.
-    pub async fn submit_to<T: Send + 'static>(
+    pub async fn submit_to<T: Weigh + Send + 'static>(
         &self,
         model: Arc<Model>,
         call: Call,
@@ -216,15 +225,20 @@ impl App {
         self.pending(Ok(model), call, when_full, encode).await
     }
 
-    async fn pending<T: Send + 'static>(
+    async fn pending<T: Weigh + Send + 'static>(
         &self,
         model: Result<Arc<Model>>,
         call: Call,
         when_full: WhenFull,
         encode: impl FnOnce(&Model, Answer) -> Result<T> + Send + 'static,
     ) -> Pending<T> {
-        let mut pending =
-            Pending { receiver: None, failed: None, model: None, outcome: self.requests.begin(call.protocol) };
+        let mut pending = Pending {
+            receiver: None,
+            failed: None,
+            model: None,
+            late: call.deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline.into()))),
+            outcome: self.requests.begin(call.protocol, call.deadline),
+        };
         let mut trace = self.traces.as_ref().map(|traces| traces.begin(call.parent.as_ref(), call.protocol));
         if let Err(error) = self.start(model, call, when_full, encode, &mut pending, &mut trace).await {
             if let Some(trace) = trace {
@@ -235,7 +249,7 @@ impl App {
         pending
     }
 
-    async fn start<T: Send + 'static>(
+    async fn start<T: Weigh + Send + 'static>(
         &self,
         model: Result<Arc<Model>>,
         call: Call,
@@ -251,9 +265,10 @@ impl App {
         if !call.roi.is_empty() {
             options.roi = Some(self.rois.get(call.roi).await?);
         }
-        let permit = self.admit(when_full, call.deadline).await?;
+        let permit = self.admit(&model, when_full, call.priority, call.deadline).await?;
         let (sender, receiver) = oneshot::channel();
-        let reply = Reply { sender, encode, model: Arc::clone(&model), permit, trace: trace.take() };
+        let unsent = self.unsent.clone();
+        let reply = Reply { sender, unsent, encode, model: Arc::clone(&model), permit, trace: trace.take() };
         let Call { source, wanted, deadline, priority, .. } = call;
         let request = Request { model, source, options, wanted, deadline, priority };
         self.engine.submit(request, reply).map_err(|(error, reply)| {
@@ -264,45 +279,65 @@ impl App {
         Ok(())
     }
 
-    async fn admit(&self, when_full: WhenFull, deadline: Option<Instant>) -> Result<OwnedSemaphorePermit> {
-        let admission = Arc::clone(&self.admission);
-        let closed = |_| Error::Unavailable("the server is stopping".to_owned());
-        match (when_full, deadline) {
-            (WhenFull::Refuse, _) => admission.try_acquire_owned().map_err(|_| {
-                let limit = self.engine.options().max_in_flight;
-                Error::Overloaded(format!(
-                    "{limit} frames are being worked on, as many as are allowed at once; try again later"
-                ))
-            }),
-            (WhenFull::Wait, None) => admission.acquire_owned().await.map_err(closed),
-            (WhenFull::Wait, Some(deadline)) => {
-                let late = |_| Error::TimedOut { stage: "before it was admitted" };
-                tokio::time::timeout_at(deadline.into(), admission.acquire_owned()).await.map_err(late)?.map_err(closed)
-            }
+    async fn admit(
+        &self,
+        model: &Model,
+        when_full: WhenFull,
+        priority: Priority,
+        deadline: Option<Instant>,
+    ) -> Result<OwnedSemaphorePermit> {
+        let places = [&self.admission, &self.reserve].map(Arc::clone);
+        let mine = if priority == Priority::High { &places[..] } else { &places[..1] };
+        if let Some(permit) = mine.iter().find_map(|places| Arc::clone(places).try_acquire_owned().ok()) {
+            return Ok(permit);
         }
+        if when_full == WhenFull::Refuse {
+            self.engine.metrics().refused(model);
+            let limit = self.engine.options().max_in_flight;
+            let text = format!("{limit} frames are being worked on, as many as are allowed at once; try again later");
+            return Err(Error::Overloaded(text));
+        }
+        let [normal, reserve] = places;
+        let place = async {
+            match priority {
+                Priority::Normal => normal.acquire_owned().await,
+                Priority::High => tokio::select! {
+                    permit = normal.acquire_owned() => permit,
+                    permit = reserve.acquire_owned() => permit,
+                },
+            }
+        };
+        let admitted = match deadline {
+            None => place.await,
+            Some(deadline) => tokio::time::timeout_at(deadline.into(), place)
+                .await
+                .map_err(|_| Error::TimedOut { stage: "before it was admitted" })?,
+        };
+        admitted.map_err(|_| Error::Unavailable("the server is stopping".to_owned()))
     }
 }
 
 /// Gives an answer back to the event loop.
 struct Reply<T, E> {
-    sender: oneshot::Sender<Result<T>>,
+    sender: oneshot::Sender<Result<Held<T>>>,
+    unsent: Unsent,
     encode: E,
     model: Arc<Model>,
     permit: OwnedSemaphorePermit,
     trace: Option<Trace>,
 }
 
-impl<T: Send + 'static, E: FnOnce(&Model, Answer) -> Result<T> + Send + 'static> Waiter for Reply<T, E> {
+impl<T: Weigh + Send + 'static, E: FnOnce(&Model, Answer) -> Result<T> + Send + 'static> Waiter for Reply<T, E> {
     fn waits(&self) -> bool {
         !self.sender.is_closed()
     }
 
     fn answer(self: Box<Self>, answer: Result<Answer>) {
-        let Self { sender, encode, model, permit, trace } = *self;
+        let Self { sender, unsent, encode, model, permit, trace } = *self;
         if let Some(trace) = trace {
             trace.finish(Some(&model), answer.as_ref());
         }
-        let encoded = answer.and_then(|answer| encode(&model, answer));
+        let encoded = answer.and_then(|answer| encode(&model, answer)).and_then(|answer| unsent.hold(answer));
         // Whoever gets the answer may send the next frame at once.
         drop((permit, model));
         let _ = sender.send(encoded);
@@ -312,9 +347,10 @@ impl<T: Send + 'static, E: FnOnce(&Model, Answer) -> Result<T> + Send + 'static>
 /// An answer to come. Dropping it gives the frame up.
 #[derive(Debug)]
 pub struct Pending<T> {
-    receiver: Option<oneshot::Receiver<Result<T>>>,
+    receiver: Option<oneshot::Receiver<Result<Held<T>>>>,
     failed: Option<Error>,
     model: Option<Arc<Model>>,
+    late: Option<Pin<Box<Sleep>>>,
     outcome: Outcome,
 }
 
@@ -334,10 +370,20 @@ impl<T> Future for Pending<T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let result = match (self.failed.take(), &mut self.receiver) {
+        let Self { failed, receiver, late, .. } = &mut *self;
+        let result = match (failed.take(), receiver) {
             (Some(error), _) => Err(error),
-            (None, Some(receiver)) => ready!(Pin::new(receiver).poll(context))
-                .unwrap_or_else(|_| Err(Error::Internal("the frame's answer was lost".to_owned()))),
+            (None, Some(receiver)) => match (Pin::new(receiver).poll(context), late) {
+                (Poll::Ready(answer), _) => {
+                    let lost = || Error::Internal("the frame's answer was lost".to_owned());
+                    answer.unwrap_or_else(|_| Err(lost())).and_then(|held| held.take().ok_or_else(lost))
+                }
+                (Poll::Pending, Some(late)) => {
+                    ready!(late.as_mut().poll(context));
+                    Err(Error::TimedOut { stage: "before it was answered" })
+                }
+                (Poll::Pending, None) => return Poll::Pending,
+            },
             (None, None) => Err(Error::Internal("the answer was taken already".to_owned())),
         };
         self.receiver = None;

@@ -76,6 +76,8 @@ pub struct Report {
     pub out_of_order: u64,
     /// Frames answered with an error, by gRPC status.
     pub failed: BTreeMap<&'static str, u64>,
+    /// The first message of each of these.
+    pub messages: BTreeMap<&'static str, String>,
     /// Frames that could not be had, with why.
     pub skipped: Vec<String>,
     /// Streams that ended before the client ended them, with why.
@@ -140,7 +142,13 @@ pub async fn connect(to: &Connection) -> Result<Channel> {
         Error::Unavailable(format!("{}: cannot connect: {}", to.server, chain(&error)))
     };
     let mut endpoint = Endpoint::from_shared(to.server.clone())
-        .map_err(|error| Error::parameter("server", format!("`{}` is not an address: {error}", to.server)))?
+        .ok()
+        .filter(|endpoint| endpoint.uri().scheme().is_some())
+        .ok_or_else(|| {
+            let reason =
+                format!("`{}` is not an address such as http://127.0.0.1:8001 or https://host:8001", to.server);
+            Error::parameter("server", reason)
+        })?
         .initial_stream_window_size(4 << 20)
         .initial_connection_window_size(16 << 20)
         .connect_timeout(Duration::from_secs(10))
@@ -315,7 +323,9 @@ impl Run {
         match &answer.outcome {
             Some(Outcome::Detection(found)) => tally.report.anomalous += u64::from(found.anomalous),
             Some(Outcome::Error(error)) => {
-                *tally.report.failed.entry(name(Code::from_i32(error.code))).or_default() += 1;
+                let code = name(Code::from_i32(error.code));
+                *tally.report.failed.entry(code).or_default() += 1;
+                tally.report.messages.entry(code).or_insert_with(|| error.message.clone());
             }
             None => *tally.report.failed.entry("no outcome").or_default() += 1,
         }

@@ -72,7 +72,7 @@ settings! {
     /// Longest time in milliseconds that a batch waits for frames on their way [default: 2].
     #[cfg_attr(feature = "cli", arg(long, value_name = "MS", env = "UFLOW_MAX_DELAY_MS", help_heading = "Scheduling"))]
     max_delay_ms: f64,
-    /// Most frames being worked on at once; more are refused [default: 64].
+    /// Most frames being worked on at once; more are refused, but for an eighth more of high priority [default: 64].
     #[cfg_attr(feature = "cli", arg(long, value_name = "N", env = "UFLOW_MAX_IN_FLIGHT", help_heading = "Scheduling"))]
     max_in_flight: usize,
     /// Most frames of one stream that are not answered yet [default: 16].
@@ -123,7 +123,7 @@ settings! {
     /// Seconds between HTTP/2 pings to a client that says nothing; 0 turns them off [default: 30].
     #[cfg_attr(feature = "cli", arg(long, value_name = "S", env = "UFLOW_KEEPALIVE_SECONDS", help_heading = "Connections"))]
     keepalive_seconds: f64,
-    /// Seconds after which a connection is asked to end; 0 is never [default: 0].
+    /// Seconds after which a connection is asked to end, and its streams have --drain-seconds to; 0 is never [default: 0].
     #[cfg_attr(feature = "cli", arg(long, value_name = "S", env = "UFLOW_MAX_CONNECTION_AGE_SECONDS", help_heading = "Connections"))]
     max_connection_age_seconds: f64,
     /// Seconds after SIGTERM, NOT_SERVING already, before the server stops taking frames [default: 0].
@@ -139,7 +139,7 @@ settings! {
     /// text or json [default: text].
     #[cfg_attr(feature = "cli", arg(long, value_enum, env = "UFLOW_LOG_FORMAT", help_heading = "Observation"))]
     log_format: LogFormat,
-    /// Address of an OpenTelemetry collector (OTLP over gRPC) for traces, e.g. http://127.0.0.1:4317.
+    /// Address of an OpenTelemetry collector (OTLP over gRPC, without TLS) for traces, e.g. http://127.0.0.1:4317.
     #[cfg_attr(feature = "cli", arg(long, value_name = "URL", env = "UFLOW_OTLP", help_heading = "Observation"))]
     otlp: String,
 }
@@ -353,18 +353,32 @@ impl Config {
             max_connection_age: some(seconds("max_connection_age_seconds", set.max_connection_age_seconds)?),
             shutdown_delay: seconds("shutdown_delay_seconds", set.shutdown_delay_seconds)?,
             drain: seconds("drain_seconds", set.drain_seconds)?,
-            otlp: set.otlp,
+            otlp: set.otlp.map(collector).transpose()?,
         })
     }
+}
+
+/// The address of a collector, checked.
+fn collector(address: String) -> Result<String> {
+    let host = address.strip_prefix("http://").map(|rest| rest.split('/').next().unwrap_or_default());
+    if host.is_some_and(|host| !host.is_empty() && !host.contains(char::is_whitespace)) {
+        return Ok(address);
+    }
+    let reason =
+        "is not an address such as http://127.0.0.1:4317; a collector behind TLS needs an agent on this machine";
+    Err(Error::parameter("otlp", format!("`{address}` {reason}")))
 }
 
 fn tls(cert: Option<PathBuf>, key: Option<PathBuf>, client_ca: Option<PathBuf>) -> Result<Option<TlsFiles>> {
     match (cert, key, client_ca) {
         (Some(cert), Some(key), client_ca) => Ok(Some(TlsFiles { cert, key, client_ca })),
         (None, None, None) => Ok(None),
-        (cert, _, _) => {
-            let (name, needs) =
-                if cert.is_some() { ("tls_cert", "tls_key") } else { ("tls_key, tls_client_ca", "tls_cert") };
+        (cert, key, _) => {
+            let (name, needs) = match (cert, key) {
+                (Some(_), _) => ("tls_cert", "tls_key"),
+                (None, Some(_)) => ("tls_key", "tls_cert"),
+                (None, None) => ("tls_client_ca", "tls_cert"),
+            };
             Err(Error::parameter(
                 "tls",
                 format!("{name} is set and {needs} is not: TLS needs a certificate and its key"),

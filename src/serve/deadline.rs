@@ -1,16 +1,33 @@
 //! The deadline of a gRPC call, from its `grpc-timeout` header.
 //!
-//! Tonic ends the call by it; the engine is told so that it does not work on a frame that cannot be done in time.
+//! It is noted when the call's headers come, and a frame is answered `DEADLINE_EXCEEDED` a little before it: tonic ends the call at
+//! the deadline itself, and with `CANCELLED`.
 
 use std::time::{Duration, Instant};
 
-use tonic::metadata::MetadataMap;
+use tonic::{Request, codegen::http};
 
-/// When the call must be answered, counted from now; `None` where the client set no deadline (or one that is malformed, which
-/// tonic refuses by itself).
-pub fn of(metadata: &MetadataMap) -> Option<Instant> {
-    let timeout = parse(metadata.get("grpc-timeout")?.to_str().ok()?)?;
-    Instant::now().checked_add(timeout)
+use super::trace::Parent;
+
+/// How much earlier than the call's deadline a frame is given up: long enough for the answer to leave.
+const MARGIN: Duration = Duration::from_millis(2);
+
+#[derive(Clone, Copy, Debug)]
+struct Deadline(Instant);
+
+/// Notes when a call must be answered, where its client set a deadline (one that is malformed tonic refuses by itself).
+pub fn note<B>(request: &mut http::Request<B>) {
+    let timeout = request.headers().get("grpc-timeout").and_then(|value| parse(value.to_str().ok()?));
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout - MARGIN.min(timeout / 10)));
+    if let Some(deadline) = deadline {
+        request.extensions_mut().insert(Deadline(deadline));
+    }
+}
+
+/// The deadline and the client's span of a call.
+pub fn of_call<T>(request: &Request<T>) -> (Option<Instant>, Option<Parent>) {
+    let deadline = request.extensions().get().map(|Deadline(deadline)| *deadline);
+    (deadline, Parent::of(request.metadata().as_ref()))
 }
 
 /// gRPC over HTTP/2: at most eight digits and a unit.

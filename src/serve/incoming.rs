@@ -11,11 +11,12 @@ use std::{
     time::Duration,
 };
 
+use prometheus::IntGauge;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    time::Sleep,
+    time::{Instant, Sleep},
 };
 use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
@@ -25,10 +26,21 @@ use super::tls::Tls;
 
 /// Longest time that a client has for its part of the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Bytes that a client has to send before it is taken for one: no HTTP/2 preface and no HTTP/1 request is shorter.
+const GREETING_BYTES: usize = 16;
 /// Longest time that a client has to close its side after the server has closed its own.
 const LINGER: Duration = Duration::from_secs(1);
 /// Pause after an accept that failed (say, for want of file descriptors).
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a connection may say nothing. Each is a place that others want.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Until the first bytes of a request.
+    pub greeting: Duration,
+    /// Without a byte in either direction, ever after; `None` where the protocol looks after that itself.
+    pub idle: Option<Duration>,
+}
 
 /// Connections of one port.
 #[derive(Debug)]
@@ -42,10 +54,17 @@ impl Incoming {
     ///
     /// # Errors
     /// A listener without an address.
-    pub fn accept(listener: TcpListener, tls: Option<Arc<Tls>>, most: usize) -> io::Result<Self> {
+    pub fn accept(
+        listener: TcpListener,
+        tls: Option<Arc<Tls>>,
+        most: usize,
+        patience: Patience,
+        open: IntGauge,
+    ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let (sender, receiver) = mpsc::channel(16);
-        tokio::spawn(accept(listener, tls, Arc::new(Semaphore::new(most)), sender));
+        let places = Places { free: Arc::new(Semaphore::new(most)), open, patience };
+        tokio::spawn(accept(listener, tls, places, sender));
         Ok(Self { receiver, address })
     }
 
@@ -55,20 +74,44 @@ impl Incoming {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    tls: Option<Arc<Tls>>,
-    places: Arc<Semaphore>,
-    sender: mpsc::Sender<Connection>,
-) {
+/// Room for connections.
+struct Places {
+    free: Arc<Semaphore>,
+    open: IntGauge,
+    patience: Patience,
+}
+
+/// A connection's place.
+#[derive(Debug)]
+struct Place {
+    open: IntGauge,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Places {
+    /// Waits for room, then for a connection.
+    async fn next(&self, listener: &TcpListener) -> io::Result<(Place, (TcpStream, SocketAddr))> {
+        if self.free.available_permits() == 0 {
+            tracing::warn!(open = self.open.get(), "as many connections as are allowed; further ones wait");
+        }
+        let permit = Arc::clone(&self.free).acquire_owned().await.map_err(io::Error::other)?;
+        let accepted = listener.accept().await?;
+        self.open.inc();
+        Ok((Place { open: self.open.clone(), _permit: permit }, accepted))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.dec();
+    }
+}
+
+async fn accept(listener: TcpListener, tls: Option<Arc<Tls>>, places: Places, sender: mpsc::Sender<Connection>) {
     loop {
-        let next = async {
-            let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
-            Ok::<_, io::Error>((place, listener.accept().await?))
-        };
         let accepted = tokio::select! {
             () = sender.closed() => return,
-            accepted = next => accepted,
+            accepted = places.next(&listener) => accepted,
         };
         let (place, (stream, remote)) = match accepted {
             Ok(accepted) => accepted,
@@ -82,13 +125,13 @@ async fn accept(
         let _ = stream.set_nodelay(true);
         match &tls {
             None => {
-                let connection = Connection { io: Io::Plain(stream), remote, lingering: None, _place: place };
+                let connection = Connection::new(Io::Plain(stream), remote, places.patience, place);
                 if sender.send(connection).await.is_err() {
                     return;
                 }
             }
             Some(tls) => {
-                tokio::spawn(secure(tls.acceptor(), stream, remote, place, sender.clone()));
+                tokio::spawn(secure(tls.acceptor(), stream, remote, (places.patience, place), sender.clone()));
             }
         }
     }
@@ -98,13 +141,12 @@ async fn secure(
     acceptor: tokio_rustls::TlsAcceptor,
     stream: TcpStream,
     remote: SocketAddr,
-    place: OwnedSemaphorePermit,
+    (patience, place): (Patience, Place),
     sender: mpsc::Sender<Connection>,
 ) {
     match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
-            let _ =
-                sender.send(Connection { io: Io::Tls(Box::new(stream)), remote, lingering: None, _place: place }).await;
+            let _ = sender.send(Connection::new(Io::Tls(Box::new(stream)), remote, patience, place)).await;
         }
         Ok(Err(error)) => tracing::debug!(%remote, %error, "TLS handshake failed"),
         Err(_) => tracing::debug!(%remote, "TLS handshake took too long"),
@@ -117,7 +159,12 @@ pub struct Connection {
     io: Io,
     remote: SocketAddr,
     lingering: Option<Pin<Box<Sleep>>>,
-    _place: OwnedSemaphorePermit,
+    /// When the connection is given up if nothing comes before.
+    silence: Pin<Box<Sleep>>,
+    patience: Patience,
+    /// Bytes read, up to those of a greeting.
+    greeted: usize,
+    _place: Place,
 }
 
 #[derive(Debug)]
@@ -127,6 +174,23 @@ enum Io {
 }
 
 impl Connection {
+    fn new(io: Io, remote: SocketAddr, patience: Patience, place: Place) -> Self {
+        let silence = Box::pin(tokio::time::sleep(patience.greeting));
+        Self { io, remote, lingering: None, silence, patience, greeted: 0, _place: place }
+    }
+
+    /// Something came or went.
+    fn heard(&mut self, read: usize) {
+        self.greeted = (self.greeted + read).min(GREETING_BYTES);
+        if let Some(idle) = self.patience.idle.filter(|_| self.greeted == GREETING_BYTES) {
+            self.silence.as_mut().reset(Instant::now() + idle);
+        }
+    }
+
+    fn watches_silence(&self) -> bool {
+        self.greeted < GREETING_BYTES || self.patience.idle.is_some()
+    }
+
     fn reader(self: Pin<&mut Self>) -> Pin<&mut (dyn AsyncRead + Unpin)> {
         match &mut self.get_mut().io {
             Io::Plain(stream) => Pin::new(stream),
@@ -143,14 +207,25 @@ impl Connection {
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.reader().poll_read(cx, buf)
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        if self.as_mut().reader().poll_read(cx, buf)?.is_ready() {
+            self.heard(buf.filled().len() - before);
+            return Poll::Ready(Ok(()));
+        }
+        if self.watches_silence() && self.silence.as_mut().poll(cx).is_ready() {
+            tracing::debug!(remote = %self.remote, "nothing came; the connection is closed");
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Poll::Pending
     }
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.writer().poll_write(cx, buf)
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(self.as_mut().writer().poll_write(cx, buf));
+        self.heard(0);
+        Poll::Ready(written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -179,11 +254,13 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.writer().poll_write_vectored(cx, bufs)
+        let written = ready!(self.as_mut().writer().poll_write_vectored(cx, bufs));
+        self.heard(0);
+        Poll::Ready(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -227,5 +304,42 @@ impl axum::serve::Listener for Incoming {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio_stream::StreamExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_says_nothing_does_not_keep_its_place() {
+        let patience = Patience { greeting: Duration::from_millis(40), idle: Some(Duration::from_millis(40)) };
+        let open = IntGauge::new("open", "open").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut incoming = Incoming::accept(listener, None, 1, patience, open.clone()).unwrap();
+        let address = incoming.address();
+        let mut buffer = [0; 64];
+
+        let _silent = TcpStream::connect(address).await.unwrap();
+        let mut accepted = incoming.next().await.unwrap().unwrap();
+        assert_eq!(open.get(), 1);
+        let error = accepted.read(&mut buffer).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(accepted);
+
+        // One that speaks, is silent for less than is allowed, speaks, and then is silent for longer.
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let mut accepted = incoming.next().await.unwrap().unwrap();
+        for _ in 0..4 {
+            client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+            assert_eq!(accepted.read(&mut buffer).await.unwrap(), 18);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(accepted.read(&mut buffer).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(accepted);
+        assert_eq!(open.get(), 0);
     }
 }

@@ -53,9 +53,16 @@ impl Requests {
     }
 
     /// A frame came.
-    pub(super) fn begin(&self, protocol: Protocol) -> Outcome {
+    pub(super) fn begin(&self, protocol: Protocol, deadline: Option<Instant>) -> Outcome {
         self.inner.open.fetch_add(1, Relaxed);
-        Outcome { requests: self.clone(), protocol, model: String::new(), arrived: Instant::now(), open: true }
+        Outcome {
+            requests: self.clone(),
+            protocol,
+            model: String::new(),
+            arrived: Instant::now(),
+            deadline,
+            open: true,
+        }
     }
 
     /// Frames that are being asked about, and streams whose client has not closed its side.
@@ -80,13 +87,15 @@ impl Drop for OpenStream {
     }
 }
 
-/// A frame that is being asked about. Counted once: when it is done, or as cancelled when it is dropped before.
+/// A frame that is being asked about. Counted once: when it is done, or when it is dropped before that,
+/// as cancelled or as timed out.
 #[derive(Debug)]
 pub(super) struct Outcome {
     requests: Requests,
     protocol: Protocol,
     model: String,
     arrived: Instant,
+    deadline: Option<Instant>,
     open: bool,
 }
 
@@ -120,7 +129,8 @@ impl Outcome {
 
 impl Drop for Outcome {
     fn drop(&mut self) {
-        self.done(Some(&Error::Cancelled));
+        let late = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        self.done(Some(&if late { Error::TimedOut { stage: "before it was answered" } } else { Error::Cancelled }));
     }
 }
 

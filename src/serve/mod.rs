@@ -21,6 +21,7 @@ pub mod oip;
 mod ordered;
 mod pixels;
 pub mod proto;
+mod receive;
 pub mod registry;
 mod roi;
 mod server;
@@ -29,6 +30,7 @@ mod tls;
 mod tokens;
 pub mod trace;
 pub mod uflow_v1;
+pub mod unsent;
 
 pub use server::{Checked, Server, check};
 

@@ -41,8 +41,16 @@ where
     P: Future<Output = A> + Send + 'static,
 {
     let (sender, receiver) = mpsc::channel(window);
-    let reader = Reader { requests, sender, phase: app.phase(), _open: app.requests().stream() };
-    tokio::spawn(reader.run(start));
+    let reader = Reader { requests, sender: sender.clone(), phase: app.phase(), _open: app.requests().stream() };
+    let (reading, app) = (tokio::spawn(reader.run(start)), Arc::clone(app));
+    tokio::spawn(async move {
+        // A reader that panicked must not look like one that is done.
+        if reading.await.is_err() {
+            app.engine().metrics().panicked();
+            let status = Status::internal("a bug in the server ended this stream; frames without an answer were lost");
+            let _ = sender.send(Item::End(status)).await;
+        }
+    });
     Box::pin(ReceiverStream::new(receiver).then(|item| async {
         match item {
             Item::Pending(pending) => Ok(pending.await),

@@ -15,8 +15,10 @@ use crate::{
     segment::Roi,
 };
 
-/// Regions kept; the one used longest ago goes first.
-const KEPT: usize = 32;
+/// Bytes of regions kept; the one used longest ago goes first. The last one used is kept whatever its size.
+const KEPT_BYTES: usize = 128 << 20;
+/// Most pixels of a region: a mask of any size stands for the whole frame, so that a smaller one will do.
+const MAX_PIXELS: u64 = 16 << 20;
 /// Most bytes of an encoded region.
 const MAX_BYTES: usize = 1 << 24;
 
@@ -30,6 +32,7 @@ pub struct RoiCache {
 impl RoiCache {
     /// Decodes within these limits.
     pub fn new(limits: Limits) -> Self {
+        let limits = Limits { max_pixels: limits.max_pixels.min(MAX_PIXELS), ..limits };
         Self { limits, kept: Mutex::default() }
     }
 
@@ -51,8 +54,14 @@ impl RoiCache {
         let decoded = tokio::task::spawn_blocking(decode).await;
         let roi = Arc::new(decoded.unwrap_or_else(|error| Err(Error::Internal(error.to_string())))?);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.truncate(KEPT - 1);
         kept.push_front((hash, Arc::clone(&roi)));
+        let mut bytes = 0;
+        let fit = kept.iter().take_while(|(_, roi)| {
+            bytes += roi.bytes();
+            bytes <= KEPT_BYTES
+        });
+        let fit = fit.count().max(1);
+        kept.truncate(fit);
         Ok(roi)
     }
 

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use prometheus::{IntGauge, IntGaugeVec, Opts};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tonic::{codec::CompressionEncoding, codegen::http::header::AUTHORIZATION, transport::server::Router};
 use tonic_health::{
@@ -22,14 +23,16 @@ use super::{
     app::App,
     auth::Auth,
     config::{Config, TlsFiles},
+    deadline,
     http::{self, HttpSettings},
-    incoming::Incoming,
+    incoming::{Incoming, Patience},
     oip::Oip,
     proto::{
         FILE_DESCRIPTOR_SET,
         inference::grpc_inference_service_server::GrpcInferenceServiceServer,
         v1::{detection_service_server::DetectionServiceServer, model_service_server::ModelServiceServer},
     },
+    receive::Receiving,
     registry::Registry,
     tls::{Tls, stamp},
     tokens::Tokens,
@@ -50,6 +53,10 @@ const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 /// Largest HTTP/2 frame: a camera's picture in a few, not in hundreds of the protocol's default 16 KiB.
 const FRAME_SIZE: u32 = 256 << 10;
+/// How long a client that has connected may take to begin a request.
+const GREETING: Duration = Duration::from_secs(10);
+/// How long a connection to the HTTP port may be idle. Those to the gRPC port are looked after by HTTP/2's pings.
+const HTTP_IDLE: Duration = Duration::from_secs(120);
 /// How long a connection may stay open after the last frame is answered: its client has been told to go, and takes its last
 /// answers with it. Those with a call that has no end of its own (a health watch) stay.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -166,11 +173,15 @@ impl Server {
         for path in repository.passed_over(&listing) {
             tracing::warn!(path = %path.display(), "passed over: it is not <model>/<version>/uflow.json");
         }
-        let grpc = listen(config.grpc, &secrets.grpc_tls, &config).await?;
-        let http = listen(config.http, &secrets.http_tls, &config).await?;
-        let engine = Arc::new(Engine::new(runtime, config.engine)?);
-        let registry = Registry::start(Arc::clone(&engine), repository, config.control, config.versions)?;
+        let connections = connections()?;
+        let open = |port: &str| connections.with_label_values(&[port]);
+        let grpc = listen(config.grpc, &secrets.grpc_tls, &config, None, open("grpc")).await?;
+        let http = listen(config.http, &secrets.http_tls, &config, Some(HTTP_IDLE), open("http")).await?;
         let traces = config.otlp.as_deref().map(Traces::to).transpose()?;
+        let engine = Arc::new(Engine::new(runtime, config.engine)?);
+        let failed = |error: prometheus::Error| Error::Internal(format!("a metric cannot be registered: {error}"));
+        engine.metrics().registry().register(Box::new(connections.clone())).map_err(failed)?;
+        let registry = Registry::start(Arc::clone(&engine), repository, config.control, config.versions)?;
         let app = Arc::new(App::new(engine, registry, traces)?);
 
         let (reporter, health) = health_reporter();
@@ -228,10 +239,22 @@ impl Server {
     }
 }
 
-async fn listen(address: SocketAddr, tls: &Option<Arc<Tls>>, config: &Config) -> Result<Incoming> {
+async fn listen(
+    address: SocketAddr,
+    tls: &Option<Arc<Tls>>,
+    config: &Config,
+    idle: Option<Duration>,
+    open: IntGauge,
+) -> Result<Incoming> {
     let failed = |error| Error::io("listen on", Path::new(&address.to_string()))(error);
     let listener = TcpListener::bind(address).await.map_err(failed)?;
-    Incoming::accept(listener, tls.clone(), config.max_connections).map_err(failed)
+    let patience = Patience { greeting: GREETING, idle };
+    Incoming::accept(listener, tls.clone(), config.max_connections, patience, open).map_err(failed)
+}
+
+fn connections() -> Result<IntGaugeVec> {
+    let failed = |error: prometheus::Error| Error::Internal(format!("a metric is not well-formed: {error}"));
+    IntGaugeVec::new(Opts::new("uflow_connections", "Connections that are open, by port."), &["port"]).map_err(failed)
 }
 
 fn http_settings(config: &Config, tokens: Option<Arc<Tokens>>) -> HttpSettings {
@@ -270,7 +293,7 @@ macro_rules! compressed {
 
 /// Answers are compressed as their request was, or not at all: many clients say by default that they would take gzip, and
 /// few on a fast network want to wait for it.
-fn compress_like_request(mut request: Request) -> Request {
+fn compress_like_request(request: &mut Request) {
     let headers = request.headers_mut();
     let encoding = headers.get("grpc-encoding").cloned();
     if let Some(accepted) = headers.remove("grpc-accept-encoding")
@@ -279,14 +302,26 @@ fn compress_like_request(mut request: Request) -> Request {
     {
         headers.insert("grpc-accept-encoding", encoding);
     }
-    request
+}
+
+/// What is done to every call as its headers come.
+fn prepare(receiving: Receiving) -> impl Fn(Request) -> Request + Clone {
+    move |mut request| {
+        compress_like_request(&mut request);
+        deadline::note(&mut request);
+        request.map(|body| tonic::body::Body::new(receiving.watch(body)))
+    }
 }
 
 type Request = tonic::codegen::http::Request<tonic::body::Body>;
 /// What every request goes through, the outermost last.
-type Layers = Stack<MapRequestLayer<fn(Request) -> Request>, Stack<Auth, Identity>>;
+type Layers<F> = Stack<MapRequestLayer<F>, Stack<Auth, Identity>>;
 
-fn services(app: &Arc<App>, config: &Config, auth: Auth) -> Result<Router<Layers>> {
+fn services(
+    app: &Arc<App>,
+    config: &Config,
+    auth: Auth,
+) -> Result<Router<Layers<impl Fn(Request) -> Request + Clone + use<>>>> {
     let reflection = |error: tonic_reflection::server::Error| Error::Internal(format!("reflection: {error}"));
     let describe = || {
         tonic_reflection::server::Builder::configure()
@@ -300,9 +335,9 @@ fn services(app: &Arc<App>, config: &Config, auth: Auth) -> Result<Router<Layers
         .max_frame_size(FRAME_SIZE)
         .http2_keepalive_interval(config.keepalive)
         .layer(auth)
-        .layer(MapRequestLayer::new(compress_like_request as fn(Request) -> Request));
+        .layer(MapRequestLayer::new(prepare(Receiving::new(app.engine().metrics().registry())?)));
     if let Some(age) = config.max_connection_age {
-        server = server.max_connection_age(age);
+        server = server.max_connection_age(age).max_connection_age_grace(config.drain);
     }
     let detection = Detection::new(Arc::clone(app), config.stream_window, config.when_full);
     let detection = compressed!(DetectionServiceServer::new(detection))

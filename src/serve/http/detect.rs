@@ -35,7 +35,7 @@ pub(super) async fn detect(
         Ok(query) => prepare(&server, target, query, request).await,
         Err(error) => Err(error),
     };
-    let call = call.inspect_err(|error| server.app.requests().begin(Protocol::Http).done(Some(error)))?;
+    let call = call.inspect_err(|error| server.app.requests().begin(Protocol::Http, None).done(Some(error)))?;
     let encode = move |model: &_, found| answer::json(outputs, model, &found);
     let body = server.app.submit(call, WhenFull::Refuse, encode).await.await?;
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())

@@ -25,6 +25,7 @@ use crate::{
         proto::inference::{ModelInferRequest, ModelInferResponse, ModelStreamInferResponse},
         status,
         trace::Parent,
+        unsent::Weigh,
     },
 };
 
@@ -35,6 +36,12 @@ pub(super) struct Found {
     pub(super) timings: Timings,
     /// Frames that went through the network with it, itself included.
     pub(super) batch: usize,
+}
+
+impl Weigh for Found {
+    fn bytes(&self) -> usize {
+        self.parts.iter().map(Part::bytes).sum()
+    }
 }
 
 /// A request whose frames the engine has.
@@ -65,7 +72,7 @@ impl Oip {
         };
         // What has no frame to be counted with is counted here.
         let (inference, model) =
-            read().inspect_err(|error| self.app.requests().begin(Protocol::Oip).done(Some(error)))?;
+            read().inspect_err(|error| self.app.requests().begin(Protocol::Oip, None).done(Some(error)))?;
         let Inference { id, input, outputs, options, priority, deadline, .. } = inference;
         let budget = Budget::new(self.app.engine().options().limits.max_bytes);
         let images = input.frames.len();

@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use prost::Message;
+
 use crate::{
     Error, Result,
     engine::{Answer, Model, Wanted},
@@ -139,6 +141,16 @@ pub(super) struct Part {
 enum Elements {
     Raw(Vec<u8>),
     Typed(InferTensorContents),
+}
+
+impl Part {
+    /// Memory it takes.
+    pub(super) fn bytes(&self) -> usize {
+        match &self.elements {
+            Elements::Raw(bytes) => bytes.len(),
+            Elements::Typed(contents) => contents.encoded_len(),
+        }
+    }
 }
 
 /// A frame's part of each output.

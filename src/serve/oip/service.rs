@@ -1,15 +1,15 @@
 //! `inference.GRPCInferenceService`: each call as what it comes to.
 
-use std::{collections::HashMap, time::Instant};
+use std::collections::HashMap;
 
-use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::{Oip, describe, infer, version};
 use crate::{
     Error, Result,
     serve::{
         app::WhenFull,
-        deadline,
+        deadline::of_call,
         ordered::{Answers, in_order},
         proto::inference::{
             ModelConfigRequest, ModelConfigResponse, ModelInferRequest, ModelInferResponse, ModelMetadataRequest,
@@ -20,14 +20,8 @@ use crate::{
             ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
             grpc_inference_service_server::GrpcInferenceService,
         },
-        trace::Parent,
     },
 };
-
-/// The deadline and the span of a gRPC call.
-fn of_call(metadata: &MetadataMap) -> (Option<Instant>, Option<Parent>) {
-    (deadline::of(metadata), Parent::of(metadata.as_ref()))
-}
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -116,7 +110,7 @@ impl GrpcInferenceService for Oip {
     }
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
-        let call = of_call(request.metadata());
+        let call = of_call(&request);
         let started = self.start(request.into_inner(), call, WhenFull::Refuse).await?;
         Ok(Response::new(started.answer().await?))
     }
@@ -125,7 +119,7 @@ impl GrpcInferenceService for Oip {
         &self,
         request: Request<Streaming<ModelInferRequest>>,
     ) -> Answer<Self::ModelStreamInferStream> {
-        let call = of_call(request.metadata());
+        let call = of_call(&request);
         let service = self.clone();
         let start = move |request: ModelInferRequest| {
             let (service, call, id) = (service.clone(), call.clone(), request.id.clone());

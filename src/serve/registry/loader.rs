@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use prometheus::IntCounterVec;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// How long a package that could not be loaded is left alone, unless it changes.
-const TRY_AGAIN: Duration = Duration::from_secs(60);
+const TRY_AGAIN: Duration = Duration::from_secs(10);
 
 /// What clients ask of it.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub(super) struct Shared {
     pub(super) engine: Arc<Engine>,
     pub(super) repository: Repository,
     pub(super) versions: Versions,
+    /// Loads that were tried, by model and outcome.
+    pub(super) loads: IntCounterVec,
     pub(super) table: RwLock<Table>,
     /// Counts changes of the table.
     pub(super) changes: watch::Sender<u64>,
@@ -79,8 +82,12 @@ impl Shared {
                 Ok(Some(Command::Unload { name, version, reply })) => {
                     let _ = reply.send(self.unload_on_request(&name, version));
                 }
-                Err(_) if matches!(control, Control::Poll(_)) => self.look(true, &mut listing),
-                Err(_) => {}
+                Err(_) => match control {
+                    Control::Poll(_) => self.look(true, &mut listing),
+                    // What clients may load is listed; they decide.
+                    Control::Explicit => self.look(false, &mut listing),
+                    Control::Static => {}
+                },
             }
             self.forget_those_that_left();
         }
@@ -152,7 +159,7 @@ impl Shared {
         }
         for (name, slots) in table.iter_mut() {
             let on_disk = |version: &u32| listing.get(name).is_some_and(|versions| versions.contains_key(version));
-            slots.retain(|version, slot| on_disk(version) || slot.model.is_some() || slot.leaving.strong_count() > 0);
+            slots.retain(|version, slot| on_disk(version) || slot.model.is_some() || slot.leaving.is_some());
         }
         table.retain(|_, slots| !slots.is_empty());
         drop(table);
@@ -170,11 +177,11 @@ impl Shared {
         let attempt = || Package::open(&found.path).and_then(|package| self.engine.load(&package, name, version));
         let loaded = catch_unwind(AssertUnwindSafe(attempt))
             .unwrap_or_else(|_| Err(Error::Internal("loading the package panicked; the log has more".to_owned())));
+        self.loads.with_label_values(&[name, if loaded.is_ok() { "ok" } else { "failed" }]).inc();
         self.change(name, version, |slot| match &loaded {
             Ok(model) => {
                 tracing::info!(model = name, version, warm_up_ms = model.warm_up().as_secs_f64() * 1e3, "model is ready");
-                slot.leaving = slot.model.as_ref().map(Arc::downgrade).unwrap_or_default();
-                slot.model = Some(Arc::clone(model));
+                slot.leaving = slot.model.replace(Arc::clone(model)).or(slot.leaving.take());
                 slot.enter(State::Ready, "");
             }
             Err(error) if slot.model.is_some() => {
@@ -197,7 +204,7 @@ impl Shared {
             .collect();
         for version in loaded {
             self.change(name, version, |slot| {
-                slot.leaving = slot.model.take().as_ref().map(Arc::downgrade).unwrap_or_default();
+                slot.leaving = slot.model.take();
                 slot.tried = None;
                 slot.enter(State::Unloading, "its accepted frames are being finished");
             });
@@ -206,14 +213,21 @@ impl Shared {
         self.forget_those_that_left();
     }
 
+    /// Frees the models whose last frame is answered, on this thread and outside the table's lock.
     fn forget_those_that_left(&self) {
+        let gone = |slot: &Slot| slot.leaving.as_ref().is_some_and(|model| Arc::strong_count(model) == 1);
         let mut left = Vec::new();
         for (name, slots) in &*self.read() {
-            let gone = |slot: &Slot| slot.state == State::Unloading && slot.leaving.strong_count() == 0;
             left.extend(slots.iter().filter(|(_, slot)| gone(slot)).map(|(version, _)| (name.clone(), *version)));
         }
         for (name, version) in left {
-            self.change(&name, version, |slot| slot.enter(State::Available, "unloaded"));
+            let model = self.change(&name, version, |slot| {
+                if slot.state == State::Unloading {
+                    slot.enter(State::Available, "unloaded");
+                }
+                slot.leaving.take()
+            });
+            drop(model);
         }
     }
 

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use prometheus::{IntCounterVec, Opts};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::table::{State, Status};
@@ -73,9 +74,10 @@ impl Registry {
     pub fn start(engine: Arc<Engine>, repository: Repository, control: Control, versions: Versions) -> Result<Self> {
         let (commands, inbox) = mpsc::channel(64);
         let shared = Arc::new(Shared {
-            engine,
+            engine: Arc::clone(&engine),
             repository,
             versions,
+            loads: loads(&engine)?,
             table: RwLock::default(),
             changes: watch::Sender::new(0),
             started: watch::Sender::new(false),
@@ -173,6 +175,15 @@ impl Registry {
         let Some(commands) = &self.commands else { return Err(stopping()) };
         commands.send(command).await.map_err(|_| stopping())
     }
+}
+
+fn loads(engine: &Engine) -> Result<IntCounterVec> {
+    let failed = |error: prometheus::Error| Error::Internal(format!("a metric cannot be registered: {error}"));
+    let opts =
+        Opts::new("uflow_model_loads_total", "Packages that the server tried to load, by outcome: ok or failed.");
+    let loads = IntCounterVec::new(opts, &["model", "outcome"]).map_err(failed)?;
+    engine.metrics().registry().register(Box::new(loads.clone())).map_err(failed)?;
+    Ok(loads)
 }
 
 impl Drop for Registry {

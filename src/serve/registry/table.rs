@@ -1,10 +1,6 @@
 //! What each version of each model is doing, and how that is said.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Weak},
-    time::SystemTime,
-};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use crate::{Error, engine::Model, package::Found};
 
@@ -49,15 +45,16 @@ pub(super) struct Slot {
     pub(super) reason: String,
     pub(super) since: SystemTime,
     pub(super) model: Option<Arc<Model>>,
-    /// A model that takes no new frames.
-    pub(super) leaving: Weak<Model>,
+    /// A model that takes no new frames. The loader lets go of it when the last of them is answered, so that no other thread has
+    /// to free it.
+    pub(super) leaving: Option<Arc<Model>>,
     /// The package that was loaded, or tried, last.
     pub(super) tried: Option<Found>,
 }
 
 impl Slot {
     pub(super) fn new(state: State) -> Self {
-        Self { state, reason: String::new(), since: SystemTime::now(), model: None, leaving: Weak::new(), tried: None }
+        Self { state, reason: String::new(), since: SystemTime::now(), model: None, leaving: None, tried: None }
     }
 
     pub(super) fn enter(&mut self, state: State, reason: impl Into<String>) {

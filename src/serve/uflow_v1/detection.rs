@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     answer,
@@ -11,8 +11,8 @@ use super::{
 use crate::{
     Error, Result,
     serve::{
-        app::{App, Pending, WhenFull},
-        deadline,
+        app::{App, Pending, Protocol, WhenFull},
+        deadline::of_call,
         ordered::{Answers, in_order},
         proto::v1::{DetectRequest, DetectResponse, detection_service_server::DetectionService},
         trace::Parent,
@@ -35,11 +35,6 @@ impl Detection {
     }
 }
 
-/// The deadline and the span of a gRPC call.
-fn of_call(metadata: &MetadataMap) -> (Option<Instant>, Option<Parent>) {
-    (deadline::of(metadata), Parent::of(metadata.as_ref()))
-}
-
 /// Hands a frame over; errors of the request come with the pending answer too.
 async fn start(
     app: &App,
@@ -50,7 +45,10 @@ async fn start(
     let echo = request::echo(&request);
     let for_answer = echo.clone();
     let pending = match request::call(request, deadline, parent) {
-        Err(error) => Err(error),
+        Err(error) => {
+            app.requests().begin(Protocol::Uflow, deadline).done(Some(&error));
+            Err(error)
+        }
         Ok(call) => {
             let encode = move |model: &_, found| answer::found(&for_answer, model, &found);
             Ok(app.submit(call, when_full, encode).await)
@@ -64,7 +62,7 @@ impl DetectionService for Detection {
     type DetectStreamStream = Answers<DetectResponse>;
 
     async fn detect(&self, request: Request<DetectRequest>) -> Result<Response<DetectResponse>, Status> {
-        let call = of_call(request.metadata());
+        let call = of_call(&request);
         let (_, pending) = start(&self.app, request.into_inner(), call, WhenFull::Refuse).await;
         Ok(Response::new(pending?.await?))
     }
@@ -73,7 +71,7 @@ impl DetectionService for Detection {
         &self,
         request: Request<Streaming<DetectRequest>>,
     ) -> Result<Response<Self::DetectStreamStream>, Status> {
-        let call = of_call(request.metadata());
+        let call = of_call(&request);
         let Self { app, when_full, .. } = self.clone();
         let start = move |request: DetectRequest| {
             let (app, call) = (Arc::clone(&app), call.clone());

@@ -45,7 +45,8 @@ pub(super) fn call(request: proto::DetectRequest, deadline: Option<Instant>, par
     let score_map = enumeration::<proto::MapFormat>("outputs.score_map", outputs.score_map)?;
     let log10_nfa_map = enumeration::<proto::MapFormat>("outputs.log10_nfa_map", outputs.log10_nfa_map)?;
     let (options, roi) = options(request.options.unwrap_or_default())?;
-    let limit = time_limit(request.time_limit)?.map(|limit| Instant::now() + limit);
+    // A limit beyond what a clock can say is none.
+    let limit = time_limit(request.time_limit)?.and_then(|limit| Instant::now().checked_add(limit));
     if request.model.is_empty() {
         return Err(Error::parameter("model", "no model is named"));
     }

@@ -1,0 +1,119 @@
+//! Answers that wait for their clients, and how much memory all of them may take.
+//!
+//! A stream's queue bounds how many answers wait, not how large they are: masks and maps of a client that does not read would
+//! fill the memory. What goes over the limit is answered `RESOURCE_EXHAUSTED` in place of the answer; small answers always pass.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+use prometheus::{IntGauge, Registry};
+use prost::Message;
+
+use super::proto::v1::DetectResponse;
+use crate::{Error, Result};
+
+/// Most bytes of answers that wait.
+const LIMIT: usize = 256 << 20;
+/// An answer without masks and maps.
+const SMALL: usize = 64 << 10;
+
+/// What an answer takes in memory.
+pub trait Weigh {
+    /// Bytes, near enough.
+    fn bytes(&self) -> usize;
+}
+
+impl Weigh for DetectResponse {
+    fn bytes(&self) -> usize {
+        self.encoded_len()
+    }
+}
+
+impl Weigh for Vec<u8> {
+    fn bytes(&self) -> usize {
+        self.len()
+    }
+}
+
+/// The count of them.
+#[derive(Clone, Debug)]
+pub struct Unsent {
+    bytes: Arc<AtomicUsize>,
+    gauge: IntGauge,
+    limit: usize,
+}
+
+impl Unsent {
+    /// Registers its figure.
+    ///
+    /// # Errors
+    /// It is registered already.
+    pub fn new(registry: &Registry) -> Result<Self> {
+        let failed = |error: prometheus::Error| Error::Internal(format!("a metric cannot be registered: {error}"));
+        let gauge = IntGauge::new("uflow_unsent_answer_bytes", "Answers that wait for their clients to read.");
+        let gauge = gauge.map_err(failed)?;
+        registry.register(Box::new(gauge.clone())).map_err(failed)?;
+        Ok(Self { bytes: Arc::default(), gauge, limit: LIMIT })
+    }
+
+    /// Counts an answer until it is taken.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] for one that does not fit beside those that wait.
+    pub(super) fn hold<T: Weigh>(&self, answer: T) -> Result<Held<T>> {
+        let bytes = answer.bytes();
+        let more = |waiting: usize| (bytes <= SMALL || waiting + bytes <= self.limit).then_some(waiting + bytes);
+        if self.bytes.fetch_update(Relaxed, Relaxed, more).is_err() {
+            return Err(Error::Overloaded(format!(
+                "the frame was looked at, but {} MiB of answers wait for clients that do not read them, and this one of {} KiB does \
+                 not fit; read answers sooner, or ask for masks and maps as PNG or not at all",
+                self.limit >> 20,
+                bytes >> 10
+            )));
+        }
+        self.gauge.add(bytes as i64);
+        Ok(Held { answer: Some(answer), bytes, unsent: self.clone() })
+    }
+}
+
+/// An answer that waits.
+#[derive(Debug)]
+pub(super) struct Held<T> {
+    answer: Option<T>,
+    bytes: usize,
+    unsent: Unsent,
+}
+
+impl<T> Held<T> {
+    /// Its client takes it.
+    pub(super) fn take(mut self) -> Option<T> {
+        self.answer.take()
+    }
+}
+
+impl<T> Drop for Held<T> {
+    fn drop(&mut self) {
+        self.unsent.bytes.fetch_sub(self.bytes, Relaxed);
+        self.unsent.gauge.sub(self.bytes as i64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_answers_are_refused_when_many_wait_and_small_ones_pass() {
+        let unsent = Unsent { limit: 1 << 20, ..Unsent::new(&Registry::new()).unwrap() };
+        let first = unsent.hold(vec![0_u8; 700 << 10]).unwrap();
+        let refused = unsent.hold(vec![0_u8; 700 << 10]).map(|_| ()).unwrap_err().to_string();
+        assert!(refused.contains("1 MiB of answers wait") && refused.contains("700 KiB"), "{refused}");
+        let small = unsent.hold(vec![1_u8; 9]).unwrap();
+        assert_eq!((unsent.gauge.get(), small.take()), ((700 << 10) + 9, Some(vec![1; 9])));
+        drop(first);
+        assert_eq!(unsent.gauge.get(), 0);
+        assert!(unsent.hold(vec![0_u8; 700 << 10]).is_ok());
+    }
+}
