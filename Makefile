@@ -3,13 +3,14 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 DEMO_OUT ?= demo-out
 
-.PHONY: help demo build test lint protos clients bench soak deny onnxruntime openvino install clean
+.PHONY: help demo build test lint header protos clients bench soak deny onnxruntime openvino install clean
 
 help:
 	@echo "make demo         build, then learn three products from good images and report on held-out defects"
 	@echo "make test         all tests (fetches ONNX Runtime and its OpenVINO build once)"
 	@echo "make build        the release binary, target/release/uflow"
 	@echo "make lint         rustfmt, clippy, rustdoc and shellcheck (where installed), warnings are errors"
+	@echo "make header       include/uflow.h anew from ffi/"
 	@echo "make protos       Go and Java stubs of the server's protocols, generated and compiled"
 	@echo "make clients      a server under tritonclient, perf_analyzer, grpcurl, ghz, grpc-health-probe and curl"
 	@echo "make bench        segmentation, preprocessing, training and end-to-end figures"
@@ -39,6 +40,9 @@ lint:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
 	$(CARGO) check --package uflow-ffi --locked
 	@if command -v shellcheck >/dev/null; then shellcheck tools/*.sh benches/*.sh .ci/run; fi
+
+header:
+	UFLOW_WRITE_HEADER=1 $(CARGO) test --locked --package uflow-ffi --test header the_header_is_fresh
 
 protos:
 	@tools/check_protos.sh

@@ -1,7 +1,28 @@
-//! `libuflow`: the engine for C and C++ programs.
+//! `libuflow`: the engine for C and C++ programs. `include/uflow.h` is generated from this crate.
 //!
-//! The workspace member exists so that the library is always built without the command's dependencies. It re-exports
-//! the version today; the C interface follows.
+//! Conventions, kept by every function:
+//!
+//! - Handles are opaque. What `_new`, `_load` and their like give belongs to the caller and ends with the type's `_free`, which
+//!   takes NULL.
+//! - A function that can fail gives a `uflow_status *`: NULL is success. It writes its outputs on success alone.
+//! - Structs passed by value begin with `struct_size`, so that they can grow: a field beyond the caller's size is not read, and
+//!   not written.
+//! - Enumerations are 32 bits wide, only ever grow, and begin with 0 = unknown.
+//! - No panic crosses: every export goes through a guard. A handle in which one happened says so ever after.
+//! - Pointers are checked for NULL and alignment, sizes for overflow; what lies behind them is the caller's word.
 
-/// Version of the engine this library was built from, as in Cargo.toml.
-pub const VERSION: &str = uflow::VERSION;
+#![allow(non_camel_case_types, reason = "C's names")]
+
+mod detector;
+mod engine;
+mod guard;
+mod image;
+mod model;
+mod options;
+mod pointer;
+mod result;
+mod status;
+mod text;
+mod version;
+
+pub use self::{detector::*, engine::*, image::*, model::*, options::*, result::*, status::*, text::*, version::*};

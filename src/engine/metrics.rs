@@ -144,7 +144,7 @@ impl Metrics {
     }
 
     /// A thread or a task panicked over a frame.
-    pub(crate) fn panicked(&self) {
+    pub fn panicked(&self) {
         self.panics.inc();
     }
 

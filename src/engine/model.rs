@@ -15,6 +15,7 @@ use super::{
 use crate::{
     Result,
     detector::{DetectOptions, Judge, Rule, package_roi},
+    frame::Limits,
     package::{Manifest, Package},
     preprocess::Preprocessor,
     runtime::{Backbone, Device, Network, Runtime},
@@ -37,6 +38,7 @@ pub struct Model {
     judges: Scratch<Judge>,
     metrics: ModelMetrics,
     warm_up: Duration,
+    limits: Limits,
 }
 
 impl Model {
@@ -69,6 +71,7 @@ impl Model {
             manifest,
             roi,
             warm_up,
+            limits: options.limits,
         })
     }
 
@@ -89,6 +92,11 @@ impl Model {
 
     pub(crate) fn shared_manifest(&self) -> &Arc<Manifest> {
         &self.manifest
+    }
+
+    /// What decoding a frame for it may take.
+    pub fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// The region of interest of its package.

@@ -1,0 +1,112 @@
+//! Images as the caller holds them.
+
+use std::ptr;
+
+use uflow::frame::{Frame, Image, Limits, PixelFormat};
+
+use crate::{
+    guard::Outcome,
+    pointer::{self, Versioned},
+    status::uflow_status,
+};
+
+/// How the bytes of an image are to be read.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum uflow_format {
+    /// Not set: an error.
+    UFLOW_FORMAT_UNKNOWN = 0,
+    /// One byte a pixel.
+    UFLOW_FORMAT_GRAY8 = 1,
+    /// One 16-bit number a pixel in the machine's byte order; no alignment is needed. 0 to 65535 is black to white: a camera
+    /// that fills the low 12 bits has to be shifted by the caller.
+    UFLOW_FORMAT_GRAY16 = 2,
+    /// Red, green, blue; a byte each.
+    UFLOW_FORMAT_RGB8 = 3,
+    /// Blue, green, red; a byte each (OpenCV's order).
+    UFLOW_FORMAT_BGR8 = 4,
+    /// Red, green, blue, alpha; alpha is not used.
+    UFLOW_FORMAT_RGBA8 = 5,
+    /// Blue, green, red, alpha; alpha is not used.
+    UFLOW_FORMAT_BGRA8 = 6,
+    /// A PNG, JPEG, BMP, TIFF or WebP file; width, height and stride are not read.
+    UFLOW_FORMAT_ENCODED = 7,
+}
+
+/// An image that the caller lends for the time of a call. Begin with `UFLOW_IMAGE_INIT`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct uflow_image {
+    /// sizeof(uflow_image).
+    pub struct_size: usize,
+    /// The first byte of the first row, or of the file.
+    pub data: *const u8,
+    /// How many bytes there are: at least (height − 1) × stride + width × bytes of a pixel.
+    pub size: usize,
+    /// Bytes from the start of one row to the start of the next; 0 means that rows follow each other without a gap.
+    pub stride: usize,
+    /// Pixels in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// A `uflow_format`.
+    pub format: u32,
+}
+
+impl Versioned for uflow_image {
+    const FIRST: usize = size_of::<Self>();
+    const EMPTY: Self = Self { struct_size: 0, data: ptr::null(), size: 0, stride: 0, width: 0, height: 0, format: 0 };
+    const NAME: &str = "image";
+}
+
+/// A picture, lent or decoded.
+#[derive(Debug)]
+pub(crate) enum Picture<'a> {
+    Lent(Frame<'a>),
+    Decoded(Image),
+}
+
+impl Picture<'_> {
+    pub(crate) fn frame(&self) -> Frame<'_> {
+        match self {
+            Self::Lent(frame) => *frame,
+            Self::Decoded(image) => image.frame(),
+        }
+    }
+}
+
+/// The layout of a raw format; `None` for encoded images.
+pub(crate) fn pixel_format(format: u32) -> Outcome<Option<PixelFormat>> {
+    Ok(match format {
+        1 => Some(PixelFormat::Gray8),
+        2 => Some(PixelFormat::Gray16),
+        3 => Some(PixelFormat::Rgb8),
+        4 => Some(PixelFormat::Bgr8),
+        5 => Some(PixelFormat::Rgba8),
+        6 => Some(PixelFormat::Bgra8),
+        7 => None,
+        other => {
+            return Err(uflow_status::argument("image.format", format_args!("{other} is no UFLOW_FORMAT")));
+        }
+    })
+}
+
+/// What an image struct stands for.
+///
+/// # Safety
+/// `image` is NULL, misaligned, or an image whose bytes live for `'a` and are not changed meanwhile.
+pub(crate) unsafe fn picture<'a>(image: *const uflow_image, limits: &Limits) -> Outcome<Picture<'a>> {
+    // SAFETY: by this function's contract.
+    let (image, data) = unsafe {
+        let image = pointer::read(image)?;
+        (image, pointer::values(image.data, image.size, "image.data")?)
+    };
+    let Some(format) = pixel_format(image.format)? else {
+        return Ok(Picture::Decoded(Image::decode(data, "the encoded image", limits)?));
+    };
+    let stride = match image.stride {
+        0 => (image.width as usize).saturating_mul(format.bytes_per_pixel()),
+        stride => stride,
+    };
+    Ok(Picture::Lent(Frame::new(data, image.width, image.height, stride, format)?))
+}

@@ -1,0 +1,180 @@
+//! Pointers from C, checked as far as they can be: NULL, alignment, sizes that overflow, texts that are not UTF-8.
+
+use std::{
+    ffi::{CStr, c_char},
+    ptr, slice,
+};
+
+use crate::{guard::Outcome, status::uflow_status};
+
+fn check<T>(pointer: *const T, name: &str) -> Outcome {
+    if pointer.is_null() {
+        return Err(uflow_status::argument(name, "is NULL"));
+    }
+    if !pointer.is_aligned() {
+        return Err(uflow_status::argument(name, format_args!("is not aligned to {} bytes", align_of::<T>())));
+    }
+    Ok(())
+}
+
+/// A reference that must be there.
+///
+/// # Safety
+/// `pointer` is NULL, misaligned, or points to a `T` that lives for `'a` and is not changed meanwhile but through its own locks.
+pub(crate) unsafe fn required<'a, T>(pointer: *const T, name: &str) -> Outcome<&'a T> {
+    check(pointer, name)?;
+    // SAFETY: not NULL, aligned, and the rest by this function's contract.
+    Ok(unsafe { &*pointer })
+}
+
+/// A reference that may be missing.
+///
+/// # Safety
+/// As [`required`].
+pub(crate) unsafe fn optional<'a, T>(pointer: *const T) -> Option<&'a T> {
+    // SAFETY: aligned, and the rest by this function's contract.
+    if pointer.is_aligned() { unsafe { pointer.as_ref() } } else { None }
+}
+
+/// A place for one output, written on success alone.
+#[derive(Debug)]
+pub(crate) struct Out<T>(*mut T);
+
+impl<T> Out<T> {
+    /// # Safety
+    /// `pointer` is NULL, misaligned, or may be written.
+    pub(crate) unsafe fn new(pointer: *mut T, name: &str) -> Outcome<Self> {
+        check(pointer, name)?;
+        Ok(Self(pointer))
+    }
+
+    pub(crate) fn set(self, value: T) {
+        // SAFETY: checked in `new`, writable by its contract.
+        unsafe { ptr::write(self.0, value) }
+    }
+}
+
+impl<T> Out<*mut T> {
+    /// Gives a handle to the caller.
+    pub(crate) fn give(self, value: T) {
+        self.set(Box::into_raw(Box::new(value)));
+    }
+}
+
+/// Ends a handle; NULL is allowed.
+///
+/// # Safety
+/// `handle` is NULL or came from [`Out::give`] and was not freed.
+pub(crate) unsafe fn free<T>(handle: *mut T) {
+    if !handle.is_null() {
+        // SAFETY: made by `Box::into_raw` and not freed, by this function's contract.
+        drop(unsafe { Box::from_raw(handle) });
+    }
+}
+
+/// A text that must be there.
+///
+/// # Safety
+/// `text` is NULL or ends with 0 and lives for `'a`.
+pub(crate) unsafe fn text<'a>(text: *const c_char, name: &str) -> Outcome<&'a str> {
+    check(text, name)?;
+    // SAFETY: not NULL, and the rest by this function's contract.
+    let text = unsafe { CStr::from_ptr(text) };
+    text.to_str().map_err(|error| uflow_status::argument(name, format_args!("is not UTF-8: {error}")))
+}
+
+/// Bytes or numbers of the caller's; none where the count is 0.
+///
+/// # Safety
+/// `data` is NULL, misaligned, or points to `count` values that live for `'a` and are not changed meanwhile.
+pub(crate) unsafe fn values<'a, T>(data: *const T, count: usize, name: &str) -> Outcome<&'a [T]> {
+    if count == 0 {
+        return Ok(&[]);
+    }
+    check(data, name)?;
+    check_size::<T>(count, name)?;
+    // SAFETY: not NULL, aligned, of a size that can be, and the rest by this function's contract.
+    Ok(unsafe { slice::from_raw_parts(data, count) })
+}
+
+/// A buffer of the caller's to write into.
+///
+/// # Safety
+/// `data` is NULL, misaligned, or points to `count` values that live for `'a` and that nobody else reads or writes meanwhile.
+pub(crate) unsafe fn values_mut<'a, T>(data: *mut T, count: usize, name: &str) -> Outcome<&'a mut [T]> {
+    check(data, name)?;
+    check_size::<T>(count, name)?;
+    // SAFETY: not NULL, aligned, of a size that can be, and the rest by this function's contract.
+    Ok(unsafe { slice::from_raw_parts_mut(data, count) })
+}
+
+fn check_size<T>(count: usize, name: &str) -> Outcome {
+    match count.checked_mul(size_of::<T>()) {
+        Some(bytes) if bytes <= isize::MAX as usize => Ok(()),
+        _ => Err(uflow_status::argument(name, format_args!("{count} values do not fit into memory"))),
+    }
+}
+
+/// A struct whose first field is its size in the caller's version of the header.
+pub(crate) trait Versioned: Copy {
+    /// Size of the first version that there was.
+    const FIRST: usize;
+    /// What the caller's fields are laid over.
+    const EMPTY: Self;
+    /// What it is called.
+    const NAME: &str;
+}
+
+/// Reads such a struct: fields that the caller's version does not have are those of `EMPTY`.
+///
+/// # Safety
+/// `pointer` is NULL, misaligned, or points to a struct of as many bytes as its first field says.
+pub(crate) unsafe fn read<T: Versioned>(pointer: *const T) -> Outcome<T> {
+    // SAFETY: as this function's own contract.
+    let size = unsafe { caller_size(pointer) }?;
+    let mut value = T::EMPTY;
+    // SAFETY: the caller's struct has `size` bytes, ours has `size_of::<T>()`; both are plain data.
+    unsafe { ptr::copy_nonoverlapping(pointer.cast::<u8>(), (&raw mut value).cast(), size.min(size_of::<T>())) };
+    Ok(value)
+}
+
+/// Where such a struct is to be written.
+#[derive(Debug)]
+pub(crate) struct OutStruct<T> {
+    pointer: *mut T,
+    size: usize,
+}
+
+impl<T: Versioned> OutStruct<T> {
+    /// # Safety
+    /// `pointer` is NULL, misaligned, or points to a struct of as many bytes as its first field says, which may be written.
+    pub(crate) unsafe fn new(pointer: *mut T) -> Outcome<Self> {
+        // SAFETY: as this function's own contract.
+        let size = unsafe { caller_size(pointer) }?;
+        Ok(Self { pointer, size })
+    }
+
+    /// Writes the fields that the caller's version has; `struct_size` stays the caller's.
+    pub(crate) fn set(self, value: T) {
+        let head = size_of::<usize>();
+        let count = self.size.min(size_of::<T>()) - head;
+        // SAFETY: checked in `new`; both have `head + count` bytes, and all of it is plain data.
+        unsafe {
+            let from = (&raw const value).cast::<u8>().add(head);
+            ptr::copy_nonoverlapping(from, self.pointer.cast::<u8>().add(head), count);
+        }
+    }
+}
+
+/// # Safety
+/// `pointer` is NULL, misaligned, or points to a struct that begins with its size.
+unsafe fn caller_size<T: Versioned>(pointer: *const T) -> Outcome<usize> {
+    check(pointer, T::NAME)?;
+    // SAFETY: not NULL, aligned, and its first field is its size, by this function's contract.
+    let size = unsafe { *pointer.cast::<usize>() };
+    if size < T::FIRST {
+        let reason = format!("struct_size is {size}, and no version was smaller than {}; set it to sizeof", T::FIRST);
+        return Err(uflow_status::argument(T::NAME, reason));
+    }
+    Ok(size)
+}

@@ -1,0 +1,217 @@
+//! Status objects: how every function says what went wrong.
+
+use std::ffi::{CStr, CString, c_char};
+
+use uflow::Error;
+
+use crate::{guard::infallible, pointer};
+
+/// What kind of thing went wrong. New codes may come at the end; numbers are never used again.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum uflow_status_code {
+    /// Never given for a failure; what `uflow_status_get_code` says of NULL is `UFLOW_STATUS_OK`.
+    UFLOW_STATUS_UNKNOWN = 0,
+    /// Success.
+    UFLOW_STATUS_OK = 1,
+    /// A NULL or misaligned pointer, a struct_size of no version, a text that is not UTF-8, a value outside its range.
+    UFLOW_STATUS_INVALID_ARGUMENT = 2,
+    /// An image whose sizes, stride, format and buffer do not fit together.
+    UFLOW_STATUS_INVALID_IMAGE = 3,
+    /// Encoded bytes that are not an image that can be read.
+    UFLOW_STATUS_UNDECODABLE = 4,
+    /// An image or file larger than the configured limit.
+    UFLOW_STATUS_OVER_LIMIT = 5,
+    /// ONNX Runtime's library was not found, is too old, or is none.
+    UFLOW_STATUS_LIBRARY = 6,
+    /// The device that was asked for is missing or refuses.
+    UFLOW_STATUS_DEVICE = 7,
+    /// A network that cannot be loaded or run, or does not do what its package says.
+    UFLOW_STATUS_NETWORK = 8,
+    /// A network gave values that are not finite.
+    UFLOW_STATUS_NON_FINITE = 9,
+    /// A model package that is damaged, incomplete or of another format.
+    UFLOW_STATUS_PACKAGE = 10,
+    /// A data file that is not what it should be.
+    UFLOW_STATUS_DATA = 11,
+    /// Training that cannot begin or go on.
+    UFLOW_STATUS_TRAINING = 12,
+    /// Ended by the caller.
+    UFLOW_STATUS_CANCELLED = 13,
+    /// There is no such model or version.
+    UFLOW_STATUS_NOT_FOUND = 14,
+    /// Too much is being worked on; try again when something is done.
+    UFLOW_STATUS_OVERLOADED = 15,
+    /// Not done within its time limit.
+    UFLOW_STATUS_TIMED_OUT = 16,
+    /// Not ready yet, or no more.
+    UFLOW_STATUS_UNAVAILABLE = 17,
+    /// A file operation that failed.
+    UFLOW_STATUS_IO = 18,
+    /// A bug in the library. The handle it happened in says `UFLOW_STATUS_POISONED` from then on.
+    UFLOW_STATUS_INTERNAL = 19,
+    /// A buffer of the caller's that is too small; the message says what it takes.
+    UFLOW_STATUS_BUFFER_TOO_SMALL = 20,
+    /// A handle for one thread at a time is in use by another.
+    UFLOW_STATUS_BUSY = 21,
+    /// A handle in which a bug was met before. Free it.
+    UFLOW_STATUS_POISONED = 22,
+}
+
+use uflow_status_code::*;
+
+/// A failure: its code and a message that says what was wrong, where, and what to do.
+///
+/// It belongs to the caller, who frees it with `uflow_status_free`. It is never changed: any thread may read it.
+#[derive(Debug)]
+pub struct uflow_status {
+    code: uflow_status_code,
+    message: CString,
+}
+
+impl uflow_status {
+    pub(crate) fn new(code: uflow_status_code, message: impl Into<String>) -> Self {
+        let mut message = message.into().into_bytes();
+        message.retain(|&byte| byte != 0);
+        Self { code, message: CString::new(message).unwrap_or_default() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn code(&self) -> uflow_status_code {
+        self.code
+    }
+
+    pub(crate) fn argument(name: &str, reason: impl std::fmt::Display) -> Self {
+        Self::new(UFLOW_STATUS_INVALID_ARGUMENT, format!("{name}: {reason}"))
+    }
+}
+
+impl From<Error> for uflow_status {
+    fn from(error: Error) -> Self {
+        Self::new(code(&error), error.to_string())
+    }
+}
+
+/// The code of an error.
+fn code(error: &Error) -> uflow_status_code {
+    match error {
+        Error::Frame(_) => UFLOW_STATUS_INVALID_IMAGE,
+        Error::Decode { .. } => UFLOW_STATUS_UNDECODABLE,
+        Error::Limit { .. } => UFLOW_STATUS_OVER_LIMIT,
+        Error::Parameter { .. } => UFLOW_STATUS_INVALID_ARGUMENT,
+        Error::Library(_) => UFLOW_STATUS_LIBRARY,
+        Error::Device { .. } => UFLOW_STATUS_DEVICE,
+        Error::Network { .. } => UFLOW_STATUS_NETWORK,
+        Error::NonFinite { .. } => UFLOW_STATUS_NON_FINITE,
+        Error::Package { .. } => UFLOW_STATUS_PACKAGE,
+        Error::Data { .. } => UFLOW_STATUS_DATA,
+        Error::Training(_) => UFLOW_STATUS_TRAINING,
+        Error::Cancelled => UFLOW_STATUS_CANCELLED,
+        Error::NotFound(_) => UFLOW_STATUS_NOT_FOUND,
+        Error::Overloaded(_) => UFLOW_STATUS_OVERLOADED,
+        Error::TimedOut { .. } => UFLOW_STATUS_TIMED_OUT,
+        Error::Unavailable(_) => UFLOW_STATUS_UNAVAILABLE,
+        Error::Io { .. } => UFLOW_STATUS_IO,
+        // A variant that this table does not know yet.
+        _ => UFLOW_STATUS_INTERNAL,
+    }
+}
+
+/// The code of a status; `UFLOW_STATUS_OK` for NULL.
+///
+/// # Safety
+/// `status` is NULL or a status that was not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_status_get_code(status: *const uflow_status) -> uflow_status_code {
+    // SAFETY: NULL or a status, by this function's contract.
+    let code = || unsafe { pointer::optional(status) }.map_or(UFLOW_STATUS_OK, |status| status.code);
+    infallible(UFLOW_STATUS_UNKNOWN, code)
+}
+
+/// The message of a status: UTF-8, ends with 0, lives as long as the status; "success" for NULL.
+///
+/// # Safety
+/// `status` is NULL or a status that was not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_status_get_message(status: *const uflow_status) -> *const c_char {
+    // SAFETY: NULL or a status, by this function's contract.
+    let message = || unsafe { pointer::optional(status) }.map_or(c"success".as_ptr(), |status| status.message.as_ptr());
+    infallible(c"".as_ptr(), message)
+}
+
+/// The name of a code, e.g. "INVALID_IMAGE"; "UNKNOWN" for a number that is none. The text is static: never free it.
+#[unsafe(no_mangle)]
+pub extern "C" fn uflow_status_code_name(code: u32) -> *const c_char {
+    const NAMES: [&CStr; 23] = [
+        c"UNKNOWN",
+        c"OK",
+        c"INVALID_ARGUMENT",
+        c"INVALID_IMAGE",
+        c"UNDECODABLE",
+        c"OVER_LIMIT",
+        c"LIBRARY",
+        c"DEVICE",
+        c"NETWORK",
+        c"NON_FINITE",
+        c"PACKAGE",
+        c"DATA",
+        c"TRAINING",
+        c"CANCELLED",
+        c"NOT_FOUND",
+        c"OVERLOADED",
+        c"TIMED_OUT",
+        c"UNAVAILABLE",
+        c"IO",
+        c"INTERNAL",
+        c"BUFFER_TOO_SMALL",
+        c"BUSY",
+        c"POISONED",
+    ];
+    infallible(NAMES[0].as_ptr(), || NAMES.get(code as usize).unwrap_or(&NAMES[0]).as_ptr())
+}
+
+/// Frees a status. NULL is allowed.
+///
+/// # Safety
+/// `status` is NULL or a status that was not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_status_free(status: *mut uflow_status) {
+    // SAFETY: NULL or a status that this library made, by this function's contract.
+    infallible((), || unsafe { pointer::free(status) });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_has_a_code_and_its_text() {
+        let text = || "x".to_owned();
+        let io = || std::io::Error::other("x");
+        let cases = [
+            (Error::Frame(text()), UFLOW_STATUS_INVALID_IMAGE),
+            (Error::Decode { name: text(), reason: text() }, UFLOW_STATUS_UNDECODABLE),
+            (Error::Limit { what: text(), found: 2, limit: 1, unit: "bytes" }, UFLOW_STATUS_OVER_LIMIT),
+            (Error::Parameter { name: "x", reason: text() }, UFLOW_STATUS_INVALID_ARGUMENT),
+            (Error::Library(text()), UFLOW_STATUS_LIBRARY),
+            (Error::Device { device: text(), reason: text() }, UFLOW_STATUS_DEVICE),
+            (Error::Network { name: text(), reason: text() }, UFLOW_STATUS_NETWORK),
+            (Error::NonFinite { what: text(), found: 1, total: 2 }, UFLOW_STATUS_NON_FINITE),
+            (Error::Package { path: "x".into(), reason: text() }, UFLOW_STATUS_PACKAGE),
+            (Error::Data { path: "x".into(), reason: text() }, UFLOW_STATUS_DATA),
+            (Error::Training(text()), UFLOW_STATUS_TRAINING),
+            (Error::Cancelled, UFLOW_STATUS_CANCELLED),
+            (Error::NotFound(text()), UFLOW_STATUS_NOT_FOUND),
+            (Error::Overloaded(text()), UFLOW_STATUS_OVERLOADED),
+            (Error::TimedOut { stage: "x" }, UFLOW_STATUS_TIMED_OUT),
+            (Error::Unavailable(text()), UFLOW_STATUS_UNAVAILABLE),
+            (Error::Io { action: "read", path: "x".into(), cause: io() }, UFLOW_STATUS_IO),
+            (Error::Internal(text()), UFLOW_STATUS_INTERNAL),
+        ];
+        for (error, code) in cases {
+            let said = error.to_string();
+            let status = uflow_status::from(error);
+            assert_eq!((status.code, status.message.to_str().unwrap()), (code, said.as_str()));
+        }
+    }
+}
