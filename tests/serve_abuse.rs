@@ -22,7 +22,8 @@ use uflow::serve::{
     Server,
     config::Overload,
     proto::v1::{
-        MapFormat, MaskFormat, Outputs, detect_response::Outcome, detection_service_client::DetectionServiceClient,
+        DetectRequest, MapFormat, MaskFormat, Outputs, detect_response::Outcome,
+        detection_service_client::DetectionServiceClient,
     },
 };
 
@@ -295,4 +296,57 @@ async fn more_connections_than_allowed_wait_for_their_turn() {
     assert!(!third.is_finished(), "it has no place yet");
     drop(first);
     third.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_answer_pings_is_let_go() {
+    let _alone = ALONE.lock().await;
+    let server = start(|settings| settings.keepalive_seconds = Some(0.1)).await;
+    let mut stream = tokio::net::TcpStream::connect(server.grpc_address()).await.unwrap();
+    // The preface and empty SETTINGS, and then nothing more.
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut said = Vec::new();
+    let end = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut said)).await;
+    assert!(end.is_ok(), "the connection is still open");
+    // One that answers them stays.
+    let mut client = client(&server).await;
+    for _ in 0..3 {
+        assert!(client.detect(sample(1).request(1)).await.is_ok());
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_ends_at_its_age_and_its_client_comes_back() {
+    let _alone = ALONE.lock().await;
+    let server = start(|settings| {
+        (settings.max_connection_age_seconds, settings.drain_seconds) = (Some(0.3), Some(0.3));
+    })
+    .await;
+    let mut client = client(&server).await;
+    let (_sender, receiver) = tokio::sync::mpsc::channel(1);
+    let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let mut answers = client.detect_stream(requests).await.unwrap().into_inner();
+    let end = tokio::time::timeout(Duration::from_secs(20), answers.next()).await;
+    assert!(!matches!(end, Err(_) | Ok(Some(Ok(_)))), "the stream is still open: {end:?}");
+    assert!(client.detect(sample(1).request(1)).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_has_so_many_streams() {
+    let _alone = ALONE.lock().await;
+    let server = start(|settings| settings.max_streams = Some(2)).await;
+    let mut client = client(&server).await;
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let (sender, receiver) = tokio::sync::mpsc::channel::<DetectRequest>(1);
+        let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
+        open.push((sender, client.detect_stream(requests).await.unwrap()));
+    }
+    let mut third = client.clone();
+    let call = tokio::spawn(async move { third.detect(sample(1).request(1)).await });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!call.is_finished(), "a third call at once");
+    open.clear();
+    assert!(call.await.unwrap().is_ok(), "it goes on when there is room");
 }

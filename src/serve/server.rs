@@ -55,6 +55,8 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 const FRAME_SIZE: u32 = 256 << 10;
 /// How long a client that has connected may take to begin a request.
 const GREETING: Duration = Duration::from_secs(10);
+/// How long a client may take to answer an HTTP/2 ping, where pings are not more frequent.
+const PING_ANSWER: Duration = Duration::from_secs(20);
 /// How long a connection to the HTTP port may be idle. Those to the gRPC port are looked after by HTTP/2's pings.
 const HTTP_IDLE: Duration = Duration::from_secs(120);
 /// How long a connection may stay open after the last frame is answered: its client has been told to go, and takes its last
@@ -334,6 +336,7 @@ fn services(
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME_SIZE)
         .http2_keepalive_interval(config.keepalive)
+        .http2_keepalive_timeout(config.keepalive.map(|interval| interval.min(PING_ANSWER)))
         .layer(auth)
         .layer(MapRequestLayer::new(prepare(Receiving::new(app.engine().metrics().registry())?)));
     if let Some(age) = config.max_connection_age {
