@@ -287,7 +287,11 @@ async fn a_call_that_is_late_is_counted_as_late() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frame_of_high_priority_has_a_place_in_a_full_server() {
-    let server = start(|settings| (settings.max_in_flight, settings.workers) = (Some(2), Some(1))).await;
+    let server = start(|settings| {
+        (settings.max_in_flight, settings.workers) = (Some(2), Some(1));
+        settings.stream_overload = Some(Overload::Wait);
+    })
+    .await;
     let busy = client(&server).await;
     let feeding: Vec<_> = (0..4)
         .map(|_| {
@@ -295,19 +299,25 @@ async fn a_frame_of_high_priority_has_a_place_in_a_full_server() {
             tokio::spawn(async move {
                 let requests = tokio_stream::iter((0..).map(|sequence| sample(sequence % 60).request(sequence)));
                 let mut answers = client.detect_stream(requests).await.unwrap().into_inner();
-                while answers.next().await.is_some() {}
+                while let Some(Ok(answer)) = answers.next().await {
+                    // Those that wait for their turn get it, whatever goes before them.
+                    assert!(matches!(answer.outcome, Some(Outcome::Detection(_))), "{answer:?}");
+                }
             })
         })
         .collect();
     let mut client = client(&server).await;
     let mut refused = 0;
-    for sequence in 0..50 {
+    for sequence in 0..200 {
         let normal = sample(1).request(sequence);
         let high = DetectRequest { priority: v1::Priority::High.into(), ..normal.clone() };
         assert!(client.detect(high).await.is_ok());
         refused += u32::from(client.detect(normal).await.is_err());
     }
-    feeding.iter().for_each(|task| task.abort());
+    for task in feeding {
+        assert!(!task.is_finished(), "{:?}", task.await);
+        task.abort();
+    }
     assert!(refused > 0, "the server was not full");
 }
 

@@ -27,7 +27,7 @@ use crate::{
 #[derive(Debug)]
 pub struct uflow_engine_options(Exclusive<Settings>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Settings {
     engine: EngineOptions,
     onnxruntime: Option<PathBuf>,
@@ -66,11 +66,18 @@ pub unsafe extern "C" fn uflow_engine_options_free(options: *mut uflow_engine_op
 }
 
 /// # Safety
-/// As the setters'.
-unsafe fn set(options: *mut uflow_engine_options, change: impl FnOnce(&mut Settings) -> Outcome) -> Outcome {
-    // SAFETY: by the setter's contract.
-    let options = unsafe { pointer::required(options, "options") }?;
-    change(&mut *options.0.take("options")?)
+/// `options` is NULL (an error) or options that were not freed.
+unsafe fn set(options: *mut uflow_engine_options, change: impl FnOnce(&mut Settings) -> Outcome) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let options = unsafe { pointer::required(options, "options") }?;
+        let mut settings = options.0.take("options")?;
+        let mut changed = settings.clone();
+        change(&mut changed)?;
+        changed.engine.check()?;
+        *settings = changed;
+        Ok(())
+    })
 }
 
 /// Sets where the networks run: "cpu" (the default), "openvino", "cuda", "cuda:N", "tensorrt" or "tensorrt:N", N being the GPU.
@@ -84,13 +91,12 @@ pub unsafe extern "C" fn uflow_engine_options_set_device(
     device: *const c_char,
 ) -> *mut uflow_status {
     // SAFETY: by this function's contract.
-    guard(|| unsafe {
-        let device = pointer::text(device, "device")?.parse()?;
+    unsafe {
         set(options, |settings| {
-            settings.engine.session.device = device;
+            settings.engine.session.device = pointer::text(device, "device")?.parse()?;
             Ok(())
         })
-    })
+    }
 }
 
 /// Sets the precision of the networks: "fp32" (the default), "bf16", "fp16" or "int8", where the device has it.
@@ -103,13 +109,12 @@ pub unsafe extern "C" fn uflow_engine_options_set_precision(
     precision: *const c_char,
 ) -> *mut uflow_status {
     // SAFETY: by this function's contract.
-    guard(|| unsafe {
-        let precision = pointer::text(precision, "precision")?.parse()?;
+    unsafe {
         set(options, |settings| {
-            settings.engine.session.precision = precision;
+            settings.engine.session.precision = pointer::text(precision, "precision")?.parse()?;
             Ok(())
         })
-    })
+    }
 }
 
 /// Sets ONNX Runtime's shared library, or the folder it is in (UTF-8). Without it: the variable `UFLOW_ONNXRUNTIME`, beside
@@ -123,13 +128,12 @@ pub unsafe extern "C" fn uflow_engine_options_set_onnxruntime(
     path: *const c_char,
 ) -> *mut uflow_status {
     // SAFETY: by this function's contract.
-    guard(|| unsafe {
-        let path = PathBuf::from(pointer::text(path, "path")?);
+    unsafe {
         set(options, |settings| {
-            settings.onnxruntime = Some(path);
+            settings.onnxruntime = Some(PathBuf::from(pointer::text(path, "path")?));
             Ok(())
         })
-    })
+    }
 }
 
 /// Sets the threads of the networks; 0 (the default) is the CPU quota of this process.
@@ -142,12 +146,12 @@ pub unsafe extern "C" fn uflow_engine_options_set_threads(
     threads: u32,
 ) -> *mut uflow_status {
     // SAFETY: by this function's contract.
-    guard(|| unsafe {
+    unsafe {
         set(options, |settings| {
             settings.engine.session.threads = (threads > 0).then_some(threads as usize);
             Ok(())
         })
-    })
+    }
 }
 
 /// Sets the worker threads that decode, resize and segment asynchronous frames; the default is the CPU quota of this process.
@@ -160,14 +164,12 @@ pub unsafe extern "C" fn uflow_engine_options_set_workers(
     workers: u32,
 ) -> *mut uflow_status {
     // SAFETY: by this function's contract.
-    guard(|| unsafe {
+    unsafe {
         set(options, |settings| {
-            let engine = EngineOptions { workers: workers as usize, ..settings.engine };
-            engine.check()?;
-            settings.engine = engine;
+            settings.engine.workers = workers as usize;
             Ok(())
         })
-    })
+    }
 }
 
 /// Sets the most asynchronous frames in a batch (default 8), and the longest time in milliseconds that a batch waits for frames
@@ -182,16 +184,14 @@ pub unsafe extern "C" fn uflow_engine_options_set_batching(
     max_delay_ms: f64,
 ) -> *mut uflow_status {
     // SAFETY: by this function's contract.
-    guard(|| unsafe {
-        let max_delay = Duration::try_from_secs_f64(max_delay_ms / 1e3)
-            .map_err(|_| uflow_status::argument("max_delay_ms", format_args!("{max_delay_ms} is not a time")))?;
+    unsafe {
         set(options, |settings| {
-            let engine = EngineOptions { max_batch: max_batch as usize, max_delay, ..settings.engine };
-            engine.check()?;
-            settings.engine = engine;
+            settings.engine.max_batch = max_batch as usize;
+            settings.engine.max_delay = Duration::try_from_secs_f64(max_delay_ms / 1e3)
+                .map_err(|_| uflow_status::argument("max_delay_ms", format_args!("{max_delay_ms} is not a time")))?;
             Ok(())
         })
-    })
+    }
 }
 
 /// Sets the most asynchronous frames inside the engine (default 64).
@@ -204,14 +204,12 @@ pub unsafe extern "C" fn uflow_engine_options_set_max_in_flight(
     max_in_flight: u32,
 ) -> *mut uflow_status {
     // SAFETY: by this function's contract.
-    guard(|| unsafe {
+    unsafe {
         set(options, |settings| {
-            let engine = EngineOptions { max_in_flight: max_in_flight as usize, ..settings.engine };
-            engine.check()?;
-            settings.engine = engine;
+            settings.engine.max_in_flight = max_in_flight as usize;
             Ok(())
         })
-    })
+    }
 }
 
 /// Sets what decoding an encoded image may take: the most pixels (default 268,435,456) and the most bytes, of the file and of
@@ -226,12 +224,12 @@ pub unsafe extern "C" fn uflow_engine_options_set_limits(
     max_bytes: u64,
 ) -> *mut uflow_status {
     // SAFETY: by this function's contract.
-    guard(|| unsafe {
+    unsafe {
         set(options, |settings| {
             (settings.engine.limits.max_pixels, settings.engine.limits.max_bytes) = (max_pixels, max_bytes);
             Ok(())
         })
-    })
+    }
 }
 
 /// Starts an engine. `options` may be NULL: every default. `*engine` is the caller's, to be freed with `uflow_engine_free`.

@@ -282,20 +282,32 @@ fn room(name: &str, capacity: usize, wanted: usize) -> Outcome {
     Err(uflow_status::new(UFLOW_STATUS_BUFFER_TOO_SMALL, message))
 }
 
-/// Copies a map into a buffer of the caller's.
+/// Copies one of a result's maps into a buffer of the caller's.
 ///
 /// # Safety
-/// `pixels` is NULL (an error) or has room for `capacity` values.
-unsafe fn copy_map<T: Copy>(map: ArrayView2<'_, T>, pixels: *mut T, capacity: usize, what: &str) -> Outcome {
-    if map.is_empty() {
-        let reason = format!("the {what} was not asked for; ask with uflow_detector_keep_maps");
-        return Err(uflow_status::new(UFLOW_STATUS_NOT_FOUND, reason));
-    }
-    room("pixels", capacity, map.len())?;
-    // SAFETY: by this function's contract.
-    let pixels = unsafe { pointer::values_mut(pixels, capacity, "pixels") }?;
-    pixels.iter_mut().zip(&map).for_each(|(pixel, &value)| *pixel = value);
-    Ok(())
+/// `result` is NULL (an error) or a result that was not freed; `pixels` is NULL (an error) or has room for `capacity` values.
+unsafe fn copy_map<T: Copy>(
+    result: *const uflow_result,
+    what: &str,
+    map: impl FnOnce(&Contents) -> ArrayView2<'_, T>,
+    pixels: *mut T,
+    capacity: usize,
+) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let contents = unsafe { pointer::required(result, "result") }?.0.take("result")?;
+        contents.detection()?;
+        let map = map(&contents);
+        if map.is_empty() {
+            let reason = format!("the {what} was not asked for; ask with uflow_detector_keep_maps");
+            return Err(uflow_status::new(UFLOW_STATUS_NOT_FOUND, reason));
+        }
+        room("pixels", capacity, map.len())?;
+        // SAFETY: by this function's contract.
+        let pixels = unsafe { pointer::values_mut(pixels, capacity, "pixels") }?;
+        pixels.iter_mut().zip(&map).for_each(|(pixel, &value)| *pixel = value);
+        Ok(())
+    })
 }
 
 /// Copies the mask at the image's size to `pixels`: height × width bytes without gaps, 1 where log₁₀NFA < log₁₀ ε, else 0; regions
@@ -311,14 +323,8 @@ pub unsafe extern "C" fn uflow_result_copy_mask(
     pixels: *mut u8,
     capacity: usize,
 ) -> *mut uflow_status {
-    guard(|| {
-        // SAFETY: by this function's contract.
-        unsafe {
-            let contents = pointer::required(result, "result")?.0.take("result")?;
-            contents.detection()?;
-            copy_map(contents.mask.view(), pixels, capacity, "mask")
-        }
-    })
+    // SAFETY: by this function's contract.
+    unsafe { copy_map(result, "mask", |contents| contents.mask.view(), pixels, capacity) }
 }
 
 /// Copies the score map (Eq. 2), input_height × input_width numbers in [0, 1) without gaps, to `pixels`. Otherwise as
@@ -332,14 +338,8 @@ pub unsafe extern "C" fn uflow_result_copy_score_map(
     pixels: *mut f32,
     capacity: usize,
 ) -> *mut uflow_status {
-    guard(|| {
-        // SAFETY: by this function's contract.
-        unsafe {
-            let contents = pointer::required(result, "result")?.0.take("result")?;
-            contents.detection()?;
-            copy_map(contents.score_map.view(), pixels, capacity, "score map")
-        }
-    })
+    // SAFETY: by this function's contract.
+    unsafe { copy_map(result, "score map", |contents| contents.score_map.view(), pixels, capacity) }
 }
 
 /// Copies the log₁₀NFA map, input_height × input_width numbers without gaps, to `pixels`. Otherwise as `uflow_result_copy_mask`;
@@ -353,12 +353,6 @@ pub unsafe extern "C" fn uflow_result_copy_log10_nfa_map(
     pixels: *mut f32,
     capacity: usize,
 ) -> *mut uflow_status {
-    guard(|| {
-        // SAFETY: by this function's contract.
-        unsafe {
-            let contents = pointer::required(result, "result")?.0.take("result")?;
-            contents.detection()?;
-            copy_map(contents.log10_nfa_map.view(), pixels, capacity, "log10_nfa map")
-        }
-    })
+    // SAFETY: by this function's contract.
+    unsafe { copy_map(result, "log10_nfa map", |contents| contents.log10_nfa_map.view(), pixels, capacity) }
 }

@@ -283,3 +283,41 @@ fn a_c_program_says_what_the_detector_finds() {
     assert_eq!(missing.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&missing.stderr).contains("none"));
 }
+
+#[test]
+fn engine_options_are_checked_as_they_are_set() {
+    let mut options = ptr::null_mut();
+    unsafe {
+        ok(uflow_engine_options_new(&raw mut options));
+        for (status, says) in [
+            (uflow_engine_options_set_device(options, c"gpu".as_ptr()), "gpu"),
+            (uflow_engine_options_set_device(options, ptr::null()), "device: is NULL"),
+            (uflow_engine_options_set_device(ptr::null_mut(), c"cpu".as_ptr()), "options: is NULL"),
+            (uflow_engine_options_set_precision(options, c"fp33".as_ptr()), "fp33"),
+            (uflow_engine_options_set_onnxruntime(options, c"\xff".as_ptr()), "UTF-8"),
+            (uflow_engine_options_set_workers(options, 0), "workers"),
+            (uflow_engine_options_set_batching(options, 0, 2.0), "max_batch"),
+            (uflow_engine_options_set_batching(options, 8, f64::NAN), "max_delay_ms: NaN"),
+            (uflow_engine_options_set_max_in_flight(options, 0), "max_in_flight"),
+        ] {
+            let (code, said) = failure(status);
+            assert!(said.contains(says), "{code:?} {said}");
+        }
+        ok(uflow_engine_options_set_device(options, c"cpu".as_ptr()));
+        ok(uflow_engine_options_set_precision(options, c"fp32".as_ptr()));
+        ok(uflow_engine_options_set_threads(options, 1));
+        ok(uflow_engine_options_set_workers(options, 1));
+        ok(uflow_engine_options_set_batching(options, 2, 0.5));
+        ok(uflow_engine_options_set_max_in_flight(options, 3));
+        ok(uflow_engine_options_set_limits(options, 1000, 1000));
+        let (mut engine, mut text) = (ptr::null_mut(), ptr::null_mut());
+        ok(uflow_engine_new(options, &raw mut engine));
+        ok(uflow_engine_metrics(engine, &raw mut text));
+        let metrics = CStr::from_ptr(uflow_text_data(text)).to_str().unwrap();
+        assert_eq!(metrics.len(), uflow_text_size(text));
+        assert!(metrics.contains("\nuflow_in_flight_frames_limit 3\n"), "{metrics}");
+        uflow_text_free(text);
+        uflow_engine_free(engine);
+        uflow_engine_options_free(options);
+    }
+}

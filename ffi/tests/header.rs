@@ -155,7 +155,9 @@ fn every_export_goes_through_the_guard() {
             let end = export.find("\n}\n").unwrap();
             let body = &export[..end];
             assert!(name.starts_with("uflow_"), "{name}");
-            let guarded = ["guard(||", "infallible(", "set(options, |"].iter().any(|call| body.contains(call));
+            let guarded = ["guard(||", "infallible(", "set(options, |", "copy_map(result, "]
+                .iter()
+                .any(|call| body.contains(call));
             assert!(guarded, "{name} does not go through the guard");
             exports += 1;
         }

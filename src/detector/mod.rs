@@ -91,13 +91,13 @@ pub struct Maps<'a> {
 pub struct Detector {
     preprocessor: Preprocessor,
     input: Array4<f32>,
-    network: Source,
+    networks: Networks,
     judge: Judge,
 }
 
 /// Whose networks a detector runs.
 #[derive(Debug)]
-enum Source {
+enum Networks {
     /// Its own.
     Own(Box<Network>),
     /// Those of a model that an engine holds, in turn with its other users, and a place for the energies, so that the next
@@ -130,7 +130,7 @@ impl Detector {
         Ok(Self {
             preprocessor: Preprocessor::new(manifest.input)?,
             input: Array4::zeros((1, 3, height, width)),
-            network: Source::Own(Box::new(Network::load(
+            networks: Networks::Own(Box::new(Network::load(
                 runtime,
                 backbone,
                 &package.flow,
@@ -152,7 +152,7 @@ impl Detector {
         Ok(Self {
             preprocessor: Preprocessor::new(manifest.input)?,
             input: Array4::zeros((1, 3, height, width)),
-            network: Source::Shared(
+            networks: Networks::Shared(
                 Arc::clone(model),
                 manifest.scales.iter().map(|s| Array2::zeros((s.latents.height, s.latents.width))).collect(),
             ),
@@ -178,14 +178,14 @@ impl Detector {
         let preprocess = clock.lap();
 
         let (images, size) = (self.input.view(), (frame.height(), frame.width()));
-        let (network, found) = match &mut self.network {
-            Source::Own(network) => {
+        let (network, found) = match &mut self.networks {
+            Networks::Own(network) => {
                 let output = network.run(images, false)?;
                 let network = clock.lap();
                 let energy = |scale| output.energy(scale).index_axis_move(Axis(0), 0);
                 (network, self.judge.run(energy, size, &rule)?)
             }
-            Source::Shared(model, energies) => {
+            Networks::Shared(model, energies) => {
                 let mut network = model.network();
                 let output = network.run(images, false)?;
                 for (scale, kept) in energies.iter_mut().enumerate() {

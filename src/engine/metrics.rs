@@ -3,10 +3,7 @@
 //! Labels are names that the operator chose (models, backbones), never text from a request, so their number is bounded.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -15,7 +12,7 @@ use prometheus::{
     Registry, TextEncoder, core::Collector,
 };
 
-use super::{Answer, Model};
+use super::{Answer, Model, Priority};
 use crate::{
     Error, Result,
     package::{Manifest, ScoreStatistics},
@@ -33,7 +30,8 @@ const DRIFT_WEIGHT: f64 = 0.005;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    inside: AtomicUsize,
+    /// Frames inside, and those of normal priority among them.
+    inside: Mutex<(usize, usize)>,
     pub(super) in_flight: IntGauge,
     pub(super) in_flight_limit: IntGauge,
     pub(super) waiting_for_pool: IntGauge,
@@ -112,7 +110,7 @@ impl Metrics {
                     &["model", "version"],
                 ),
             )?,
-            inside: AtomicUsize::new(0),
+            inside: Mutex::default(),
             registry,
         })
     }
@@ -132,15 +130,26 @@ impl Metrics {
 
     /// Frames that were accepted and are not answered yet.
     pub fn in_flight(&self) -> usize {
-        self.inside.load(Relaxed)
+        self.inside().0
     }
 
-    /// A place for a frame, if there are fewer than `limit`.
-    pub(super) fn enter(self: &Arc<Self>, limit: usize) -> Option<Place> {
-        let one_more = |inside: usize| (inside < limit).then_some(inside + 1);
-        self.inside.fetch_update(Relaxed, Relaxed, one_more).ok()?;
+    fn inside(&self) -> MutexGuard<'_, (usize, usize)> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a frame: those of normal priority have `limit`, and all together `reserve` more, so that frames of high priority
+    /// neither wait for normal ones nor take their places from them.
+    pub(super) fn enter(self: &Arc<Self>, priority: Priority, limit: usize, reserve: usize) -> Option<Place> {
+        let is_normal = priority == Priority::Normal;
+        let mut inside = self.inside();
+        let (all, normal) = &mut *inside;
+        if *all >= limit + reserve || (is_normal && *normal >= limit) {
+            return None;
+        }
+        *all += 1;
+        *normal += usize::from(is_normal);
         self.in_flight.inc();
-        Some(Place(Arc::clone(self)))
+        Some(Place { metrics: Arc::clone(self), is_normal })
     }
 
     /// A thread or a task panicked over a frame.
@@ -171,8 +180,12 @@ impl Metrics {
     }
 }
 
-fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<C>) -> Result<C> {
-    let failed = |error: prometheus::Error| Error::Internal(format!("a metric is not well-formed: {error}"));
+/// Registers a metric, here and wherever figures stand beside the engine's.
+pub(crate) fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: prometheus::Result<C>,
+) -> Result<C> {
+    let failed = |error: prometheus::Error| Error::Internal(format!("a metric cannot be registered: {error}"));
     let metric = metric.map_err(failed)?;
     registry.register(Box::new(metric.clone())).map_err(failed)?;
     Ok(metric)
@@ -180,12 +193,17 @@ fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: prometh
 
 /// A frame's place among those inside; given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place(Arc<Metrics>);
+pub(super) struct Place {
+    metrics: Arc<Metrics>,
+    is_normal: bool,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.in_flight.dec();
-        self.0.inside.fetch_sub(1, Relaxed);
+        self.metrics.in_flight.dec();
+        let mut inside = self.metrics.inside();
+        inside.0 -= 1;
+        inside.1 -= usize::from(self.is_normal);
     }
 }
 

@@ -32,6 +32,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "serve")]
+pub(crate) use self::metrics::register;
 use self::{
     job::Job,
     lane::Lane,
@@ -61,7 +63,7 @@ pub struct EngineOptions {
     pub max_batch: usize,
     /// Longest time that a batch waits for frames that are on their way.
     pub max_delay: Duration,
-    /// Most frames inside the engine; those of high priority have a few places more.
+    /// Most frames of normal priority inside the engine; those of high priority have [`reserve`](Self::reserve) places more.
     pub max_in_flight: usize,
     /// What decoding a frame may take.
     pub limits: Limits,
@@ -165,9 +167,8 @@ impl Engine {
             Ok(rule) => rule,
             Err(error) => return Err((error, waiter)),
         };
-        let reserve = if request.priority == Priority::High { self.options.reserve() } else { 0 };
-        let Some(place) = self.metrics.enter(self.options.max_in_flight + reserve) else {
-            let limit = self.options.max_in_flight;
+        let limit = self.options.max_in_flight;
+        let Some(place) = self.metrics.enter(request.priority, limit, self.options.reserve()) else {
             self.metrics.refused(&request.model);
             let text = format!("{limit} frames are being worked on, as many as are allowed at once; try again later");
             return Err((Error::Overloaded(text), waiter));

@@ -26,8 +26,8 @@ use super::tls::Tls;
 
 /// Longest time that a client has for its part of the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Bytes that a client has to send before it is taken for one: no HTTP/2 preface and no HTTP/1 request is shorter.
-const GREETING_BYTES: usize = 16;
+/// Bytes that a client has to send before it is taken for one: HTTP/2's preface, and about the shortest request of HTTP/1.1.
+const GREETING_BYTES: usize = 24;
 /// Longest time that a client has to close its side after the server has closed its own.
 const LINGER: Duration = Duration::from_secs(1);
 /// Pause after an accept that failed (say, for want of file descriptors).
@@ -63,7 +63,7 @@ impl Incoming {
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let (sender, receiver) = mpsc::channel(16);
-        let places = Places { free: Arc::new(Semaphore::new(most)), open, patience };
+        let places = Places { free: Arc::new(Semaphore::new(most)), open, patience, full: false };
         tokio::spawn(accept(listener, tls, places, sender));
         Ok(Self { receiver, address })
     }
@@ -79,6 +79,8 @@ struct Places {
     free: Arc<Semaphore>,
     open: IntGauge,
     patience: Patience,
+    /// Whether there was no room at the last look: it is said once, not with each connection.
+    full: bool,
 }
 
 /// A connection's place.
@@ -90,8 +92,9 @@ struct Place {
 
 impl Places {
     /// Waits for room, then for a connection.
-    async fn next(&self, listener: &TcpListener) -> io::Result<(Place, (TcpStream, SocketAddr))> {
-        if self.free.available_permits() == 0 {
+    async fn next(&mut self, listener: &TcpListener) -> io::Result<(Place, (TcpStream, SocketAddr))> {
+        let was_full = std::mem::replace(&mut self.full, self.free.available_permits() == 0);
+        if self.full && !was_full {
             tracing::warn!(open = self.open.get(), "as many connections as are allowed; further ones wait");
         }
         let permit = Arc::clone(&self.free).acquire_owned().await.map_err(io::Error::other)?;
@@ -107,7 +110,7 @@ impl Drop for Place {
     }
 }
 
-async fn accept(listener: TcpListener, tls: Option<Arc<Tls>>, places: Places, sender: mpsc::Sender<Connection>) {
+async fn accept(listener: TcpListener, tls: Option<Arc<Tls>>, mut places: Places, sender: mpsc::Sender<Connection>) {
     loop {
         let accepted = tokio::select! {
             () = sender.closed() => return,
@@ -334,8 +337,8 @@ mod tests {
         let mut client = TcpStream::connect(address).await.unwrap();
         let mut accepted = incoming.next().await.unwrap().unwrap();
         for _ in 0..4 {
-            client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-            assert_eq!(accepted.read(&mut buffer).await.unwrap(), 18);
+            client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            assert_eq!(accepted.read(&mut buffer).await.unwrap(), 27);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         assert_eq!(accepted.read(&mut buffer).await.unwrap_err().kind(), io::ErrorKind::TimedOut);

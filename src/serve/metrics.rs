@@ -12,7 +12,10 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Reg
 use tonic::Code;
 
 use super::{app::Protocol, status};
-use crate::{Error, Result, engine::Model};
+use crate::{
+    Error, Result,
+    engine::{Model, register},
+};
 
 /// Counters of requests.
 #[derive(Clone, Debug)]
@@ -36,19 +39,17 @@ impl Requests {
     /// # Errors
     /// They are registered already.
     pub fn new(registry: &Registry) -> Result<Self> {
-        let failed = |error: prometheus::Error| Error::Internal(format!("a metric cannot be registered: {error}"));
         let opts = Opts::new(
             "uflow_requests_total",
             "Frames asked about, by protocol, model (empty where there is none of the name) and gRPC status.",
         );
-        let total = IntCounterVec::new(opts, &["protocol", "model", "code"]).map_err(failed)?;
-        let opts = HistogramOpts::new("uflow_request_seconds", "From a request's arrival to its answer.")
-            .buckets(prometheus::exponential_buckets(0.000_5, 2.0, 16).map_err(failed)?);
-        let seconds = HistogramVec::new(opts, &["protocol"]).map_err(failed)?;
-        let streams = IntGauge::new("uflow_open_streams", "Streams of frames that are open.").map_err(failed)?;
-        registry.register(Box::new(total.clone())).map_err(failed)?;
-        registry.register(Box::new(seconds.clone())).map_err(failed)?;
-        registry.register(Box::new(streams.clone())).map_err(failed)?;
+        let total = register(registry, IntCounterVec::new(opts, &["protocol", "model", "code"]))?;
+        let seconds = prometheus::exponential_buckets(0.000_5, 2.0, 16).and_then(|bounds| {
+            let opts = HistogramOpts::new("uflow_request_seconds", "From a request's arrival to its answer.");
+            HistogramVec::new(opts.buckets(bounds), &["protocol"])
+        });
+        let seconds = register(registry, seconds)?;
+        let streams = register(registry, IntGauge::new("uflow_open_streams", "Streams of frames that are open."))?;
         Ok(Self { inner: Arc::new(Inner { total, seconds, streams, open: AtomicUsize::new(0) }) })
     }
 

@@ -20,7 +20,7 @@ use prometheus::{IntGauge, Registry};
 use tokio::time::Sleep;
 use tonic::Status;
 
-use crate::{Error, Result};
+use crate::{Result, engine::register};
 
 /// Most bytes of messages that are not complete.
 const LIMIT: usize = 512 << 20;
@@ -46,10 +46,8 @@ impl Receiving {
     /// # Errors
     /// It is registered already.
     pub fn new(registry: &Registry) -> Result<Self> {
-        let failed = |error: prometheus::Error| Error::Internal(format!("a metric cannot be registered: {error}"));
         let gauge = IntGauge::new("uflow_receiving_bytes", "Parts of gRPC messages that are not complete.");
-        let gauge = gauge.map_err(failed)?;
-        registry.register(Box::new(gauge.clone())).map_err(failed)?;
+        let gauge = register(registry, gauge)?;
         Ok(Self { bytes: Arc::default(), gauge, limit: LIMIT, patience: PATIENCE })
     }
 

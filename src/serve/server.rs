@@ -41,7 +41,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    engine::Engine,
+    engine::{Engine, register},
     package::{Package, Repository},
     runtime::Runtime,
 };
@@ -175,14 +175,13 @@ impl Server {
         for path in repository.passed_over(&listing) {
             tracing::warn!(path = %path.display(), "passed over: it is not <model>/<version>/uflow.json");
         }
-        let connections = connections()?;
+        let traces = config.otlp.as_deref().map(Traces::to).transpose()?;
+        let engine = Arc::new(Engine::new(runtime, config.engine)?);
+        let opts = Opts::new("uflow_connections", "Connections that are open, by port.");
+        let connections = register(engine.metrics().registry(), IntGaugeVec::new(opts, &["port"]))?;
         let open = |port: &str| connections.with_label_values(&[port]);
         let grpc = listen(config.grpc, &secrets.grpc_tls, &config, None, open("grpc")).await?;
         let http = listen(config.http, &secrets.http_tls, &config, Some(HTTP_IDLE), open("http")).await?;
-        let traces = config.otlp.as_deref().map(Traces::to).transpose()?;
-        let engine = Arc::new(Engine::new(runtime, config.engine)?);
-        let failed = |error: prometheus::Error| Error::Internal(format!("a metric cannot be registered: {error}"));
-        engine.metrics().registry().register(Box::new(connections.clone())).map_err(failed)?;
         let registry = Registry::start(Arc::clone(&engine), repository, config.control, config.versions)?;
         let app = Arc::new(App::new(engine, registry, traces)?);
 
@@ -252,11 +251,6 @@ async fn listen(
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let patience = Patience { greeting: GREETING, idle };
     Incoming::accept(listener, tls.clone(), config.max_connections, patience, open).map_err(failed)
-}
-
-fn connections() -> Result<IntGaugeVec> {
-    let failed = |error: prometheus::Error| Error::Internal(format!("a metric is not well-formed: {error}"));
-    IntGaugeVec::new(Opts::new("uflow_connections", "Connections that are open, by port."), &["port"]).map_err(failed)
 }
 
 fn http_settings(config: &Config, tokens: Option<Arc<Tokens>>) -> HttpSettings {

@@ -12,7 +12,7 @@ use prometheus::{IntGauge, Registry};
 use prost::Message;
 
 use super::proto::v1::DetectResponse;
-use crate::{Error, Result};
+use crate::{Error, Result, engine::register};
 
 /// Most bytes of answers that wait.
 const LIMIT: usize = 256 << 20;
@@ -51,10 +51,8 @@ impl Unsent {
     /// # Errors
     /// It is registered already.
     pub fn new(registry: &Registry) -> Result<Self> {
-        let failed = |error: prometheus::Error| Error::Internal(format!("a metric cannot be registered: {error}"));
         let gauge = IntGauge::new("uflow_unsent_answer_bytes", "Answers that wait for their clients to read.");
-        let gauge = gauge.map_err(failed)?;
-        registry.register(Box::new(gauge.clone())).map_err(failed)?;
+        let gauge = register(registry, gauge)?;
         Ok(Self { bytes: Arc::default(), gauge, limit: LIMIT })
     }
 

@@ -23,7 +23,7 @@ use self::{
 };
 use crate::{
     Error, Result,
-    engine::{Engine, Model},
+    engine::{Engine, Model, register},
     package::Repository,
 };
 
@@ -178,12 +178,9 @@ impl Registry {
 }
 
 fn loads(engine: &Engine) -> Result<IntCounterVec> {
-    let failed = |error: prometheus::Error| Error::Internal(format!("a metric cannot be registered: {error}"));
     let opts =
         Opts::new("uflow_model_loads_total", "Packages that the server tried to load, by outcome: ok or failed.");
-    let loads = IntCounterVec::new(opts, &["model", "outcome"]).map_err(failed)?;
-    engine.metrics().registry().register(Box::new(loads.clone())).map_err(failed)?;
-    Ok(loads)
+    register(engine.metrics().registry(), IntCounterVec::new(opts, &["model", "outcome"]))
 }
 
 impl Drop for Registry {
