@@ -31,8 +31,10 @@ build: onnxruntime
 demo: build
 	target/release/uflow demo --out $(DEMO_OUT)
 
+# Apart, so that the library is tested as it is shipped: without what the server and the command bring in.
 test: onnxruntime openvino
-	$(CARGO) test --workspace --locked
+	$(CARGO) test --package uflow --locked
+	$(CARGO) test --package uflow-ffi --locked
 
 lint:
 	$(CARGO) fmt --all --check

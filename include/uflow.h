@@ -38,6 +38,11 @@
 #endif
 
 /**
+ * A time limit that is none: wait as long as it takes.
+ */
+#define UFLOW_WAIT_FOREVER UINT32_MAX
+
+/**
  * What kind of thing went wrong. New codes may come at the end; numbers are never used again.
  */
 enum uflow_status_code
@@ -296,10 +301,158 @@ typedef uint32_t uflow_maps;
 #endif // __cplusplus
 
 /**
+ * How much is logged.
+ */
+enum uflow_log_level
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Not set: an error.
+   */
+  UFLOW_LOG_LEVEL_UNKNOWN = 0,
+  /**
+   * What went wrong in the library itself.
+   */
+  UFLOW_LOG_LEVEL_ERROR = 1,
+  /**
+   * And what may be a mistake of the set-up; ONNX Runtime's errors.
+   */
+  UFLOW_LOG_LEVEL_WARNING = 2,
+  /**
+   * And what is good to know.
+   */
+  UFLOW_LOG_LEVEL_INFO = 3,
+  /**
+   * And what helps to find a mistake; ONNX Runtime's warnings.
+   */
+  UFLOW_LOG_LEVEL_DEBUG = 4,
+  /**
+   * And everything else.
+   */
+  UFLOW_LOG_LEVEL_TRACE = 5,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum uflow_log_level uflow_log_level;
+#else
+typedef uint32_t uflow_log_level;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * How good images are multiplied before training.
+ */
+enum uflow_augmentation
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Not set: an error.
+   */
+  UFLOW_AUGMENTATION_UNKNOWN = 0,
+  /**
+   * Each image as it is.
+   */
+  UFLOW_AUGMENTATION_NONE = 1,
+  /**
+   * And mirrored left to right.
+   */
+  UFLOW_AUGMENTATION_FLIP = 2,
+  /**
+   * And turned by 90, 180 and 270 degrees; for square inputs.
+   */
+  UFLOW_AUGMENTATION_ROTATE = 3,
+  /**
+   * And all eight turns and mirror images; for square inputs.
+   */
+  UFLOW_AUGMENTATION_ALL = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum uflow_augmentation uflow_augmentation;
+#else
+typedef uint32_t uflow_augmentation;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What a progress callback wants.
+ */
+enum uflow_control
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * No answer: training is cancelled, as by `UFLOW_CONTROL_CANCEL`.
+   */
+  UFLOW_CONTROL_UNKNOWN = 0,
+  /**
+   * Go on.
+   */
+  UFLOW_CONTROL_CONTINUE = 1,
+  /**
+   * Stop here and write the best model so far.
+   */
+  UFLOW_CONTROL_STOP = 2,
+  /**
+   * Stop here and write nothing.
+   */
+  UFLOW_CONTROL_CANCEL = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum uflow_control uflow_control;
+#else
+typedef uint32_t uflow_control;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Why training ended.
+ */
+enum uflow_stop_reason
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * None that this version of the header knows.
+   */
+  UFLOW_STOP_REASON_UNKNOWN = 0,
+  /**
+   * All epochs were done.
+   */
+  UFLOW_STOP_REASON_FINISHED = 1,
+  /**
+   * The held-out images had not gained for a number of epochs.
+   */
+  UFLOW_STOP_REASON_PATIENCE = 2,
+  /**
+   * The progress callback asked for it.
+   */
+  UFLOW_STOP_REASON_ASKED = 3,
+  /**
+   * A loss was not finite; the model is the best from before.
+   */
+  UFLOW_STOP_REASON_DIVERGED = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum uflow_stop_reason uflow_stop_reason;
+#else
+typedef uint32_t uflow_stop_reason;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * Looks at one image after another with a model: the calling thread does the work and waits for it.
  *
  * It belongs to the caller, who frees it with `uflow_detector_free`. One thread at a time: give each thread its own; those of one
- * model share its networks. Results are the same to the bit as those of the `uflow` command.
+ * model share its networks, which take their images in turn. Results are the same to the bit as those of the `uflow` command.
  */
 typedef struct uflow_detector uflow_detector;
 
@@ -318,6 +471,13 @@ typedef struct uflow_engine uflow_engine;
  * It belongs to the caller, who frees it with `uflow_engine_options_free`; one thread at a time. An engine keeps nothing of it.
  */
 typedef struct uflow_engine_options uflow_engine_options;
+
+/**
+ * How a model is fitted. What is not set has its default, that of `uflow fit`.
+ *
+ * It belongs to the caller, who frees it with `uflow_fit_options_free`; one thread at a time. A trainer keeps nothing of it.
+ */
+typedef struct uflow_fit_options uflow_fit_options;
 
 /**
  * A model, ready to look at images.
@@ -343,6 +503,13 @@ typedef struct uflow_options uflow_options;
 typedef struct uflow_result uflow_result;
 
 /**
+ * Segments the latents of one image after another, whatever network they come from: no engine, no model.
+ *
+ * It belongs to the caller, who frees it with `uflow_segmenter_free`; one thread at a time.
+ */
+typedef struct uflow_segmenter uflow_segmenter;
+
+/**
  * A failure: its code and a message that says what was wrong, where, and what to do.
  *
  * It belongs to the caller, who frees it with `uflow_status_free`. It is never changed: any thread may read it.
@@ -350,9 +517,35 @@ typedef struct uflow_result uflow_result;
 typedef struct uflow_status uflow_status;
 
 /**
+ * Frames on their way through a model, handed over without waiting for each: their work overlaps, they share batches with those of
+ * other streams of the engine, and results come in the order in which frames were handed over, one for each frame.
+ *
+ * With a result callback, a thread of the stream's own calls it, one frame at a time. Without, `uflow_stream_next` gives the
+ * results. Callbacks must return soon, must not throw or `longjmp`, and may call anything but what the functions say of them.
+ *
+ * It belongs to the caller, who frees it with `uflow_stream_free`. Any thread may use it at any time.
+ */
+typedef struct uflow_stream uflow_stream;
+
+/**
+ * How a stream works. What is not set has its default.
+ *
+ * It belongs to the caller, who frees it with `uflow_stream_options_free`; one thread at a time. A stream keeps nothing of it.
+ */
+typedef struct uflow_stream_options uflow_stream_options;
+
+/**
  * A text: UTF-8, ends with 0. It belongs to the caller, who frees it with `uflow_text_free`; any thread may read it.
  */
 typedef struct uflow_text uflow_text;
+
+/**
+ * Takes good frames and fits a model to them.
+ *
+ * It belongs to the caller, who frees it with `uflow_trainer_free`; one thread at a time. It has a backbone of its own, and keeps the
+ * features of the frames, not the frames.
+ */
+typedef struct uflow_trainer uflow_trainer;
 
 /**
  * An image that the caller lends for the time of a call. Begin with `UFLOW_IMAGE_INIT`.
@@ -387,6 +580,49 @@ typedef struct uflow_image {
    */
   uint32_t format;
 } uflow_image;
+
+/**
+ * Memory of the caller's that a call writes maps to; a pointer that is NULL asks for nothing. Begin with `UFLOW_BUFFERS_INIT`.
+ */
+typedef struct uflow_buffers {
+  /**
+   * sizeof(uflow_buffers).
+   */
+  size_t struct_size;
+  /**
+   * For the mask, image height × image width bytes without gaps: 1 where log₁₀NFA < log₁₀ ε, else 0.
+   */
+  uint8_t *mask;
+  /**
+   * Bytes that `mask` has room for.
+   */
+  size_t mask_capacity;
+  /**
+   * For the score map, input_height × input_width numbers without gaps.
+   */
+  float *score_map;
+  /**
+   * Numbers that `score_map` has room for.
+   */
+  size_t score_map_capacity;
+  /**
+   * For the log₁₀NFA map, input_height × input_width numbers without gaps.
+   */
+  float *log10_nfa_map;
+  /**
+   * Numbers that `log10_nfa_map` has room for.
+   */
+  size_t log10_nfa_map_capacity;
+} uflow_buffers;
+
+/**
+ * Gets a line of the log: `user_data` as it was set, a `uflow_log_level`, and where it comes from and what it says, both UTF-8,
+ * ending with 0, and there during the call alone.
+ */
+typedef void (*uflow_log_callback)(void *user_data,
+                                   uint32_t level,
+                                   const char *target,
+                                   const char *message);
 
 /**
  * What a model's package says. Begin with `UFLOW_MODEL_INFO_INIT`.
@@ -556,6 +792,151 @@ typedef struct uflow_point {
   uint32_t y;
 } uflow_point;
 
+/**
+ * Latents z of one scale as the caller holds them. Begin with `UFLOW_LATENTS_INIT`.
+ */
+typedef struct uflow_latents {
+  /**
+   * sizeof(uflow_latents).
+   */
+  size_t struct_size;
+  /**
+   * channels × height × width numbers without gaps, one channel after another.
+   */
+  const float *data;
+  /**
+   * How many numbers there are.
+   */
+  size_t size;
+  /**
+   * Channels C.
+   */
+  uint32_t channels;
+  /**
+   * Rows H.
+   */
+  uint32_t height;
+  /**
+   * Columns W.
+   */
+  uint32_t width;
+} uflow_latents;
+
+/**
+ * Told what was found in a frame: `user_data` as it was set, the frame as it was handed over, and either `status` is NULL and
+ * `result` what was found, or `status` says what went wrong and `result` is NULL. Both belong to the stream and are there during
+ * the call alone.
+ */
+typedef void (*uflow_result_callback)(void *user_data,
+                                      void *frame,
+                                      const struct uflow_status *status,
+                                      const struct uflow_result *result);
+
+/**
+ * Told that a frame's pixels are not read any more: `user_data` as it was set, and the frame as it was handed over.
+ */
+typedef void (*uflow_release_callback)(void *user_data, void *frame);
+
+/**
+ * Where training is.
+ */
+typedef struct uflow_progress {
+  /**
+   * sizeof(uflow_progress) in the library; a caller with an older header reads the fields it knows.
+   */
+  size_t struct_size;
+  /**
+   * Epoch, from 1; 0 before the first.
+   */
+  uint32_t epoch;
+  /**
+   * Most epochs there will be.
+   */
+  uint32_t epochs;
+  /**
+   * Optimiser steps done in this epoch.
+   */
+  uint32_t batch;
+  /**
+   * Optimiser steps of an epoch.
+   */
+  uint32_t batches;
+  /**
+   * Mean training loss of this epoch so far, in nats per feature value; NaN before the first.
+   */
+  double loss;
+  /**
+   * Adam's rate in the last step.
+   */
+  double learning_rate;
+  /**
+   * Seconds since training began.
+   */
+  double seconds;
+  /**
+   * After an epoch, and before the first: negative log-likelihood of the held-out images, in nats per value. NaN within an epoch.
+   */
+  double held_out_nll;
+  /**
+   * Then too: the mean of z² on the held-out images of the scale where it is farthest from 1, which white latents have. NaN within
+   * an epoch.
+   */
+  double latent_variance;
+} uflow_progress;
+
+/**
+ * Asked after every optimiser step and every epoch: `user_data` as it was given, and where training is. Gives a `uflow_control`. It is
+ * called by the thread that called `uflow_trainer_fit`, and must not throw or `longjmp`.
+ */
+typedef uint32_t (*uflow_progress_callback)(void *user_data, const struct uflow_progress *progress);
+
+/**
+ * What training came to. Begin with `UFLOW_TRAINING_INIT`.
+ */
+typedef struct uflow_training {
+  /**
+   * sizeof(uflow_training).
+   */
+  size_t struct_size;
+  /**
+   * Images that were trained on.
+   */
+  uint32_t images;
+  /**
+   * Images that were held out to watch it.
+   */
+  uint32_t held_out;
+  /**
+   * Epochs begun.
+   */
+  uint32_t epochs;
+  /**
+   * The epoch whose model was written; 0 is the one before training.
+   */
+  uint32_t best_epoch;
+  /**
+   * A `uflow_stop_reason`.
+   */
+  uint32_t stop_reason;
+  /**
+   * The fair threshold of the image score (paper, §4.1.1).
+   */
+  float fair_threshold;
+  /**
+   * Negative log-likelihood of the held-out images, in nats per value.
+   */
+  double held_out_nll;
+  /**
+   * The mean of z² on the held-out images, of the scale where it is farthest from 1; outside 0.8 to 1.25 the model's numbers of false
+   * alarms are not to be trusted.
+   */
+  double latent_variance;
+  /**
+   * Seconds it took.
+   */
+  double seconds;
+} uflow_training;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -576,13 +957,6 @@ UFLOW_MUST_USE struct uflow_status *uflow_detector_new(const struct uflow_model 
 void uflow_detector_free(struct uflow_detector *detector);
 
 /**
- * Sets which maps results keep from now on: a sum of `uflow_maps`, `UFLOW_MAPS_NONE` at first.
- *
- * `detector` is NULL (an error) or a detector that was not freed.
- */
-UFLOW_MUST_USE struct uflow_status *uflow_detector_keep_maps(struct uflow_detector *detector, uint32_t maps);
-
-/**
  * Looks at an image and fills `result`. `options` may be NULL: what the package says. The image is read during the call alone.
  *
  * Fails with `UFLOW_STATUS_INVALID_IMAGE`, `UFLOW_STATUS_UNDECODABLE` or `UFLOW_STATUS_OVER_LIMIT` for an image that is none,
@@ -596,6 +970,35 @@ UFLOW_MUST_USE struct uflow_status *uflow_detector_detect(struct uflow_detector 
                                            const struct uflow_image *image,
                                            const struct uflow_options *options,
                                            struct uflow_result *result);
+
+/**
+ * Looks at an image, writes maps to the caller's `buffers` (NULL: to none) and fills `result`. Once it has seen an image as
+ * large, with as many regions, it allocates nothing beside what ONNX Runtime's own run does. Otherwise as
+ * `uflow_detector_detect`; `UFLOW_STATUS_BUFFER_TOO_SMALL` for a buffer without room, before the network runs.
+ *
+ * As `uflow_detector_detect`; `buffers` is NULL or has as much room as it says, which nobody else reads or writes during the call.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_detector_detect_into(struct uflow_detector *detector,
+                                                const struct uflow_image *image,
+                                                const struct uflow_options *options,
+                                                const struct uflow_buffers *buffers,
+                                                struct uflow_result *result);
+
+/**
+ * Looks at `count` images (1 to 1024) that go through the network together, and fills as many results: `images` is an array of
+ * structs, `results` one of handles, all of them different. Scores differ from those of one image at a time by at most 1e-5.
+ * An image or network that fails makes the call fail, as `uflow_detector_detect` does, and every result keeps what it had; for an
+ * image, the message says which.
+ *
+ * `detector` is NULL (an error) or a detector that was not freed; `images` is NULL (an error) or an array of `count` structs of
+ * one size, whose bytes are there and are not changed during the call; `results` is NULL (an error) or an array of `count`
+ * pointers, each NULL (an error) or a result that was not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_detector_detect_batch(struct uflow_detector *detector,
+                                                 const struct uflow_image *images,
+                                                 size_t count,
+                                                 const struct uflow_options *options,
+                                                 struct uflow_result *const *results);
 
 /**
  * Looks at an image for its score and verdict alone. `score` or `anomalous` may be NULL where it is not wanted. Otherwise as
@@ -676,7 +1079,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_options_set_batching(struct ufl
                                                        double max_delay_ms);
 
 /**
- * Sets the most asynchronous frames inside the engine (default 64).
+ * Sets the most asynchronous frames inside the engine (default 64): what the capacities of all its streams add up to at most.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -684,7 +1087,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_options_set_max_in_flight(struc
                                                             uint32_t max_in_flight);
 
 /**
- * Sets what decoding an encoded image may take: the most pixels (default 268,435,456) and the most bytes, of the file and of
+ * Sets how large an image may be: the most pixels (default 268,435,456), and for encoded ones the most bytes, of the file and of
  * its pixels (default 1 GiB). Larger ones are `UFLOW_STATUS_OVER_LIMIT`.
  *
  * `options` is NULL (an error) or options that were not freed.
@@ -714,7 +1117,7 @@ void uflow_engine_free(struct uflow_engine *engine);
  * Loads a model package, a folder or a `.uflow` file (`path`, UTF-8), and warms it up. A backbone that another model of this
  * engine has already is shared with it. `*model` is the caller's, to be freed with `uflow_model_free`.
  *
- * Fails with `UFLOW_STATUS_PACKAGE` for a package that is damaged, `UFLOW_STATUS_NETWORK` for networks that do not do what it says,
+ * Fails with `UFLOW_STATUS_PACKAGE` for a package that is missing or damaged, `UFLOW_STATUS_NETWORK` for networks that do not do what it says,
  * `UFLOW_STATUS_DEVICE` for a device that is missing, `UFLOW_STATUS_IO` for files that cannot be read.
  *
  * `engine` is NULL (an error) or an engine that was not freed; `path` is NULL (an error) or a text that ends with 0; `model` is
@@ -726,7 +1129,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_load(const struct uflow_engine 
 
 /**
  * Loads a model from a repository, `<root>/<name>/<version>/uflow.json`, as `uflow serve` has it; version 0 is the highest there
- * is. Otherwise as `uflow_engine_load`; `UFLOW_STATUS_NOT_FOUND` where there is no such model or version.
+ * is. Otherwise as `uflow_engine_load`; `UFLOW_STATUS_NOT_FOUND` where there is no such model or version,
+ * `UFLOW_STATUS_DATA` where `root` is no repository.
  *
  * `engine` is NULL (an error) or an engine that was not freed; `root` and `name` are NULL (an error) or texts that end with 0;
  * `model` is NULL (an error) or may be written.
@@ -744,6 +1148,20 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_load_version(const struct uflow
  */
 UFLOW_MUST_USE struct uflow_status *uflow_engine_metrics(const struct uflow_engine *engine,
                                           struct uflow_text **text);
+
+/**
+ * Sets, for the whole process, the function that gets the log: lines of `level` (a `uflow_log_level`) and graver. NULL, the state at
+ * first, ends it: nothing is logged, and nothing is ever printed. When it returns, the function set before is not running and is
+ * not called again.
+ *
+ * The function is called by whatever thread has something to say, several at once; it must not throw, `longjmp`, or call this
+ * library. Any thread may call this at any time, but that function.
+ *
+ * `callback` is NULL or may be called with `user_data` from any thread until another is set.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_log_set_callback(uflow_log_callback callback,
+                                            void *user_data,
+                                            uint32_t level);
 
 /**
  * The model's name: UTF-8, ends with 0, lives as long as `model`. Empty for NULL.
@@ -780,6 +1198,13 @@ UFLOW_MUST_USE struct uflow_status *uflow_options_new(struct uflow_options **opt
  * `options` is NULL or options that were not freed.
  */
 void uflow_options_free(struct uflow_options *options);
+
+/**
+ * Sets which maps a result keeps: a sum of `uflow_maps`, `UFLOW_MAPS_NONE` at first.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_options_set_maps(struct uflow_options *options, uint32_t maps);
 
 /**
  * Sets ε, the false alarms expected per image (above 0; a package's default is 1). 0.01 asks for a hundred times fewer than 1.
@@ -862,53 +1287,95 @@ UFLOW_MUST_USE struct uflow_status *uflow_result_get_region(const struct uflow_r
                                              struct uflow_region *region);
 
 /**
- * Copies the corners of ring `ring` of region `region`'s outline to `points`, which has room for `capacity`, and their number to
- * `*count`. With `points` NULL and `capacity` 0 it writes the number alone. The polygon is closed: its last corner is joined with
- * its first.
+ * Gives the corners of ring `ring` of region `region`'s outline and their number. Ring 0 is the outer one and runs clockwise as
+ * seen on the screen; the others are holes. The polygon is closed: its last corner is joined with its first. The corners belong to
+ * `result`: they are there until a call fills it or frees it.
  *
- * `UFLOW_STATUS_BUFFER_TOO_SMALL` where there are more than `capacity`, `UFLOW_STATUS_NOT_FOUND` for a region or ring that is none.
+ * `UFLOW_STATUS_NOT_FOUND` for a region or ring that is none.
  *
- * `result` is NULL (an error) or a result that was not freed; `points` is NULL or has room; `count` is NULL (an error) or may be
- * written.
+ * `result` is NULL (an error) or a result that was not freed; `points` and `count` are NULL (an error) or may be written.
  */
 UFLOW_MUST_USE struct uflow_status *uflow_result_get_outline(const struct uflow_result *result,
                                               uint32_t region,
                                               uint32_t ring,
-                                              struct uflow_point *points,
-                                              size_t capacity,
+                                              const struct uflow_point **points,
                                               size_t *count);
 
 /**
- * Copies the mask at the image's size to `pixels`: height × width bytes without gaps, 1 where log₁₀NFA < log₁₀ ε, else 0; regions
- * under the smallest area are part of it.
+ * Gives the mask at the image's size: height × width bytes without gaps, 1 where log₁₀NFA < log₁₀ ε, else 0; regions under the
+ * smallest area are part of it. `width` and `height` may be NULL. The pixels belong to `result`: they are there until a call fills it
+ * or frees it.
  *
- * `UFLOW_STATUS_BUFFER_TOO_SMALL` where `capacity` is less; `UFLOW_STATUS_NOT_FOUND` where `uflow_detector_keep_maps` did not ask for it.
+ * `UFLOW_STATUS_NOT_FOUND` where `uflow_options_set_maps` did not ask for it.
  *
- * `result` is NULL (an error) or a result that was not freed; `pixels` is NULL (an error) or has room for `capacity` bytes.
+ * `result` is NULL (an error) or a result that was not freed; `pixels` is NULL (an error) or may be written, `width` and
+ * `height` NULL or so.
  */
-UFLOW_MUST_USE struct uflow_status *uflow_result_copy_mask(const struct uflow_result *result,
-                                            uint8_t *pixels,
-                                            size_t capacity);
+UFLOW_MUST_USE struct uflow_status *uflow_result_get_mask(const struct uflow_result *result,
+                                           const uint8_t **pixels,
+                                           uint32_t *width,
+                                           uint32_t *height);
 
 /**
- * Copies the score map (Eq. 2), input_height × input_width numbers in [0, 1) without gaps, to `pixels`. Otherwise as
- * `uflow_result_copy_mask`; `capacity` counts numbers.
+ * Gives the score map (Eq. 2) at the network's input size: height × width numbers in [0, 1) without gaps. Otherwise as
+ * `uflow_result_get_mask`.
  *
- * `result` is NULL (an error) or a result that was not freed; `pixels` is NULL (an error) or has room for `capacity` numbers.
+ * As `uflow_result_get_mask`.
  */
-UFLOW_MUST_USE struct uflow_status *uflow_result_copy_score_map(const struct uflow_result *result,
-                                                 float *pixels,
-                                                 size_t capacity);
+UFLOW_MUST_USE struct uflow_status *uflow_result_get_score_map(const struct uflow_result *result,
+                                                const float **pixels,
+                                                uint32_t *width,
+                                                uint32_t *height);
 
 /**
- * Copies the log₁₀NFA map, input_height × input_width numbers without gaps, to `pixels`. Otherwise as `uflow_result_copy_mask`;
- * `capacity` counts numbers.
+ * Gives the log₁₀NFA map at the network's input size: height × width numbers without gaps. Otherwise as `uflow_result_get_mask`.
  *
- * `result` is NULL (an error) or a result that was not freed; `pixels` is NULL (an error) or has room for `capacity` numbers.
+ * As `uflow_result_get_mask`.
  */
-UFLOW_MUST_USE struct uflow_status *uflow_result_copy_log10_nfa_map(const struct uflow_result *result,
-                                                     float *pixels,
-                                                     size_t capacity);
+UFLOW_MUST_USE struct uflow_status *uflow_result_get_log10_nfa_map(const struct uflow_result *result,
+                                                    const float **pixels,
+                                                    uint32_t *width,
+                                                    uint32_t *height);
+
+/**
+ * Makes a segmenter whose maps have `width` × `height` pixels (the network's input size, most often). `*segmenter` is the caller's,
+ * to be freed with `uflow_segmenter_free`.
+ *
+ * `segmenter` is NULL (an error) or may be written.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_segmenter_new(uint32_t width,
+                                         uint32_t height,
+                                         struct uflow_segmenter **segmenter);
+
+/**
+ * Frees a segmenter. NULL is allowed.
+ *
+ * `segmenter` is NULL or a segmenter that was not freed.
+ */
+void uflow_segmenter_free(struct uflow_segmenter *segmenter);
+
+/**
+ * Segments the latents of one image: `scales` (1 to 16) structs in an array, the finest first. Regions are in pixels of an image of
+ * `image_width` × `image_height` (both 0: of the maps). Maps are written to `buffers` (NULL: to none), all else to `result`.
+ *
+ * From `options` (NULL: none) it takes ε (1), verdict (`UFLOW_VERDICT_NFA`), score threshold, smallest area (0), bound
+ * (`UFLOW_BOUND_CHERNOFF`), region of interest and maps. The latents are read during the call alone. As long as shapes stay it allocates nothing
+ * once it has seen as much as there is to see.
+ *
+ * Fails with `UFLOW_STATUS_INVALID_ARGUMENT` for shapes, sizes or options that are none, `UFLOW_STATUS_NON_FINITE` for latents that are not
+ * finite, `UFLOW_STATUS_BUFFER_TOO_SMALL` for a buffer without room. Then `result` keeps what it had.
+ *
+ * `segmenter`, `latents` and `result` are NULL (an error) or what they say, `options` and `buffers` NULL or so; what `latents` and
+ * `buffers` point to is there, and is not changed by others during the call.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_segment_latents(struct uflow_segmenter *segmenter,
+                                           const struct uflow_latents *latents,
+                                           size_t scales,
+                                           const struct uflow_options *options,
+                                           uint32_t image_width,
+                                           uint32_t image_height,
+                                           const struct uflow_buffers *buffers,
+                                           struct uflow_result *result);
 
 /**
  * The code of a status; `UFLOW_STATUS_OK` for NULL.
@@ -937,6 +1404,140 @@ const char *uflow_status_code_name(uint32_t code);
 void uflow_status_free(struct uflow_status *status);
 
 /**
+ * Makes options with every default. `*options` is the caller's, to be freed with `uflow_stream_options_free`.
+ *
+ * `options` is NULL (an error) or may be written.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_stream_options_new(struct uflow_stream_options **options);
+
+/**
+ * Frees options. NULL is allowed.
+ *
+ * `options` is NULL or options that were not freed.
+ */
+void uflow_stream_options_free(struct uflow_stream_options *options);
+
+/**
+ * Sets the most frames that are in the stream at a time, from handing over to the end of the delivery of the result (default 8).
+ * All streams of an engine share the places that `uflow_engine_options_set_max_in_flight` sets.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_stream_options_set_capacity(struct uflow_stream_options *options,
+                                                       uint32_t capacity);
+
+/**
+ * Sets after how many milliseconds a frame is of no use any more; 0 (the default) is never. A frame that is not done by then has
+ * `UFLOW_STATUS_TIMED_OUT` for its result, and no more work is put into it.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_stream_options_set_deadline(struct uflow_stream_options *options,
+                                                       uint32_t milliseconds);
+
+/**
+ * Sets the function that gets the results; NULL (the default) for a stream that is asked with `uflow_stream_next`. It is called by
+ * a thread of the stream, for one frame at a time, in order.
+ *
+ * `options` is NULL (an error) or options that were not freed; `callback` may be called with `user_data` from another thread until
+ * the stream is freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_stream_options_set_result_callback(struct uflow_stream_options *options,
+                                                              uflow_result_callback callback,
+                                                              void *user_data);
+
+/**
+ * Sets the function that is told that a frame's bytes are not read any more. It is called once for each frame that was taken, as
+ * soon as the frame is in the network's input and always before its result is delivered, by a thread of the engine or the one
+ * that hands the frame over; frames of one stream may be released at the same time and in any order. It must not wait for
+ * anything, the stream least of all. Without it (NULL, the default) a frame is released by the delivery of its result: before the
+ * result callback is called, or by the return of `uflow_stream_next`.
+ *
+ * `options` is NULL (an error) or options that were not freed; `callback` may be called with `user_data` from another thread until
+ * the stream is freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_stream_options_set_release_callback(struct uflow_stream_options *options,
+                                                               uflow_release_callback callback,
+                                                               void *user_data);
+
+/**
+ * Starts a stream. `options` may be NULL: every default. `*stream` is the caller's, to be freed with `uflow_stream_free`; `model` may
+ * be freed before it.
+ *
+ * `UFLOW_STATUS_OVERLOADED` where other streams of the engine have left too few places for its capacity.
+ *
+ * `model` is NULL (an error) or a model that was not freed; `options` is NULL or options that were not freed; `stream` is NULL (an
+ * error) or may be written.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_stream_new(const struct uflow_model *model,
+                                      const struct uflow_stream_options *options,
+                                      struct uflow_stream **stream);
+
+/**
+ * Frees a stream. NULL is allowed. Frames that are not done are given up: they are released, their results are dropped;
+ * `uflow_stream_flush` waits for them first. When it returns every frame has been released and no callback runs any more.
+ *
+ * Called by the stream's own result callback it returns at once, and the callback is not called again. A release callback must not call it.
+ *
+ * `stream` is NULL or a stream that was not freed and that no other thread is using.
+ */
+void uflow_stream_free(struct uflow_stream *stream);
+
+/**
+ * Hands a frame over and returns. Where the stream is full it waits for a place, at most `timeout_ms` milliseconds (0: not at all;
+ * `UFLOW_WAIT_FOREVER`). `frame` is whatever the caller wants to be told with release and result: a number, a buffer's address, NULL.
+ *
+ * The bytes that `image` names are lent until the frame is released (`uflow_stream_options_set_release_callback`); the struct itself and
+ * `options` (NULL: what the package says) are read during the call alone. A frame that was not taken stays the caller's: no callback is called for it.
+ *
+ * Fails with `UFLOW_STATUS_OVERLOADED` where the stream is still full, `UFLOW_STATUS_INVALID_IMAGE` or `UFLOW_STATUS_OVER_LIMIT` for an image that
+ * is none, `UFLOW_STATUS_INVALID_ARGUMENT` for options that do not fit the model. What is found out later, as a file that cannot be
+ * decoded, is the frame's result. The result callback may call it with `timeout_ms` 0.
+ *
+ * `stream`, `image` and `options` are NULL (an error, but for `options`) or what they say; the bytes that `image` names are there and are
+ * not changed until the frame is released.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_stream_submit(const struct uflow_stream *stream,
+                                         const struct uflow_image *image,
+                                         const struct uflow_options *options,
+                                         void *frame,
+                                         uint32_t timeout_ms);
+
+/**
+ * Waits for the next frame to be done, at most `timeout_ms` milliseconds (0: not at all; `UFLOW_WAIT_FOREVER`), and writes what it was
+ * handed over as to `*frame` (may be NULL). Either `*frame_status` is NULL then and `result` has what was found, or
+ * `*frame_status` says what went wrong with the frame, is the caller's to be freed with `uflow_status_free`, and `result` is as it was.
+ *
+ * Fails with `UFLOW_STATUS_TIMED_OUT` where no frame is done yet, `UFLOW_STATUS_NOT_FOUND` where none is inside,
+ * `UFLOW_STATUS_INVALID_ARGUMENT` for a stream with a result callback.
+ *
+ * `stream` and `result` are NULL (an error) or what they say; `frame` is NULL or may be written, `frame_status` NULL (an error) or so.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_stream_next(const struct uflow_stream *stream,
+                                       uint32_t timeout_ms,
+                                       void **frame,
+                                       struct uflow_result *result,
+                                       struct uflow_status **frame_status);
+
+/**
+ * Waits until every frame that was handed over is done, at most `timeout_ms` milliseconds (0: not at all; `UFLOW_WAIT_FOREVER`): its
+ * callback has returned or, without a callback, its result is ready for `uflow_stream_next`.
+ *
+ * Fails with `UFLOW_STATUS_TIMED_OUT`; with `UFLOW_STATUS_BUSY` where the stream's own result callback calls it, which would wait for itself.
+ *
+ * `stream` is NULL (an error) or a stream that was not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_stream_flush(const struct uflow_stream *stream,
+                                        uint32_t timeout_ms);
+
+/**
+ * How many frames are in the stream: handed over, and their results not yet delivered. 0 for NULL.
+ *
+ * `stream` is NULL or a stream that was not freed.
+ */
+uint32_t uflow_stream_pending(const struct uflow_stream *stream);
+
+/**
  * The text itself; lives as long as `text`. Empty for NULL.
  *
  * `text` is NULL or a text that was not freed.
@@ -956,6 +1557,173 @@ size_t uflow_text_size(const struct uflow_text *text);
  * `text` is NULL or a text that was not freed.
  */
 void uflow_text_free(struct uflow_text *text);
+
+/**
+ * Makes options with every default, for a product of this name (1 to 128 letters, digits, `.`, `-`, `_`). `*options` is the caller's, to be freed
+ * with `uflow_fit_options_free`.
+ *
+ * `name` is NULL (an error) or a text that ends with 0; `options` is NULL (an error) or may be written.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_new(const char *name,
+                                           struct uflow_fit_options **options);
+
+/**
+ * Frees options. NULL is allowed.
+ *
+ * `options` is NULL or options that were not freed.
+ */
+void uflow_fit_options_free(struct uflow_fit_options *options);
+
+/**
+ * Sets the backbone, an ONNX file with U-Flow's metadata (`path`, UTF-8). Without it: the one inside this library.
+ *
+ * `options` is NULL (an error) or options that were not freed; `path` is NULL (an error) or a text that ends with 0.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_backbone(struct uflow_fit_options *options,
+                                                    const char *path);
+
+/**
+ * Sets the size of the network's input in pixels; without it, the backbone's own.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_input_size(struct uflow_fit_options *options,
+                                                      uint32_t width,
+                                                      uint32_t height);
+
+/**
+ * Sets how good images are multiplied, a `uflow_augmentation`.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_augmentation(struct uflow_fit_options *options,
+                                                        uint32_t augmentation);
+
+/**
+ * Sets the most passes over the images (default 16), and after how many passes without a gain on the held-out images it stops
+ * (default 4). Both at least 1.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_epochs(struct uflow_fit_options *options,
+                                                  uint32_t epochs,
+                                                  uint32_t patience);
+
+/**
+ * Sets the images of one optimiser step (default 8), Adam's rate at the start (default 0.001) and its weight decay (default 0.00001).
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_optimizer(struct uflow_fit_options *options,
+                                                     uint32_t batch,
+                                                     double learning_rate,
+                                                     double weight_decay);
+
+/**
+ * Sets the steps of each stage of the flow (default 4, the paper's).
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_steps(struct uflow_fit_options *options, uint32_t steps);
+
+/**
+ * Sets the noise on the features in training, in standard deviations of each channel, 0 to 1 (default 0.05).
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_noise(struct uflow_fit_options *options,
+                                                 double noise);
+
+/**
+ * Sets the seed that everything random follows from (default 0): the same frames and seed give the same model on the same kind of CPU.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_seed(struct uflow_fit_options *options,
+                                                uint64_t seed);
+
+/**
+ * Sets how many bytes of features are kept in memory (default 2 GiB); the rest goes to a temporary file.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_memory(struct uflow_fit_options *options,
+                                                  uint64_t bytes);
+
+/**
+ * Sets what the model decides by where a call says nothing, from the ε, verdict, score threshold, smallest area and bound of
+ * `detection`. A region of interest in it is kept in the package, and only what lies inside counts for the fair threshold.
+ *
+ * `options` and `detection` are NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_detection(struct uflow_fit_options *options,
+                                                     const struct uflow_options *detection);
+
+/**
+ * Loads the backbone, on the engine's device, and makes room for features. `*trainer` is the caller's, to be freed with
+ * `uflow_trainer_free`; `engine` may be freed before it. Training runs on the CPU, on as many threads as the engine's networks.
+ *
+ * `engine` and `options` are NULL (an error) or what they say; `trainer` is NULL (an error) or may be written.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_trainer_new(const struct uflow_engine *engine,
+                                       const struct uflow_fit_options *options,
+                                       struct uflow_trainer **trainer);
+
+/**
+ * Frees a trainer. NULL is allowed.
+ *
+ * `trainer` is NULL or a trainer that was not freed and that no other thread is using.
+ */
+void uflow_trainer_free(struct uflow_trainer *trainer);
+
+/**
+ * Adds a good frame. It is read during the call alone, which takes as long as the backbone does. A frame that fails is not added; the
+ * codes are those of `uflow_detector_detect`.
+ *
+ * `trainer` and `image` are NULL (an error) or what they say; the bytes that `image` names are there and are not changed during
+ * the call.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_trainer_add(struct uflow_trainer *trainer,
+                                       const struct uflow_image *image);
+
+/**
+ * How many frames were added. 0 for NULL, and while another thread uses the trainer.
+ *
+ * `trainer` is NULL or a trainer that was not freed.
+ */
+size_t uflow_trainer_frames(const struct uflow_trainer *trainer);
+
+/**
+ * Fits a model to the frames added so far and writes it to `path` (UTF-8): a folder, or one file where it ends in `.uflow`. It is there
+ * whole or not at all; a package that is there already is replaced at the end. It takes minutes; `callback` (may be NULL) is asked all
+ * along. The frames stay: more may be added, and a model fitted again.
+ *
+ * Fails with `UFLOW_STATUS_TRAINING` for fewer than 8 frames or a loss that is not finite from the start, `UFLOW_STATUS_CANCELLED` where the
+ * callback said so, `UFLOW_STATUS_PACKAGE` or `UFLOW_STATUS_IO` for a path that cannot be written, before training.
+ *
+ * `trainer` and `path` are NULL (an error) or what they say; `callback` is NULL or may be called with `user_data`.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_trainer_fit(struct uflow_trainer *trainer,
+                                       const char *path,
+                                       uflow_progress_callback callback,
+                                       void *user_data);
+
+/**
+ * What the last training that was written came to. `UFLOW_STATUS_INVALID_ARGUMENT` before the first.
+ *
+ * `trainer` is NULL (an error) or a trainer that was not freed; `training` is NULL (an error) or a struct with its size set.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_trainer_get_training(const struct uflow_trainer *trainer,
+                                                struct uflow_training *training);
+
+/**
+ * What the user should know of the last model that was fitted, a line each; empty where there is nothing to say. `*text` is the
+ * caller's, to be freed with `uflow_text_free`. `UFLOW_STATUS_INVALID_ARGUMENT` before the first.
+ *
+ * `trainer` is NULL (an error) or a trainer that was not freed; `text` is NULL (an error) or may be written.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_trainer_warnings(const struct uflow_trainer *trainer,
+                                            struct uflow_text **text);
 
 /**
  * Version of the library that is loaded, e.g. "0.1.0"; `UFLOW_VERSION` is that of the header.
@@ -985,6 +1753,16 @@ uint32_t uflow_version_number(void);
 #define UFLOW_IMAGE_INIT ((struct uflow_image){.struct_size = sizeof(struct uflow_image)})
 #endif
 #ifdef __cplusplus
+#define UFLOW_BUFFERS_INIT uflow_buffers{sizeof(uflow_buffers)}
+#else
+#define UFLOW_BUFFERS_INIT ((struct uflow_buffers){.struct_size = sizeof(struct uflow_buffers)})
+#endif
+#ifdef __cplusplus
+#define UFLOW_LATENTS_INIT uflow_latents{sizeof(uflow_latents)}
+#else
+#define UFLOW_LATENTS_INIT ((struct uflow_latents){.struct_size = sizeof(struct uflow_latents)})
+#endif
+#ifdef __cplusplus
 #define UFLOW_MODEL_INFO_INIT uflow_model_info{sizeof(uflow_model_info)}
 #else
 #define UFLOW_MODEL_INFO_INIT ((struct uflow_model_info){.struct_size = sizeof(struct uflow_model_info)})
@@ -998,4 +1776,9 @@ uint32_t uflow_version_number(void);
 #define UFLOW_REGION_INIT uflow_region{sizeof(uflow_region)}
 #else
 #define UFLOW_REGION_INIT ((struct uflow_region){.struct_size = sizeof(struct uflow_region)})
+#endif
+#ifdef __cplusplus
+#define UFLOW_TRAINING_INIT uflow_training{sizeof(uflow_training)}
+#else
+#define UFLOW_TRAINING_INIT ((struct uflow_training){.struct_size = sizeof(struct uflow_training)})
 #endif

@@ -1,44 +1,31 @@
-//! Looking at one image after another.
+//! Looking at one image after another, or at several together.
 
-use std::sync::Arc;
+use std::{mem, slice, sync::Arc, time::Instant};
 
-use ndarray::{Array2, ArrayView2};
 use uflow::{
-    detector::{DetectOptions, Detector},
+    detector::{Decision, Detector, Judge, Timings},
     engine::Model,
-    frame::Limits,
+    frame::{Frame, Limits},
 };
 
 use crate::{
+    buffers::{Buffers, uflow_buffers},
     guard::{Exclusive, Outcome, guard, infallible},
-    image::{Picture, picture, uflow_image},
+    image::{Checked, Picture, picture, uflow_image},
     model::uflow_model,
-    options::{self, uflow_options},
+    options::{self, CallOptions, uflow_options},
     pointer::{self, Out},
-    result::{Contents, uflow_result},
+    result::{Contents, Found, uflow_result},
     status::uflow_status,
 };
 
-/// What of the maps a result keeps, to be added up.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum uflow_maps {
-    /// None: verdict, figures and regions alone.
-    UFLOW_MAPS_NONE = 0,
-    /// The mask at the image's size.
-    UFLOW_MAPS_MASK = 1,
-    /// The score map at the network's input size.
-    UFLOW_MAPS_SCORE = 2,
-    /// The log₁₀NFA map at the network's input size.
-    UFLOW_MAPS_LOG10_NFA = 4,
-}
-
-const ALL_MAPS: u32 = 7;
+/// Most images that go through the network together.
+const MAX_BATCH: usize = 1024;
 
 /// Looks at one image after another with a model: the calling thread does the work and waits for it.
 ///
 /// It belongs to the caller, who frees it with `uflow_detector_free`. One thread at a time: give each thread its own; those of one
-/// model share its networks. Results are the same to the bit as those of the `uflow` command.
+/// model share its networks, which take their images in turn. Results are the same to the bit as those of the `uflow` command.
 #[derive(Debug)]
 pub struct uflow_detector(Exclusive<State>);
 
@@ -46,7 +33,16 @@ pub struct uflow_detector(Exclusive<State>);
 struct State {
     detector: Detector,
     limits: Limits,
-    maps: u32,
+    /// Where a batch's results wait until all of them are there.
+    spare: Vec<Contents>,
+}
+
+impl State {
+    /// (height, width) of the maps.
+    fn maps(&self) -> (u32, u32) {
+        let input = self.detector.manifest().input;
+        (input.height, input.width)
+    }
 }
 
 /// Makes a detector. `*detector` is the caller's, to be freed with `uflow_detector_free`; `model` may be freed before it.
@@ -62,7 +58,7 @@ pub unsafe extern "C" fn uflow_detector_new(
         // SAFETY: by this function's contract.
         let (out, model) = unsafe { (Out::new(detector, "detector")?, pointer::required(model, "model")?) };
         let model: &Arc<Model> = &model.model;
-        let state = State { detector: Detector::of(model)?, limits: model.limits(), maps: 0 };
+        let state = State { detector: Detector::of(model)?, limits: model.limits(), spare: Vec::new() };
         out.give(uflow_detector(Exclusive::new(state)));
         Ok(())
     })
@@ -76,23 +72,6 @@ pub unsafe extern "C" fn uflow_detector_new(
 pub unsafe extern "C" fn uflow_detector_free(detector: *mut uflow_detector) {
     // SAFETY: NULL or a detector that this library made, by this function's contract.
     infallible((), || unsafe { pointer::free(detector) });
-}
-
-/// Sets which maps results keep from now on: a sum of `uflow_maps`, `UFLOW_MAPS_NONE` at first.
-///
-/// # Safety
-/// `detector` is NULL (an error) or a detector that was not freed.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn uflow_detector_keep_maps(detector: *mut uflow_detector, maps: u32) -> *mut uflow_status {
-    guard(|| {
-        // SAFETY: by this function's contract.
-        let detector = unsafe { pointer::required(detector, "detector") }?;
-        if maps & !ALL_MAPS != 0 {
-            return Err(uflow_status::argument("maps", format_args!("{maps} is no sum of UFLOW_MAPS")));
-        }
-        detector.0.take("detector")?.maps = maps;
-        Ok(())
-    })
 }
 
 /// Looks at an image and fills `result`. `options` may be NULL: what the package says. The image is read during the call alone.
@@ -111,53 +90,122 @@ pub unsafe extern "C" fn uflow_detector_detect(
     options: *const uflow_options,
     result: *mut uflow_result,
 ) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe { uflow_detector_detect_into(detector, image, options, std::ptr::null(), result) }
+}
+
+/// Looks at an image, writes maps to the caller's `buffers` (NULL: to none) and fills `result`. Once it has seen an image as
+/// large, with as many regions, it allocates nothing beside what ONNX Runtime's own run does. Otherwise as
+/// `uflow_detector_detect`; `UFLOW_STATUS_BUFFER_TOO_SMALL` for a buffer without room, before the network runs.
+///
+/// # Safety
+/// As `uflow_detector_detect`; `buffers` is NULL or has as much room as it says, which nobody else reads or writes during the call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_detector_detect_into(
+    detector: *mut uflow_detector,
+    image: *const uflow_image,
+    options: *const uflow_options,
+    buffers: *const uflow_buffers,
+    result: *mut uflow_result,
+) -> *mut uflow_status {
     guard(|| {
         // SAFETY: by this function's contract.
         unsafe {
             let mut state = pointer::required(detector, "detector")?.0.take("detector")?;
             let mut contents = pointer::required(result, "result")?.0.take("result")?;
             let options = options::read(options)?;
-            detect(&mut state, image, &options, &mut contents)
+            let start = Instant::now();
+            let picture = picture(image, &state.limits)?;
+            let decode = picture.decode_ms(start);
+            let frame = picture.frame();
+            let mut buffers = Some(Buffers::new(buffers, (frame.height(), frame.width()), state.maps())?);
+            run(&mut state, slice::from_ref(&frame), &options, |_, judge, found| {
+                let found = Found { timings: Timings { decode, ..found.timings }, ..found };
+                buffers.take().unwrap_or_default().write(&found);
+                contents.fill(&found, judge.regions(), &options);
+            })
         }
     })
 }
 
-/// # Safety
-/// `image` is NULL (an error) or an image whose bytes are there.
-unsafe fn detect(
+/// Runs frames through detector and network; `each` gets what was found in every one of them, its number first.
+fn run(
     state: &mut State,
-    image: *const uflow_image,
-    options: &DetectOptions,
-    contents: &mut Contents,
+    frames: &[Frame<'_>],
+    options: &CallOptions,
+    mut each: impl FnMut(usize, &Judge, Found<'_>),
 ) -> Outcome {
-    let start = std::time::Instant::now();
-    // SAFETY: by this function's contract.
-    let picture = unsafe { picture(image, &state.limits) }?;
-    let decode = match picture {
-        Picture::Lent(_) => 0.0,
-        Picture::Decoded(_) => start.elapsed().as_secs_f64() * 1e3,
-    };
-    let frame = picture.frame();
-    let mut found = state.detector.detect(&frame, options)?;
-    found.timings_ms.decode = decode;
-    contents.detection = Some(found);
-    contents.size = (frame.height(), frame.width());
-    let keep = |map: uflow_maps| state.maps & map as u32 != 0;
-    let maps = state.detector.maps();
-    assign(&mut contents.mask, keep(uflow_maps::UFLOW_MAPS_MASK).then(|| state.detector.mask()));
-    assign(&mut contents.score_map, maps.filter(|_| keep(uflow_maps::UFLOW_MAPS_SCORE)).map(|maps| maps.score));
-    let log10_nfa = maps.filter(|_| keep(uflow_maps::UFLOW_MAPS_LOG10_NFA)).map(|maps| maps.log10_nfa);
-    assign(&mut contents.log10_nfa_map, log10_nfa);
+    state.detector.detect_batch(frames, &options.detect, |index, judge, decision, timings| {
+        let maps = judge.maps();
+        let found = Found {
+            decision,
+            timings,
+            size: (frames[index].height(), frames[index].width()),
+            mask: Some(judge.mask()),
+            score_map: maps.map(|maps| maps.score),
+            log10_nfa_map: maps.map(|maps| maps.log10_nfa),
+        };
+        each(index, judge, found);
+    })?;
     Ok(())
 }
 
-/// Copies a map into memory that is used again; without one it is left empty.
-fn assign<T: Copy + Default>(kept: &mut Array2<T>, map: Option<ArrayView2<'_, T>>) {
-    match map {
-        Some(map) if kept.dim() == map.dim() => kept.assign(&map),
-        Some(map) => *kept = map.to_owned(),
-        None => *kept = Array2::default((0, 0)),
-    }
+/// Looks at `count` images (1 to 1024) that go through the network together, and fills as many results: `images` is an array of
+/// structs, `results` one of handles, all of them different. Scores differ from those of one image at a time by at most 1e-5.
+/// An image or network that fails makes the call fail, as `uflow_detector_detect` does, and every result keeps what it had; for an
+/// image, the message says which.
+///
+/// # Safety
+/// `detector` is NULL (an error) or a detector that was not freed; `images` is NULL (an error) or an array of `count` structs of
+/// one size, whose bytes are there and are not changed during the call; `results` is NULL (an error) or an array of `count`
+/// pointers, each NULL (an error) or a result that was not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_detector_detect_batch(
+    detector: *mut uflow_detector,
+    images: *const uflow_image,
+    count: usize,
+    options: *const uflow_options,
+    results: *const *mut uflow_result,
+) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        unsafe {
+            let mut state = pointer::required(detector, "detector")?.0.take("detector")?;
+            if !(1..=MAX_BATCH).contains(&count) {
+                return Err(uflow_status::argument("count", format_args!("{count} is not 1 to {MAX_BATCH}")));
+            }
+            let options = options::read(options)?;
+            let handles = pointer::values(results, count, "results")?;
+            let mut contents = Vec::with_capacity(count);
+            for (index, handle) in handles.iter().enumerate() {
+                if handles[..index].contains(handle) {
+                    return Err(uflow_status::argument("results", format_args!("number {index} is there twice")));
+                }
+                contents.push(pointer::required(*handle, "results")?.0.take("results")?);
+            }
+            let mut pictures = Vec::with_capacity(count);
+            for (index, image) in pointer::read_array(images, count)?.enumerate() {
+                let start = Instant::now();
+                let of = |status: uflow_status| status.prefixed(&format!("image {index}"));
+                let checked = Checked::new(&image?, &state.limits).map_err(of)?;
+                let picture: Picture<'_> = checked.picture(&state.limits).map_err(of)?;
+                let decode = picture.decode_ms(start);
+                pictures.push((picture, decode));
+            }
+            let frames: Vec<Frame<'_>> = pictures.iter().map(|(picture, _)| picture.frame()).collect();
+            let mut spare = mem::take(&mut state.spare);
+            spare.resize_with(count.max(spare.len()), Contents::default);
+            let outcome = run(&mut state, &frames, &options, |index, judge, found| {
+                let timings = Timings { decode: pictures[index].1, ..found.timings };
+                spare[index].fill(&Found { timings, ..found }, judge.regions(), &options);
+            });
+            if outcome.is_ok() {
+                contents.iter_mut().zip(&mut spare).for_each(|(contents, found)| mem::swap(&mut **contents, found));
+            }
+            state.spare = spare;
+            outcome
+        }
+    })
 }
 
 /// Looks at an image for its score and verdict alone. `score` or `anomalous` may be NULL where it is not wanted. Otherwise as
@@ -176,14 +224,17 @@ pub unsafe extern "C" fn uflow_detector_score(
     guard(|| {
         // SAFETY: by this function's contract.
         unsafe {
-            let score = (!score.is_null()).then(|| Out::new(score, "score")).transpose()?;
-            let anomalous = (!anomalous.is_null()).then(|| Out::new(anomalous, "anomalous")).transpose()?;
+            let (score, anomalous) = (Out::wanted(score, "score")?, Out::wanted(anomalous, "anomalous")?);
             let mut state = pointer::required(detector, "detector")?.0.take("detector")?;
             let options = options::read(options)?;
             let picture = picture(image, &state.limits)?;
-            let found = state.detector.detect(&picture.frame(), &options)?;
-            score.into_iter().for_each(|out| out.set(found.score));
-            anomalous.into_iter().for_each(|out| out.set(found.anomalous.into()));
+            let mut decision: Option<Decision> = None;
+            let frame = picture.frame();
+            run(&mut state, slice::from_ref(&frame), &options, |_, _, found| decision = Some(found.decision))?;
+            if let Some(decision) = decision {
+                score.into_iter().for_each(|out| out.set(decision.score));
+                anomalous.into_iter().for_each(|out| out.set(decision.anomalous.into()));
+            }
             Ok(())
         }
     })

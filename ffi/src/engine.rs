@@ -3,7 +3,7 @@
 use std::{
     ffi::{c_char, c_void},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -17,7 +17,10 @@ use crate::{
     guard::{Exclusive, Outcome, guard, infallible},
     model::uflow_model,
     pointer::{self, Out},
-    status::{uflow_status, uflow_status_code::UFLOW_STATUS_NOT_FOUND},
+    status::{
+        uflow_status,
+        uflow_status_code::{UFLOW_STATUS_NOT_FOUND, UFLOW_STATUS_OVERLOADED},
+    },
     text::uflow_text,
 };
 
@@ -39,7 +42,45 @@ struct Settings {
 /// (`uflow_engine_options_set_workers`) for asynchronous use, and one for each backbone; they sleep when there is nothing to
 /// do, and end with the engine or the last of its models, whichever is later.
 #[derive(Debug)]
-pub struct uflow_engine(pub(crate) Arc<Engine>);
+pub struct uflow_engine(pub(crate) Arc<Shared>);
+
+/// An engine as its handle, its models and their streams share it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) engine: Engine,
+    /// Places for frames inside that streams have taken.
+    taken: Mutex<usize>,
+}
+
+/// Places for frames inside an engine, a stream's own until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Places {
+    engine: Arc<Shared>,
+    count: usize,
+}
+
+impl Shared {
+    /// Takes places, so that a frame that a stream has room for is never refused by the engine.
+    pub(crate) fn take_places(self: &Arc<Self>, count: usize) -> Outcome<Places> {
+        let limit = self.engine.options().max_in_flight;
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if *taken + count > limit {
+            let message = format!(
+                "capacity: {count} frames, and other streams have {taken} of the {limit} that the engine takes at once; free \
+                 streams, or see uflow_engine_options_set_max_in_flight"
+            );
+            return Err(uflow_status::new(UFLOW_STATUS_OVERLOADED, message));
+        }
+        *taken += count;
+        Ok(Places { engine: Arc::clone(self), count })
+    }
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        *self.engine.taken.lock().unwrap_or_else(PoisonError::into_inner) -= self.count;
+    }
+}
 
 /// Makes options with every default. `*options` is the caller's, to be freed with `uflow_engine_options_free`.
 ///
@@ -194,7 +235,7 @@ pub unsafe extern "C" fn uflow_engine_options_set_batching(
     }
 }
 
-/// Sets the most asynchronous frames inside the engine (default 64).
+/// Sets the most asynchronous frames inside the engine (default 64): what the capacities of all its streams add up to at most.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -212,7 +253,7 @@ pub unsafe extern "C" fn uflow_engine_options_set_max_in_flight(
     }
 }
 
-/// Sets what decoding an encoded image may take: the most pixels (default 268,435,456) and the most bytes, of the file and of
+/// Sets how large an image may be: the most pixels (default 268,435,456), and for encoded ones the most bytes, of the file and of
 /// its pixels (default 1 GiB). Larger ones are `UFLOW_STATUS_OVER_LIMIT`.
 ///
 /// # Safety
@@ -245,7 +286,7 @@ pub unsafe extern "C" fn uflow_engine_new(
 ) -> *mut uflow_status {
     guard(|| {
         // SAFETY: by this function's contract.
-        let (out, options) = unsafe { (Out::new(engine, "engine")?, given(options, "options")?) };
+        let (out, options) = unsafe { (Out::new(engine, "engine")?, pointer::given(options, "options")?) };
         let defaults = Exclusive::new(Settings::default());
         let settings = options.map_or(&defaults, |options| &options.0).take("options")?;
         let explicit = settings.onnxruntime.as_deref();
@@ -253,18 +294,10 @@ pub unsafe extern "C" fn uflow_engine_new(
             Some(path) => Runtime::load_beside(&path, explicit)?,
             None => Runtime::load(explicit)?,
         };
-        out.give(uflow_engine(Arc::new(Engine::new(&runtime, settings.engine)?)));
+        let engine = Engine::new(&runtime, settings.engine)?;
+        out.give(uflow_engine(Arc::new(Shared { engine, taken: Mutex::new(0) })));
         Ok(())
     })
-}
-
-/// A reference that may be NULL, but not misaligned.
-///
-/// # Safety
-/// As [`pointer::required`].
-pub(crate) unsafe fn given<'a, T>(pointer: *const T, name: &str) -> Outcome<Option<&'a T>> {
-    // SAFETY: by this function's contract.
-    if pointer.is_null() { Ok(None) } else { unsafe { pointer::required(pointer, name) }.map(Some) }
 }
 
 /// The file that this code is part of.
@@ -300,7 +333,7 @@ pub unsafe extern "C" fn uflow_engine_free(engine: *mut uflow_engine) {
 /// Loads a model package, a folder or a `.uflow` file (`path`, UTF-8), and warms it up. A backbone that another model of this
 /// engine has already is shared with it. `*model` is the caller's, to be freed with `uflow_model_free`.
 ///
-/// Fails with `UFLOW_STATUS_PACKAGE` for a package that is damaged, `UFLOW_STATUS_NETWORK` for networks that do not do what it says,
+/// Fails with `UFLOW_STATUS_PACKAGE` for a package that is missing or damaged, `UFLOW_STATUS_NETWORK` for networks that do not do what it says,
 /// `UFLOW_STATUS_DEVICE` for a device that is missing, `UFLOW_STATUS_IO` for files that cannot be read.
 ///
 /// # Safety
@@ -318,13 +351,14 @@ pub unsafe extern "C" fn uflow_engine_load(
             unsafe { (Out::new(model, "model")?, pointer::required(engine, "engine")?, pointer::text(path, "path")?) };
         let package = Package::open(path)?;
         let name = package.manifest.name.clone();
-        out.give(uflow_model::new(engine.0.load(&package, &name, 1)?));
+        out.give(uflow_model::new(&engine.0, engine.0.engine.load(&package, &name, 1)?));
         Ok(())
     })
 }
 
 /// Loads a model from a repository, `<root>/<name>/<version>/uflow.json`, as `uflow serve` has it; version 0 is the highest there
-/// is. Otherwise as `uflow_engine_load`; `UFLOW_STATUS_NOT_FOUND` where there is no such model or version.
+/// is. Otherwise as `uflow_engine_load`; `UFLOW_STATUS_NOT_FOUND` where there is no such model or version,
+/// `UFLOW_STATUS_DATA` where `root` is no repository.
 ///
 /// # Safety
 /// `engine` is NULL (an error) or an engine that was not freed; `root` and `name` are NULL (an error) or texts that end with 0;
@@ -352,7 +386,7 @@ pub unsafe extern "C" fn uflow_engine_load_version(
         };
         let (&version, found) = found.ok_or_else(|| missing(format!("version {version} of model `{name}`")))?;
         let package = Package::open(&found.path)?;
-        out.give(uflow_model::new(engine.0.load(&package, name, version)?));
+        out.give(uflow_model::new(&engine.0, engine.0.engine.load(&package, name, version)?));
         Ok(())
     })
 }
@@ -369,7 +403,7 @@ pub unsafe extern "C" fn uflow_engine_metrics(
     guard(|| {
         // SAFETY: by this function's contract.
         let (out, engine) = unsafe { (Out::new(text, "text")?, pointer::required(engine, "engine")?) };
-        out.give(uflow_text::new(engine.0.metrics().text()));
+        out.give(uflow_text::new(engine.0.engine.metrics().text()));
         Ok(())
     })
 }

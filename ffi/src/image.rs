@@ -1,6 +1,6 @@
 //! Images as the caller holds them.
 
-use std::ptr;
+use std::{ptr, time::Instant};
 
 use uflow::frame::{Frame, Image, Limits, PixelFormat};
 
@@ -57,6 +57,10 @@ impl Versioned for uflow_image {
     const FIRST: usize = size_of::<Self>();
     const EMPTY: Self = Self { struct_size: 0, data: ptr::null(), size: 0, stride: 0, width: 0, height: 0, format: 0 };
     const NAME: &str = "image";
+
+    fn struct_size(&self) -> usize {
+        self.struct_size
+    }
 }
 
 /// A picture, lent or decoded.
@@ -71,6 +75,14 @@ impl Picture<'_> {
         match self {
             Self::Lent(frame) => *frame,
             Self::Decoded(image) => image.frame(),
+        }
+    }
+
+    /// Milliseconds since `start` if it was decoded, else 0.
+    pub(crate) fn decode_ms(&self, start: Instant) -> f64 {
+        match self {
+            Self::Lent(_) => 0.0,
+            Self::Decoded(_) => start.elapsed().as_secs_f64() * 1e3,
         }
     }
 }
@@ -91,22 +103,58 @@ pub(crate) fn pixel_format(format: u32) -> Outcome<Option<PixelFormat>> {
     })
 }
 
+/// An image whose sizes and buffer fit together, not decoded yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Checked {
+    pub(crate) data: *const u8,
+    pub(crate) size: usize,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) stride: usize,
+    /// `None` for a file.
+    pub(crate) format: Option<PixelFormat>,
+}
+
+impl Checked {
+    /// Checks what can be checked without a look at the bytes.
+    ///
+    /// # Safety
+    /// The bytes that `image` names, if any, are there and are not changed during the call.
+    pub(crate) unsafe fn new(image: &uflow_image, limits: &Limits) -> Outcome<Self> {
+        // SAFETY: by this function's contract.
+        let data = unsafe { pointer::values(image.data, image.size, "image.data") }?;
+        let format = pixel_format(image.format)?;
+        let stride = match (image.stride, format) {
+            (0, Some(format)) => (image.width as usize).saturating_mul(format.bytes_per_pixel()),
+            (stride, _) => stride,
+        };
+        let &uflow_image { width, height, .. } = image;
+        if let Some(format) = format {
+            Frame::new(data, width, height, stride, format)?;
+            limits.check_pixels(width, height)?;
+        }
+        Ok(Self { data: data.as_ptr(), size: data.len(), width, height, stride, format })
+    }
+
+    /// The picture.
+    ///
+    /// # Safety
+    /// The bytes live for `'a` and are not changed meanwhile.
+    pub(crate) unsafe fn picture<'a>(&self, limits: &Limits) -> Outcome<Picture<'a>> {
+        // SAFETY: checked in `new`, and the rest by this function's contract.
+        let data = unsafe { std::slice::from_raw_parts(self.data, self.size) };
+        Ok(match self.format {
+            None => Picture::Decoded(Image::decode(data, "the encoded image", limits)?),
+            Some(format) => Picture::Lent(Frame::new(data, self.width, self.height, self.stride, format)?),
+        })
+    }
+}
+
 /// What an image struct stands for.
 ///
 /// # Safety
 /// `image` is NULL, misaligned, or an image whose bytes live for `'a` and are not changed meanwhile.
 pub(crate) unsafe fn picture<'a>(image: *const uflow_image, limits: &Limits) -> Outcome<Picture<'a>> {
     // SAFETY: by this function's contract.
-    let (image, data) = unsafe {
-        let image = pointer::read(image)?;
-        (image, pointer::values(image.data, image.size, "image.data")?)
-    };
-    let Some(format) = pixel_format(image.format)? else {
-        return Ok(Picture::Decoded(Image::decode(data, "the encoded image", limits)?));
-    };
-    let stride = match image.stride {
-        0 => (image.width as usize).saturating_mul(format.bytes_per_pixel()),
-        stride => stride,
-    };
-    Ok(Picture::Lent(Frame::new(data, image.width, image.height, stride, format)?))
+    unsafe { Checked::new(&pointer::read(image)?, limits)?.picture(limits) }
 }

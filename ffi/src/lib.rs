@@ -13,16 +13,25 @@
 
 #![allow(non_camel_case_types, reason = "C's names")]
 
+mod buffers;
 mod detector;
 mod engine;
 mod guard;
 mod image;
+mod log;
 mod model;
 mod options;
 mod pointer;
+mod queue;
 mod result;
+mod segmenter;
 mod status;
+mod stream;
 mod text;
+mod trainer;
 mod version;
 
-pub use self::{detector::*, engine::*, image::*, model::*, options::*, result::*, status::*, text::*, version::*};
+pub use self::{
+    buffers::*, detector::*, engine::*, image::*, log::*, model::*, options::*, queue::uflow_release_callback,
+    result::*, segmenter::*, status::*, stream::*, text::*, trainer::*, version::*,
+};

@@ -8,6 +8,7 @@ use std::{
 use uflow::engine::Model;
 
 use crate::{
+    engine::Shared,
     guard::{guard, infallible},
     options::verdict_number,
     pointer::{self, OutStruct, Versioned},
@@ -20,15 +21,16 @@ use crate::{
 /// last of its handle, its detectors and its streams.
 #[derive(Debug)]
 pub struct uflow_model {
+    pub(crate) engine: Arc<Shared>,
     pub(crate) model: Arc<Model>,
     name: CString,
 }
 
 impl uflow_model {
-    pub(crate) fn new(model: Arc<Model>) -> Self {
+    pub(crate) fn new(engine: &Arc<Shared>, model: Arc<Model>) -> Self {
         // Names with a 0 are refused when a package is opened.
         let name = CString::new(model.name()).unwrap_or_default();
-        Self { model, name }
+        Self { engine: Arc::clone(engine), model, name }
     }
 }
 
@@ -73,6 +75,10 @@ impl Versioned for uflow_model_info {
         score_threshold: 0.0,
     };
     const NAME: &str = "info";
+
+    fn struct_size(&self) -> usize {
+        self.struct_size
+    }
 }
 
 /// The model's name: UTF-8, ends with 0, lives as long as `model`. Empty for NULL.

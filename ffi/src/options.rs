@@ -42,6 +42,22 @@ pub enum uflow_bound {
     UFLOW_BOUND_EXACT = 2,
 }
 
+/// What of the maps a result keeps, to be added up.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum uflow_maps {
+    /// None: verdict, figures and regions alone.
+    UFLOW_MAPS_NONE = 0,
+    /// The mask at the image's size.
+    UFLOW_MAPS_MASK = 1,
+    /// The score map at the network's input size.
+    UFLOW_MAPS_SCORE = 2,
+    /// The log₁₀NFA map at the network's input size.
+    UFLOW_MAPS_LOG10_NFA = 4,
+}
+
+const ALL_MAPS: u32 = 7;
+
 pub(crate) fn verdict_number(verdict: Verdict) -> u32 {
     use uflow_verdict::*;
     let verdict = match verdict {
@@ -57,16 +73,30 @@ pub(crate) fn verdict_number(verdict: Verdict) -> u32 {
 ///
 /// It belongs to the caller, who frees it with `uflow_options_free`; one thread at a time. A call reads it and keeps nothing of it.
 #[derive(Debug)]
-pub struct uflow_options(Exclusive<DetectOptions>);
+pub struct uflow_options(Exclusive<CallOptions>);
+
+/// What a call is asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CallOptions {
+    pub(crate) detect: DetectOptions,
+    /// A sum of `uflow_maps`.
+    pub(crate) maps: u32,
+}
+
+impl CallOptions {
+    pub(crate) fn wants(&self, map: uflow_maps) -> bool {
+        self.maps & map as u32 != 0
+    }
+}
 
 /// What a call's options say; NULL is every default of the package.
 ///
 /// # Safety
 /// `options` is NULL or options that were not freed.
-pub(crate) unsafe fn read(options: *const uflow_options) -> Outcome<DetectOptions> {
+pub(crate) unsafe fn read(options: *const uflow_options) -> Outcome<CallOptions> {
     // SAFETY: by this function's contract.
-    match unsafe { crate::engine::given(options, "options") }? {
-        None => Ok(DetectOptions::default()),
+    match unsafe { pointer::given(options, "options") }? {
+        None => Ok(CallOptions::default()),
         Some(options) => Ok(options.0.take("options")?.clone()),
     }
 }
@@ -80,7 +110,7 @@ pub unsafe extern "C" fn uflow_options_new(options: *mut *mut uflow_options) -> 
     guard(|| {
         // SAFETY: by this function's contract.
         let out = unsafe { Out::new(options, "options") }?;
-        out.give(uflow_options(Exclusive::new(DetectOptions::default())));
+        out.give(uflow_options(Exclusive::new(CallOptions::default())));
         Ok(())
     })
 }
@@ -101,7 +131,24 @@ unsafe fn set(options: *mut uflow_options, change: impl FnOnce(&mut DetectOption
     guard(|| {
         // SAFETY: by this function's contract.
         let options = unsafe { pointer::required(options, "options") }?;
-        change(&mut *options.0.take("options")?)
+        change(&mut options.0.take("options")?.detect)
+    })
+}
+
+/// Sets which maps a result keeps: a sum of `uflow_maps`, `UFLOW_MAPS_NONE` at first.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_options_set_maps(options: *mut uflow_options, maps: u32) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let options = unsafe { pointer::required(options, "options") }?;
+        if maps & !ALL_MAPS != 0 {
+            return Err(uflow_status::argument("maps", format_args!("{maps} is no sum of UFLOW_MAPS")));
+        }
+        options.0.take("options")?.maps = maps;
+        Ok(())
     })
 }
 

@@ -36,6 +36,15 @@ pub(crate) unsafe fn optional<'a, T>(pointer: *const T) -> Option<&'a T> {
     if pointer.is_aligned() { unsafe { pointer.as_ref() } } else { None }
 }
 
+/// A reference that may be NULL, but not misaligned.
+///
+/// # Safety
+/// As [`required`].
+pub(crate) unsafe fn given<'a, T>(pointer: *const T, name: &str) -> Outcome<Option<&'a T>> {
+    // SAFETY: by this function's contract.
+    if pointer.is_null() { Ok(None) } else { unsafe { required(pointer, name) }.map(Some) }
+}
+
 /// A place for one output, written on success alone.
 #[derive(Debug)]
 pub(crate) struct Out<T>(*mut T);
@@ -46,6 +55,15 @@ impl<T> Out<T> {
     pub(crate) unsafe fn new(pointer: *mut T, name: &str) -> Outcome<Self> {
         check(pointer, name)?;
         Ok(Self(pointer))
+    }
+
+    /// For an output that may not be wanted: NULL is `None`.
+    ///
+    /// # Safety
+    /// As [`Out::new`].
+    pub(crate) unsafe fn wanted(pointer: *mut T, name: &str) -> Outcome<Option<Self>> {
+        // SAFETY: by this function's contract.
+        if pointer.is_null() { Ok(None) } else { unsafe { Self::new(pointer, name) }.map(Some) }
     }
 
     pub(crate) fn set(self, value: T) {
@@ -123,6 +141,9 @@ pub(crate) trait Versioned: Copy {
     const EMPTY: Self;
     /// What it is called.
     const NAME: &str;
+
+    /// Its first field.
+    fn struct_size(&self) -> usize;
 }
 
 /// Reads such a struct: fields that the caller's version does not have are those of `EMPTY`.
@@ -136,6 +157,28 @@ pub(crate) unsafe fn read<T: Versioned>(pointer: *const T) -> Outcome<T> {
     // SAFETY: the caller's struct has `size` bytes, ours has `size_of::<T>()`; both are plain data.
     unsafe { ptr::copy_nonoverlapping(pointer.cast::<u8>(), (&raw mut value).cast(), size.min(size_of::<T>())) };
     Ok(value)
+}
+
+/// Reads an array of such structs, all of one size: the next begins `struct_size` bytes after the one before.
+///
+/// # Safety
+/// `first` is NULL, misaligned, or points to `count` structs of as many bytes each as the first field of the first says.
+pub(crate) unsafe fn read_array<T: Versioned>(
+    first: *const T,
+    count: usize,
+) -> Outcome<impl Iterator<Item = Outcome<T>>> {
+    // SAFETY: as this function's own contract.
+    let size = unsafe { caller_size(first) }?;
+    check_size::<u8>(count.saturating_mul(size), T::NAME)?;
+    Ok((0..count).map(move |index| {
+        // SAFETY: within the array, by this function's contract.
+        let value = unsafe { read(first.byte_add(index * size)) }?;
+        if value.struct_size() == size {
+            return Ok(value);
+        }
+        let reason = format!("number {index} has struct_size {}, and number 0 has {size}", value.struct_size());
+        Err(uflow_status::argument(T::NAME, reason))
+    }))
 }
 
 /// Where such a struct is to be written.

@@ -1,15 +1,17 @@
 //! What was found in an image.
 
-use ndarray::{Array2, ArrayView2};
-use uflow::detector::{Detection, Timings};
+use ndarray::ArrayView2;
+use uflow::{
+    detector::{Decision, Detection, Timings},
+    engine::Answer,
+    segment::{RegionView, Regions},
+};
 
 use crate::{
     guard::{Exclusive, Outcome, guard, infallible},
+    options::{CallOptions, uflow_maps},
     pointer::{self, Out, OutStruct, Versioned},
-    status::{
-        uflow_status,
-        uflow_status_code::{UFLOW_STATUS_BUFFER_TOO_SMALL, UFLOW_STATUS_NOT_FOUND},
-    },
+    status::{uflow_status, uflow_status_code::UFLOW_STATUS_NOT_FOUND},
 };
 
 /// What was found in an image: verdict, score, regions, timings, and the maps that the options asked for.
@@ -21,19 +23,103 @@ pub struct uflow_result(pub(crate) Exclusive<Contents>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
-    pub(crate) detection: Option<Detection>,
+    decision: Option<Decision>,
+    timings: Timings,
+    regions: Regions,
+    /// (height, width) of the image.
+    size: (u32, u32),
+    mask: Map<u8>,
+    score_map: Map<f32>,
+    log10_nfa_map: Map<f32>,
+}
+
+/// A map in memory that is used again; without pixels where it was not wanted.
+#[derive(Debug, Default)]
+struct Map<T> {
+    pixels: Vec<T>,
+    height: usize,
+    width: usize,
+}
+
+impl<T: Copy> Map<T> {
+    fn set(&mut self, map: Option<ArrayView2<'_, T>>) {
+        self.pixels.clear();
+        (self.height, self.width) = map.map_or((0, 0), |map| map.dim());
+        let Some(map) = map else { return };
+        match map.as_slice() {
+            Some(pixels) => self.pixels.extend_from_slice(pixels),
+            None => self.pixels.extend(map),
+        }
+    }
+}
+
+/// What a call found, wherever it lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found<'a> {
+    pub(crate) decision: Decision,
+    pub(crate) timings: Timings,
     /// (height, width) of the image.
     pub(crate) size: (u32, u32),
-    pub(crate) mask: Array2<u8>,
-    pub(crate) score_map: Array2<f32>,
-    pub(crate) log10_nfa_map: Array2<f32>,
+    pub(crate) mask: Option<ArrayView2<'a, u8>>,
+    pub(crate) score_map: Option<ArrayView2<'a, f32>>,
+    pub(crate) log10_nfa_map: Option<ArrayView2<'a, f32>>,
+}
+
+impl Found<'_> {
+    /// Without the maps that are not wanted.
+    fn wanted(self, options: &CallOptions) -> Self {
+        Self {
+            mask: self.mask.filter(|_| options.wants(uflow_maps::UFLOW_MAPS_MASK)),
+            score_map: self.score_map.filter(|_| options.wants(uflow_maps::UFLOW_MAPS_SCORE)),
+            log10_nfa_map: self.log10_nfa_map.filter(|_| options.wants(uflow_maps::UFLOW_MAPS_LOG10_NFA)),
+            ..self
+        }
+    }
 }
 
 impl Contents {
-    fn detection(&self) -> Outcome<&Detection> {
-        let empty = || uflow_status::argument("result", "nothing is in it yet; give it to a detector first");
-        self.detection.as_ref().ok_or_else(empty)
+    /// Takes over what was found, as far as it is wanted.
+    pub(crate) fn fill(&mut self, found: &Found<'_>, regions: &Regions, options: &CallOptions) {
+        self.regions.copy_from(regions);
+        self.fill_rest(&found.wanted(options));
     }
+
+    /// Takes over an engine's answer, which has the wanted maps alone.
+    pub(crate) fn fill_answer(&mut self, answer: &Answer) {
+        let Detection { score, anomalous, log10_nfa_min, regions, timings_ms } = &answer.detection;
+        self.regions.copy_from_slice(regions);
+        self.fill_rest(&Found {
+            decision: Decision { score: *score, anomalous: *anomalous, log10_nfa_min: *log10_nfa_min },
+            timings: *timings_ms,
+            size: answer.size,
+            mask: answer.mask.as_ref().map(|map| map.view()),
+            score_map: answer.score_map.as_ref().map(|map| map.view()),
+            log10_nfa_map: answer.log10_nfa_map.as_ref().map(|map| map.view()),
+        });
+    }
+
+    fn fill_rest(&mut self, found: &Found<'_>) {
+        self.decision = Some(found.decision);
+        (self.timings, self.size) = (found.timings, found.size);
+        self.mask.set(found.mask);
+        self.score_map.set(found.score_map);
+        self.log10_nfa_map.set(found.log10_nfa_map);
+    }
+
+    fn decision(&self) -> Outcome<Decision> {
+        let empty = || uflow_status::argument("result", "nothing is in it yet; give it to a detector first");
+        self.decision.ok_or_else(empty)
+    }
+
+    fn region(&self, index: u32) -> Outcome<RegionView<'_>> {
+        self.decision()?;
+        let count = self.regions.len();
+        self.regions.get(index as usize).ok_or_else(|| missing("region", index, count))
+    }
+}
+
+fn missing(what: &str, index: u32, count: usize) -> uflow_status {
+    uflow_status::new(UFLOW_STATUS_NOT_FOUND, format!("there is no {what} {index}; there are {count}"))
 }
 
 /// The verdict and its figures. Begin with `UFLOW_SUMMARY_INIT`.
@@ -83,6 +169,10 @@ impl Versioned for uflow_summary {
         segmentation_ms: 0.0,
     };
     const NAME: &str = "summary";
+
+    fn struct_size(&self) -> usize {
+        self.struct_size
+    }
 }
 
 /// One region, in pixels of the image. Begin with `UFLOW_REGION_INIT`.
@@ -132,6 +222,10 @@ impl Versioned for uflow_region {
         rings: 0,
     };
     const NAME: &str = "region";
+
+    fn struct_size(&self) -> usize {
+        self.struct_size
+    }
 }
 
 /// A corner of an outline, in pixels of the image: corners lie between pixels, so x goes from 0 to its width.
@@ -181,14 +275,14 @@ pub unsafe extern "C" fn uflow_result_get_summary(
         // SAFETY: by this function's contract.
         let (out, result) = unsafe { (OutStruct::new(summary)?, pointer::required(result, "result")?) };
         let contents = result.0.take("result")?;
-        let found = contents.detection()?;
-        let Timings { decode, queue, preprocess, network, segmentation } = found.timings_ms;
+        let found = contents.decision()?;
+        let Timings { decode, queue, preprocess, network, segmentation } = contents.timings;
         out.set(uflow_summary {
             struct_size: 0,
             anomalous: found.anomalous.into(),
             score: found.score,
             log10_nfa_min: found.log10_nfa_min,
-            regions: found.regions.len() as u32,
+            regions: contents.regions.len() as u32,
             width: contents.size.1,
             height: contents.size.0,
             decode_ms: decode,
@@ -215,144 +309,140 @@ pub unsafe extern "C" fn uflow_result_get_region(
         // SAFETY: by this function's contract.
         let (out, result) = unsafe { (OutStruct::new(region)?, pointer::required(result, "result")?) };
         let contents = result.0.take("result")?;
-        let found = at(&contents.detection()?.regions, index, "region")?;
-        let ([x, y, width, height], [centroid_x, centroid_y]) = (found.bbox, found.centroid);
+        let found = contents.region(index)?;
+        let ([x, y, width, height], [centroid_x, centroid_y]) = (found.bbox(), found.centroid());
         out.set(uflow_region {
             struct_size: 0,
             x,
             y,
             width,
             height,
-            area: found.area,
-            scale: found.scale as u32,
+            area: found.area(),
+            scale: found.scale() as u32,
             centroid_x,
             centroid_y,
-            log10_nfa_min: found.log10_nfa_min,
-            score_max: found.score_max,
-            rings: found.outline.len() as u32,
+            log10_nfa_min: found.log10_nfa_min(),
+            score_max: found.score_max(),
+            rings: found.outline().len() as u32,
         });
         Ok(())
     })
 }
 
-fn at<'a, T>(values: &'a [T], index: u32, what: &str) -> Outcome<&'a T> {
-    let missing = || format!("there is no {what} {index}; there are {}", values.len());
-    values.get(index as usize).ok_or_else(|| uflow_status::new(UFLOW_STATUS_NOT_FOUND, missing()))
-}
-
-/// Copies the corners of ring `ring` of region `region`'s outline to `points`, which has room for `capacity`, and their number to
-/// `*count`. With `points` NULL and `capacity` 0 it writes the number alone. The polygon is closed: its last corner is joined with
-/// its first.
+/// Gives the corners of ring `ring` of region `region`'s outline and their number. Ring 0 is the outer one and runs clockwise as
+/// seen on the screen; the others are holes. The polygon is closed: its last corner is joined with its first. The corners belong to
+/// `result`: they are there until a call fills it or frees it.
 ///
-/// `UFLOW_STATUS_BUFFER_TOO_SMALL` where there are more than `capacity`, `UFLOW_STATUS_NOT_FOUND` for a region or ring that is none.
+/// `UFLOW_STATUS_NOT_FOUND` for a region or ring that is none.
 ///
 /// # Safety
-/// `result` is NULL (an error) or a result that was not freed; `points` is NULL or has room; `count` is NULL (an error) or may be
-/// written.
+/// `result` is NULL (an error) or a result that was not freed; `points` and `count` are NULL (an error) or may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uflow_result_get_outline(
     result: *const uflow_result,
     region: u32,
     ring: u32,
-    points: *mut uflow_point,
-    capacity: usize,
+    points: *mut *const uflow_point,
     count: *mut usize,
 ) -> *mut uflow_status {
     guard(|| {
         // SAFETY: by this function's contract.
-        let (out, result) = unsafe { (Out::new(count, "count")?, pointer::required(result, "result")?) };
+        let (points, count, result) =
+            unsafe { (Out::new(points, "points")?, Out::new(count, "count")?, pointer::required(result, "result")?) };
         let contents = result.0.take("result")?;
-        let ring = at(&at(&contents.detection()?.regions, region, "region")?.outline, ring, "ring")?;
-        if !points.is_null() || capacity > 0 {
-            room("points", capacity, ring.len())?;
-            // SAFETY: by this function's contract.
-            let points = unsafe { pointer::values_mut(points, capacity, "points") }?;
-            points.iter_mut().zip(ring).for_each(|(point, &[x, y])| *point = uflow_point { x, y });
-        }
-        out.set(ring.len());
+        let mut outline = contents.region(region)?.outline();
+        let rings = outline.len();
+        let corners = outline.nth(ring as usize).ok_or_else(|| missing("ring", ring, rings))?;
+        // A corner is two numbers here and there: see the assertion below.
+        points.set(corners.as_ptr().cast());
+        count.set(corners.len());
         Ok(())
     })
 }
 
-fn room(name: &str, capacity: usize, wanted: usize) -> Outcome {
-    if capacity >= wanted {
-        return Ok(());
-    }
-    let message = format!("{name}: room for {capacity}, and {wanted} are needed");
-    Err(uflow_status::new(UFLOW_STATUS_BUFFER_TOO_SMALL, message))
-}
+const _: () =
+    assert!(size_of::<uflow_point>() == size_of::<[u32; 2]>() && align_of::<uflow_point>() == align_of::<[u32; 2]>());
 
-/// Copies one of a result's maps into a buffer of the caller's.
+/// Gives one of a result's maps.
 ///
 /// # Safety
-/// `result` is NULL (an error) or a result that was not freed; `pixels` is NULL (an error) or has room for `capacity` values.
-unsafe fn copy_map<T: Copy>(
+/// `result` is NULL (an error) or a result that was not freed; `pixels` is NULL (an error) or may be written, `width` and
+/// `height` NULL or so.
+unsafe fn get_map<T>(
     result: *const uflow_result,
     what: &str,
-    map: impl FnOnce(&Contents) -> ArrayView2<'_, T>,
-    pixels: *mut T,
-    capacity: usize,
+    map: impl FnOnce(&Contents) -> &Map<T>,
+    pixels: *mut *const T,
+    width: *mut u32,
+    height: *mut u32,
 ) -> *mut uflow_status {
     guard(|| {
         // SAFETY: by this function's contract.
-        let contents = unsafe { pointer::required(result, "result") }?.0.take("result")?;
-        contents.detection()?;
+        let (pixels, width, height, result) = unsafe {
+            let (width, height) = (Out::wanted(width, "width")?, Out::wanted(height, "height")?);
+            (Out::new(pixels, "pixels")?, width, height, pointer::required(result, "result")?)
+        };
+        let contents = result.0.take("result")?;
+        contents.decision()?;
         let map = map(&contents);
-        if map.is_empty() {
-            let reason = format!("the {what} was not asked for; ask with uflow_detector_keep_maps");
+        if map.pixels.is_empty() {
+            let reason = format!("the {what} was not asked for; ask with uflow_options_set_maps");
             return Err(uflow_status::new(UFLOW_STATUS_NOT_FOUND, reason));
         }
-        room("pixels", capacity, map.len())?;
-        // SAFETY: by this function's contract.
-        let pixels = unsafe { pointer::values_mut(pixels, capacity, "pixels") }?;
-        pixels.iter_mut().zip(&map).for_each(|(pixel, &value)| *pixel = value);
+        pixels.set(map.pixels.as_ptr());
+        width.into_iter().for_each(|out| out.set(map.width as u32));
+        height.into_iter().for_each(|out| out.set(map.height as u32));
         Ok(())
     })
 }
 
-/// Copies the mask at the image's size to `pixels`: height × width bytes without gaps, 1 where log₁₀NFA < log₁₀ ε, else 0; regions
-/// under the smallest area are part of it.
+/// Gives the mask at the image's size: height × width bytes without gaps, 1 where log₁₀NFA < log₁₀ ε, else 0; regions under the
+/// smallest area are part of it. `width` and `height` may be NULL. The pixels belong to `result`: they are there until a call fills it
+/// or frees it.
 ///
-/// `UFLOW_STATUS_BUFFER_TOO_SMALL` where `capacity` is less; `UFLOW_STATUS_NOT_FOUND` where `uflow_detector_keep_maps` did not ask for it.
+/// `UFLOW_STATUS_NOT_FOUND` where `uflow_options_set_maps` did not ask for it.
 ///
 /// # Safety
-/// `result` is NULL (an error) or a result that was not freed; `pixels` is NULL (an error) or has room for `capacity` bytes.
+/// `result` is NULL (an error) or a result that was not freed; `pixels` is NULL (an error) or may be written, `width` and
+/// `height` NULL or so.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uflow_result_copy_mask(
+pub unsafe extern "C" fn uflow_result_get_mask(
     result: *const uflow_result,
-    pixels: *mut u8,
-    capacity: usize,
+    pixels: *mut *const u8,
+    width: *mut u32,
+    height: *mut u32,
 ) -> *mut uflow_status {
     // SAFETY: by this function's contract.
-    unsafe { copy_map(result, "mask", |contents| contents.mask.view(), pixels, capacity) }
+    unsafe { get_map(result, "mask", |contents| &contents.mask, pixels, width, height) }
 }
 
-/// Copies the score map (Eq. 2), input_height × input_width numbers in [0, 1) without gaps, to `pixels`. Otherwise as
-/// `uflow_result_copy_mask`; `capacity` counts numbers.
+/// Gives the score map (Eq. 2) at the network's input size: height × width numbers in [0, 1) without gaps. Otherwise as
+/// `uflow_result_get_mask`.
 ///
 /// # Safety
-/// `result` is NULL (an error) or a result that was not freed; `pixels` is NULL (an error) or has room for `capacity` numbers.
+/// As `uflow_result_get_mask`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uflow_result_copy_score_map(
+pub unsafe extern "C" fn uflow_result_get_score_map(
     result: *const uflow_result,
-    pixels: *mut f32,
-    capacity: usize,
+    pixels: *mut *const f32,
+    width: *mut u32,
+    height: *mut u32,
 ) -> *mut uflow_status {
     // SAFETY: by this function's contract.
-    unsafe { copy_map(result, "score map", |contents| contents.score_map.view(), pixels, capacity) }
+    unsafe { get_map(result, "score map", |contents| &contents.score_map, pixels, width, height) }
 }
 
-/// Copies the log₁₀NFA map, input_height × input_width numbers without gaps, to `pixels`. Otherwise as `uflow_result_copy_mask`;
-/// `capacity` counts numbers.
+/// Gives the log₁₀NFA map at the network's input size: height × width numbers without gaps. Otherwise as `uflow_result_get_mask`.
 ///
 /// # Safety
-/// `result` is NULL (an error) or a result that was not freed; `pixels` is NULL (an error) or has room for `capacity` numbers.
+/// As `uflow_result_get_mask`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uflow_result_copy_log10_nfa_map(
+pub unsafe extern "C" fn uflow_result_get_log10_nfa_map(
     result: *const uflow_result,
-    pixels: *mut f32,
-    capacity: usize,
+    pixels: *mut *const f32,
+    width: *mut u32,
+    height: *mut u32,
 ) -> *mut uflow_status {
     // SAFETY: by this function's contract.
-    unsafe { copy_map(result, "log10_nfa map", |contents| contents.log10_nfa_map.view(), pixels, capacity) }
+    unsafe { get_map(result, "log10_nfa map", |contents| &contents.log10_nfa_map, pixels, width, height) }
 }

@@ -76,6 +76,11 @@ impl uflow_status {
         Self { code, message: CString::new(message).unwrap_or_default() }
     }
 
+    /// Says in front of the message what it is about.
+    pub(crate) fn prefixed(self, what: &str) -> Self {
+        Self::new(self.code, format!("{what}: {}", self.message.to_string_lossy()))
+    }
+
     #[cfg(test)]
     pub(crate) fn code(&self) -> uflow_status_code {
         self.code

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    detector::roi_from_image,
+    detector::{roi_from_image, roi_to_png},
     flow::NormalisationKind,
     frame::{Image, Limits},
     package::{self, DetectionDefaults},
@@ -167,14 +167,7 @@ impl Args {
 /// Reads a mask in any format and gives it as PNG, after a look at whether it can be used.
 fn roi_png(path: &Path) -> Result<Vec<u8>> {
     let image = Image::open(path, &Limits::default())?;
-    let roi = roi_from_image(&image)?;
-    let (height, width) = roi.size();
-    let inside: Vec<u8> = roi.at_size(height, width).into_iter().map(|inside| 255 * u8::from(inside)).collect();
-    let failed = || Error::Data { path: path.to_owned(), reason: "cannot be written as PNG".to_owned() };
-    let picture = image::GrayImage::from_raw(width as u32, height as u32, inside).ok_or_else(failed)?;
-    let mut png = std::io::Cursor::new(Vec::new());
-    picture.write_to(&mut png, image::ImageFormat::Png).map_err(|_| failed())?;
-    Ok(png.into_inner())
+    roi_to_png(&roi_from_image(&image)?)
 }
 
 /// Runs the command.

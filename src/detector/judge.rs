@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use ndarray::ArrayView2;
 
-use super::{DetectOptions, Detection, Maps, Timings};
+use super::{Decision, DetectOptions, Detection, Maps, Timings};
 use crate::{
     Error, Result,
     latents::{EnergyView, ScaleShape},
     package::Manifest,
-    segment::{self, Bound, Criteria, RegionFinder, Roi, Segmenter},
+    segment::{self, Bound, Criteria, RegionFinder, Regions, Roi, Segmenter},
 };
 
 /// Decides on one frame after another of one model. Owns the scratch memory of segmentation and regions.
@@ -40,30 +40,48 @@ impl Judge {
         &self.manifest
     }
 
-    /// Decides on a frame of (height, width) from `energy(scale)`, each scale's U = Σ_c z². The timings are left at 0.
+    /// Decides on a frame of (height, width) from `energy(scale)`, each scale's U = Σ_c z². Its regions are then in
+    /// [`regions`](Self::regions). Allocates nothing once it has seen as much as there is to see.
     ///
     /// # Errors
     /// Energies of other shapes or not finite, or a region of interest too small for the model's maps.
-    pub fn run<'e>(
+    pub fn decide<'e>(
         &mut self,
         energy: impl Fn(usize) -> ArrayView2<'e, f32>,
         (height, width): (u32, u32),
         rule: &Rule,
-    ) -> Result<Detection> {
+    ) -> Result<Decision> {
         self.apply(rule.roi.as_ref().or(self.roi.as_ref()).cloned())?;
-        let energies: Vec<_> = (self.manifest.scales.iter().enumerate())
-            .map(|(scale, shapes)| EnergyView { energy: energy(scale), channels: shapes.latents.channels })
-            .collect();
-        let maps = self.segmenter.run(&energies, rule.bound)?;
-        let found = self.finder.find(&maps, rule.log10_epsilon, height as usize, width as usize)?;
-        let regions = found.regions.iter().filter(|region| region.area >= rule.criteria.min_area).cloned().collect();
-        Ok(Detection {
+        let Self { manifest, segmenter, finder, .. } = self;
+        let view =
+            |scale: usize| EnergyView { energy: energy(scale), channels: manifest.scales[scale].latents.channels };
+        let maps = segmenter.run_scales(manifest.scales.len(), view, rule.bound)?;
+        finder.find(&maps, rule.log10_epsilon, height as usize, width as usize)?;
+        finder.keep_at_least(rule.criteria.min_area);
+        Ok(Decision {
             score: maps.image_score,
-            anomalous: self.finder.anomalous(&maps, &rule.criteria)?,
+            anomalous: finder.anomalous(&maps, &rule.criteria)?,
             log10_nfa_min: maps.log10_nfa_min,
-            regions,
-            timings_ms: Timings::default(),
         })
+    }
+
+    /// As [`decide`](Self::decide), with regions in memory of their own. The timings are left at 0.
+    ///
+    /// # Errors
+    /// As [`decide`](Self::decide).
+    pub fn run<'e>(
+        &mut self,
+        energy: impl Fn(usize) -> ArrayView2<'e, f32>,
+        size: (u32, u32),
+        rule: &Rule,
+    ) -> Result<Detection> {
+        let decision = self.decide(energy, size, rule)?;
+        Ok(decision.detection(self.regions(), Timings::default()))
+    }
+
+    /// The regions of the last frame of at least the smallest area that counts, the most significant first.
+    pub fn regions(&self) -> &Regions {
+        self.finder.regions()
     }
 
     /// The maps of the last frame; `None` before the first.

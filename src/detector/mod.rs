@@ -6,9 +6,9 @@
 
 mod judge;
 
-use std::{sync::Arc, time::Instant};
+use std::{slice, sync::Arc, time::Instant};
 
-use ndarray::{Array2, Array4, ArrayView2, Axis};
+use ndarray::{Array3, Array4, ArrayView2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
 pub use self::judge::{Judge, Rule};
@@ -19,7 +19,7 @@ use crate::{
     package::{Manifest, Package},
     preprocess::Preprocessor,
     runtime::{Backbone, Network, Runtime, SessionOptions},
-    segment::{Bound, Region, Roi, Verdict},
+    segment::{Bound, Region, Regions, Roi, Verdict},
 };
 
 /// What one call asks for; `None` means what the package says.
@@ -52,6 +52,24 @@ pub struct Detection {
     pub regions: Vec<Region>,
     /// Where the time went.
     pub timings_ms: Timings,
+}
+
+/// What was found in one frame, without its regions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Decision {
+    /// As [`Detection::score`].
+    pub score: f32,
+    /// As [`Detection::anomalous`].
+    pub anomalous: bool,
+    /// As [`Detection::log10_nfa_min`].
+    pub log10_nfa_min: f32,
+}
+
+impl Decision {
+    fn detection(self, regions: &Regions, timings_ms: Timings) -> Detection {
+        let Self { score, anomalous, log10_nfa_min } = self;
+        Detection { score, anomalous, log10_nfa_min, regions: regions.to_vec(), timings_ms }
+    }
 }
 
 /// Milliseconds by stage.
@@ -101,8 +119,8 @@ enum Networks {
     /// Its own.
     Own(Box<Network>),
     /// Those of a model that an engine holds, in turn with its other users, and a place for the energies, so that the next
-    /// user need not wait for the judge.
-    Shared(Arc<Model>, Vec<Array2<f32>>),
+    /// user need not wait for the judge: (batch, H, W) per scale.
+    Shared(Arc<Model>, Vec<Array3<f32>>),
 }
 
 impl Detector {
@@ -154,7 +172,7 @@ impl Detector {
             input: Array4::zeros((1, 3, height, width)),
             networks: Networks::Shared(
                 Arc::clone(model),
-                manifest.scales.iter().map(|s| Array2::zeros((s.latents.height, s.latents.width))).collect(),
+                manifest.scales.iter().map(|s| Array3::zeros((1, s.latents.height, s.latents.width))).collect(),
             ),
             judge: Judge::new(manifest, model.roi().cloned())?,
         })
@@ -170,36 +188,73 @@ impl Detector {
     /// # Errors
     /// Options outside their range, or a network whose output is not finite.
     pub fn detect(&mut self, frame: &Frame<'_>, options: &DetectOptions) -> Result<Detection> {
+        let mut found = None;
+        self.detect_batch(slice::from_ref(frame), options, |_, judge, decision, timings| {
+            found = Some(decision.detection(judge.regions(), timings));
+        })?;
+        found.ok_or_else(|| Error::Internal("the frame was lost".to_owned()))
+    }
+
+    /// Frames that go through the networks together. For each in turn `found` gets its number, the judge that has its
+    /// regions, mask and maps, the decision, and the timings (the network's are the whole batch's). Beside the networks'
+    /// own run nothing is allocated once there was a batch of as many and as large frames, with as many regions.
+    ///
+    /// # Errors
+    /// As [`detect`](Self::detect), also no frame at all. `found` may have been called for the first frames by then.
+    pub fn detect_batch(
+        &mut self,
+        frames: &[Frame<'_>],
+        options: &DetectOptions,
+        found: impl FnMut(usize, &Judge, Decision, Timings),
+    ) -> Result<()> {
         let rule = Rule::new(self.judge.manifest(), options)?;
-        let mut clock = Clock::start();
+        let start = Instant::now();
+        let count = frames.len();
+        self.make_room(count)?;
+        let each = self.input.len() / self.input.len_of(Axis(0));
+        for (frame, tensor) in frames.iter().zip(self.input.as_slice_mut().unwrap_or_default().chunks_exact_mut(each)) {
+            self.preprocessor.run(frame, tensor)?;
+        }
+        let preprocess = milliseconds(start) / count as f64;
 
-        let tensor = self.input.as_slice_mut().unwrap_or_default();
-        self.preprocessor.run(frame, tensor)?;
-        let preprocess = clock.lap();
-
-        let (images, size) = (self.input.view(), (frame.height(), frame.width()));
-        let (network, found) = match &mut self.networks {
+        let images = self.input.slice_axis(Axis(0), Slice::from(..count));
+        match &mut self.networks {
             Networks::Own(network) => {
+                let start = Instant::now();
                 let output = network.run(images, false)?;
-                let network = clock.lap();
-                let energy = |scale| output.energy(scale).index_axis_move(Axis(0), 0);
-                (network, self.judge.run(energy, size, &rule)?)
+                let energy = |index, scale| output.energy(scale).index_axis_move(Axis(0), index);
+                decide(&mut self.judge, frames, &rule, [preprocess, milliseconds(start)], energy, found)
             }
             Networks::Shared(model, energies) => {
+                let start = Instant::now();
                 let mut network = model.network();
                 let output = network.run(images, false)?;
                 for (scale, kept) in energies.iter_mut().enumerate() {
-                    kept.assign(&output.energy(scale).index_axis(Axis(0), 0));
+                    kept.slice_axis_mut(Axis(0), Slice::from(..count)).assign(&output.energy(scale));
                 }
                 drop(network);
-                let network = clock.lap();
-                (network, self.judge.run(|scale| energies[scale].view(), size, &rule)?)
+                let energy = |index, scale: usize| energies[scale].index_axis(Axis(0), index);
+                decide(&mut self.judge, frames, &rule, [preprocess, milliseconds(start)], energy, found)
             }
-        };
-        let segmentation = clock.lap();
+        }
+    }
 
-        let timings_ms = Timings { preprocess, network, segmentation, ..Timings::default() };
-        Ok(Detection { timings_ms, ..found })
+    /// Room for so many frames at once.
+    fn make_room(&mut self, count: usize) -> Result<()> {
+        let (room, _, height, width) = self.input.dim();
+        if count == 0 {
+            return Err(Error::parameter("frames", "there are none"));
+        }
+        if count > room {
+            self.input = Array4::zeros((count, 3, height, width));
+            if let Networks::Shared(_, energies) = &mut self.networks {
+                for kept in energies {
+                    let (_, height, width) = kept.dim();
+                    *kept = Array3::zeros((count, height, width));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The maps of the last frame; `None` before the first.
@@ -212,6 +267,24 @@ impl Detector {
     pub fn mask(&self) -> ArrayView2<'_, u8> {
         self.judge.mask()
     }
+}
+
+/// Judges a batch, frame by frame, from `energy(frame, scale)`.
+fn decide<'e>(
+    judge: &mut Judge,
+    frames: &[Frame<'_>],
+    rule: &Rule,
+    [preprocess, network]: [f64; 2],
+    energy: impl Fn(usize, usize) -> ArrayView2<'e, f32>,
+    mut found: impl FnMut(usize, &Judge, Decision, Timings),
+) -> Result<()> {
+    for (index, frame) in frames.iter().enumerate() {
+        let start = Instant::now();
+        let decision = judge.decide(|scale| energy(index, scale), (frame.height(), frame.width()), rule)?;
+        let segmentation = milliseconds(start);
+        found(index, judge, decision, Timings { preprocess, network, segmentation, ..Timings::default() });
+    }
+    Ok(())
 }
 
 /// The region of interest that a package carries, if any.
@@ -241,18 +314,20 @@ pub fn roi_from_image(image: &Image) -> Result<Roi> {
     Roi::new(mask)
 }
 
-struct Clock(Instant);
+/// A region of interest as a package keeps it: a PNG, white inside and black outside.
+///
+/// # Errors
+/// None that is known.
+pub fn roi_to_png(roi: &Roi) -> Result<Vec<u8>> {
+    let (height, width) = roi.size();
+    let inside: Vec<u8> = roi.at_size(height, width).into_iter().map(|inside| 255 * u8::from(inside)).collect();
+    let failed = || Error::Internal("a region of interest cannot be written as PNG".to_owned());
+    let picture = image::GrayImage::from_raw(width as u32, height as u32, inside).ok_or_else(failed)?;
+    let mut png = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut png, image::ImageFormat::Png).map_err(|_| failed())?;
+    Ok(png.into_inner())
+}
 
-impl Clock {
-    fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    /// Milliseconds since the start or the last lap.
-    fn lap(&mut self) -> f64 {
-        let now = Instant::now();
-        let lap = now.duration_since(self.0).as_secs_f64() * 1e3;
-        self.0 = now;
-        lap
-    }
+fn milliseconds(start: Instant) -> f64 {
+    start.elapsed().as_secs_f64() * 1e3
 }

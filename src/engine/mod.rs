@@ -142,6 +142,7 @@ impl Engine {
     pub fn load(&self, package: &Package, name: &str, version: u32) -> Result<Arc<Model>> {
         let lane = self.lane(package)?;
         let model = Model::load(&self.runtime, &self.options, lane, package, (name, version), &self.metrics)?;
+        tracing::debug!(model = name, version, backbone = %package.backbone.sha256, warm_up = ?model.warm_up(), "model loaded");
         Ok(Arc::new(model))
     }
 

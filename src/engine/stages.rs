@@ -9,7 +9,7 @@ use super::{
     pool::Finish,
 };
 use crate::{
-    Error, Result,
+    Result,
     frame::{Frame, Image, Limits},
 };
 
@@ -31,11 +31,7 @@ fn tensor(job: &mut Job, source: Source, limits: &Limits) -> Result<(Vec<f32>, (
     let image;
     let frame = match &source {
         Source::Raw { pixels, width, height, stride, format } => {
-            let most = limits.max_pixels;
-            let found = u64::from(*width) * u64::from(*height);
-            if found > most {
-                return Err(Error::Limit { what: "size of the frame".to_owned(), found, limit: most, unit: "pixels" });
-            }
+            limits.check_pixels(*width, *height)?;
             Frame::new(pixels, *width, *height, *stride, *format)?
         }
         Source::Encoded(bytes) => {

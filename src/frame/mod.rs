@@ -126,6 +126,20 @@ pub struct Limits {
     pub max_bytes: u64,
 }
 
+impl Limits {
+    /// Refuses a frame of more pixels.
+    ///
+    /// # Errors
+    /// [`Error::Limit`].
+    pub fn check_pixels(&self, width: u32, height: u32) -> Result<()> {
+        let found = u64::from(width) * u64::from(height);
+        if found <= self.max_pixels {
+            return Ok(());
+        }
+        Err(Error::Limit { what: "size of the frame".to_owned(), found, limit: self.max_pixels, unit: "pixels" })
+    }
+}
+
 impl Default for Limits {
     /// 256 Mi pixels (a 16k line-scan square) and 1 GiB.
     fn default() -> Self {

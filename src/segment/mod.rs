@@ -8,7 +8,7 @@
 //! ```
 //!
 //! [`Segmenter`] owns every buffer of the first three lines and allocates nothing after it is built; [`RegionFinder`] does
-//! the last one in the frame the image came from. Both are for one thread at a time: make one of each per thread.
+//! the last one in the frame the image came from, and allocates nothing once it has seen as much as there is to see. Both are for one thread at a time: make one of each per thread.
 //!
 //! ```
 //! use ndarray::Array2;
@@ -28,6 +28,7 @@
 mod count;
 mod outline;
 mod prune;
+mod region;
 mod regions;
 mod roi;
 mod runs;
@@ -42,7 +43,8 @@ mod verdict;
 
 pub use count::{log10_number_of_tests, log10_number_of_tests_in};
 pub use outline::Ring;
-pub use regions::{Findings, Region, RegionFinder, log10_epsilon, mask};
+pub use region::{Region, RegionView, Regions};
+pub use regions::{Findings, RegionFinder, log10_epsilon, mask};
 pub use roi::Roi;
 pub use segmenter::{Scores, Segmentation, Segmenter};
 pub use tail::{Bound, ChiSquared};

@@ -14,6 +14,8 @@
 //! Every ring has a side that runs rightwards along the top of a pixel. So scanning pixels in raster order for tops not
 //! yet walked finds each ring once, and a region's outer ring first.
 
+use std::ops::Range;
+
 /// A closed polygon: corners as [x, y].
 pub type Ring = Vec<[u32; 2]>;
 
@@ -29,12 +31,13 @@ pub(crate) fn starts(mask: &[u8], width: usize, x: usize, y: usize) -> bool {
     mask[pixel] & WALKED == 0 && (y == 0 || mask[pixel - width] == 0)
 }
 
-/// Walks the ring along the top of pixel (x, y), which [`starts`] one.
-pub(crate) fn walk(mask: &mut [u8], width: usize, x: usize, y: usize) -> Ring {
+/// Walks the ring along the top of pixel (x, y), which [`starts`] one. Its corners go to the end of `corners`; gives where.
+pub(crate) fn walk(mask: &mut [u8], width: usize, x: usize, y: usize, corners: &mut Vec<[u32; 2]>) -> Range<u32> {
     let height = mask.len() / width;
     let start = (x as isize, y as isize);
+    let first = corners.len();
     let (mut corner, mut direction) = (start, RIGHT);
-    let mut ring = vec![[x as u32, y as u32]];
+    corners.push([x as u32, y as u32]);
     loop {
         if direction == RIGHT {
             mask[corner.1 as usize * width + corner.0 as usize] |= WALKED;
@@ -55,12 +58,12 @@ pub(crate) fn walk(mask: &mut [u8], width: usize, x: usize, y: usize) -> Ring {
         };
         if corner == start && turned == RIGHT {
             if direction == RIGHT {
-                ring.remove(0);
+                corners.remove(first);
             }
-            return ring;
+            return first as u32..corners.len() as u32;
         }
         if turned != direction {
-            ring.push([corner.0 as u32, corner.1 as u32]);
+            corners.push([corner.0 as u32, corner.1 as u32]);
         }
         direction = turned;
     }
@@ -89,7 +92,9 @@ mod tests {
         for pixel in 0..mask.len() {
             let (x, y) = (pixel % width, pixel / width);
             if mask[pixel] != 0 && starts(mask, width, x, y) {
-                rings.push(walk(mask, width, x, y));
+                let mut ring = Ring::new();
+                walk(mask, width, x, y, &mut ring);
+                rings.push(ring);
             }
         }
         rings

@@ -4,33 +4,16 @@
 //! the frame's own grid. Rows whose neighbourhood in the map is above the threshold are skipped, and a frame without any
 //! evidence costs nothing.
 
-use ndarray::{Array2, ArrayView2};
-use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
-use super::outline::{self, Ring, WALKED};
+use ndarray::{Array2, ArrayView2};
+
+use super::outline::{self, WALKED};
+use super::region::{Measures, Regions};
 use super::runs::{Run, Runs};
 use super::upsample::{Axis, Rows};
 use super::{Criteria, Roi, Segmentation, upsample};
 use crate::{Error, Result};
-
-/// An 8-connected component of the mask, in the source frame: pixel (x, y) is the square from (x, y) to (x + 1, y + 1).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Region {
-    /// Bounding box: [x, y, width, height].
-    pub bbox: [u32; 4],
-    /// Number of pixels.
-    pub area: u32,
-    /// Mean of its pixels' centres: [x, y].
-    pub centroid: [f64; 2],
-    /// Its lowest log₁₀NFA.
-    pub log10_nfa_min: f32,
-    /// Its highest anomaly score.
-    pub score_max: f32,
-    /// The scale (0 = finest) with the strongest evidence where log₁₀NFA is lowest.
-    pub scale: usize,
-    /// Exact boundary: the outer ring, then those of its holes.
-    pub outline: Vec<Ring>,
-}
 
 /// Mask and regions of one frame.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +21,7 @@ pub struct Findings<'a> {
     /// 1 where the frame is anomalous, else 0; height × width of the frame.
     pub mask: ArrayView2<'a, u8>,
     /// Its 8-connected components, the most significant first.
-    pub regions: &'a [Region],
+    pub regions: &'a Regions,
 }
 
 /// log₁₀ ε, to compare log₁₀NFA maps with.
@@ -72,7 +55,21 @@ pub struct RegionFinder {
     /// Rows of the map with a pixel below the threshold.
     below: Vec<bool>,
     runs: Runs,
-    regions: Vec<Region>,
+    regions: Regions,
+    scratch: Scratch,
+}
+
+/// Memory of the last steps that the next frame uses again.
+#[derive(Debug, Default)]
+struct Scratch {
+    builders: Vec<Builder>,
+    /// By the index of a region's first run.
+    region_of: Vec<usize>,
+    /// Rings in the order in which they were found: region and corners.
+    found: Vec<(usize, Range<u32>)>,
+    score_runs: Runs,
+    score_row: Vec<u8>,
+    areas: Vec<u32>,
 }
 
 /// What depends only on the sizes and the region of interest.
@@ -103,7 +100,8 @@ impl RegionFinder {
             mask_is_blank: true,
             below: Vec::new(),
             runs: Runs::default(),
-            regions: Vec::new(),
+            regions: Regions::default(),
+            scratch: Scratch::default(),
         }
     }
 
@@ -119,8 +117,13 @@ impl RegionFinder {
     }
 
     /// The regions of the last frame, the most significant first.
-    pub fn regions(&self) -> &[Region] {
+    pub fn regions(&self) -> &Regions {
         &self.regions
+    }
+
+    /// Leaves regions of at least so many pixels; the mask stays as it is.
+    pub fn keep_at_least(&mut self, area: u32) {
+        self.regions.keep_at_least(area);
     }
 
     /// Mask and regions at ε (`log10_epsilon`) in a frame of height × width.
@@ -160,7 +163,7 @@ impl RegionFinder {
     /// A verdict by score without a threshold.
     pub fn anomalous(&mut self, segmentation: &Segmentation<'_>, criteria: &Criteria) -> Result<bool> {
         let threshold = criteria.threshold()?;
-        let by_nfa = self.regions.iter().any(|region| region.area >= criteria.min_area);
+        let by_nfa = self.regions.iter().any(|region| region.area() >= criteria.min_area);
         let by_score = threshold.is_some_and(|threshold| {
             segmentation.image_score > threshold
                 && (criteria.min_area <= 1 || self.largest_above(segmentation, threshold) >= criteria.min_area)
@@ -223,8 +226,12 @@ impl RegionFinder {
     /// Makes the regions from the runs, then their outlines.
     fn measure(&mut self, segmentation: &Segmentation<'_>) {
         let Some(grid) = &self.grid else { return };
-        let mut builders: Vec<Builder> = Vec::new();
-        let mut region_of = vec![0; self.runs.len()];
+        let Regions { measures, rings, corners } = &mut self.regions;
+        let Scratch { builders, region_of, found, .. } = &mut self.scratch;
+        builders.clear();
+        found.clear();
+        region_of.clear();
+        region_of.resize(self.runs.len(), 0);
         let width = grid.frame.1;
         let mask = self.mask.as_slice_mut().unwrap_or_default();
         for index in 0..self.runs.len() {
@@ -235,11 +242,10 @@ impl RegionFinder {
                 builders.push(Builder::new(run));
             }
             let region = region_of[first];
-            let builder = &mut builders[region];
-            builder.add(run);
+            builders[region].add(run);
             for x in run.start as usize..run.end as usize {
                 if outline::starts(mask, width, x, run.row as usize) {
-                    builder.outline.push(outline::walk(mask, width, x, run.row as usize));
+                    found.push((region, outline::walk(mask, width, x, run.row as usize, corners)));
                 }
             }
         }
@@ -250,33 +256,42 @@ impl RegionFinder {
                 *pixel &= !WALKED;
             }
         }
-        self.regions.extend(builders.into_iter().map(|builder| {
+        // By region, in the order in which they were found: the outer ring first.
+        found.sort_unstable_by_key(|(region, ring)| (*region, ring.start));
+        rings.extend(found.iter().map(|(_, ring)| ring.clone()));
+        let mut first = 0;
+        for (region, builder) in builders.iter().enumerate() {
+            let count = found[first..].iter().take_while(|(of, _)| *of == region).count();
             let (row, column) = grid.to_map(builder.lowest_at);
-            builder.finish(segmentation.scale_at(row, column))
-        }));
-        self.regions.sort_by(|a, b| a.log10_nfa_min.total_cmp(&b.log10_nfa_min));
+            measures.push(builder.finish(segmentation.scale_at(row, column), first as u32..(first + count) as u32));
+            first += count;
+        }
+        let order = |a: &Measures, b: &Measures| a.log10_nfa_min.total_cmp(&b.log10_nfa_min);
+        measures.sort_unstable_by(|a, b| order(a, b).then(a.rings.start.cmp(&b.rings.start)));
     }
 
     /// Pixels of the largest component of score > threshold in the frame.
     fn largest_above(&mut self, segmentation: &Segmentation<'_>, threshold: f32) -> u32 {
         let Some(grid) = &mut self.grid else { return 0 };
-        let mut row = vec![0; grid.frame.1];
-        let mut runs = Runs::default();
+        let Scratch { score_runs: runs, score_row: row, areas, .. } = &mut self.scratch;
+        row.resize(grid.frame.1, 0);
+        runs.clear();
         grid.restart();
         for y in 0..grid.frame.0 {
             grid.write_score(y, &segmentation.score);
             for (mask, &value) in row.iter_mut().zip(&grid.score.1) {
                 *mask = u8::from(value > threshold);
             }
-            grid.clear_outside(y, &mut row);
-            runs.add_row(y, &row, &grid.score.1, &grid.score.1);
+            grid.clear_outside(y, row);
+            runs.add_row(y, row, &grid.score.1, &grid.score.1);
         }
-        let mut areas = vec![0; runs.len()];
+        areas.clear();
+        areas.resize(runs.len(), 0);
         for index in 0..runs.len() {
             let run = runs.get(index);
             areas[runs.first_of(index)] += run.end - run.start;
         }
-        areas.into_iter().max().unwrap_or(0)
+        areas.iter().copied().max().unwrap_or(0)
     }
 }
 
@@ -329,7 +344,6 @@ struct Builder {
     lowest: f32,
     lowest_at: (u32, u32),
     highest: f32,
-    outline: Vec<Ring>,
 }
 
 impl Builder {
@@ -344,7 +358,6 @@ impl Builder {
             lowest: f32::INFINITY,
             lowest_at: (run.row, run.start),
             highest: f32::NEG_INFINITY,
-            outline: Vec::new(),
         }
     }
 
@@ -362,16 +375,16 @@ impl Builder {
         }
     }
 
-    fn finish(self, scale: usize) -> Region {
+    fn finish(&self, scale: usize, rings: Range<u32>) -> Measures {
         let area = f64::from(self.area);
-        Region {
+        Measures {
             bbox: [self.left, self.top, self.right - self.left, self.bottom + 1 - self.top],
             area: self.area,
             centroid: [self.sum[0] / area, self.sum[1] / area],
             log10_nfa_min: self.lowest,
             score_max: self.highest,
             scale,
-            outline: self.outline,
+            rings,
         }
     }
 }

@@ -156,7 +156,20 @@ impl Segmenter {
     /// # Errors
     /// Energies of another number or shape of scales, or NaN, infinite or negative ones.
     pub fn run(&mut self, energies: &[EnergyView<'_>], bound: Bound) -> Result<Segmentation<'_>> {
-        self.load(energies)?;
+        self.run_scales(energies.len(), |scale| energies[scale], bound)
+    }
+
+    /// As [`run`](Self::run), from `scales` energies that are asked for one by one.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_scales<'e>(
+        &mut self,
+        scales: usize,
+        energies: impl Fn(usize) -> EnergyView<'e>,
+        bound: Bound,
+    ) -> Result<Segmentation<'_>> {
+        self.load(scales, energies)?;
         Ok(self.segment(bound))
     }
 
@@ -180,7 +193,7 @@ impl Segmenter {
     /// # Errors
     /// As [`run`](Self::run).
     pub fn run_score(&mut self, energies: &[EnergyView<'_>]) -> Result<Scores<'_>> {
-        self.load(energies)?;
+        self.load(energies.len(), |scale| energies[scale])?;
         let image_score = self.write_score();
         Ok(Scores { score: self.score.view(), image_score })
     }
@@ -199,9 +212,10 @@ impl Segmenter {
         Err(Error::parameter("latents", format!("{scales} scales given, {} expected", self.scales.len())))
     }
 
-    fn load(&mut self, energies: &[EnergyView<'_>]) -> Result<()> {
-        self.begin(energies.len())?;
-        for (index, (scale, view)) in self.scales.iter_mut().zip(energies).enumerate() {
+    fn load<'e>(&mut self, scales: usize, energies: impl Fn(usize) -> EnergyView<'e>) -> Result<()> {
+        self.begin(scales)?;
+        for (index, scale) in self.scales.iter_mut().enumerate() {
+            let view = energies(index);
             let (height, width) = view.energy.dim();
             scale.check_shape(index, ScaleShape { channels: view.channels, height, width })?;
             for (row, out) in view.energy.outer_iter().zip(scale.energy.chunks_exact_mut(width)) {

@@ -42,16 +42,16 @@ pub fn train(
             cache.len()
         )));
     }
-    let pool = match options.threads {
-        None => None,
-        Some(threads) => {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-            Some(pool.map_err(|error| Error::Training(format!("cannot start {threads} threads: {error}")))?)
-        }
-    };
+    let pool = options.threads.map(thread_pool).transpose()?;
     let mut session = Session::new(cache, options, pool)?;
     let stopped = session.run(progress)?;
     session.finish(stopped)
+}
+
+/// Threads for one training, which end with it.
+pub(super) fn thread_pool(threads: usize) -> Result<rayon::ThreadPool> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.map_err(|error| Error::Training(format!("cannot start {threads} threads: {error}")))
 }
 
 /// The features as the flow sees them.

@@ -3,7 +3,9 @@
 use ndarray::{Array2, ArrayView2, s};
 use proptest::prelude::*;
 use uflow::latents::{EnergyView, ScaleShape};
-use uflow::segment::{Bound, Criteria, Region, RegionFinder, Ring, Segmenter, Verdict, log10_epsilon, mask, upsample};
+use uflow::segment::{
+    Bound, Criteria, Region, RegionFinder, Regions, Ring, Segmenter, Verdict, log10_epsilon, mask, upsample,
+};
 
 /// 8-connected components, each as its pixels (y, x).
 fn components(mask: ArrayView2<'_, u8>) -> Vec<Vec<(usize, usize)>> {
@@ -98,8 +100,8 @@ proptest! {
         prop_assert_eq!(found.mask, expected.view());
         let mut unmatched = components(expected.view());
         prop_assert_eq!(found.regions.len(), unmatched.len());
-        prop_assert!(found.regions.is_sorted_by(|a, b| a.log10_nfa_min <= b.log10_nfa_min));
-        for region in found.regions {
+        prop_assert!(found.regions.to_vec().is_sorted_by(|a, b| a.log10_nfa_min <= b.log10_nfa_min));
+        for region in &found.regions.to_vec() {
             let [x, y] = region.outline[0][0];
             let index = unmatched.iter().position(|pixels| pixels.contains(&(y as usize, x as usize)));
             let pixels = unmatched.swap_remove(index.unwrap());
@@ -142,16 +144,23 @@ fn a_region_knows_its_hole_and_its_scale() {
     let result = segmenter.run(&views, Bound::Chernoff).unwrap();
     let mut finder = RegionFinder::new();
     let found = finder.find(&result, log10_epsilon(1.0).unwrap(), 128, 96).unwrap();
-    let by_scale: Vec<_> = found.regions.iter().map(|region| (region.scale, region.outline.len())).collect();
+    let by_scale: Vec<_> = found.regions.iter().map(|region| (region.scale(), region.outline().len())).collect();
     assert_eq!(by_scale, [(0, 2), (1, 1)], "the ring with its hole, then the spot");
     let expected = mask(result.log10_nfa, 1.0, 128, 96).unwrap();
     assert_eq!(found.mask, expected);
-    let text = serde_json::to_string(&found.regions[1]).unwrap();
+    let regions = found.regions.to_vec();
+    let text = serde_json::to_string(&regions[1]).unwrap();
     assert!(text.starts_with(r#"{"bbox":["#) && text.contains(r#""scale":1,"outline":[[["#), "{text}");
-    assert_eq!(
-        finder.regions(),
-        serde_json::from_str::<Vec<Region>>(&serde_json::to_string(finder.regions()).unwrap()).unwrap()
-    );
+    assert_eq!(regions, serde_json::from_str::<Vec<Region>>(&serde_json::to_string(&regions).unwrap()).unwrap());
+    let mut copied = Regions::default();
+    for _ in 0..2 {
+        copied.copy_from_slice(&regions);
+        assert_eq!(copied.to_vec(), regions);
+        copied.copy_from(finder.regions());
+        assert_eq!(copied.to_vec(), regions);
+    }
+    finder.keep_at_least(regions[0].area);
+    assert_eq!(finder.regions().to_vec(), regions[..1]);
 }
 
 #[test]
@@ -160,7 +169,7 @@ fn verdicts_go_by_nfa_score_and_area() {
     let views: Vec<_> = maps.iter().map(|map| EnergyView { energy: map.view(), channels: 20 }).collect();
     let result = segmenter.run(&views, Bound::Chernoff).unwrap();
     let mut finder = RegionFinder::new();
-    let areas: Vec<_> = finder.find(&result, 0.0, 64, 64).unwrap().regions.iter().map(|region| region.area).collect();
+    let areas: Vec<_> = finder.find(&result, 0.0, 64, 64).unwrap().regions.iter().map(|region| region.area()).collect();
     let above = components(result.score.mapv(|score| u8::from(score > 0.6)).view());
     let largest = above.iter().map(Vec::len).max().unwrap() as u32;
     let most = *areas.iter().max().unwrap();

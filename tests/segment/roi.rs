@@ -102,7 +102,7 @@ fn a_threshold_above_every_value_still_leaves_the_outside_out() {
     let result = segmenter.run(&[EnergyView { energy: map.view(), channels: 4 }], Bound::Chernoff).unwrap();
     let found = finder.find(&result, 1e6, 64, 64).unwrap();
     assert_eq!(found.regions.len(), 1);
-    assert_eq!((found.regions[0].area, found.regions[0].bbox), (32 * 64, [0, 0, 32, 64]));
+    assert_eq!(found.regions.get(0).map(|region| (region.area(), region.bbox())).unwrap(), (32 * 64, [0, 0, 32, 64]));
 }
 
 #[test]

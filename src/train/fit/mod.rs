@@ -18,7 +18,7 @@ use ndarray::{Array3, Array4, ArrayView3, Axis};
 use prost::Message;
 use rayon::prelude::*;
 
-use super::{Control, FeatureCache, Progress, Trained, TrainingSummary, train};
+use super::{Control, FeatureCache, Progress, Trained, TrainingSummary, session::thread_pool, train};
 use crate::{
     Error, Result,
     backbone::{self, NetworkSource},
@@ -126,11 +126,12 @@ impl Fitter {
         Ok(())
     }
 
-    /// Fits the flow, measures the good images and exports the model.
+    /// Fits the flow, measures the good images and exports the model. The frames stay: more may be added, and a model fitted
+    /// again.
     ///
     /// # Errors
     /// Fewer than 8 frames, or training that cannot go on.
-    pub fn train(mut self, progress: &mut dyn FnMut(&Progress) -> Control) -> Result<Fitted> {
+    pub fn train(&self, progress: &mut dyn FnMut(&Progress) -> Control) -> Result<Fitted> {
         if self.cache.len() < FEWEST_IMAGES {
             return Err(Error::Training(format!(
                 "{} good images are too few: a flow learns what is normal from their differences, and a tenth is held \
@@ -138,16 +139,20 @@ impl Fitter {
                 self.cache.len()
             )));
         }
-        self.options.training.threads = self.options.training.threads.or(self.options.session.threads);
-        let trained = train(&self.cache, &self.options.training, &mut |state| progress(&state))?;
-        let scores = self.measure(&trained)?;
+        let mut training = self.options.training.clone();
+        training.threads = training.threads.or(self.options.session.threads);
+        let trained = train(&self.cache, &training, &mut |state| progress(&state))?;
+        let scores = match training.threads {
+            None => self.measure(&trained),
+            Some(threads) => thread_pool(threads)?.install(|| self.measure(&trained)),
+        }?;
         let flow = trained.flow.to_onnx().encode_to_vec();
         let manifest = self.manifest(&trained, scores, &flow);
         let backbone = match (&self.options.backbone, self.backbone_bytes) {
             (BackboneChoice::File(path), _) => FittedBackbone::File(path.clone()),
             (BackboneChoice::Embedded, bytes) => FittedBackbone::Bytes(bytes.unwrap_or_default()),
         };
-        Ok(Fitted { manifest, flow, backbone, roi: self.options.roi, summary: trained.summary })
+        Ok(Fitted { manifest, flow, backbone, roi: self.options.roi.clone(), summary: trained.summary })
     }
 
     /// Score statistics of the held-out images and the fair threshold of all good images (paper, §4.1.1).

@@ -1,0 +1,128 @@
+/* A trigger camera with a ring of buffers: frames are handed over without waiting for each, verdicts come by callback, in order.
+ *
+ *   cc -std=c11 camera_async.c -luflow -o camera_async && ./camera_async bracket.uflow 1000
+ *
+ * The camera is simulated: `expose` fills a buffer where a driver would. What matters is who owns a buffer when:
+ *
+ *   free --take_buffer--> camera --uflow_stream_submit--> library --on_release--> free
+ *
+ * A buffer comes back as soon as its pixels are in the network's input, before the verdict, so a short ring serves a long queue.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <uflow.h>
+
+enum { WIDTH = 640, HEIGHT = 480, BUFFERS = 6 };
+
+/* C11 threads are not everywhere; a compiler's atomics are. */
+#if defined(__STDC_NO_ATOMICS__)
+#error "this example needs C11 atomics"
+#endif
+#include <stdatomic.h>
+
+typedef struct {
+  unsigned char pixels[WIDTH * HEIGHT];
+  atomic_int is_free;
+  unsigned number; /* of the frame that is in it */
+} buffer;
+
+typedef struct {
+  unsigned verdicts, anomalous, failed;
+} counts;
+
+static void check(uflow_status *status) {
+  if (status != NULL) {
+    fprintf(stderr, "camera_async: %s\n", uflow_status_get_message(status));
+    uflow_status_free(status);
+    exit(1);
+  }
+}
+
+/* The library does not read the buffer any more: the camera may fill it again. Called by threads of the engine. */
+static void on_release(void *user_data, void *frame) {
+  (void)user_data;
+  atomic_store(&((buffer *)frame)->is_free, 1);
+}
+
+/* A verdict. Called by the stream's thread, for one frame at a time, in the order of the frames. The buffer may hold a later frame by
+ * now: a program that wants to show the picture leaves the release callback out and gives the buffer back here instead. */
+static void on_result(void *user_data, void *frame, const uflow_status *status, const uflow_result *result) {
+  counts *counts_so_far = user_data;
+  (void)frame;
+  counts_so_far->verdicts++;
+  if (status != NULL) {
+    counts_so_far->failed++;
+    fprintf(stderr, "camera_async: %s\n", uflow_status_get_message(status));
+    return;
+  }
+  uflow_summary summary = UFLOW_SUMMARY_INIT;
+  check(uflow_result_get_summary(result, &summary));
+  counts_so_far->anomalous += summary.anomalous; /* here a line would open the gate */
+}
+
+static buffer *take_buffer(buffer *ring) {
+  for (unsigned i = 0;; i = (i + 1) % BUFFERS) {
+    int expected = 1;
+    if (atomic_compare_exchange_strong(&ring[i].is_free, &expected, 0)) {
+      return &ring[i];
+    }
+  }
+}
+
+static void expose(buffer *target, unsigned number) {
+  target->number = number;
+  for (unsigned i = 0; i < WIDTH * HEIGHT; i++) {
+    target->pixels[i] = (unsigned char)(96 + (i % WIDTH + number) % 64 + (i / WIDTH) % 32);
+  }
+}
+
+int main(int argc, char **argv) {
+  char *end = NULL;
+  unsigned long frames = argc == 3 ? strtoul(argv[2], &end, 10) : 0;
+  if (frames == 0 || end == argv[2] || *end != '\0') {
+    fprintf(stderr, "usage: camera_async PACKAGE FRAMES\n");
+    return 2;
+  }
+  buffer *ring = calloc(BUFFERS, sizeof *ring);
+  if (ring == NULL) {
+    perror("camera_async");
+    return 1;
+  }
+  for (unsigned i = 0; i < BUFFERS; i++) {
+    atomic_init(&ring[i].is_free, 1);
+  }
+  counts totals = {0, 0, 0};
+
+  uflow_engine *engine;
+  uflow_model *model;
+  uflow_stream_options *options;
+  uflow_stream *stream;
+  check(uflow_engine_new(NULL, &engine));
+  check(uflow_engine_load(engine, argv[1], &model));
+  check(uflow_stream_options_new(&options));
+  check(uflow_stream_options_set_capacity(options, 16));
+  check(uflow_stream_options_set_release_callback(options, on_release, NULL));
+  check(uflow_stream_options_set_result_callback(options, on_result, &totals));
+  check(uflow_stream_new(model, options, &stream));
+  uflow_stream_options_free(options);
+
+  for (unsigned number = 0; number < frames; number++) {
+    buffer *taken = take_buffer(ring);
+    expose(taken, number);
+    uflow_image image = UFLOW_IMAGE_INIT;
+    image.data = taken->pixels;
+    image.size = sizeof taken->pixels;
+    image.width = WIDTH;
+    image.height = HEIGHT;
+    image.format = UFLOW_FORMAT_GRAY8;
+    /* A line that cannot wait hands over with 0 and counts UFLOW_STATUS_OVERLOADED as a frame that nobody looked at. */
+    check(uflow_stream_submit(stream, &image, NULL, taken, UFLOW_WAIT_FOREVER));
+  }
+  check(uflow_stream_flush(stream, UFLOW_WAIT_FOREVER));
+  uflow_stream_free(stream);
+  uflow_model_free(model);
+  uflow_engine_free(engine);
+  free(ring);
+  printf("%lu frames, %u verdicts: %u anomalous, %u failed\n", frames, totals.verdicts, totals.anomalous, totals.failed);
+  return totals.failed == 0 && totals.verdicts == frames ? 0 : 1;
+}

@@ -1,0 +1,115 @@
+//! The caller's own memory for maps.
+
+use std::ptr;
+
+use ndarray::ArrayView2;
+
+use crate::{
+    guard::Outcome,
+    pointer::{self, Versioned},
+    result::Found,
+    status::{uflow_status, uflow_status_code::UFLOW_STATUS_BUFFER_TOO_SMALL},
+};
+
+/// Memory of the caller's that a call writes maps to; a pointer that is NULL asks for nothing. Begin with `UFLOW_BUFFERS_INIT`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct uflow_buffers {
+    /// sizeof(uflow_buffers).
+    pub struct_size: usize,
+    /// For the mask, image height × image width bytes without gaps: 1 where log₁₀NFA < log₁₀ ε, else 0.
+    pub mask: *mut u8,
+    /// Bytes that `mask` has room for.
+    pub mask_capacity: usize,
+    /// For the score map, input_height × input_width numbers without gaps.
+    pub score_map: *mut f32,
+    /// Numbers that `score_map` has room for.
+    pub score_map_capacity: usize,
+    /// For the log₁₀NFA map, input_height × input_width numbers without gaps.
+    pub log10_nfa_map: *mut f32,
+    /// Numbers that `log10_nfa_map` has room for.
+    pub log10_nfa_map_capacity: usize,
+}
+
+impl Versioned for uflow_buffers {
+    const FIRST: usize = size_of::<Self>();
+    const EMPTY: Self = Self {
+        struct_size: 0,
+        mask: ptr::null_mut(),
+        mask_capacity: 0,
+        score_map: ptr::null_mut(),
+        score_map_capacity: 0,
+        log10_nfa_map: ptr::null_mut(),
+        log10_nfa_map_capacity: 0,
+    };
+    const NAME: &str = "buffers";
+
+    fn struct_size(&self) -> usize {
+        self.struct_size
+    }
+}
+
+/// Buffers that are large enough.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers<'a> {
+    mask: Option<&'a mut [u8]>,
+    score_map: Option<&'a mut [f32]>,
+    log10_nfa_map: Option<&'a mut [f32]>,
+}
+
+impl Buffers<'_> {
+    /// Checks that there is room for the mask of an image and for maps, both (height, width). NULL asks for nothing.
+    ///
+    /// # Safety
+    /// `buffers` is NULL, misaligned, or a struct whose pointers are NULL, misaligned, or point to as much room as it says, which
+    /// nobody else reads or writes during the call.
+    pub(crate) unsafe fn new(buffers: *const uflow_buffers, image: (u32, u32), maps: (u32, u32)) -> Outcome<Self> {
+        if buffers.is_null() {
+            return Ok(Self::default());
+        }
+        let pixels = |(height, width): (u32, u32)| height as usize * width as usize;
+        // SAFETY: by this function's contract.
+        unsafe {
+            let given = pointer::read(buffers)?;
+            Ok(Self {
+                mask: room(given.mask, given.mask_capacity, pixels(image), "buffers.mask")?,
+                score_map: room(given.score_map, given.score_map_capacity, pixels(maps), "buffers.score_map")?,
+                log10_nfa_map: room(
+                    given.log10_nfa_map,
+                    given.log10_nfa_map_capacity,
+                    pixels(maps),
+                    "buffers.log10_nfa_map",
+                )?,
+            })
+        }
+    }
+
+    /// Writes what was found.
+    pub(crate) fn write(self, found: &Found<'_>) {
+        write(self.mask, found.mask);
+        write(self.score_map, found.score_map);
+        write(self.log10_nfa_map, found.log10_nfa_map);
+    }
+}
+
+/// # Safety
+/// `data` is NULL, misaligned, or points to `capacity` values that live for `'a` and that nobody else reads or writes meanwhile.
+unsafe fn room<'a, T>(data: *mut T, capacity: usize, wanted: usize, name: &str) -> Outcome<Option<&'a mut [T]>> {
+    if data.is_null() {
+        return Ok(None);
+    }
+    if capacity < wanted {
+        let message = format!("{name}: room for {capacity} values, and {wanted} are needed");
+        return Err(uflow_status::new(UFLOW_STATUS_BUFFER_TOO_SMALL, message));
+    }
+    // SAFETY: by this function's contract.
+    unsafe { pointer::values_mut(data, wanted, name) }.map(Some)
+}
+
+fn write<T: Copy>(buffer: Option<&mut [T]>, map: Option<ArrayView2<'_, T>>) {
+    let Some((buffer, map)) = buffer.zip(map) else { return };
+    match map.as_slice() {
+        Some(pixels) => buffer.copy_from_slice(pixels),
+        None => buffer.iter_mut().zip(map).for_each(|(to, &from)| *to = from),
+    }
+}

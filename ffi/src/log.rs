@@ -1,0 +1,162 @@
+//! What the library and ONNX Runtime have to say beyond status objects, handed to a function of the caller's.
+
+use std::{
+    ffi::{CString, c_char, c_void},
+    fmt::{self, Write as _},
+    sync::{
+        OnceLock, PoisonError, RwLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    level_filters::LevelFilter,
+    span,
+};
+
+use crate::{
+    guard::guard,
+    queue::Cookie,
+    status::{uflow_status, uflow_status_code::UFLOW_STATUS_UNAVAILABLE},
+};
+
+/// How much is logged.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum uflow_log_level {
+    /// Not set: an error.
+    UFLOW_LOG_LEVEL_UNKNOWN = 0,
+    /// What went wrong in the library itself.
+    UFLOW_LOG_LEVEL_ERROR = 1,
+    /// And what may be a mistake of the set-up; ONNX Runtime's errors.
+    UFLOW_LOG_LEVEL_WARNING = 2,
+    /// And what is good to know.
+    UFLOW_LOG_LEVEL_INFO = 3,
+    /// And what helps to find a mistake; ONNX Runtime's warnings.
+    UFLOW_LOG_LEVEL_DEBUG = 4,
+    /// And everything else.
+    UFLOW_LOG_LEVEL_TRACE = 5,
+}
+
+use uflow_log_level::*;
+
+/// Gets a line of the log: `user_data` as it was set, a `uflow_log_level`, and where it comes from and what it says, both UTF-8,
+/// ending with 0, and there during the call alone.
+pub type uflow_log_callback =
+    Option<unsafe extern "C" fn(user_data: *mut c_void, level: u32, target: *const c_char, message: *const c_char)>;
+
+static CALLBACK: RwLock<(uflow_log_callback, Cookie)> = RwLock::new((None, Cookie(std::ptr::null_mut())));
+/// The `uflow_log_level` up to which lines are wanted; 0 for none.
+static WANTED: AtomicU32 = AtomicU32::new(0);
+
+fn number(level: Level) -> u32 {
+    let level = match level {
+        Level::ERROR => UFLOW_LOG_LEVEL_ERROR,
+        Level::WARN => UFLOW_LOG_LEVEL_WARNING,
+        Level::INFO => UFLOW_LOG_LEVEL_INFO,
+        Level::DEBUG => UFLOW_LOG_LEVEL_DEBUG,
+        Level::TRACE => UFLOW_LOG_LEVEL_TRACE,
+    };
+    level as u32
+}
+
+/// Sets, for the whole process, the function that gets the log: lines of `level` (a `uflow_log_level`) and graver. NULL, the state at
+/// first, ends it: nothing is logged, and nothing is ever printed. When it returns, the function set before is not running and is
+/// not called again.
+///
+/// The function is called by whatever thread has something to say, several at once; it must not throw, `longjmp`, or call this
+/// library. Any thread may call this at any time, but that function.
+///
+/// # Safety
+/// `callback` is NULL or may be called with `user_data` from any thread until another is set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_log_set_callback(
+    callback: uflow_log_callback,
+    user_data: *mut c_void,
+    level: u32,
+) -> *mut uflow_status {
+    guard(|| {
+        if callback.is_some() && !(UFLOW_LOG_LEVEL_ERROR as u32..=UFLOW_LOG_LEVEL_TRACE as u32).contains(&level) {
+            return Err(uflow_status::argument("level", format_args!("{level} is no UFLOW_LOG_LEVEL")));
+        }
+        static FORWARDED: OnceLock<bool> = OnceLock::new();
+        // Within one copy of this library there is no other log to be in the way, unless a Rust program links it and has its own.
+        if !FORWARDED.get_or_init(|| tracing::subscriber::set_global_default(Forward).is_ok()) {
+            return Err(uflow_status::new(
+                UFLOW_STATUS_UNAVAILABLE,
+                "this process has a `tracing` subscriber already, which gets the log",
+            ));
+        }
+        *CALLBACK.write().unwrap_or_else(PoisonError::into_inner) = (callback, Cookie(user_data));
+        WANTED.store(if callback.is_some() { level } else { 0 }, Ordering::Relaxed);
+        tracing::callsite::rebuild_interest_cache();
+        Ok(())
+    })
+}
+
+/// Hands events on; spans are of no interest.
+struct Forward;
+
+impl Subscriber for Forward {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && number(*metadata.level()) <= WANTED.load(Ordering::Relaxed)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(match WANTED.load(Ordering::Relaxed) {
+            0 => LevelFilter::OFF,
+            1 => LevelFilter::ERROR,
+            2 => LevelFilter::WARN,
+            3 => LevelFilter::INFO,
+            4 => LevelFilter::DEBUG,
+            _ => LevelFilter::TRACE,
+        })
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line::default();
+        event.record(&mut line);
+        let text = |text: &str| CString::new(text.replace('\0', "")).unwrap_or_default();
+        let (target, message) = (text(event.metadata().target()), text(&format!("{}{}", line.message, line.fields)));
+        let callback = CALLBACK.read().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(callback), user_data) = *callback {
+            // SAFETY: the caller's function, called as the header says.
+            unsafe { callback(user_data.0, number(*event.metadata().level()), target.as_ptr(), message.as_ptr()) };
+        }
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// The message, and ` name=value` for each field.
+#[derive(Default)]
+struct Line {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // Writing to a text does not fail.
+        let _ = match field.name() {
+            "message" => write!(self.message, "{value:?}"),
+            name => write!(self.fields, " {name}={value:?}"),
+        };
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+}

@@ -1,0 +1,225 @@
+//! Segmentation of latents that were made elsewhere.
+
+use std::{ptr, sync::Arc, time::Instant};
+
+use ndarray::ArrayView3;
+use uflow::{
+    detector::{Decision, Timings},
+    latents::ScaleShape,
+    segment::{Criteria, RegionFinder, Roi, Segmenter, Verdict, log10_epsilon},
+};
+
+use crate::{
+    buffers::{Buffers, uflow_buffers},
+    guard::{Exclusive, Outcome, guard, infallible},
+    options::{self, CallOptions, uflow_options},
+    pointer::{self, Out, Versioned},
+    result::{Contents, Found, uflow_result},
+    status::uflow_status,
+};
+
+/// Most scales of a flow.
+const MAX_SCALES: usize = 16;
+
+/// Latents z of one scale as the caller holds them. Begin with `UFLOW_LATENTS_INIT`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct uflow_latents {
+    /// sizeof(uflow_latents).
+    pub struct_size: usize,
+    /// channels × height × width numbers without gaps, one channel after another.
+    pub data: *const f32,
+    /// How many numbers there are.
+    pub size: usize,
+    /// Channels C.
+    pub channels: u32,
+    /// Rows H.
+    pub height: u32,
+    /// Columns W.
+    pub width: u32,
+}
+
+impl Versioned for uflow_latents {
+    const FIRST: usize = size_of::<Self>();
+    const EMPTY: Self = Self { struct_size: 0, data: ptr::null(), size: 0, channels: 0, height: 0, width: 0 };
+    const NAME: &str = "latents";
+
+    fn struct_size(&self) -> usize {
+        self.struct_size
+    }
+}
+
+/// Segments the latents of one image after another, whatever network they come from: no engine, no model.
+///
+/// It belongs to the caller, who frees it with `uflow_segmenter_free`; one thread at a time.
+#[derive(Debug)]
+pub struct uflow_segmenter(Exclusive<State>);
+
+#[derive(Debug)]
+struct State {
+    /// (height, width) of the maps.
+    maps: (u32, u32),
+    /// For the shapes of the last latents.
+    segmenter: Option<(Vec<ScaleShape>, Segmenter)>,
+    finder: RegionFinder,
+    /// The region of interest that both are set to.
+    roi: Option<Arc<Roi>>,
+}
+
+/// Makes a segmenter whose maps have `width` × `height` pixels (the network's input size, most often). `*segmenter` is the caller's,
+/// to be freed with `uflow_segmenter_free`.
+///
+/// # Safety
+/// `segmenter` is NULL (an error) or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_segmenter_new(
+    width: u32,
+    height: u32,
+    segmenter: *mut *mut uflow_segmenter,
+) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let out = unsafe { Out::new(segmenter, "segmenter") }?;
+        // What no map can have is refused here already.
+        Segmenter::new(&[ScaleShape { channels: 1, height: 1, width: 1 }], height as usize, width as usize)?;
+        let state = State { maps: (height, width), segmenter: None, finder: RegionFinder::new(), roi: None };
+        out.give(uflow_segmenter(Exclusive::new(state)));
+        Ok(())
+    })
+}
+
+/// Frees a segmenter. NULL is allowed.
+///
+/// # Safety
+/// `segmenter` is NULL or a segmenter that was not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_segmenter_free(segmenter: *mut uflow_segmenter) {
+    // SAFETY: NULL or a segmenter that this library made, by this function's contract.
+    infallible((), || unsafe { pointer::free(segmenter) });
+}
+
+/// Segments the latents of one image: `scales` (1 to 16) structs in an array, the finest first. Regions are in pixels of an image of
+/// `image_width` × `image_height` (both 0: of the maps). Maps are written to `buffers` (NULL: to none), all else to `result`.
+///
+/// From `options` (NULL: none) it takes ε (1), verdict (`UFLOW_VERDICT_NFA`), score threshold, smallest area (0), bound
+/// (`UFLOW_BOUND_CHERNOFF`), region of interest and maps. The latents are read during the call alone. As long as shapes stay it allocates nothing
+/// once it has seen as much as there is to see.
+///
+/// Fails with `UFLOW_STATUS_INVALID_ARGUMENT` for shapes, sizes or options that are none, `UFLOW_STATUS_NON_FINITE` for latents that are not
+/// finite, `UFLOW_STATUS_BUFFER_TOO_SMALL` for a buffer without room. Then `result` keeps what it had.
+///
+/// # Safety
+/// `segmenter`, `latents` and `result` are NULL (an error) or what they say, `options` and `buffers` NULL or so; what `latents` and
+/// `buffers` point to is there, and is not changed by others during the call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_segment_latents(
+    segmenter: *mut uflow_segmenter,
+    latents: *const uflow_latents,
+    scales: usize,
+    options: *const uflow_options,
+    image_width: u32,
+    image_height: u32,
+    buffers: *const uflow_buffers,
+    result: *mut uflow_result,
+) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        unsafe {
+            let mut state = pointer::required(segmenter, "segmenter")?.0.take("segmenter")?;
+            let mut contents = pointer::required(result, "result")?.0.take("result")?;
+            let options = options::read(options)?;
+            if !(1..=MAX_SCALES).contains(&scales) {
+                return Err(uflow_status::argument("scales", format_args!("{scales} is not 1 to {MAX_SCALES}")));
+            }
+            let nothing =
+                ArrayView3::from_shape((0, 0, 0), &[][..]).map_err(|error| uflow_status::argument("latents", error))?;
+            let mut views = [nothing; MAX_SCALES];
+            for (index, (scale, view)) in pointer::read_array(latents, scales)?.zip(&mut views).enumerate() {
+                *view = read(&scale?).map_err(|status| status.prefixed(&format!("scale {index}")))?;
+            }
+            let size = match (image_height, image_width) {
+                (0, 0) => state.maps,
+                size => size,
+            };
+            let buffers = Buffers::new(buffers, size, state.maps)?;
+            segment(&mut state, &views[..scales], size, &options, buffers, &mut contents)
+        }
+    })
+}
+
+/// # Safety
+/// The numbers that `scale` points to live for `'a` and are not changed meanwhile.
+unsafe fn read<'a>(scale: &uflow_latents) -> Outcome<ArrayView3<'a, f32>> {
+    // SAFETY: by this function's contract.
+    let data = unsafe { pointer::values(scale.data, scale.size, "latents.data") }?;
+    let shape = (scale.channels as usize, scale.height as usize, scale.width as usize);
+    let wanted = shape.0.checked_mul(shape.1).and_then(|area| area.checked_mul(shape.2));
+    match wanted.and_then(|wanted| data.get(..wanted)) {
+        Some(data) => ArrayView3::from_shape(shape, data).map_err(|error| uflow_status::argument("latents", error)),
+        None => {
+            let reason = format!("{} numbers are too few for {}×{}×{}", data.len(), shape.0, shape.1, shape.2);
+            Err(uflow_status::argument("latents.size", reason))
+        }
+    }
+}
+
+fn segment(
+    state: &mut State,
+    latents: &[ArrayView3<'_, f32>],
+    size: (u32, u32),
+    options: &CallOptions,
+    buffers: Buffers<'_>,
+    contents: &mut Contents,
+) -> Outcome {
+    let asked = &options.detect;
+    let criteria = Criteria {
+        verdict: asked.verdict.unwrap_or(Verdict::Nfa),
+        score_threshold: asked.score_threshold,
+        min_area: asked.min_area.unwrap_or(0),
+    };
+    criteria.threshold()?;
+    let log10_epsilon = log10_epsilon(asked.epsilon.unwrap_or(1.0))?;
+    let start = Instant::now();
+    fit(state, latents, asked.roi.as_ref())?;
+    let Some((_, segmenter)) = &mut state.segmenter else { return Ok(()) };
+    let maps = segmenter.run_latents(latents, asked.bound.unwrap_or_default())?;
+    state.finder.find(&maps, log10_epsilon, size.0 as usize, size.1 as usize)?;
+    state.finder.keep_at_least(criteria.min_area);
+    let decision = Decision {
+        score: maps.image_score,
+        anomalous: state.finder.anomalous(&maps, &criteria)?,
+        log10_nfa_min: maps.log10_nfa_min,
+    };
+    let found = Found {
+        decision,
+        timings: Timings { segmentation: start.elapsed().as_secs_f64() * 1e3, ..Timings::default() },
+        size,
+        mask: Some(state.finder.mask()),
+        score_map: Some(maps.score),
+        log10_nfa_map: Some(maps.log10_nfa),
+    };
+    buffers.write(&found);
+    contents.fill(&found, state.finder.regions(), options);
+    Ok(())
+}
+
+/// Makes the segmenter one for these shapes and this region of interest, if it is not.
+fn fit(state: &mut State, latents: &[ArrayView3<'_, f32>], roi: Option<&Arc<Roi>>) -> Outcome {
+    let shapes =
+        latents.iter().map(|map| map.dim()).map(|(channels, height, width)| ScaleShape { channels, height, width });
+    let same_roi = match (&state.roi, roi) {
+        (None, None) => true,
+        (Some(applied), Some(wanted)) => Arc::ptr_eq(applied, wanted),
+        _ => false,
+    };
+    if same_roi && state.segmenter.as_ref().is_some_and(|(applied, _)| shapes.clone().eq(applied.iter().copied())) {
+        return Ok(());
+    }
+    let shapes: Vec<ScaleShape> = shapes.collect();
+    let mut segmenter = Segmenter::new(&shapes, state.maps.0 as usize, state.maps.1 as usize)?;
+    segmenter.set_roi(roi.map(|roi| &**roi))?;
+    state.finder.set_roi(roi.map(|roi| &**roi));
+    state.roi = roi.cloned();
+    state.segmenter = Some((shapes, segmenter));
+    Ok(())
+}

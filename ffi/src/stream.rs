@@ -1,0 +1,453 @@
+//! Frames handed over without waiting for each: line scan and trigger cameras.
+
+use std::{
+    ffi::c_void,
+    ptr,
+    sync::Arc,
+    thread::{self, JoinHandle, ThreadId},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use uflow::{
+    detector::Rule,
+    engine::{Model, Request, Source, Wanted},
+};
+
+use crate::{
+    engine::{Places, Shared},
+    guard::{Exclusive, Outcome, guard, infallible},
+    image::{Checked, uflow_image},
+    model::uflow_model,
+    options::{self, uflow_maps, uflow_options},
+    pointer::{self, Out},
+    queue::{Cookie, Lease, Queue, Ticket, Wait, uflow_release_callback},
+    result::{Contents, uflow_result},
+    status::{
+        uflow_status,
+        uflow_status_code::{
+            UFLOW_STATUS_BUSY, UFLOW_STATUS_IO, UFLOW_STATUS_NOT_FOUND, UFLOW_STATUS_OVERLOADED,
+            UFLOW_STATUS_TIMED_OUT, UFLOW_STATUS_UNAVAILABLE,
+        },
+    },
+};
+
+/// A time limit that is none: wait as long as it takes.
+pub const UFLOW_WAIT_FOREVER: u32 = u32::MAX;
+
+/// Told what was found in a frame: `user_data` as it was set, the frame as it was handed over, and either `status` is NULL and
+/// `result` what was found, or `status` says what went wrong and `result` is NULL. Both belong to the stream and are there during
+/// the call alone.
+pub type uflow_result_callback = Option<
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        frame: *mut c_void,
+        status: *const uflow_status,
+        result: *const uflow_result,
+    ),
+>;
+
+/// How a stream works. What is not set has its default.
+///
+/// It belongs to the caller, who frees it with `uflow_stream_options_free`; one thread at a time. A stream keeps nothing of it.
+#[derive(Debug)]
+pub struct uflow_stream_options(Exclusive<Settings>);
+
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    capacity: usize,
+    deadline: Option<Duration>,
+    result: (uflow_result_callback, Cookie),
+    release: (uflow_release_callback, Cookie),
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let nothing = Cookie(ptr::null_mut());
+        Self { capacity: 8, deadline: None, result: (None, nothing), release: (None, nothing) }
+    }
+}
+
+/// Frames on their way through a model, handed over without waiting for each: their work overlaps, they share batches with those of
+/// other streams of the engine, and results come in the order in which frames were handed over, one for each frame.
+///
+/// With a result callback, a thread of the stream's own calls it, one frame at a time. Without, `uflow_stream_next` gives the
+/// results. Callbacks must return soon, must not throw or `longjmp`, and may call anything but what the functions say of them.
+///
+/// It belongs to the caller, who frees it with `uflow_stream_free`. Any thread may use it at any time.
+#[derive(Debug)]
+pub struct uflow_stream {
+    queue: Arc<Queue>,
+    engine: Arc<Shared>,
+    model: Arc<Model>,
+    deadline: Option<Duration>,
+    delivery: Option<(JoinHandle<()>, ThreadId)>,
+    /// Kept until no frame is inside.
+    _places: Arc<Places>,
+}
+
+/// Makes options with every default. `*options` is the caller's, to be freed with `uflow_stream_options_free`.
+///
+/// # Safety
+/// `options` is NULL (an error) or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_stream_options_new(options: *mut *mut uflow_stream_options) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let out = unsafe { Out::new(options, "options") }?;
+        out.give(uflow_stream_options(Exclusive::new(Settings::default())));
+        Ok(())
+    })
+}
+
+/// Frees options. NULL is allowed.
+///
+/// # Safety
+/// `options` is NULL or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_stream_options_free(options: *mut uflow_stream_options) {
+    // SAFETY: NULL or options that this library made, by this function's contract.
+    infallible((), || unsafe { pointer::free(options) });
+}
+
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+unsafe fn set(options: *mut uflow_stream_options, change: impl FnOnce(&mut Settings) -> Outcome) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let options = unsafe { pointer::required(options, "options") }?;
+        change(&mut *options.0.take("options")?)
+    })
+}
+
+/// Sets the most frames that are in the stream at a time, from handing over to the end of the delivery of the result (default 8).
+/// All streams of an engine share the places that `uflow_engine_options_set_max_in_flight` sets.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_stream_options_set_capacity(
+    options: *mut uflow_stream_options,
+    capacity: u32,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |settings| {
+            if capacity == 0 {
+                return Err(uflow_status::argument("capacity", "0 frames are none"));
+            }
+            settings.capacity = capacity as usize;
+            Ok(())
+        })
+    }
+}
+
+/// Sets after how many milliseconds a frame is of no use any more; 0 (the default) is never. A frame that is not done by then has
+/// `UFLOW_STATUS_TIMED_OUT` for its result, and no more work is put into it.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_stream_options_set_deadline(
+    options: *mut uflow_stream_options,
+    milliseconds: u32,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |settings| {
+            settings.deadline = (milliseconds > 0).then(|| Duration::from_millis(milliseconds.into()));
+            Ok(())
+        })
+    }
+}
+
+/// Sets the function that gets the results; NULL (the default) for a stream that is asked with `uflow_stream_next`. It is called by
+/// a thread of the stream, for one frame at a time, in order.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed; `callback` may be called with `user_data` from another thread until
+/// the stream is freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_stream_options_set_result_callback(
+    options: *mut uflow_stream_options,
+    callback: uflow_result_callback,
+    user_data: *mut c_void,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |settings| {
+            settings.result = (callback, Cookie(user_data));
+            Ok(())
+        })
+    }
+}
+
+/// Sets the function that is told that a frame's bytes are not read any more. It is called once for each frame that was taken, as
+/// soon as the frame is in the network's input and always before its result is delivered, by a thread of the engine or the one
+/// that hands the frame over; frames of one stream may be released at the same time and in any order. It must not wait for
+/// anything, the stream least of all. Without it (NULL, the default) a frame is released by the delivery of its result: before the
+/// result callback is called, or by the return of `uflow_stream_next`.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed; `callback` may be called with `user_data` from another thread until
+/// the stream is freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_stream_options_set_release_callback(
+    options: *mut uflow_stream_options,
+    callback: uflow_release_callback,
+    user_data: *mut c_void,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |settings| {
+            settings.release = (callback, Cookie(user_data));
+            Ok(())
+        })
+    }
+}
+
+/// Starts a stream. `options` may be NULL: every default. `*stream` is the caller's, to be freed with `uflow_stream_free`; `model` may
+/// be freed before it.
+///
+/// `UFLOW_STATUS_OVERLOADED` where other streams of the engine have left too few places for its capacity.
+///
+/// # Safety
+/// `model` is NULL (an error) or a model that was not freed; `options` is NULL or options that were not freed; `stream` is NULL (an
+/// error) or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_stream_new(
+    model: *const uflow_model,
+    options: *const uflow_stream_options,
+    stream: *mut *mut uflow_stream,
+) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let (out, model, options) = unsafe {
+            let options = pointer::given(options, "options")?;
+            (Out::new(stream, "stream")?, pointer::required(model, "model")?, options)
+        };
+        let defaults = Exclusive::new(Settings::default());
+        let settings = *options.map_or(&defaults, |options| &options.0).take("options")?;
+        let places = Arc::new(model.engine.take_places(settings.capacity)?);
+        let queue = Queue::new(settings.capacity, settings.release);
+        let delivery = match settings.result {
+            (None, _) => None,
+            (Some(callback), user_data) => {
+                let (queue, places) = (Arc::clone(&queue), Arc::clone(&places));
+                let thread = thread::Builder::new().name("uflow-stream".to_owned());
+                let thread = thread.spawn(move || {
+                    deliver(&queue, callback, user_data);
+                    drop(places);
+                });
+                let thread = thread.map_err(|error| {
+                    uflow_status::new(UFLOW_STATUS_IO, format!("the stream's thread cannot be started: {error}"))
+                })?;
+                let id = thread.thread().id();
+                Some((thread, id))
+            }
+        };
+        out.give(uflow_stream {
+            queue,
+            engine: Arc::clone(&model.engine),
+            model: Arc::clone(&model.model),
+            deadline: settings.deadline,
+            delivery,
+            _places: places,
+        });
+        Ok(())
+    })
+}
+
+type ResultCallback = unsafe extern "C" fn(*mut c_void, *mut c_void, *const uflow_status, *const uflow_result);
+
+/// Hands results to the callback until the stream is closed and empty; what is left by then is dropped.
+fn deliver(queue: &Queue, callback: ResultCallback, user_data: Cookie) {
+    let result = uflow_result(Exclusive::new(Contents::default()));
+    while let Some((frame, outcome)) = queue.pop_until_closed() {
+        if !queue.is_closed() {
+            let status = outcome.map_err(uflow_status::from).and_then(|answer| {
+                result.0.take("result")?.fill_answer(&answer);
+                Ok(())
+            });
+            // SAFETY: the caller's function, called as the header says.
+            unsafe {
+                match &status {
+                    Ok(()) => callback(user_data.0, frame.0, ptr::null(), &raw const result),
+                    Err(status) => callback(user_data.0, frame.0, status, ptr::null()),
+                }
+            }
+        }
+        queue.delivered();
+    }
+}
+
+/// Frees a stream. NULL is allowed. Frames that are not done are given up: they are released, their results are dropped;
+/// `uflow_stream_flush` waits for them first. When it returns every frame has been released and no callback runs any more.
+///
+/// Called by the stream's own result callback it returns at once, and the callback is not called again. A release callback must not call it.
+///
+/// # Safety
+/// `stream` is NULL or a stream that was not freed and that no other thread is using.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_stream_free(stream: *mut uflow_stream) {
+    infallible((), || {
+        if stream.is_null() {
+            return;
+        }
+        // SAFETY: made by this library and not freed, by this function's contract.
+        let stream = unsafe { Box::from_raw(stream) };
+        stream.queue.close();
+        match stream.delivery {
+            None => drop(stream.queue.flush(false, None)),
+            Some((_, id)) if id == thread::current().id() => {}
+            // It returns when the last frame has left; that it panicked would be a bug, and nothing could be done about it here.
+            Some((thread, _)) => drop(thread.join()),
+        }
+    });
+}
+
+fn limit(timeout_ms: u32) -> Option<Duration> {
+    (timeout_ms != UFLOW_WAIT_FOREVER).then(|| Duration::from_millis(timeout_ms.into()))
+}
+
+/// Hands a frame over and returns. Where the stream is full it waits for a place, at most `timeout_ms` milliseconds (0: not at all;
+/// `UFLOW_WAIT_FOREVER`). `frame` is whatever the caller wants to be told with release and result: a number, a buffer's address, NULL.
+///
+/// The bytes that `image` names are lent until the frame is released (`uflow_stream_options_set_release_callback`); the struct itself and
+/// `options` (NULL: what the package says) are read during the call alone. A frame that was not taken stays the caller's: no callback is called for it.
+///
+/// Fails with `UFLOW_STATUS_OVERLOADED` where the stream is still full, `UFLOW_STATUS_INVALID_IMAGE` or `UFLOW_STATUS_OVER_LIMIT` for an image that
+/// is none, `UFLOW_STATUS_INVALID_ARGUMENT` for options that do not fit the model. What is found out later, as a file that cannot be
+/// decoded, is the frame's result. The result callback may call it with `timeout_ms` 0.
+///
+/// # Safety
+/// `stream`, `image` and `options` are NULL (an error, but for `options`) or what they say; the bytes that `image` names are there and are
+/// not changed until the frame is released.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_stream_submit(
+    stream: *const uflow_stream,
+    image: *const uflow_image,
+    options: *const uflow_options,
+    frame: *mut c_void,
+    timeout_ms: u32,
+) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let (stream, image, options) = unsafe {
+            let stream = pointer::required(stream, "stream")?;
+            let image = Checked::new(&pointer::read(image)?, &stream.model.limits())?;
+            (stream, image, options::read(options)?)
+        };
+        // The engine looks at the options too; a frame that was taken is not to be refused.
+        Rule::new(stream.model.manifest(), &options.detect)?;
+        let arrived = Instant::now();
+        let frame = Cookie(frame);
+        let number = stream.queue.push(frame, limit(timeout_ms)).map_err(|wait| match wait {
+            Wait::TimedOut => uflow_status::new(
+                UFLOW_STATUS_OVERLOADED,
+                format!("the stream has {} frames, as many as it takes; none was done in time", stream.queue.len()),
+            ),
+            Wait::Ended => uflow_status::new(UFLOW_STATUS_UNAVAILABLE, "the stream is being freed"),
+        })?;
+        // SAFETY: by this function's contract.
+        let pixels = Bytes::from_owner(unsafe { Lease::new(&stream.queue, number, frame, image.data, image.size) });
+        let source = match image.format {
+            None => Source::Encoded(pixels),
+            Some(format) => {
+                let Checked { width, height, stride, .. } = image;
+                Source::Raw { pixels, width, height, stride, format }
+            }
+        };
+        let wanted = Wanted {
+            mask: options.wants(uflow_maps::UFLOW_MAPS_MASK),
+            score_map: options.wants(uflow_maps::UFLOW_MAPS_SCORE),
+            log10_nfa_map: options.wants(uflow_maps::UFLOW_MAPS_LOG10_NFA),
+            latents: false,
+        };
+        let deadline = stream.deadline.and_then(|deadline| arrived.checked_add(deadline));
+        let request =
+            Request { options: options.detect, wanted, deadline, ..Request::new(Arc::clone(&stream.model), source) };
+        let ticket = Ticket { queue: Arc::clone(&stream.queue), number };
+        if let Err((error, ticket)) = stream.engine.engine.submit(request, ticket) {
+            // The stream has its place in the engine, and its options were looked at. Should it be refused all the same, it is a result.
+            uflow::engine::Waiter::answer(Box::new(ticket), Err(error));
+        }
+        Ok(())
+    })
+}
+
+/// Waits for the next frame to be done, at most `timeout_ms` milliseconds (0: not at all; `UFLOW_WAIT_FOREVER`), and writes what it was
+/// handed over as to `*frame` (may be NULL). Either `*frame_status` is NULL then and `result` has what was found, or
+/// `*frame_status` says what went wrong with the frame, is the caller's to be freed with `uflow_status_free`, and `result` is as it was.
+///
+/// Fails with `UFLOW_STATUS_TIMED_OUT` where no frame is done yet, `UFLOW_STATUS_NOT_FOUND` where none is inside,
+/// `UFLOW_STATUS_INVALID_ARGUMENT` for a stream with a result callback.
+///
+/// # Safety
+/// `stream` and `result` are NULL (an error) or what they say; `frame` is NULL or may be written, `frame_status` NULL (an error) or so.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_stream_next(
+    stream: *const uflow_stream,
+    timeout_ms: u32,
+    frame: *mut *mut c_void,
+    result: *mut uflow_result,
+    frame_status: *mut *mut uflow_status,
+) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let (stream, frame, result, frame_status) = unsafe {
+            let (frame, status) = (Out::wanted(frame, "frame")?, Out::new(frame_status, "frame_status")?);
+            (pointer::required(stream, "stream")?, frame, pointer::required(result, "result")?, status)
+        };
+        if stream.delivery.is_some() {
+            return Err(uflow_status::argument("stream", "its results go to its callback"));
+        }
+        let mut contents = result.0.take("result")?;
+        let (cookie, outcome) = stream.queue.pop(limit(timeout_ms)).map_err(|wait| match wait {
+            Wait::TimedOut => uflow_status::new(UFLOW_STATUS_TIMED_OUT, "no frame is done yet"),
+            Wait::Ended => uflow_status::new(UFLOW_STATUS_NOT_FOUND, "no frame is in the stream"),
+        })?;
+        stream.queue.delivered();
+        match outcome {
+            Ok(answer) => {
+                contents.fill_answer(&answer);
+                frame_status.set(ptr::null_mut());
+            }
+            Err(error) => frame_status.give(uflow_status::from(error)),
+        }
+        frame.into_iter().for_each(|out| out.set(cookie.0));
+        Ok(())
+    })
+}
+
+/// Waits until every frame that was handed over is done, at most `timeout_ms` milliseconds (0: not at all; `UFLOW_WAIT_FOREVER`): its
+/// callback has returned or, without a callback, its result is ready for `uflow_stream_next`.
+///
+/// Fails with `UFLOW_STATUS_TIMED_OUT`; with `UFLOW_STATUS_BUSY` where the stream's own result callback calls it, which would wait for itself.
+///
+/// # Safety
+/// `stream` is NULL (an error) or a stream that was not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_stream_flush(stream: *const uflow_stream, timeout_ms: u32) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let stream = unsafe { pointer::required(stream, "stream") }?;
+        if stream.delivery.as_ref().is_some_and(|(_, id)| *id == thread::current().id()) {
+            return Err(uflow_status::new(UFLOW_STATUS_BUSY, "a result callback cannot wait for itself to return"));
+        }
+        stream.queue.flush(stream.delivery.is_some(), limit(timeout_ms)).map_err(|_| {
+            let message = format!("{} frames are not done yet", stream.queue.len());
+            uflow_status::new(UFLOW_STATUS_TIMED_OUT, message)
+        })
+    })
+}
+
+/// How many frames are in the stream: handed over, and their results not yet delivered. 0 for NULL.
+///
+/// # Safety
+/// `stream` is NULL or a stream that was not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_stream_pending(stream: *const uflow_stream) -> u32 {
+    // SAFETY: NULL or a stream, by this function's contract.
+    infallible(0, || unsafe { pointer::optional(stream) }.map_or(0, |stream| stream.queue.len() as u32))
+}

@@ -1,0 +1,625 @@
+//! Fitting a model to good frames.
+
+use std::{
+    ffi::{c_char, c_void},
+    path::{Path, PathBuf},
+};
+
+use uflow::{
+    detector::roi_to_png,
+    package::check_writable,
+    runtime::cpu_quota,
+    train::{
+        Control, Progress, StopReason, TrainingSummary,
+        fit::{Augmentation, BackboneChoice, FitOptions, Fitter},
+    },
+};
+
+use crate::{
+    engine::uflow_engine,
+    guard::{Exclusive, Outcome, guard, infallible},
+    image::{picture, uflow_image},
+    options::{self, uflow_options},
+    pointer::{self, Out, OutStruct, Versioned},
+    status::{uflow_status, uflow_status_code::UFLOW_STATUS_CANCELLED},
+    text::uflow_text,
+};
+
+/// How good images are multiplied before training.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum uflow_augmentation {
+    /// Not set: an error.
+    UFLOW_AUGMENTATION_UNKNOWN = 0,
+    /// Each image as it is.
+    UFLOW_AUGMENTATION_NONE = 1,
+    /// And mirrored left to right.
+    UFLOW_AUGMENTATION_FLIP = 2,
+    /// And turned by 90, 180 and 270 degrees; for square inputs.
+    UFLOW_AUGMENTATION_ROTATE = 3,
+    /// And all eight turns and mirror images; for square inputs.
+    UFLOW_AUGMENTATION_ALL = 4,
+}
+
+/// What a progress callback wants.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum uflow_control {
+    /// No answer: training is cancelled, as by `UFLOW_CONTROL_CANCEL`.
+    UFLOW_CONTROL_UNKNOWN = 0,
+    /// Go on.
+    UFLOW_CONTROL_CONTINUE = 1,
+    /// Stop here and write the best model so far.
+    UFLOW_CONTROL_STOP = 2,
+    /// Stop here and write nothing.
+    UFLOW_CONTROL_CANCEL = 3,
+}
+
+/// Why training ended.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum uflow_stop_reason {
+    /// None that this version of the header knows.
+    UFLOW_STOP_REASON_UNKNOWN = 0,
+    /// All epochs were done.
+    UFLOW_STOP_REASON_FINISHED = 1,
+    /// The held-out images had not gained for a number of epochs.
+    UFLOW_STOP_REASON_PATIENCE = 2,
+    /// The progress callback asked for it.
+    UFLOW_STOP_REASON_ASKED = 3,
+    /// A loss was not finite; the model is the best from before.
+    UFLOW_STOP_REASON_DIVERGED = 4,
+}
+
+/// Where training is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct uflow_progress {
+    /// sizeof(uflow_progress) in the library; a caller with an older header reads the fields it knows.
+    pub struct_size: usize,
+    /// Epoch, from 1; 0 before the first.
+    pub epoch: u32,
+    /// Most epochs there will be.
+    pub epochs: u32,
+    /// Optimiser steps done in this epoch.
+    pub batch: u32,
+    /// Optimiser steps of an epoch.
+    pub batches: u32,
+    /// Mean training loss of this epoch so far, in nats per feature value; NaN before the first.
+    pub loss: f64,
+    /// Adam's rate in the last step.
+    pub learning_rate: f64,
+    /// Seconds since training began.
+    pub seconds: f64,
+    /// After an epoch, and before the first: negative log-likelihood of the held-out images, in nats per value. NaN within an epoch.
+    pub held_out_nll: f64,
+    /// Then too: the mean of z² on the held-out images of the scale where it is farthest from 1, which white latents have. NaN within
+    /// an epoch.
+    pub latent_variance: f64,
+}
+
+/// What training came to. Begin with `UFLOW_TRAINING_INIT`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct uflow_training {
+    /// sizeof(uflow_training).
+    pub struct_size: usize,
+    /// Images that were trained on.
+    pub images: u32,
+    /// Images that were held out to watch it.
+    pub held_out: u32,
+    /// Epochs begun.
+    pub epochs: u32,
+    /// The epoch whose model was written; 0 is the one before training.
+    pub best_epoch: u32,
+    /// A `uflow_stop_reason`.
+    pub stop_reason: u32,
+    /// The fair threshold of the image score (paper, §4.1.1).
+    pub fair_threshold: f32,
+    /// Negative log-likelihood of the held-out images, in nats per value.
+    pub held_out_nll: f64,
+    /// The mean of z² on the held-out images, of the scale where it is farthest from 1; outside 0.8 to 1.25 the model's numbers of false
+    /// alarms are not to be trusted.
+    pub latent_variance: f64,
+    /// Seconds it took.
+    pub seconds: f64,
+}
+
+impl Versioned for uflow_training {
+    const FIRST: usize = size_of::<Self>();
+    const EMPTY: Self = Self {
+        struct_size: 0,
+        images: 0,
+        held_out: 0,
+        epochs: 0,
+        best_epoch: 0,
+        stop_reason: 0,
+        fair_threshold: 0.0,
+        held_out_nll: 0.0,
+        latent_variance: 0.0,
+        seconds: 0.0,
+    };
+    const NAME: &str = "training";
+
+    fn struct_size(&self) -> usize {
+        self.struct_size
+    }
+}
+
+/// Asked after every optimiser step and every epoch: `user_data` as it was given, and where training is. Gives a `uflow_control`. It is
+/// called by the thread that called `uflow_trainer_fit`, and must not throw or `longjmp`.
+pub type uflow_progress_callback =
+    Option<unsafe extern "C" fn(user_data: *mut c_void, progress: *const uflow_progress) -> u32>;
+
+/// How a model is fitted. What is not set has its default, that of `uflow fit`.
+///
+/// It belongs to the caller, who frees it with `uflow_fit_options_free`; one thread at a time. A trainer keeps nothing of it.
+#[derive(Debug)]
+pub struct uflow_fit_options(Exclusive<FitOptions>);
+
+/// Takes good frames and fits a model to them.
+///
+/// It belongs to the caller, who frees it with `uflow_trainer_free`; one thread at a time. It has a backbone of its own, and keeps the
+/// features of the frames, not the frames.
+#[derive(Debug)]
+pub struct uflow_trainer(Exclusive<State>);
+
+#[derive(Debug)]
+struct State {
+    fitter: Fitter,
+    limits: uflow::frame::Limits,
+    last: Option<(TrainingSummary, f32)>,
+}
+
+/// Makes options with every default, for a product of this name (1 to 128 letters, digits, `.`, `-`, `_`). `*options` is the caller's, to be freed
+/// with `uflow_fit_options_free`.
+///
+/// # Safety
+/// `name` is NULL (an error) or a text that ends with 0; `options` is NULL (an error) or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_new(
+    name: *const c_char,
+    options: *mut *mut uflow_fit_options,
+) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let (out, name) = unsafe { (Out::new(options, "options")?, pointer::text(name, "name")?) };
+        uflow::package::check_model_name(name)?;
+        out.give(uflow_fit_options(Exclusive::new(FitOptions::new(name))));
+        Ok(())
+    })
+}
+
+/// Frees options. NULL is allowed.
+///
+/// # Safety
+/// `options` is NULL or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_free(options: *mut uflow_fit_options) {
+    // SAFETY: NULL or options that this library made, by this function's contract.
+    infallible((), || unsafe { pointer::free(options) });
+}
+
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+unsafe fn set(options: *mut uflow_fit_options, change: impl FnOnce(&mut FitOptions) -> Outcome) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let options = unsafe { pointer::required(options, "options") }?;
+        let mut options = options.0.take("options")?;
+        let mut changed = options.clone();
+        change(&mut changed)?;
+        changed.training.validate()?;
+        *options = changed;
+        Ok(())
+    })
+}
+
+/// Sets the backbone, an ONNX file with U-Flow's metadata (`path`, UTF-8). Without it: the one inside this library.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed; `path` is NULL (an error) or a text that ends with 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_backbone(
+    options: *mut uflow_fit_options,
+    path: *const c_char,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            options.backbone = BackboneChoice::File(PathBuf::from(pointer::text(path, "path")?));
+            Ok(())
+        })
+    }
+}
+
+/// Sets the size of the network's input in pixels; without it, the backbone's own.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_input_size(
+    options: *mut uflow_fit_options,
+    width: u32,
+    height: u32,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            if width == 0 || height == 0 {
+                return Err(uflow_status::argument("input_size", format_args!("{width}×{height} has no pixels")));
+            }
+            options.input_size = Some((width, height));
+            Ok(())
+        })
+    }
+}
+
+/// Sets how good images are multiplied, a `uflow_augmentation`.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_augmentation(
+    options: *mut uflow_fit_options,
+    augmentation: u32,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            options.augmentation = match augmentation {
+                1 => Augmentation::None,
+                2 => Augmentation::Flip,
+                3 => Augmentation::Rotate,
+                4 => Augmentation::All,
+                other => {
+                    let reason = format!("{other} is no UFLOW_AUGMENTATION");
+                    return Err(uflow_status::argument("augmentation", reason));
+                }
+            };
+            Ok(())
+        })
+    }
+}
+
+/// Sets the most passes over the images (default 16), and after how many passes without a gain on the held-out images it stops
+/// (default 4). Both at least 1.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_epochs(
+    options: *mut uflow_fit_options,
+    epochs: u32,
+    patience: u32,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            (options.training.epochs, options.training.patience) = (epochs as usize, patience as usize);
+            Ok(())
+        })
+    }
+}
+
+/// Sets the images of one optimiser step (default 8), Adam's rate at the start (default 0.001) and its weight decay (default 0.00001).
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_optimizer(
+    options: *mut uflow_fit_options,
+    batch: u32,
+    learning_rate: f64,
+    weight_decay: f64,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            options.training.batch = batch as usize;
+            (options.training.learning_rate, options.training.weight_decay) = (learning_rate, weight_decay);
+            Ok(())
+        })
+    }
+}
+
+/// Sets the steps of each stage of the flow (default 4, the paper's).
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_steps(options: *mut uflow_fit_options, steps: u32) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            if steps == 0 {
+                return Err(uflow_status::argument("steps", "must be at least 1"));
+            }
+            options.training.steps = steps as usize;
+            Ok(())
+        })
+    }
+}
+
+/// Sets the noise on the features in training, in standard deviations of each channel, 0 to 1 (default 0.05).
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_noise(options: *mut uflow_fit_options, noise: f64) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            options.training.noise = noise;
+            Ok(())
+        })
+    }
+}
+
+/// Sets the seed that everything random follows from (default 0): the same frames and seed give the same model on the same kind of CPU.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_seed(options: *mut uflow_fit_options, seed: u64) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            options.training.seed = seed;
+            Ok(())
+        })
+    }
+}
+
+/// Sets how many bytes of features are kept in memory (default 2 GiB); the rest goes to a temporary file.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_memory(
+    options: *mut uflow_fit_options,
+    bytes: u64,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            options.memory = bytes;
+            Ok(())
+        })
+    }
+}
+
+/// Sets what the model decides by where a call says nothing, from the ε, verdict, score threshold, smallest area and bound of
+/// `detection`. A region of interest in it is kept in the package, and only what lies inside counts for the fair threshold.
+///
+/// # Safety
+/// `options` and `detection` are NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_detection(
+    options: *mut uflow_fit_options,
+    detection: *const uflow_options,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            let asked = options::read(pointer::required(detection, "detection")?)?.detect;
+            let defaults = &mut options.detection;
+            defaults.epsilon = asked.epsilon.unwrap_or(defaults.epsilon);
+            defaults.verdict = asked.verdict.unwrap_or(defaults.verdict);
+            defaults.score_threshold = asked.score_threshold.or(defaults.score_threshold);
+            defaults.min_area = asked.min_area.unwrap_or(defaults.min_area);
+            defaults.bound = asked.bound.unwrap_or(defaults.bound);
+            if let Some(roi) = asked.roi {
+                options.roi = Some(roi_to_png(&roi)?);
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Loads the backbone, on the engine's device, and makes room for features. `*trainer` is the caller's, to be freed with
+/// `uflow_trainer_free`; `engine` may be freed before it. Training runs on the CPU, on as many threads as the engine's networks.
+///
+/// # Safety
+/// `engine` and `options` are NULL (an error) or what they say; `trainer` is NULL (an error) or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_trainer_new(
+    engine: *const uflow_engine,
+    options: *const uflow_fit_options,
+    trainer: *mut *mut uflow_trainer,
+) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let (out, engine, options) = unsafe {
+            let options = pointer::required(options, "options")?;
+            (Out::new(trainer, "trainer")?, pointer::required(engine, "engine")?, options)
+        };
+        let (engine, mut options) = (&engine.0.engine, options.0.take("options")?.clone());
+        options.session = engine.options().session;
+        // A pool of its own, which ends with the training.
+        options.training.threads = Some(options.session.threads.unwrap_or_else(cpu_quota));
+        let fitter = Fitter::new(engine.runtime(), options)?;
+        out.give(uflow_trainer(Exclusive::new(State { fitter, limits: engine.options().limits, last: None })));
+        Ok(())
+    })
+}
+
+/// Frees a trainer. NULL is allowed.
+///
+/// # Safety
+/// `trainer` is NULL or a trainer that was not freed and that no other thread is using.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_trainer_free(trainer: *mut uflow_trainer) {
+    // SAFETY: NULL or a trainer that this library made, by this function's contract.
+    infallible((), || unsafe { pointer::free(trainer) });
+}
+
+/// Adds a good frame. It is read during the call alone, which takes as long as the backbone does. A frame that fails is not added; the
+/// codes are those of `uflow_detector_detect`.
+///
+/// # Safety
+/// `trainer` and `image` are NULL (an error) or what they say; the bytes that `image` names are there and are not changed during
+/// the call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_trainer_add(
+    trainer: *mut uflow_trainer,
+    image: *const uflow_image,
+) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        unsafe {
+            let mut state = pointer::required(trainer, "trainer")?.0.take("trainer")?;
+            let picture = picture(image, &state.limits)?;
+            state.fitter.push(&picture.frame())?;
+            Ok(())
+        }
+    })
+}
+
+/// How many frames were added. 0 for NULL, and while another thread uses the trainer.
+///
+/// # Safety
+/// `trainer` is NULL or a trainer that was not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_trainer_frames(trainer: *const uflow_trainer) -> usize {
+    infallible(0, || {
+        // SAFETY: by this function's contract.
+        let trainer = unsafe { pointer::optional(trainer) };
+        trainer.and_then(|trainer| trainer.0.take("trainer").ok()).map_or(0, |state| state.fitter.frames())
+    })
+}
+
+/// Fits a model to the frames added so far and writes it to `path` (UTF-8): a folder, or one file where it ends in `.uflow`. It is there
+/// whole or not at all; a package that is there already is replaced at the end. It takes minutes; `callback` (may be NULL) is asked all
+/// along. The frames stay: more may be added, and a model fitted again.
+///
+/// Fails with `UFLOW_STATUS_TRAINING` for fewer than 8 frames or a loss that is not finite from the start, `UFLOW_STATUS_CANCELLED` where the
+/// callback said so, `UFLOW_STATUS_PACKAGE` or `UFLOW_STATUS_IO` for a path that cannot be written, before training.
+///
+/// # Safety
+/// `trainer` and `path` are NULL (an error) or what they say; `callback` is NULL or may be called with `user_data`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_trainer_fit(
+    trainer: *mut uflow_trainer,
+    path: *const c_char,
+    callback: uflow_progress_callback,
+    user_data: *mut c_void,
+) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let (mut state, path) = unsafe {
+            (pointer::required(trainer, "trainer")?.0.take("trainer")?, Path::new(pointer::text(path, "path")?))
+        };
+        check_writable(path)?;
+        let mut cancelled = false;
+        let fitted = state.fitter.train(&mut |progress| {
+            let Some(callback) = callback else { return Control::Continue };
+            let progress = progress_struct(progress);
+            // SAFETY: the caller's function, called as the header says.
+            match unsafe { callback(user_data, &raw const progress) } {
+                1 => Control::Continue,
+                2 => Control::Stop,
+                _ => {
+                    cancelled = true;
+                    Control::Stop
+                }
+            }
+        });
+        if cancelled {
+            return Err(uflow_status::new(
+                UFLOW_STATUS_CANCELLED,
+                "the progress callback ended training; nothing was written",
+            ));
+        }
+        let fitted = fitted?;
+        fitted.write(path)?;
+        let fair = fitted.manifest.scores.as_ref().map_or(f32::NAN, |scores| scores.fair_threshold);
+        state.last = Some((fitted.summary, fair));
+        Ok(())
+    })
+}
+
+/// The variance farthest from 1.
+fn worst(variances: &[f64]) -> f64 {
+    let distance = |variance: f64| variance.max(f64::MIN_POSITIVE).ln().abs();
+    variances.iter().copied().max_by(|&a, &b| distance(a).total_cmp(&distance(b))).unwrap_or(f64::NAN)
+}
+
+fn progress_struct(progress: &Progress) -> uflow_progress {
+    let held_out = progress.held_out.as_ref();
+    uflow_progress {
+        struct_size: size_of::<uflow_progress>(),
+        epoch: progress.epoch as u32,
+        epochs: progress.epochs as u32,
+        batch: progress.batch as u32,
+        batches: progress.batches as u32,
+        loss: progress.loss,
+        learning_rate: progress.learning_rate,
+        seconds: progress.elapsed.as_secs_f64(),
+        held_out_nll: held_out.map_or(f64::NAN, |held_out| held_out.nll),
+        latent_variance: held_out.map_or(f64::NAN, |held_out| worst(&held_out.latent_variance)),
+    }
+}
+
+/// What the last training that was written came to. `UFLOW_STATUS_INVALID_ARGUMENT` before the first.
+///
+/// # Safety
+/// `trainer` is NULL (an error) or a trainer that was not freed; `training` is NULL (an error) or a struct with its size set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_trainer_get_training(
+    trainer: *const uflow_trainer,
+    training: *mut uflow_training,
+) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let (out, trainer) = unsafe { (OutStruct::new(training)?, pointer::required(trainer, "trainer")?) };
+        let state = trainer.0.take("trainer")?;
+        let (summary, fair_threshold) = last(&state)?;
+        let stop_reason = match summary.stopped {
+            StopReason::Finished => uflow_stop_reason::UFLOW_STOP_REASON_FINISHED,
+            StopReason::Patience => uflow_stop_reason::UFLOW_STOP_REASON_PATIENCE,
+            StopReason::Asked => uflow_stop_reason::UFLOW_STOP_REASON_ASKED,
+            StopReason::Diverged => uflow_stop_reason::UFLOW_STOP_REASON_DIVERGED,
+        };
+        out.set(uflow_training {
+            struct_size: 0,
+            images: summary.images as u32,
+            held_out: summary.held_out.len() as u32,
+            epochs: summary.epochs as u32,
+            best_epoch: summary.best_epoch as u32,
+            stop_reason: stop_reason as u32,
+            fair_threshold: *fair_threshold,
+            held_out_nll: summary.best.nll,
+            latent_variance: worst(&summary.best.latent_variance),
+            seconds: summary.seconds,
+        });
+        Ok(())
+    })
+}
+
+fn last(state: &State) -> Outcome<&(TrainingSummary, f32)> {
+    state
+        .last
+        .as_ref()
+        .ok_or_else(|| uflow_status::argument("trainer", "no model was fitted yet; see uflow_trainer_fit"))
+}
+
+/// What the user should know of the last model that was fitted, a line each; empty where there is nothing to say. `*text` is the
+/// caller's, to be freed with `uflow_text_free`. `UFLOW_STATUS_INVALID_ARGUMENT` before the first.
+///
+/// # Safety
+/// `trainer` is NULL (an error) or a trainer that was not freed; `text` is NULL (an error) or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_trainer_warnings(
+    trainer: *const uflow_trainer,
+    text: *mut *mut uflow_text,
+) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let (out, trainer) = unsafe { (Out::new(text, "text")?, pointer::required(trainer, "trainer")?) };
+        let state = trainer.0.take("trainer")?;
+        let warnings = last(&state)?.0.warnings();
+        out.give(uflow_text::new(warnings.iter().map(|warning| format!("{warning}\n")).collect()));
+        Ok(())
+    })
+}
