@@ -3,7 +3,7 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 DEMO_OUT ?= demo-out
 
-.PHONY: help demo build test lint header protos clients bench soak deny onnxruntime openvino install clean
+.PHONY: help demo build test lint header protos clients library bench soak deny onnxruntime openvino install install-library clean
 
 help:
 	@echo "make demo         build, then learn three products from good images and report on held-out defects"
@@ -13,11 +13,12 @@ help:
 	@echo "make header       include/uflow.h anew from ffi/"
 	@echo "make protos       Go and Java stubs of the server's protocols, generated and compiled"
 	@echo "make clients      a server under tritonclient, perf_analyzer, grpcurl, ghz, grpc-health-probe and curl"
+	@echo "make library      libuflow installed, linked by CMake projects, run under Valgrind and sanitizers"
 	@echo "make bench        segmentation, preprocessing, training and end-to-end figures"
-	@echo "make soak         long runs of the server: 200,000 frames, 10,000 cancellations, 5,000 connections"
+	@echo "make soak         long runs: 200,000 frames, 10,000 cancellations, 5,000 connections; 10 minutes of fuzzing"
 	@echo "make deny         licences and sources of all dependencies (needs cargo-deny)"
 	@echo "make onnxruntime  fetch the pinned ONNX Runtime into .onnxruntime/"
-	@echo "make install      uflow and ONNX Runtime under PREFIX ($(PREFIX))"
+	@echo "make install      uflow, libuflow and ONNX Runtime under PREFIX ($(PREFIX)); make install-library: without the command"
 
 onnxruntime:
 	@tools/fetch_onnxruntime.sh
@@ -63,11 +64,17 @@ bench: build
 soak: onnxruntime
 	@ulimit -n 20000; date -u; git rev-parse --short=10 HEAD; nproc; \
 	UFLOW_SOAK=1 $(CARGO) test --locked --test serve_uflow --test serve_abuse --test serve_models -- --nocapture --test-threads=1
+	tools/fuzz.sh 600
 
-install: build
+install: build install-library
 	install -D -m 755 target/release/uflow $(DESTDIR)$(PREFIX)/bin/uflow
-	install -d $(DESTDIR)$(PREFIX)/lib
-	cp -P .onnxruntime/lib/*.so* $(DESTDIR)$(PREFIX)/lib/
+
+install-library: onnxruntime
+	$(CARGO) build --release --locked --package uflow-ffi
+	tools/install_library.sh $(PREFIX) $(DESTDIR)
+
+library: onnxruntime
+	tools/check_library.sh
 
 clean:
 	$(CARGO) clean

@@ -461,7 +461,8 @@ typedef struct uflow_detector uflow_detector;
  *
  * It belongs to the caller, who frees it with `uflow_engine_free`. Any thread may use it at any time. It has worker threads
  * (`uflow_engine_options_set_workers`) for asynchronous use, and one for each backbone; they sleep when there is nothing to
- * do, and end with the engine or the last of its models, whichever is later.
+ * do, and end with the engine or the last of its models and streams, whichever is later. The networks of all engines share ONNX Runtime's pool of
+ * threads, which `uflow_shutdown` ends.
  */
 typedef struct uflow_engine uflow_engine;
 
@@ -1001,8 +1002,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_detector_detect_batch(struct uflow_det
                                                  struct uflow_result *const *results);
 
 /**
- * Looks at an image for its score and verdict alone. `score` or `anomalous` may be NULL where it is not wanted. Otherwise as
- * `uflow_detector_detect`.
+ * Looks at an image for its score and verdict alone. `score` or `anomalous` may be NULL where it is not wanted; without `anomalous`
+ * nothing is segmented, which is quicker. Otherwise as `uflow_detector_detect`.
  *
  * As `uflow_detector_detect`; `score` and `anomalous` are NULL or may be written.
  */
@@ -1101,6 +1102,9 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_options_set_limits(struct uflow
  *
  * Fails with `UFLOW_STATUS_LIBRARY` where ONNX Runtime cannot be found; the message names every place that was looked at.
  *
+ * The first call sets the process's environment variable `ORT_DISABLE_TELEMETRY` to 1 unless it is set, as ONNX Runtime would else keep a
+ * database of events for its makers. Where another thread may be in `getenv` at that moment, set it before.
+ *
  * `options` is NULL or options that were not freed; `engine` is NULL (an error) or may be written.
  */
 UFLOW_MUST_USE struct uflow_status *uflow_engine_new(const struct uflow_engine_options *options,
@@ -1112,6 +1116,14 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_new(const struct uflow_engine_o
  * `engine` is NULL or an engine that was not freed and that no other thread is using.
  */
 void uflow_engine_free(struct uflow_engine *engine);
+
+/**
+ * Ends ONNX Runtime and the threads of its pool, which otherwise sleep until the process ends: for a program that goes on without
+ * this library, or unloads it. It starts once in the life of a process: no engine can be made after this (`UFLOW_STATUS_UNAVAILABLE`).
+ *
+ * Fails with `UFLOW_STATUS_BUSY` while there is an engine, model or stream. Any thread may call this at any time.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_shutdown(void);
 
 /**
  * Loads a model package, a folder or a `.uflow` file (`path`, UTF-8), and warms it up. A backbone that another model of this
@@ -1744,41 +1756,30 @@ uint32_t uflow_version_number(void);
 }  // extern "C"
 #endif  // __cplusplus
 
-#endif  /* UFLOW_H */
 
 /* Structs with their size set and all else 0. */
 #ifdef __cplusplus
-#define UFLOW_IMAGE_INIT uflow_image{sizeof(uflow_image)}
+template <class T>
+inline T uflow_init() {
+  T made = T();
+  made.struct_size = sizeof(T);
+  return made;
+}
+#define UFLOW_IMAGE_INIT (uflow_init<uflow_image>())
+#define UFLOW_BUFFERS_INIT (uflow_init<uflow_buffers>())
+#define UFLOW_LATENTS_INIT (uflow_init<uflow_latents>())
+#define UFLOW_MODEL_INFO_INIT (uflow_init<uflow_model_info>())
+#define UFLOW_SUMMARY_INIT (uflow_init<uflow_summary>())
+#define UFLOW_REGION_INIT (uflow_init<uflow_region>())
+#define UFLOW_TRAINING_INIT (uflow_init<uflow_training>())
 #else
 #define UFLOW_IMAGE_INIT ((struct uflow_image){.struct_size = sizeof(struct uflow_image)})
-#endif
-#ifdef __cplusplus
-#define UFLOW_BUFFERS_INIT uflow_buffers{sizeof(uflow_buffers)}
-#else
 #define UFLOW_BUFFERS_INIT ((struct uflow_buffers){.struct_size = sizeof(struct uflow_buffers)})
-#endif
-#ifdef __cplusplus
-#define UFLOW_LATENTS_INIT uflow_latents{sizeof(uflow_latents)}
-#else
 #define UFLOW_LATENTS_INIT ((struct uflow_latents){.struct_size = sizeof(struct uflow_latents)})
-#endif
-#ifdef __cplusplus
-#define UFLOW_MODEL_INFO_INIT uflow_model_info{sizeof(uflow_model_info)}
-#else
 #define UFLOW_MODEL_INFO_INIT ((struct uflow_model_info){.struct_size = sizeof(struct uflow_model_info)})
-#endif
-#ifdef __cplusplus
-#define UFLOW_SUMMARY_INIT uflow_summary{sizeof(uflow_summary)}
-#else
 #define UFLOW_SUMMARY_INIT ((struct uflow_summary){.struct_size = sizeof(struct uflow_summary)})
-#endif
-#ifdef __cplusplus
-#define UFLOW_REGION_INIT uflow_region{sizeof(uflow_region)}
-#else
 #define UFLOW_REGION_INIT ((struct uflow_region){.struct_size = sizeof(struct uflow_region)})
-#endif
-#ifdef __cplusplus
-#define UFLOW_TRAINING_INIT uflow_training{sizeof(uflow_training)}
-#else
 #define UFLOW_TRAINING_INIT ((struct uflow_training){.struct_size = sizeof(struct uflow_training)})
 #endif
+
+#endif  /* UFLOW_H */

@@ -1,5 +1,6 @@
 //! The one module with `unsafe`: matrix views whose columns can be handed to several threads, matrix products (the
-//! `gemm` crate), loops compiled for the vector instructions of the CPU at hand, prefetching, and read-only memory mapping.
+//! `gemm` crate), loops compiled for the vector instructions of the CPU at hand, prefetching, read-only memory mapping, and an
+//! environment variable for a library that asks for it.
 //!
 //! Everything here is safe to call: shapes are checked on entry and a wrong one panics, as with slices.
 
@@ -12,6 +13,18 @@ use std::{
     marker::PhantomData,
     ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Range, Sub},
 };
+
+/// Sets an environment variable of this process, unless it is set.
+///
+/// Other Rust code may read the environment at the same time. C code that does so by `getenv`, on another thread, at the first
+/// call for a name, may read it while it is moved, where the C library does not prevent it (glibc does from 2.41 on): so call this
+/// early.
+pub(crate) fn set_variable(name: &str, value: &str) {
+    if std::env::var_os(name).is_none() {
+        // SAFETY: guarded against other Rust code by the standard library; for C code see above.
+        unsafe { std::env::set_var(name, value) };
+    }
+}
 
 mod sealed {
     pub trait Sealed {}

@@ -121,6 +121,21 @@ fn fit_tells_every_epoch_and_what_it_made() {
 }
 
 #[test]
+fn nothing_is_left_in_the_user_s_folders() {
+    // ONNX Runtime 1.32 keeps a database of events under ~/.cache unless it is told not to.
+    let (home, picture) = (tempfile::tempdir().unwrap(), fixture().path("good/00.png"));
+    let output = Command::new(env!("CARGO_BIN_EXE_uflow"))
+        .args(["detect", "--model", text(&fixture().package()), text(&picture)])
+        .env("HOME", home.path())
+        .env_remove("XDG_CACHE_HOME")
+        .env_remove("ORT_DISABLE_TELEMETRY")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_package() {
     let fixture = fixture();
     let again = fixture.path("again.uflow");

@@ -19,7 +19,7 @@ use crate::{
     pointer::{self, Out},
     status::{
         uflow_status,
-        uflow_status_code::{UFLOW_STATUS_NOT_FOUND, UFLOW_STATUS_OVERLOADED},
+        uflow_status_code::{UFLOW_STATUS_BUSY, UFLOW_STATUS_NOT_FOUND, UFLOW_STATUS_OVERLOADED},
     },
     text::uflow_text,
 };
@@ -40,7 +40,8 @@ struct Settings {
 ///
 /// It belongs to the caller, who frees it with `uflow_engine_free`. Any thread may use it at any time. It has worker threads
 /// (`uflow_engine_options_set_workers`) for asynchronous use, and one for each backbone; they sleep when there is nothing to
-/// do, and end with the engine or the last of its models, whichever is later.
+/// do, and end with the engine or the last of its models and streams, whichever is later. The networks of all engines share ONNX Runtime's pool of
+/// threads, which `uflow_shutdown` ends.
 #[derive(Debug)]
 pub struct uflow_engine(pub(crate) Arc<Shared>);
 
@@ -277,6 +278,9 @@ pub unsafe extern "C" fn uflow_engine_options_set_limits(
 ///
 /// Fails with `UFLOW_STATUS_LIBRARY` where ONNX Runtime cannot be found; the message names every place that was looked at.
 ///
+/// The first call sets the process's environment variable `ORT_DISABLE_TELEMETRY` to 1 unless it is set, as ONNX Runtime would else keep a
+/// database of events for its makers. Where another thread may be in `getenv` at that moment, set it before.
+///
 /// # Safety
 /// `options` is NULL or options that were not freed; `engine` is NULL (an error) or may be written.
 #[unsafe(no_mangle)]
@@ -328,6 +332,18 @@ fn own_path() -> Option<PathBuf> {
 pub unsafe extern "C" fn uflow_engine_free(engine: *mut uflow_engine) {
     // SAFETY: NULL or an engine that this library made, by this function's contract.
     infallible((), || unsafe { pointer::free(engine) });
+}
+
+/// Ends ONNX Runtime and the threads of its pool, which otherwise sleep until the process ends: for a program that goes on without
+/// this library, or unloads it. It starts once in the life of a process: no engine can be made after this (`UFLOW_STATUS_UNAVAILABLE`).
+///
+/// Fails with `UFLOW_STATUS_BUSY` while there is an engine, model or stream. Any thread may call this at any time.
+#[unsafe(no_mangle)]
+pub extern "C" fn uflow_shutdown() -> *mut uflow_status {
+    guard(|| match Runtime::end() {
+        true => Ok(()),
+        false => Err(uflow_status::new(UFLOW_STATUS_BUSY, "an engine, model or stream is still there; free it first")),
+    })
 }
 
 /// Loads a model package, a folder or a `.uflow` file (`path`, UTF-8), and warms it up. A backbone that another model of this

@@ -85,6 +85,11 @@ fn the_numbers_are_the_detector_s_to_the_bit() {
             )
         });
         assert_eq!((score, anomalous == 1), (expected.score, expected.anomalous));
+        score = 9.0;
+        ok(unsafe {
+            uflow_detector_score(fixture.detector, &raw const picture, fixture.options, &raw mut score, ptr::null_mut())
+        });
+        assert_eq!(score, expected.score, "without a verdict");
 
         let maps = detector.maps().unwrap();
         let mut mask = vec![9; (SIZE.0 * SIZE.1) as usize];

@@ -148,6 +148,7 @@ impl Command {
 
 /// Parses the command line, runs the command and maps the outcome to an exit code.
 pub fn main() -> ExitCode {
+    crate::runtime::forbid_telemetry();
     let cli = Cli::parse();
     let command = cli.command.as_ref();
     if command.is_none_or(|command| !command.has_log()) {

@@ -65,6 +65,17 @@ impl Judge {
         })
     }
 
+    /// The image score alone, at a fraction of the cost of [`decide`](Self::decide). Afterwards there are no maps.
+    ///
+    /// # Errors
+    /// As [`decide`](Self::decide).
+    pub fn score<'e>(&mut self, energy: impl Fn(usize) -> ArrayView2<'e, f32>, rule: &Rule) -> Result<f32> {
+        self.apply(rule.roi.as_ref().or(self.roi.as_ref()).cloned())?;
+        let scales = &self.manifest.scales;
+        let view = |scale: usize| EnergyView { energy: energy(scale), channels: scales[scale].latents.channels };
+        Ok(self.segmenter.run_score_scales(scales.len(), view)?.image_score)
+    }
+
     /// As [`decide`](Self::decide), with regions in memory of their own. The timings are left at 0.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use crate::{
     frame::{Frame, Image, Limits},
     package::{Manifest, Package},
     preprocess::Preprocessor,
-    runtime::{Backbone, Network, Runtime, SessionOptions},
+    runtime::{Backbone, Network, NetworkOutput, Runtime, SessionOptions},
     segment::{Bound, Region, Regions, Roi, Verdict},
 };
 
@@ -205,38 +205,56 @@ impl Detector {
         &mut self,
         frames: &[Frame<'_>],
         options: &DetectOptions,
-        found: impl FnMut(usize, &Judge, Decision, Timings),
+        mut found: impl FnMut(usize, &Judge, Decision, Timings),
     ) -> Result<()> {
         let rule = Rule::new(self.judge.manifest(), options)?;
+        let run = self.run(frames)?;
+        let (preprocess, network) = (run.preprocess, run.network);
+        for (index, frame) in frames.iter().enumerate() {
+            let start = Instant::now();
+            let energy = |scale| run.energies.of(index, scale);
+            let decision = run.judge.decide(energy, (frame.height(), frame.width()), &rule)?;
+            let segmentation = milliseconds(start);
+            found(index, run.judge, decision, Timings { preprocess, network, segmentation, ..Timings::default() });
+        }
+        Ok(())
+    }
+
+    /// The image score alone, at a fraction of the segmentation's cost. Afterwards there are no maps.
+    ///
+    /// # Errors
+    /// As [`detect`](Self::detect).
+    pub fn score(&mut self, frame: &Frame<'_>, options: &DetectOptions) -> Result<f32> {
+        let rule = Rule::new(self.judge.manifest(), options)?;
+        let run = self.run(slice::from_ref(frame))?;
+        run.judge.score(|scale| run.energies.of(0, scale), &rule)
+    }
+
+    /// Frames → energies.
+    fn run(&mut self, frames: &[Frame<'_>]) -> Result<Run<'_>> {
         let start = Instant::now();
         let count = frames.len();
         self.make_room(count)?;
-        let each = self.input.len() / self.input.len_of(Axis(0));
-        for (frame, tensor) in frames.iter().zip(self.input.as_slice_mut().unwrap_or_default().chunks_exact_mut(each)) {
-            self.preprocessor.run(frame, tensor)?;
+        let Self { preprocessor, input, networks, judge } = self;
+        let each = input.len() / input.len_of(Axis(0));
+        for (frame, tensor) in frames.iter().zip(input.as_slice_mut().unwrap_or_default().chunks_exact_mut(each)) {
+            preprocessor.run(frame, tensor)?;
         }
         let preprocess = milliseconds(start) / count as f64;
-
-        let images = self.input.slice_axis(Axis(0), Slice::from(..count));
-        match &mut self.networks {
-            Networks::Own(network) => {
-                let start = Instant::now();
-                let output = network.run(images, false)?;
-                let energy = |index, scale| output.energy(scale).index_axis_move(Axis(0), index);
-                decide(&mut self.judge, frames, &rule, [preprocess, milliseconds(start)], energy, found)
-            }
+        let images = input.slice_axis(Axis(0), Slice::from(..count));
+        let start = Instant::now();
+        let energies = match networks {
+            Networks::Own(network) => Energies::Own(network.run(images, false)?),
             Networks::Shared(model, energies) => {
-                let start = Instant::now();
                 let mut network = model.network();
                 let output = network.run(images, false)?;
                 for (scale, kept) in energies.iter_mut().enumerate() {
                     kept.slice_axis_mut(Axis(0), Slice::from(..count)).assign(&output.energy(scale));
                 }
-                drop(network);
-                let energy = |index, scale: usize| energies[scale].index_axis(Axis(0), index);
-                decide(&mut self.judge, frames, &rule, [preprocess, milliseconds(start)], energy, found)
+                Energies::Kept(energies)
             }
-        }
+        };
+        Ok(Run { judge, energies, preprocess, network: milliseconds(start) })
     }
 
     /// Room for so many frames at once.
@@ -269,22 +287,30 @@ impl Detector {
     }
 }
 
-/// Judges a batch, frame by frame, from `energy(frame, scale)`.
-fn decide<'e>(
-    judge: &mut Judge,
-    frames: &[Frame<'_>],
-    rule: &Rule,
-    [preprocess, network]: [f64; 2],
-    energy: impl Fn(usize, usize) -> ArrayView2<'e, f32>,
-    mut found: impl FnMut(usize, &Judge, Decision, Timings),
-) -> Result<()> {
-    for (index, frame) in frames.iter().enumerate() {
-        let start = Instant::now();
-        let decision = judge.decide(|scale| energy(index, scale), (frame.height(), frame.width()), rule)?;
-        let segmentation = milliseconds(start);
-        found(index, judge, decision, Timings { preprocess, network, segmentation, ..Timings::default() });
+/// A batch that has been through the networks.
+struct Run<'a> {
+    judge: &'a mut Judge,
+    energies: Energies<'a>,
+    /// Milliseconds of a frame's preprocessing, and of the whole batch in the networks.
+    preprocess: f64,
+    network: f64,
+}
+
+/// Where a batch's energies lie.
+enum Energies<'a> {
+    Own(&'a NetworkOutput),
+    /// (batch, H, W) per scale.
+    Kept(&'a [Array3<f32>]),
+}
+
+impl<'a> Energies<'a> {
+    /// U of a frame of the batch at a scale.
+    fn of(&self, frame: usize, scale: usize) -> ArrayView2<'a, f32> {
+        match self {
+            Self::Own(output) => output.energy(scale).index_axis_move(Axis(0), frame),
+            Self::Kept(energies) => energies[scale].index_axis(Axis(0), frame),
+        }
     }
-    Ok(())
 }
 
 /// The region of interest that a package carries, if any.

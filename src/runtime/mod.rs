@@ -53,7 +53,16 @@ struct Inner {
 }
 
 /// Lives as long as the process: ONNX Runtime does not survive being opened twice.
-static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
+static LOADED: Mutex<Loaded> = Mutex::new(Loaded::NotYet);
+
+/// ONNX Runtime's environment: there is one in the life of a process.
+#[derive(Debug)]
+enum Loaded {
+    NotYet,
+    Yes(Runtime),
+    /// By [`Runtime::end`].
+    NoMore,
+}
 
 impl Runtime {
     /// Finds and loads ONNX Runtime's shared library.
@@ -80,9 +89,15 @@ impl Runtime {
     fn load_with(explicit: Option<&Path>, module: impl FnOnce() -> library::Module) -> Result<Self> {
         let explicit = library::explicit(explicit);
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(runtime) = &*loaded {
-            return runtime.matching(explicit.as_deref());
+        match &*loaded {
+            Loaded::NotYet => {}
+            Loaded::Yes(runtime) => return runtime.matching(explicit.as_deref()),
+            Loaded::NoMore => {
+                let text = "ONNX Runtime was ended, and starts once in the life of a process; start another process";
+                return Err(Error::Unavailable(text.to_owned()));
+            }
         }
+        forbid_telemetry();
         let (builder, path) = library::open(explicit.as_deref(), &module())?;
         let failed =
             |error: ort::Error| Error::Library(format!("{}: ONNX Runtime does not start: {error}", path.display()));
@@ -102,8 +117,21 @@ impl Runtime {
         let version = library::version(&path, ort::info());
         tracing::debug!(path = %path.display(), version, "ONNX Runtime loaded");
         let runtime = Self { inner: Arc::new(Inner { environment, path, version }) };
-        *loaded = Some(runtime.clone());
+        *loaded = Loaded::Yes(runtime.clone());
         Ok(runtime)
+    }
+
+    /// Ends ONNX Runtime and the threads of its pool, for the rest of the process. Gives false, and does nothing, while a handle
+    /// to it is there.
+    pub fn end() -> bool {
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Loaded::Yes(runtime) = &*loaded
+            && Arc::strong_count(&runtime.inner) > 1
+        {
+            return false;
+        }
+        *loaded = Loaded::NoMore;
+        true
     }
 
     /// This runtime, unless `explicit` asks for another library.
@@ -129,6 +157,13 @@ impl Runtime {
     pub fn path(&self) -> &Path {
         &self.inner.path
     }
+}
+
+/// Keeps ONNX Runtime from opening a database of events in the user's cache folder, and from a thread that would send them to its
+/// makers: from 1.32 on it does so when its environment is made, before that can be asked to stop. It listens to a variable of the process's
+/// environment. Call this before there are other threads, where that can be had; [`Runtime::load`] does it at the latest.
+pub fn forbid_telemetry() {
+    crate::kernel::set_variable("ORT_DISABLE_TELEMETRY", "1");
 }
 
 /// Whether idle threads of the pool spin before they sleep. They would spin while the same processors resize the next

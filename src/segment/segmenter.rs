@@ -193,7 +193,19 @@ impl Segmenter {
     /// # Errors
     /// As [`run`](Self::run).
     pub fn run_score(&mut self, energies: &[EnergyView<'_>]) -> Result<Scores<'_>> {
-        self.load(energies.len(), |scale| energies[scale])?;
+        self.run_score_scales(energies.len(), |scale| energies[scale])
+    }
+
+    /// As [`run_score`](Self::run_score), from `scales` energies that are asked for one by one.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_score_scales<'e>(
+        &mut self,
+        scales: usize,
+        energies: impl Fn(usize) -> EnergyView<'e>,
+    ) -> Result<Scores<'_>> {
+        self.load(scales, energies)?;
         let image_score = self.write_score();
         Ok(Scores { score: self.score.view(), image_score })
     }

@@ -1,0 +1,639 @@
+/*
+ * uflow.hpp: libuflow in C++17, header only, over uflow.h.
+ *
+ * Handles free themselves and can be moved. Lifetimes, threads, units and errors are those of the functions in uflow.h that the
+ * members are named after.
+ *
+ * A failure is an exception, uflow::error. With UFLOW_USE_EXPECTED defined before this header is included nothing throws, and what can
+ * fail gives a uflow::expected<T> in place of a T: for programs built with -fno-exceptions.
+ *
+ *   uflow::engine engine = uflow::engine::create();
+ *   uflow::model model = engine.load("bracket.uflow");
+ *   uflow::detector detector = uflow::detector::create(model);
+ *   uflow::result result = detector.detect(uflow::image(pixels, size, width, height, UFLOW_FORMAT_BGR8, stride));
+ *   if (result.summary().anomalous) { ... }
+ */
+#ifndef UFLOW_HPP
+#define UFLOW_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "uflow.h"
+
+namespace uflow {
+
+/** What went wrong: a code and a message that says what, where, and what to do. */
+class error
+#ifndef UFLOW_USE_EXPECTED
+    : public std::runtime_error
+#endif
+{
+ public:
+  /** Takes over a status that is not NULL. */
+  explicit error(uflow_status* status)
+#ifdef UFLOW_USE_EXPECTED
+      : message_(uflow_status_get_message(status)),
+#else
+      : std::runtime_error(uflow_status_get_message(status)),
+#endif
+        code_(static_cast<std::uint32_t>(uflow_status_get_code(status))) {
+    uflow_status_free(status);
+  }
+
+  /** A uflow_status_code. */
+  std::uint32_t code() const noexcept { return code_; }
+
+#ifdef UFLOW_USE_EXPECTED
+  const char* what() const noexcept { return message_.c_str(); }
+
+ private:
+  std::string message_;
+#else
+
+ private:
+#endif
+  std::uint32_t code_;
+};
+
+#ifdef UFLOW_USE_EXPECTED
+
+/** A value, or why there is none. */
+template <class T>
+class [[nodiscard]] expected {
+ public:
+  expected(T value) : value_(std::move(value)) {}
+  expected(uflow::error why) : error_(std::move(why)) {}
+
+  bool has_value() const noexcept { return value_.has_value(); }
+  explicit operator bool() const noexcept { return has_value(); }
+  /** Only where there is one. */
+  T& value() & { return *value_; }
+  const T& value() const& { return *value_; }
+  T&& value() && { return std::move(*value_); }
+  T& operator*() & { return *value_; }
+  T&& operator*() && { return std::move(*value_); }
+  T* operator->() { return &*value_; }
+  /** Only where there is no value. */
+  const uflow::error& error() const { return *error_; }
+
+ private:
+  std::optional<T> value_;
+  std::optional<uflow::error> error_;
+};
+
+template <>
+class [[nodiscard]] expected<void> {
+ public:
+  expected() = default;
+  expected(uflow::error why) : error_(std::move(why)) {}
+
+  bool has_value() const noexcept { return !error_.has_value(); }
+  explicit operator bool() const noexcept { return has_value(); }
+  const uflow::error& error() const { return *error_; }
+
+ private:
+  std::optional<uflow::error> error_;
+};
+
+/** What a call that can fail gives. */
+template <class T>
+using outcome = expected<T>;
+
+#else
+
+/** What a call that can fail gives. */
+template <class T>
+using outcome = T;
+
+#endif
+
+/** Values in somebody else's memory. */
+template <class T>
+class view {
+ public:
+  constexpr view() noexcept = default;
+  constexpr view(T* data, std::size_t size) noexcept : data_(data), size_(size) {}
+
+  constexpr T* data() const noexcept { return data_; }
+  constexpr std::size_t size() const noexcept { return size_; }
+  constexpr bool empty() const noexcept { return size_ == 0; }
+  constexpr T& operator[](std::size_t index) const { return data_[index]; }
+  constexpr T* begin() const noexcept { return data_; }
+  constexpr T* end() const noexcept { return data_ + size_; }
+
+ private:
+  T* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+/** A picture of numbers in somebody else's memory: rows without gaps. */
+template <class T>
+class map_view {
+ public:
+  constexpr map_view() noexcept = default;
+  constexpr map_view(T* data, std::uint32_t width, std::uint32_t height) noexcept
+      : data_(data), width_(width), height_(height) {}
+
+  constexpr T* data() const noexcept { return data_; }
+  constexpr std::uint32_t width() const noexcept { return width_; }
+  constexpr std::uint32_t height() const noexcept { return height_; }
+  constexpr view<T> row(std::uint32_t y) const { return {data_ + std::size_t{y} * width_, width_}; }
+  constexpr T& operator()(std::uint32_t x, std::uint32_t y) const { return data_[std::size_t{y} * width_ + x]; }
+
+ private:
+  T* data_ = nullptr;
+  std::uint32_t width_ = 0;
+  std::uint32_t height_ = 0;
+};
+
+namespace detail {
+
+template <class T, class Make>
+outcome<T> finish(uflow_status* status, Make&& make) {
+  if (status != nullptr) {
+#ifdef UFLOW_USE_EXPECTED
+    return error(status);
+#else
+    throw error(status);
+#endif
+  }
+  return make();
+}
+
+inline outcome<void> finish(uflow_status* status) {
+  if (status != nullptr) {
+#ifdef UFLOW_USE_EXPECTED
+    return error(status);
+#else
+    throw error(status);
+#endif
+  }
+  return outcome<void>();
+}
+
+/** Owns a handle. */
+template <class T, void (*Free)(T*)>
+class handle {
+ public:
+  /** Takes a handle over; NULL is none. */
+  explicit handle(T* pointer = nullptr) noexcept : pointer_(pointer) {}
+
+  /** For functions of uflow.h that have no member here. */
+  T* get() const noexcept { return pointer_.get(); }
+  /** The caller's from now on. */
+  T* release() noexcept { return pointer_.release(); }
+
+ private:
+  struct free_it {
+    void operator()(T* pointer) const noexcept { Free(pointer); }
+  };
+  std::unique_ptr<T, free_it> pointer_;
+};
+
+template <class H, class T, class Make>
+outcome<H> create(Make&& make) {
+  T* pointer = nullptr;
+  uflow_status* status = make(&pointer);
+  return finish<H>(status, [&] { return H(pointer); });
+}
+
+inline outcome<std::string> take(uflow_status* status, uflow_text* text) {
+  return finish<std::string>(status, [&] {
+    detail::handle<uflow_text, uflow_text_free> owner(text);
+    return std::string(uflow_text_data(text), uflow_text_size(text));
+  });
+}
+
+}  // namespace detail
+
+/** Pixels in the caller's memory; a stride of 0 means rows without gaps. */
+inline uflow_image image(const void* data, std::size_t size, std::uint32_t width, std::uint32_t height, std::uint32_t format,
+                         std::size_t stride = 0) noexcept {
+  uflow_image made = UFLOW_IMAGE_INIT;
+  made.data = static_cast<const std::uint8_t*>(data);
+  made.size = size;
+  made.width = width;
+  made.height = height;
+  made.format = format;
+  made.stride = stride;
+  return made;
+}
+
+/** A PNG, JPEG, BMP, TIFF or WebP file in the caller's memory. */
+inline uflow_image encoded_image(const void* data, std::size_t size) noexcept {
+  return image(data, size, 0, 0, UFLOW_FORMAT_ENCODED);
+}
+
+/** See uflow_options. */
+class options : public detail::handle<uflow_options, uflow_options_free> {
+ public:
+  using handle::handle;
+  static outcome<options> create() { return detail::create<options, uflow_options>(uflow_options_new); }
+
+  outcome<void> set_epsilon(double epsilon) { return detail::finish(uflow_options_set_epsilon(get(), epsilon)); }
+  outcome<void> set_verdict(std::uint32_t verdict) { return detail::finish(uflow_options_set_verdict(get(), verdict)); }
+  outcome<void> set_score_threshold(float threshold) {
+    return detail::finish(uflow_options_set_score_threshold(get(), threshold));
+  }
+  outcome<void> set_min_area(std::uint32_t pixels) { return detail::finish(uflow_options_set_min_area(get(), pixels)); }
+  outcome<void> set_bound(std::uint32_t bound) { return detail::finish(uflow_options_set_bound(get(), bound)); }
+  outcome<void> set_maps(std::uint32_t maps) { return detail::finish(uflow_options_set_maps(get(), maps)); }
+  outcome<void> set_roi(const std::uint8_t* mask, std::uint32_t width, std::uint32_t height, std::size_t stride = 0) {
+    return detail::finish(uflow_options_set_roi(get(), mask, width, height, stride));
+  }
+};
+
+/** A result that somebody else owns: see uflow_result. */
+class result_view {
+ public:
+  explicit result_view(const uflow_result* pointer) noexcept : pointer_(pointer) {}
+
+  outcome<uflow_summary> summary() const {
+    uflow_summary summary = UFLOW_SUMMARY_INIT;
+    uflow_status* status = uflow_result_get_summary(pointer_, &summary);
+    return detail::finish<uflow_summary>(status, [&] { return summary; });
+  }
+  outcome<uflow_region> region(std::uint32_t index) const {
+    uflow_region region = UFLOW_REGION_INIT;
+    uflow_status* status = uflow_result_get_region(pointer_, index, &region);
+    return detail::finish<uflow_region>(status, [&] { return region; });
+  }
+  /** All of them, the most significant first. */
+  outcome<std::vector<uflow_region>> regions() const {
+    uflow_summary summary = UFLOW_SUMMARY_INIT;
+    uflow_status* status = uflow_result_get_summary(pointer_, &summary);
+    std::vector<uflow_region> regions;
+    for (std::uint32_t i = 0; status == nullptr && i < summary.regions; i++) {
+      regions.push_back(UFLOW_REGION_INIT);
+      status = uflow_result_get_region(pointer_, i, &regions.back());
+    }
+    return detail::finish<std::vector<uflow_region>>(status, [&] { return std::move(regions); });
+  }
+  outcome<view<const uflow_point>> outline(std::uint32_t region, std::uint32_t ring = 0) const {
+    const uflow_point* points = nullptr;
+    std::size_t count = 0;
+    uflow_status* status = uflow_result_get_outline(pointer_, region, ring, &points, &count);
+    return detail::finish<view<const uflow_point>>(status, [&] { return view<const uflow_point>(points, count); });
+  }
+  outcome<map_view<const std::uint8_t>> mask() const { return map<std::uint8_t>(uflow_result_get_mask); }
+  outcome<map_view<const float>> score_map() const { return map<float>(uflow_result_get_score_map); }
+  outcome<map_view<const float>> log10_nfa_map() const { return map<float>(uflow_result_get_log10_nfa_map); }
+
+ private:
+  template <class T, class Get>
+  outcome<map_view<const T>> map(Get get) const {
+    const T* pixels = nullptr;
+    std::uint32_t width = 0, height = 0;
+    uflow_status* status = get(pointer_, &pixels, &width, &height);
+    return detail::finish<map_view<const T>>(status, [&] { return map_view<const T>(pixels, width, height); });
+  }
+
+  const uflow_result* pointer_;
+};
+
+/** See uflow_result. */
+class result : public detail::handle<uflow_result, uflow_result_free> {
+ public:
+  using handle::handle;
+  static outcome<result> create() { return detail::create<result, uflow_result>(uflow_result_new); }
+
+  result_view see() const noexcept { return result_view(get()); }
+  outcome<uflow_summary> summary() const { return see().summary(); }
+  outcome<uflow_region> region(std::uint32_t index) const { return see().region(index); }
+  outcome<std::vector<uflow_region>> regions() const { return see().regions(); }
+  outcome<view<const uflow_point>> outline(std::uint32_t region, std::uint32_t ring = 0) const {
+    return see().outline(region, ring);
+  }
+  outcome<map_view<const std::uint8_t>> mask() const { return see().mask(); }
+  outcome<map_view<const float>> score_map() const { return see().score_map(); }
+  outcome<map_view<const float>> log10_nfa_map() const { return see().log10_nfa_map(); }
+};
+
+/** See uflow_model. */
+class model : public detail::handle<uflow_model, uflow_model_free> {
+ public:
+  using handle::handle;
+
+  std::string name() const { return uflow_model_name(get()); }
+  outcome<uflow_model_info> info() const {
+    uflow_model_info info = UFLOW_MODEL_INFO_INIT;
+    uflow_status* status = uflow_model_get_info(get(), &info);
+    return detail::finish<uflow_model_info>(status, [&] { return info; });
+  }
+};
+
+/** See uflow_engine_options. */
+class engine_options : public detail::handle<uflow_engine_options, uflow_engine_options_free> {
+ public:
+  using handle::handle;
+  static outcome<engine_options> create() {
+    return detail::create<engine_options, uflow_engine_options>(uflow_engine_options_new);
+  }
+
+  outcome<void> set_device(const std::string& device) {
+    return detail::finish(uflow_engine_options_set_device(get(), device.c_str()));
+  }
+  outcome<void> set_precision(const std::string& precision) {
+    return detail::finish(uflow_engine_options_set_precision(get(), precision.c_str()));
+  }
+  outcome<void> set_onnxruntime(const std::string& path) {
+    return detail::finish(uflow_engine_options_set_onnxruntime(get(), path.c_str()));
+  }
+  outcome<void> set_threads(std::uint32_t threads) {
+    return detail::finish(uflow_engine_options_set_threads(get(), threads));
+  }
+  outcome<void> set_workers(std::uint32_t workers) {
+    return detail::finish(uflow_engine_options_set_workers(get(), workers));
+  }
+  outcome<void> set_batching(std::uint32_t max_batch, double max_delay_ms) {
+    return detail::finish(uflow_engine_options_set_batching(get(), max_batch, max_delay_ms));
+  }
+  outcome<void> set_max_in_flight(std::uint32_t max_in_flight) {
+    return detail::finish(uflow_engine_options_set_max_in_flight(get(), max_in_flight));
+  }
+  outcome<void> set_limits(std::uint64_t max_pixels, std::uint64_t max_bytes) {
+    return detail::finish(uflow_engine_options_set_limits(get(), max_pixels, max_bytes));
+  }
+};
+
+/** See uflow_engine. */
+class engine : public detail::handle<uflow_engine, uflow_engine_free> {
+ public:
+  using handle::handle;
+  static outcome<engine> create(const engine_options& options = engine_options()) {
+    return detail::create<engine, uflow_engine>([&](uflow_engine** out) { return uflow_engine_new(options.get(), out); });
+  }
+
+  outcome<model> load(const std::string& path) const {
+    return detail::create<model, uflow_model>(
+        [&](uflow_model** out) { return uflow_engine_load(get(), path.c_str(), out); });
+  }
+  /** From a repository; version 0 is the highest. */
+  outcome<model> load(const std::string& root, const std::string& name, std::uint32_t version = 0) const {
+    return detail::create<model, uflow_model>([&](uflow_model** out) {
+      return uflow_engine_load_version(get(), root.c_str(), name.c_str(), version, out);
+    });
+  }
+  outcome<std::string> metrics() const {
+    uflow_text* text = nullptr;
+    uflow_status* status = uflow_engine_metrics(get(), &text);
+    return detail::take(status, text);
+  }
+};
+
+/** Score and verdict of an image. */
+struct score {
+  float value;
+  bool anomalous;
+};
+
+/** See uflow_detector. */
+class detector : public detail::handle<uflow_detector, uflow_detector_free> {
+ public:
+  using handle::handle;
+  static outcome<detector> create(const model& of) {
+    return detail::create<detector, uflow_detector>(
+        [&](uflow_detector** out) { return uflow_detector_new(of.get(), out); });
+  }
+
+  /** Fills a result that is used again. */
+  outcome<void> detect(const uflow_image& image, result& into, const options& with = options()) {
+    return detail::finish(uflow_detector_detect(get(), &image, with.get(), into.get()));
+  }
+  /** Gives a result of its own. */
+  outcome<result> detect(const uflow_image& image, const options& with = options()) {
+    uflow_result* made = nullptr;
+    uflow_status* status = uflow_result_new(&made);
+    result owner(made);
+    if (status == nullptr) {
+      status = uflow_detector_detect(get(), &image, with.get(), made);
+    }
+    return detail::finish<result>(status, [&] { return std::move(owner); });
+  }
+  outcome<void> detect_into(const uflow_image& image, const uflow_buffers& buffers, result& into,
+                            const options& with = options()) {
+    return detail::finish(uflow_detector_detect_into(get(), &image, with.get(), &buffers, into.get()));
+  }
+  /** As many results as images. */
+  outcome<std::vector<result>> detect_batch(const std::vector<uflow_image>& images, const options& with = options()) {
+    std::vector<result> results;
+    std::vector<uflow_result*> pointers;
+    uflow_status* status = nullptr;
+    while (status == nullptr && results.size() < images.size()) {
+      uflow_result* made = nullptr;
+      status = uflow_result_new(&made);
+      results.emplace_back(made);
+      pointers.push_back(made);
+    }
+    if (status == nullptr) {
+      status = uflow_detector_detect_batch(get(), images.data(), images.size(), with.get(), pointers.data());
+    }
+    return detail::finish<std::vector<result>>(status, [&] { return std::move(results); });
+  }
+  outcome<uflow::score> score(const uflow_image& image, const options& with = options()) {
+    float value = 0;
+    std::uint32_t anomalous = 0;
+    uflow_status* status = uflow_detector_score(get(), &image, with.get(), &value, &anomalous);
+    return detail::finish<uflow::score>(status, [&] { return uflow::score{value, anomalous != 0}; });
+  }
+};
+
+/** See uflow_segmenter. */
+class segmenter : public detail::handle<uflow_segmenter, uflow_segmenter_free> {
+ public:
+  using handle::handle;
+  static outcome<segmenter> create(std::uint32_t width, std::uint32_t height) {
+    return detail::create<segmenter, uflow_segmenter>(
+        [&](uflow_segmenter** out) { return uflow_segmenter_new(width, height, out); });
+  }
+
+  /** See uflow_segment_latents; the image's sizes may be 0. */
+  outcome<void> segment(const std::vector<uflow_latents>& latents, result& into, const options& with = options(),
+                        std::uint32_t image_width = 0, std::uint32_t image_height = 0,
+                        const uflow_buffers* buffers = nullptr) {
+    return detail::finish(uflow_segment_latents(get(), latents.data(), latents.size(), with.get(), image_width,
+                                                image_height, buffers, into.get()));
+  }
+};
+
+/** How a stream works, and the functions it calls: see uflow_stream_options. They must not throw. */
+struct stream_options {
+  std::uint32_t capacity = 8;
+  std::uint32_t deadline_ms = 0;
+  /** Gets the results, if it is set: the frame as it was handed over, and NULL or what went wrong; the result only in the first case. */
+  std::function<void(void* frame, const uflow_status* status, result_view found)> on_result;
+  /** Told that a frame's bytes are not read any more, if it is set. */
+  std::function<void(void* frame)> on_release;
+};
+
+/** What uflow_stream_next gives. */
+struct stream_result {
+  void* frame;
+  /** What went wrong with the frame, if anything. */
+  std::optional<error> failure;
+};
+
+/** See uflow_stream. */
+class stream {
+ public:
+  static outcome<stream> create(const model& of, stream_options with = stream_options()) {
+    auto calls = std::make_unique<stream_options>(std::move(with));
+    uflow_stream_options* made = nullptr;
+    uflow_status* status = uflow_stream_options_new(&made);
+    detail::handle<uflow_stream_options, uflow_stream_options_free> owner(made);
+    if (status == nullptr) {
+      status = uflow_stream_options_set_capacity(made, calls->capacity);
+    }
+    if (status == nullptr) {
+      status = uflow_stream_options_set_deadline(made, calls->deadline_ms);
+    }
+    if (status == nullptr && calls->on_result) {
+      status = uflow_stream_options_set_result_callback(made, result_thunk, calls.get());
+    }
+    if (status == nullptr && calls->on_release) {
+      status = uflow_stream_options_set_release_callback(made, release_thunk, calls.get());
+    }
+    uflow_stream* pointer = nullptr;
+    if (status == nullptr) {
+      status = uflow_stream_new(of.get(), made, &pointer);
+    }
+    return detail::finish<stream>(status, [&] { return stream(std::move(calls), pointer); });
+  }
+
+  /** `image`'s bytes are lent until the frame is released. Waits for a place for at most timeout_ms. */
+  outcome<void> submit(const uflow_image& image, void* frame = nullptr, std::uint32_t timeout_ms = UFLOW_WAIT_FOREVER,
+                       const options& with = options()) const {
+    return detail::finish(uflow_stream_submit(get(), &image, with.get(), frame, timeout_ms));
+  }
+  outcome<stream_result> next(result& into, std::uint32_t timeout_ms = UFLOW_WAIT_FOREVER) const {
+    stream_result found{nullptr, std::nullopt};
+    uflow_status* failure = nullptr;
+    uflow_status* status = uflow_stream_next(get(), timeout_ms, &found.frame, into.get(), &failure);
+    if (failure != nullptr) {
+      found.failure.emplace(failure);
+    }
+    return detail::finish<stream_result>(status, [&] { return std::move(found); });
+  }
+  outcome<void> flush(std::uint32_t timeout_ms = UFLOW_WAIT_FOREVER) const {
+    return detail::finish(uflow_stream_flush(get(), timeout_ms));
+  }
+  std::uint32_t pending() const noexcept { return uflow_stream_pending(get()); }
+  uflow_stream* get() const noexcept { return stream_.get(); }
+
+ private:
+  stream(std::unique_ptr<stream_options> calls, uflow_stream* pointer) : calls_(std::move(calls)), stream_(pointer) {}
+
+  static void result_thunk(void* user_data, void* frame, const uflow_status* status, const uflow_result* found) noexcept {
+    static_cast<stream_options*>(user_data)->on_result(frame, status, result_view(found));
+  }
+  static void release_thunk(void* user_data, void* frame) noexcept {
+    static_cast<stream_options*>(user_data)->on_release(frame);
+  }
+
+  /* Destroyed in the opposite order: the stream first, then what it calls. */
+  std::unique_ptr<stream_options> calls_;
+  detail::handle<uflow_stream, uflow_stream_free> stream_;
+};
+
+/** See uflow_fit_options. */
+class fit_options : public detail::handle<uflow_fit_options, uflow_fit_options_free> {
+ public:
+  using handle::handle;
+  static outcome<fit_options> create(const std::string& name) {
+    return detail::create<fit_options, uflow_fit_options>(
+        [&](uflow_fit_options** out) { return uflow_fit_options_new(name.c_str(), out); });
+  }
+
+  outcome<void> set_backbone(const std::string& path) {
+    return detail::finish(uflow_fit_options_set_backbone(get(), path.c_str()));
+  }
+  outcome<void> set_input_size(std::uint32_t width, std::uint32_t height) {
+    return detail::finish(uflow_fit_options_set_input_size(get(), width, height));
+  }
+  outcome<void> set_augmentation(std::uint32_t augmentation) {
+    return detail::finish(uflow_fit_options_set_augmentation(get(), augmentation));
+  }
+  outcome<void> set_epochs(std::uint32_t epochs, std::uint32_t patience) {
+    return detail::finish(uflow_fit_options_set_epochs(get(), epochs, patience));
+  }
+  outcome<void> set_optimizer(std::uint32_t batch, double learning_rate, double weight_decay) {
+    return detail::finish(uflow_fit_options_set_optimizer(get(), batch, learning_rate, weight_decay));
+  }
+  outcome<void> set_steps(std::uint32_t steps) { return detail::finish(uflow_fit_options_set_steps(get(), steps)); }
+  outcome<void> set_noise(double noise) { return detail::finish(uflow_fit_options_set_noise(get(), noise)); }
+  outcome<void> set_seed(std::uint64_t seed) { return detail::finish(uflow_fit_options_set_seed(get(), seed)); }
+  outcome<void> set_memory(std::uint64_t bytes) { return detail::finish(uflow_fit_options_set_memory(get(), bytes)); }
+  outcome<void> set_detection(const options& detection) {
+    return detail::finish(uflow_fit_options_set_detection(get(), detection.get()));
+  }
+};
+
+/** See uflow_trainer. */
+class trainer : public detail::handle<uflow_trainer, uflow_trainer_free> {
+ public:
+  using handle::handle;
+  static outcome<trainer> create(const engine& on, const fit_options& with) {
+    return detail::create<trainer, uflow_trainer>(
+        [&](uflow_trainer** out) { return uflow_trainer_new(on.get(), with.get(), out); });
+  }
+
+  outcome<void> add(const uflow_image& image) { return detail::finish(uflow_trainer_add(get(), &image)); }
+  std::size_t frames() const noexcept { return uflow_trainer_frames(get()); }
+
+  /** `progress` gives a uflow_control. What it throws ends training, and is thrown on. */
+  outcome<void> fit(const std::string& path, std::function<std::uint32_t(const uflow_progress&)> progress = nullptr) {
+    asked state{std::move(progress), nullptr};
+    uflow_status* status = uflow_trainer_fit(get(), path.c_str(), state.progress ? thunk : nullptr, &state);
+#ifndef UFLOW_USE_EXPECTED
+    if (state.thrown) {
+      uflow_status_free(status);
+      std::rethrow_exception(state.thrown);
+    }
+#endif
+    return detail::finish(status);
+  }
+  outcome<uflow_training> training() const {
+    uflow_training training = UFLOW_TRAINING_INIT;
+    uflow_status* status = uflow_trainer_get_training(get(), &training);
+    return detail::finish<uflow_training>(status, [&] { return training; });
+  }
+  /** A line each; empty where there is nothing to say. */
+  outcome<std::string> warnings() const {
+    uflow_text* text = nullptr;
+    uflow_status* status = uflow_trainer_warnings(get(), &text);
+    return detail::take(status, text);
+  }
+
+ private:
+  struct asked {
+    std::function<std::uint32_t(const uflow_progress&)> progress;
+    std::exception_ptr thrown;
+  };
+
+  static std::uint32_t thunk(void* user_data, const uflow_progress* progress) noexcept {
+    auto* state = static_cast<asked*>(user_data);
+#ifdef UFLOW_USE_EXPECTED
+    return state->progress(*progress);
+#else
+    try {
+      return state->progress(*progress);
+    } catch (...) {
+      state->thrown = std::current_exception();
+      return UFLOW_CONTROL_CANCEL;
+    }
+#endif
+  }
+};
+
+}  // namespace uflow
+
+#endif  // UFLOW_HPP

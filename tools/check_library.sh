@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# Installs libuflow into a temporary folder and uses it as strangers do: its exports, pkg-config, CMake projects, the static library,
+# the whole C program as it is, under Valgrind, and under AddressSanitizer and UndefinedBehaviorSanitizer with the library
+# instrumented too.
+#
+#   tools/check_library.sh             all of it
+#   tools/check_library.sh CHECK…      some: install exports programs cmake valgrind sanitizers (install first, once)
+#
+# Needs gcc, g++, cmake, pkg-config, valgrind, and OpenCV for one example (Debian: libopencv-dev).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+checks=("$@")
+[ ${#checks[@]} -gt 0 ] || checks=(install exports programs cmake valgrind sanitizers)
+work=${CARGO_TARGET_DIR:-$PWD/target}/library
+prefix=$work/usr
+mkdir -p "$work"
+export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
+warnings=(-Wall -Wextra -Wpedantic -Werror)
+say() { printf '== %s\n' "$*"; }
+die() { echo "check_library: $*" >&2; exit 1; }
+fresh() { rm -rf "$work/run" && mkdir -p "$work/run" && echo "$work/run"; }
+
+check_install() {
+  rm -rf "$prefix"
+  make --no-print-directory install-library PREFIX="$prefix"
+  for file in include/uflow.h include/uflow.hpp lib/libuflow.so lib/libuflow.a lib/pkgconfig/uflow.pc lib/libonnxruntime.so; do
+    [ -e "$prefix/$file" ] || die "$file was not installed"
+  done
+  ls -l "$prefix/lib" | awk 'NR > 1 { print "   ", $5, $9, $10, $11 }'
+}
+
+# Only uflow_*, and the symbols of the committed list; nothing of the server in it.
+check_exports() {
+  diff <(nm -D --defined-only "$prefix/lib/libuflow.so" | awk '{ print $3 }' | sort) ffi/abi/symbols.txt ||
+    die "the exports are not those of ffi/abi/symbols.txt: see ffi/tests/abi.rs"
+  [ -z "$(nm -g --defined-only "$prefix/lib/libuflow.a" | awk 'NF == 3 && $3 !~ /^uflow_/')" ] ||
+    die "libuflow.a defines names that are not uflow_*"
+  [ -n "$(readelf -d "$prefix/lib/libuflow.so" | grep 'SONAME.*\[libuflow.so.[0-9]*\]')" ] || die "there is no soname"
+  [ -z "$(nm target/release/libuflow_ffi.so | grep -Ei 'tokio|tonic|hyper|axum')" ] || die "the server's crates are in the library"
+  if command -v abidw >/dev/null; then
+    abidw --no-show-locs "$prefix/lib/libuflow.so" >/dev/null || die "abidw cannot read the library"
+  fi
+}
+
+# The C program against the shared library by pkg-config, and against the static one.
+check_programs() {
+  # shellcheck disable=SC2046 # the flags are to be split
+  gcc -std=c11 -O1 "${warnings[@]}" ffi/tests/c/program.c $(pkg-config --cflags --libs uflow) -lpthread \
+    -Wl,-rpath,"$prefix/lib" -o "$work/program"
+  "$work/program" "$(fresh)" 1000 10000
+  # shellcheck disable=SC2046
+  gcc -std=c11 -O1 "${warnings[@]}" ffi/tests/c/program.c $(pkg-config --cflags uflow) "$prefix/lib/libuflow.a" \
+    $(pkg-config --static --libs-only-l uflow | sed 's/-luflow//') -o "$work/program-static"
+  [ -z "$(ldd "$work/program-static" | grep libuflow)" ] || die "program-static is not static"
+  UFLOW_ONNXRUNTIME=$prefix/lib "$work/program-static" "$(fresh)" 5 1000
+}
+
+check_cmake() {
+  for language in c cpp; do
+    rm -rf "$work/cmake-$language"
+    cmake -S examples/$language -B "$work/cmake-$language" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_BUILD_TYPE=Release >/dev/null
+    cmake --build "$work/cmake-$language" -- --no-print-directory | sed '/^\[/d'
+  done
+  "$work/program" "$(fresh)" 0 8 >/dev/null # leaves a package behind
+  "$work/cmake-c/camera_async" "$work/run/program.uflow" 100
+  python3 - "$work/run" <<'PYTHON'
+import os, struct, sys, zlib
+def png(path, side, value):
+    rows = b"".join(b"\0" + bytes(value(x, y) for x in range(side)) for y in range(side))
+    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    open(path, "wb").write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+folder = sys.argv[1]
+os.mkdir(folder + "/good")
+good = lambda seed: lambda x, y: 90 + x % 8 * 6 + (x * 7 + y * 13 + seed * 31) * 2654435761 % 4294967296 % 24
+for seed in range(12):
+    png(f"{folder}/good/{seed:02}.png", 256, good(seed))
+open(folder + "/good/broken.png", "wb").write(b"not a picture")
+inside = lambda x, y: 90 < x < 150 and 90 < y < 150
+png(folder + "/bad.png", 256, lambda x, y: x % 2 * 255 if inside(x, y) else good(99)(x, y))
+PYTHON
+  "$work/cmake-cpp/train" "$work/run/good" "$work/run/part.uflow"
+  verdict=0
+  "$work/cmake-c/detect" "$work/run/part.uflow" "$work/run/bad.png" || verdict=$?
+  [ $verdict = 3 ] || die "detect says $verdict of a bad part"
+  if [ -x "$work/cmake-cpp/inspect" ]; then
+    verdict=0
+    "$work/cmake-cpp/inspect" "$work/run/part.uflow" "$work/run/bad.png" "$work/run/overlay.png" || verdict=$?
+    [ $verdict = 3 ] && [ -s "$work/run/overlay.png" ] || die "inspect says $verdict of a bad part"
+  else
+    [ -z "${CI:-}" ] || die "OpenCV was not found, and inspect.cpp was not built"
+    say "OpenCV was not found: inspect.cpp was not built"
+  fi
+}
+
+# Suppressions are for ONNX Runtime alone. It runs on one processor and on a small backbone: Valgrind runs one thread at a time, and the
+# convolutions of the library's own backbone do not come to an end under it.
+check_valgrind() {
+  command -v valgrind >/dev/null || die "valgrind is needed"
+  gcc -std=c11 -g "${warnings[@]}" ffi/tests/c/program.c -I"$prefix/include" -L"$prefix/lib" -luflow -lpthread \
+    -Wl,-rpath,"$prefix/lib" -o "$work/program-debug"
+  taskset -c 0 valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,indirect,possible \
+    --errors-for-leak-kinds=definite,indirect,possible --suppressions=ffi/tests/valgrind.supp \
+    "$work/program-debug" "$(fresh)" 3 400 ffi/tests/c/backbone.onnx
+}
+
+check_sanitizers() {
+  local target
+  target=$(rustc -vV | sed -n 's/^host: //p')
+  # Sanitizers are a nightly feature of the compiler; this asks the stable one for them, here alone.
+  RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=$work/asan CARGO_PROFILE_RELEASE_LTO=off \
+    CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo build --release --locked --package uflow-ffi --target "$target"
+  mkdir -p "$work/asan/lib"
+  cp "$work/asan/$target/release/libuflow_ffi.so" "$work/asan/lib/libuflow.so.0"
+  ln -sf libuflow.so.0 "$work/asan/lib/libuflow.so"
+  gcc -std=c11 -g -O1 "${warnings[@]}" -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
+    ffi/tests/c/program.c -Iinclude -L"$work/asan/lib" -luflow -lpthread -Wl,-rpath,"$work/asan/lib" -o "$work/program-asan"
+  [ -n "$(nm -D "$work/asan/lib/libuflow.so.0" | grep __asan_report)" ] || die "the library is not instrumented"
+  UFLOW_ONNXRUNTIME=$PWD/.onnxruntime/lib ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 \
+    LSAN_OPTIONS=suppressions=ffi/tests/lsan.supp "$work/program-asan" "$(fresh)" 20 2000
+}
+
+for check in "${checks[@]}"; do
+  say "$check"
+  "check_$check"
+done
+say "libuflow: ${checks[*]}: all well"
