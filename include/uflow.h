@@ -6,11 +6,14 @@
  * - Handles are opaque. What `_new`, `_load` and their like give belongs to the caller and ends with the type's `_free`, which
  * takes NULL.
  * - A function that can fail gives a `uflow_status *`: NULL is success. It writes its outputs on success alone.
- * - Structs passed by value begin with `struct_size`, so that they can grow: a field beyond the caller's size is not read, and
- * not written.
+ * - Plain structs begin with `struct_size`, so that they can grow: a field beyond the caller's size is not read, and not written; one
+ * that is set and that the library does not know is an error.
  * - Enumerations are 32 bits wide, only ever grow, and begin with 0 = unknown.
- * - No panic crosses: every export goes through a guard. A handle in which one happened says so ever after.
+ * - A program that was built with an older header of the same major version goes on with a newer library.
+ * - No panic crosses: every export goes through a guard. A handle for one thread at a time in which one happened says so ever after.
+ * Running out of memory ends the process.
  * - Pointers are checked for NULL and alignment, sizes for overflow; what lies behind them is the caller's word.
+ * - After `fork` the child must not use handles that were made before it. No function is safe in a signal handler.
  *
  * Made by cbindgen from ffi/; do not edit.
  */
@@ -107,7 +110,7 @@ enum uflow_status_code
    */
   UFLOW_STATUS_CANCELLED = 13,
   /**
-   * There is no such model or version.
+   * There is no such model, version, region, ring or map; or a closed stream is empty.
    */
   UFLOW_STATUS_NOT_FOUND = 14,
   /**
@@ -127,7 +130,7 @@ enum uflow_status_code
    */
   UFLOW_STATUS_IO = 18,
   /**
-   * A bug in the library. The handle it happened in says `UFLOW_STATUS_POISONED` from then on.
+   * A bug in the library. A handle for one thread at a time that it happened in says `UFLOW_STATUS_POISONED` from then on.
    */
   UFLOW_STATUS_INTERNAL = 19,
   /**
@@ -462,7 +465,7 @@ typedef struct uflow_detector uflow_detector;
  * It belongs to the caller, who frees it with `uflow_engine_free`. Any thread may use it at any time. It has worker threads
  * (`uflow_engine_options_set_workers`) for asynchronous use, and one for each backbone; they sleep when there is nothing to
  * do, and end with the engine or the last of its models and streams, whichever is later. The networks of all engines share ONNX Runtime's pool of
- * threads, which `uflow_shutdown` ends.
+ * threads (but see `uflow_engine_options_set_threads`), which `uflow_shutdown` ends.
  */
 typedef struct uflow_engine uflow_engine;
 
@@ -491,7 +494,8 @@ typedef struct uflow_model uflow_model;
 /**
  * How a defect is decided, where it differs from what the model's package says.
  *
- * It belongs to the caller, who frees it with `uflow_options_free`; one thread at a time. A call reads it and keeps nothing of it.
+ * It belongs to the caller, who frees it with `uflow_options_free`. Any thread may use it at any time: a call reads it as it begins, and keeps
+ * nothing of it.
  */
 typedef struct uflow_options uflow_options;
 
@@ -521,8 +525,10 @@ typedef struct uflow_status uflow_status;
  * Frames on their way through a model, handed over without waiting for each: their work overlaps, they share batches with those of
  * other streams of the engine, and results come in the order in which frames were handed over, one for each frame.
  *
- * With a result callback, a thread of the stream's own calls it, one frame at a time. Without, `uflow_stream_next` gives the
- * results. Callbacks must return soon, must not throw or `longjmp`, and may call anything but what the functions say of them.
+ * With a result callback, a thread of the stream's own calls it, one frame at a time: it may take its time, which holds up this stream alone.
+ * Without, `uflow_stream_next` gives the results. The release callback must return at once. Callbacks must not throw or `longjmp`, and may
+ * call anything but what the functions say of them. A frame alone in its batch has the detector's numbers to the bit; in a batch scores
+ * differ by at most 1e-5.
  *
  * It belongs to the caller, who frees it with `uflow_stream_free`. Any thread may use it at any time.
  */
@@ -549,7 +555,7 @@ typedef struct uflow_text uflow_text;
 typedef struct uflow_trainer uflow_trainer;
 
 /**
- * An image that the caller lends for the time of a call. Begin with `UFLOW_IMAGE_INIT`.
+ * An image that the caller lends: for the time of a call or, to a stream, until it is released. Begin with `UFLOW_IMAGE_INIT`.
  */
 typedef struct uflow_image {
   /**
@@ -569,17 +575,21 @@ typedef struct uflow_image {
    */
   size_t stride;
   /**
-   * Pixels in a row.
+   * Pixels in a row, at least 1.
    */
   uint32_t width;
   /**
-   * Rows.
+   * Rows, at least 1.
    */
   uint32_t height;
   /**
    * A `uflow_format`.
    */
   uint32_t format;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
 } uflow_image;
 
 /**
@@ -684,11 +694,11 @@ typedef struct uflow_summary {
    */
   uint32_t anomalous;
   /**
-   * The image score: the maximum of the score map, in [0, 1).
+   * The image score: the maximum of the score map, in [0, 1].
    */
   float score;
   /**
-   * The lowest log₁₀NFA of the image; below log₁₀ ε it is a detection.
+   * The lowest log₁₀NFA of the maps; where it is below log₁₀ ε there is something that means something.
    */
   float log10_nfa_min;
   /**
@@ -716,7 +726,7 @@ typedef struct uflow_summary {
    */
   double preprocess_ms;
   /**
-   * Milliseconds for backbone and flow.
+   * Milliseconds for backbone and flow, of the whole batch that the image was in.
    */
   double network_ms;
   /**
@@ -777,6 +787,10 @@ typedef struct uflow_region {
    * How many rings its outline has: the outer one, then those of its holes.
    */
   uint32_t rings;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
 } uflow_region;
 
 /**
@@ -821,6 +835,10 @@ typedef struct uflow_latents {
    * Columns W.
    */
   uint32_t width;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
 } uflow_latents;
 
 /**
@@ -886,7 +904,7 @@ typedef struct uflow_progress {
 } uflow_progress;
 
 /**
- * Asked after every optimiser step and every epoch: `user_data` as it was given, and where training is. Gives a `uflow_control`. It is
+ * Asked before the first epoch, and after every optimiser step and every epoch: `user_data` as it was given, and where training is. Gives a `uflow_control`. It is
  * called by the thread that called `uflow_trainer_fit`, and must not throw or `longjmp`.
  */
 typedef uint32_t (*uflow_progress_callback)(void *user_data, const struct uflow_progress *progress);
@@ -973,8 +991,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_detector_detect(struct uflow_detector 
                                            struct uflow_result *result);
 
 /**
- * Looks at an image, writes maps to the caller's `buffers` (NULL: to none) and fills `result`. Once it has seen an image as
- * large, with as many regions, it allocates nothing beside what ONNX Runtime's own run does. Otherwise as
+ * Looks at an image, writes maps to the caller's `buffers` (NULL: to none) and fills `result`. For raw images of one size, with one
+ * region of interest, it allocates nothing beside what ONNX Runtime's own run does, once it has seen as many regions. Otherwise as
  * `uflow_detector_detect`; `UFLOW_STATUS_BUFFER_TOO_SMALL` for a buffer without room, before the network runs.
  *
  * As `uflow_detector_detect`; `buffers` is NULL or has as much room as it says, which nobody else reads or writes during the call.
@@ -1037,7 +1055,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_options_set_device(struct uflow
                                                      const char *device);
 
 /**
- * Sets the precision of the networks: "fp32" (the default), "bf16", "fp16" or "int8", where the device has it.
+ * Sets the precision of the networks: "fp32" (the default) on every device, "bf16" on openvino, "bf16" and "fp16" on tensorrt. One that
+ * the device has not is an error when an engine is made.
  *
  * `options` is NULL (an error) or options that were not freed; `precision` is NULL (an error) or a text that ends with 0.
  */
@@ -1054,7 +1073,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_options_set_onnxruntime(struct 
                                                           const char *path);
 
 /**
- * Sets the threads of the networks; 0 (the default) is the CPU quota of this process.
+ * Sets the threads of the networks. 0 (the default): all networks of all engines share one pool, as large as the CPU quota of this process.
+ * Otherwise each network has a pool of its own, of so many threads (at most 1024).
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1062,7 +1082,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_options_set_threads(struct uflo
                                                       uint32_t threads);
 
 /**
- * Sets the worker threads that decode, resize and segment asynchronous frames; the default is the CPU quota of this process.
+ * Sets the worker threads that decode, resize and segment asynchronous frames, 1 to 1024; the default is the CPU quota of this process.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1070,8 +1090,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_options_set_workers(struct uflo
                                                       uint32_t workers);
 
 /**
- * Sets the most asynchronous frames in a batch (default 8), and the longest time in milliseconds that a batch waits for frames
- * that are on their way (default 2).
+ * Sets the most asynchronous frames in a batch (1 to 1024, default 8), and the longest time in milliseconds that a batch waits for
+ * frames that are on their way (default 2). Streams should have room for two batches, so that one is prepared while one runs.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1080,7 +1100,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_options_set_batching(struct ufl
                                                        double max_delay_ms);
 
 /**
- * Sets the most asynchronous frames inside the engine (default 64): what the capacities of all its streams add up to at most.
+ * Sets the most asynchronous frames inside the engine, 1 to 1048576 (default 64): what the capacities of all its streams add up to at most.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1100,7 +1120,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_options_set_limits(struct uflow
 /**
  * Starts an engine. `options` may be NULL: every default. `*engine` is the caller's, to be freed with `uflow_engine_free`.
  *
- * Fails with `UFLOW_STATUS_LIBRARY` where ONNX Runtime cannot be found; the message names every place that was looked at.
+ * Fails with `UFLOW_STATUS_LIBRARY` where ONNX Runtime cannot be found (the message names every place that was looked at) or another copy of it
+ * is in use, `UFLOW_STATUS_DEVICE` for a precision that the device has not, `UFLOW_STATUS_UNAVAILABLE` after `uflow_shutdown`.
  *
  * The first call sets the process's environment variable `ORT_DISABLE_TELEMETRY` to 1 unless it is set, as ONNX Runtime would else keep a
  * database of events for its makers. Where another thread may be in `getenv` at that moment, set it before.
@@ -1121,7 +1142,7 @@ void uflow_engine_free(struct uflow_engine *engine);
  * Ends ONNX Runtime and the threads of its pool, which otherwise sleep until the process ends: for a program that goes on without
  * this library, or unloads it. It starts once in the life of a process: no engine can be made after this (`UFLOW_STATUS_UNAVAILABLE`).
  *
- * Fails with `UFLOW_STATUS_BUSY` while there is an engine, model or stream. Any thread may call this at any time.
+ * Fails with `UFLOW_STATUS_BUSY` while there is an engine, model, detector, trainer or stream. Any thread may call this at any time.
  */
 UFLOW_MUST_USE struct uflow_status *uflow_shutdown(void);
 
@@ -1163,11 +1184,13 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_metrics(const struct uflow_engi
 
 /**
  * Sets, for the whole process, the function that gets the log: lines of `level` (a `uflow_log_level`) and graver. NULL, the state at
- * first, ends it: nothing is logged, and nothing is ever printed. When it returns, the function set before is not running and is
+ * first, ends it: nothing is logged. Nothing is ever printed but what a bug of this library says before it becomes a status. When it returns, the function set before is not running and is
  * not called again.
  *
  * The function is called by whatever thread has something to say, several at once; it must not throw, `longjmp`, or call this
  * library. Any thread may call this at any time, but that function.
+ *
+ * Fails with `UFLOW_STATUS_INVALID_ARGUMENT` for a level that is none, `UFLOW_STATUS_UNAVAILABLE` in a Rust program that has a `tracing` subscriber.
  *
  * `callback` is NULL or may be called with `user_data` from any thread until another is set.
  */
@@ -1282,6 +1305,14 @@ UFLOW_MUST_USE struct uflow_status *uflow_result_new(struct uflow_result **resul
 void uflow_result_free(struct uflow_result *result);
 
 /**
+ * Copies all that is in `from` to `to`, into memory that is there already: to keep what a callback was shown.
+ *
+ * `from` and `to` are NULL (an error) or results that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_result_copy(const struct uflow_result *from,
+                                       struct uflow_result *to);
+
+/**
  * Writes verdict, figures and timings to `*summary`.
  *
  * `result` is NULL (an error) or a result that was not freed; `summary` is NULL (an error) or a struct with its size set.
@@ -1329,7 +1360,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_result_get_mask(const struct uflow_res
                                            uint32_t *height);
 
 /**
- * Gives the score map (Eq. 2) at the network's input size: height × width numbers in [0, 1) without gaps. Otherwise as
+ * Gives the score map (Eq. 2) at the network's input size: height × width numbers in [0, 1] without gaps. Otherwise as
  * `uflow_result_get_mask`.
  *
  * As `uflow_result_get_mask`.
@@ -1350,7 +1381,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_result_get_log10_nfa_map(const struct 
                                                     uint32_t *height);
 
 /**
- * Makes a segmenter whose maps have `width` × `height` pixels (the network's input size, most often). `*segmenter` is the caller's,
+ * Makes a segmenter whose maps have `width` × `height` pixels, 1 to 8192 each (the network's input size, most often). `*segmenter` is the caller's,
  * to be freed with `uflow_segmenter_free`.
  *
  * `segmenter` is NULL (an error) or may be written.
@@ -1439,8 +1470,9 @@ UFLOW_MUST_USE struct uflow_status *uflow_stream_options_set_capacity(struct ufl
                                                        uint32_t capacity);
 
 /**
- * Sets after how many milliseconds a frame is of no use any more; 0 (the default) is never. A frame that is not done by then has
- * `UFLOW_STATUS_TIMED_OUT` for its result, and no more work is put into it.
+ * Sets after how many milliseconds, from the moment it has its place in the stream, a frame is of no use any more; 0 (the default) is never. It
+ * is looked at before each step (decoding, network, segmentation): from then on no more work is put into the frame, and its result is
+ * `UFLOW_STATUS_TIMED_OUT`. The result is delivered in its turn, which may be later: a gate needs a clock of its own.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1476,7 +1508,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_stream_options_set_release_callback(st
  * Starts a stream. `options` may be NULL: every default. `*stream` is the caller's, to be freed with `uflow_stream_free`; `model` may
  * be freed before it.
  *
- * `UFLOW_STATUS_OVERLOADED` where other streams of the engine have left too few places for its capacity.
+ * `UFLOW_STATUS_OVERLOADED` where other streams of the engine have left too few places for its capacity, `UFLOW_STATUS_INVALID_ARGUMENT` for a capacity
+ * that is larger than the whole engine's.
  *
  * `model` is NULL (an error) or a model that was not freed; `options` is NULL or options that were not freed; `stream` is NULL (an
  * error) or may be written.
@@ -1487,13 +1520,30 @@ UFLOW_MUST_USE struct uflow_status *uflow_stream_new(const struct uflow_model *m
 
 /**
  * Frees a stream. NULL is allowed. Frames that are not done are given up: they are released, their results are dropped;
- * `uflow_stream_flush` waits for them first. When it returns every frame has been released and no callback runs any more.
- *
- * Called by the stream's own result callback it returns at once, and the callback is not called again. A release callback must not call it.
+ * `uflow_stream_flush` waits for them first. When it returns every frame has been released, no callback will be called any more, and none runs
+ * but the one that called it: a result callback may free its stream as the last thing it does, a release callback must not. It
+ * waits for callbacks that run: hold no lock that they take.
  *
  * `stream` is NULL or a stream that was not freed and that no other thread is using.
  */
 void uflow_stream_free(struct uflow_stream *stream);
+
+/**
+ * Closes a stream: no more frames are taken, and a thread that waits in `uflow_stream_submit` is woken with `UFLOW_STATUS_UNAVAILABLE`. What is
+ * inside is done and delivered as ever; after the last of it `uflow_stream_next` says `UFLOW_STATUS_NOT_FOUND`. Any thread may call this, callbacks
+ * too; it waits for nothing.
+ *
+ * `stream` is NULL (an error) or a stream that was not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_stream_close(const struct uflow_stream *stream);
+
+/**
+ * Gives up the frames that are inside, and goes on with what comes after: those that are not done are released soon, and their results
+ * are delivered in their turn as `UFLOW_STATUS_CANCELLED`. Any thread may call this, callbacks too; it waits for nothing.
+ *
+ * `stream` is NULL (an error) or a stream that was not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_stream_cancel(const struct uflow_stream *stream);
 
 /**
  * Hands a frame over and returns. Where the stream is full it waits for a place, at most `timeout_ms` milliseconds (0: not at all;
@@ -1504,7 +1554,10 @@ void uflow_stream_free(struct uflow_stream *stream);
  *
  * Fails with `UFLOW_STATUS_OVERLOADED` where the stream is still full, `UFLOW_STATUS_INVALID_IMAGE` or `UFLOW_STATUS_OVER_LIMIT` for an image that
  * is none, `UFLOW_STATUS_INVALID_ARGUMENT` for options that do not fit the model. What is found out later, as a file that cannot be
- * decoded, is the frame's result. The result callback may call it with `timeout_ms` 0.
+ * decoded or a region of interest too small for the model's maps, is the frame's result. `UFLOW_STATUS_UNAVAILABLE` after `uflow_stream_close`.
+ *
+ * Both callbacks may come before it returns, the release callback by this very thread: hold no lock that they take. The result callback may
+ * call it too; it does not wait then, and the frame at hand still has its place.
  *
  * `stream`, `image` and `options` are NULL (an error, but for `options`) or what they say; the bytes that `image` names are there and are
  * not changed until the frame is released.
@@ -1520,8 +1573,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_stream_submit(const struct uflow_strea
  * handed over as to `*frame` (may be NULL). Either `*frame_status` is NULL then and `result` has what was found, or
  * `*frame_status` says what went wrong with the frame, is the caller's to be freed with `uflow_status_free`, and `result` is as it was.
  *
- * Fails with `UFLOW_STATUS_TIMED_OUT` where no frame is done yet, `UFLOW_STATUS_NOT_FOUND` where none is inside,
- * `UFLOW_STATUS_INVALID_ARGUMENT` for a stream with a result callback.
+ * Where nothing is inside it waits for a frame to come. Fails with `UFLOW_STATUS_TIMED_OUT` where no frame is done in time,
+ * `UFLOW_STATUS_NOT_FOUND` where the stream is closed and nothing is inside, `UFLOW_STATUS_INVALID_ARGUMENT` for a stream with a result callback.
  *
  * `stream` and `result` are NULL (an error) or what they say; `frame` is NULL or may be written, `frame_status` NULL (an error) or so.
  */
@@ -1532,7 +1585,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_stream_next(const struct uflow_stream 
                                        struct uflow_status **frame_status);
 
 /**
- * Waits until every frame that was handed over is done, at most `timeout_ms` milliseconds (0: not at all; `UFLOW_WAIT_FOREVER`): its
+ * Waits until every frame that was handed over before the call is done, at most `timeout_ms` milliseconds (0: not at all; `UFLOW_WAIT_FOREVER`): its
  * callback has returned or, without a callback, its result is ready for `uflow_stream_next`.
  *
  * Fails with `UFLOW_STATUS_TIMED_OUT`; with `UFLOW_STATUS_BUSY` where the stream's own result callback calls it, which would wait for itself.
@@ -1587,7 +1640,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_new(const char *name,
 void uflow_fit_options_free(struct uflow_fit_options *options);
 
 /**
- * Sets the backbone, an ONNX file with U-Flow's metadata (`path`, UTF-8). Without it: the one inside this library.
+ * Sets the backbone, an ONNX file with U-Flow's metadata (`path`, UTF-8). Without it: `photonet`, the one inside this library, whose weights
+ * (and so every model that is fitted on it) are for non-commercial research.
  *
  * `options` is NULL (an error) or options that were not freed; `path` is NULL (an error) or a text that ends with 0.
  */
@@ -1595,7 +1649,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_backbone(struct uflow_
                                                     const char *path);
 
 /**
- * Sets the size of the network's input in pixels; without it, the backbone's own.
+ * Sets the size of the network's input in pixels; without it, the backbone's own. Each at least 1, together at most 4096 × 4096.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1622,7 +1676,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_epochs(struct uflow_fi
                                                   uint32_t patience);
 
 /**
- * Sets the images of one optimiser step (default 8), Adam's rate at the start (default 0.001) and its weight decay (default 0.00001).
+ * Sets the images of one optimiser step (at least 1, default 8), Adam's rate at the start (above 0, at most 1, default 0.001) and its
+ * weight decay (0 to 1, default 0.00001).
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1632,7 +1687,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_optimizer(struct uflow
                                                      double weight_decay);
 
 /**
- * Sets the steps of each stage of the flow (default 4, the paper's).
+ * Sets the steps of each stage of the flow, 1 to 64 (default 4, the paper's).
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1655,7 +1710,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_seed(struct uflow_fit_
                                                 uint64_t seed);
 
 /**
- * Sets how many bytes of features are kept in memory (default 2 GiB); the rest goes to a temporary file.
+ * Sets how many bytes of features are kept in memory (default 2 GiB); the rest goes to a temporary file in the system's folder for such
+ * files (`TMPDIR`), which is gone when the trainer is freed.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1674,6 +1730,9 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_detection(struct uflow
 /**
  * Loads the backbone, on the engine's device, and makes room for features. `*trainer` is the caller's, to be freed with
  * `uflow_trainer_free`; `engine` may be freed before it. Training runs on the CPU, on as many threads as the engine's networks.
+ *
+ * Fails with `UFLOW_STATUS_NETWORK` for a backbone that is none or takes no such input, `UFLOW_STATUS_INVALID_ARGUMENT` for turns of an input that is not
+ * square, `UFLOW_STATUS_DEVICE` for a device that is missing, `UFLOW_STATUS_IO` for a file that cannot be read.
  *
  * `engine` and `options` are NULL (an error) or what they say; `trainer` is NULL (an error) or may be written.
  */
@@ -1707,8 +1766,9 @@ size_t uflow_trainer_frames(const struct uflow_trainer *trainer);
 
 /**
  * Fits a model to the frames added so far and writes it to `path` (UTF-8): a folder, or one file where it ends in `.uflow`. It is there
- * whole or not at all; a package that is there already is replaced at the end. It takes minutes; `callback` (may be NULL) is asked all
- * along. The frames stay: more may be added, and a model fitted again.
+ * whole or not at all; a package that is there already is replaced at the end, folders above it are made. It takes minutes; `callback` (may
+ * be NULL) is asked before the first epoch and after every optimiser step and epoch, and must not use the trainer. The frames stay: more
+ * may be added, and a model fitted again.
  *
  * Fails with `UFLOW_STATUS_TRAINING` for fewer than 8 frames or a loss that is not finite from the start, `UFLOW_STATUS_CANCELLED` where the
  * callback said so, `UFLOW_STATUS_PACKAGE` or `UFLOW_STATUS_IO` for a path that cannot be written, before training.
@@ -1757,13 +1817,15 @@ uint32_t uflow_version_number(void);
 #endif  // __cplusplus
 
 
-/* Structs with their size set and all else 0. */
+/* To begin structs with: their size set, and all else 0. */
 #ifdef __cplusplus
+extern "C++" {
 template <class T>
 inline T uflow_init() {
   T made = T();
   made.struct_size = sizeof(T);
   return made;
+}
 }
 #define UFLOW_IMAGE_INIT (uflow_init<uflow_image>())
 #define UFLOW_BUFFERS_INIT (uflow_init<uflow_buffers>())
@@ -1773,13 +1835,13 @@ inline T uflow_init() {
 #define UFLOW_REGION_INIT (uflow_init<uflow_region>())
 #define UFLOW_TRAINING_INIT (uflow_init<uflow_training>())
 #else
-#define UFLOW_IMAGE_INIT ((struct uflow_image){.struct_size = sizeof(struct uflow_image)})
-#define UFLOW_BUFFERS_INIT ((struct uflow_buffers){.struct_size = sizeof(struct uflow_buffers)})
-#define UFLOW_LATENTS_INIT ((struct uflow_latents){.struct_size = sizeof(struct uflow_latents)})
-#define UFLOW_MODEL_INFO_INIT ((struct uflow_model_info){.struct_size = sizeof(struct uflow_model_info)})
-#define UFLOW_SUMMARY_INIT ((struct uflow_summary){.struct_size = sizeof(struct uflow_summary)})
-#define UFLOW_REGION_INIT ((struct uflow_region){.struct_size = sizeof(struct uflow_region)})
-#define UFLOW_TRAINING_INIT ((struct uflow_training){.struct_size = sizeof(struct uflow_training)})
+#define UFLOW_IMAGE_INIT {.struct_size = sizeof(struct uflow_image)}
+#define UFLOW_BUFFERS_INIT {.struct_size = sizeof(struct uflow_buffers)}
+#define UFLOW_LATENTS_INIT {.struct_size = sizeof(struct uflow_latents)}
+#define UFLOW_MODEL_INFO_INIT {.struct_size = sizeof(struct uflow_model_info)}
+#define UFLOW_SUMMARY_INIT {.struct_size = sizeof(struct uflow_summary)}
+#define UFLOW_REGION_INIT {.struct_size = sizeof(struct uflow_region)}
+#define UFLOW_TRAINING_INIT {.struct_size = sizeof(struct uflow_training)}
 #endif
 
 #endif  /* UFLOW_H */

@@ -215,6 +215,9 @@ inline outcome<std::string> take(uflow_status* status, uflow_text* text) {
 
 }  // namespace detail
 
+/** See uflow_shutdown. */
+inline outcome<void> shutdown() { return detail::finish(uflow_shutdown()); }
+
 /** Pixels in the caller's memory; a stride of 0 means rows without gaps. */
 inline uflow_image image(const void* data, std::size_t size, std::uint32_t width, std::uint32_t height, std::uint32_t format,
                          std::size_t stride = 0) noexcept {
@@ -256,6 +259,8 @@ class options : public detail::handle<uflow_options, uflow_options_free> {
 class result_view {
  public:
   explicit result_view(const uflow_result* pointer) noexcept : pointer_(pointer) {}
+
+  const uflow_result* get() const noexcept { return pointer_; }
 
   outcome<uflow_summary> summary() const {
     uflow_summary summary = UFLOW_SUMMARY_INIT;
@@ -306,16 +311,25 @@ class result : public detail::handle<uflow_result, uflow_result_free> {
   using handle::handle;
   static outcome<result> create() { return detail::create<result, uflow_result>(uflow_result_new); }
 
-  result_view see() const noexcept { return result_view(get()); }
-  outcome<uflow_summary> summary() const { return see().summary(); }
-  outcome<uflow_region> region(std::uint32_t index) const { return see().region(index); }
-  outcome<std::vector<uflow_region>> regions() const { return see().regions(); }
-  outcome<view<const uflow_point>> outline(std::uint32_t region, std::uint32_t ring = 0) const {
+  /** Views lie in the result: they are not to be had of one that ends with the statement. */
+  result_view see() const& noexcept { return result_view(get()); }
+  result_view see() const&& = delete;
+  outcome<uflow_summary> summary() const { return result_view(get()).summary(); }
+  outcome<uflow_region> region(std::uint32_t index) const { return result_view(get()).region(index); }
+  outcome<std::vector<uflow_region>> regions() const { return result_view(get()).regions(); }
+  outcome<view<const uflow_point>> outline(std::uint32_t region, std::uint32_t ring = 0) const& {
     return see().outline(region, ring);
   }
-  outcome<map_view<const std::uint8_t>> mask() const { return see().mask(); }
-  outcome<map_view<const float>> score_map() const { return see().score_map(); }
-  outcome<map_view<const float>> log10_nfa_map() const { return see().log10_nfa_map(); }
+  outcome<map_view<const std::uint8_t>> mask() const& { return see().mask(); }
+  outcome<map_view<const float>> score_map() const& { return see().score_map(); }
+  outcome<map_view<const float>> log10_nfa_map() const& { return see().log10_nfa_map(); }
+  outcome<view<const uflow_point>> outline(std::uint32_t region, std::uint32_t ring = 0) const&& = delete;
+  outcome<map_view<const std::uint8_t>> mask() const&& = delete;
+  outcome<map_view<const float>> score_map() const&& = delete;
+  outcome<map_view<const float>> log10_nfa_map() const&& = delete;
+
+  /** Takes over what another has; its own views end. */
+  outcome<void> copy_from(result_view other) { return detail::finish(uflow_result_copy(other.get(), get())); }
 };
 
 /** See uflow_model. */
@@ -482,9 +496,20 @@ struct stream_result {
   std::optional<error> failure;
 };
 
-/** See uflow_stream. */
+/** See uflow_stream. Its own callbacks must not destroy it or assign to it. */
 class stream {
  public:
+  stream(stream&&) noexcept = default;
+  /** The old stream ends before what it calls. */
+  stream& operator=(stream&& other) noexcept {
+    if (this != &other) {
+      stream_ = detail::handle<uflow_stream, uflow_stream_free>();
+      calls_ = std::move(other.calls_);
+      stream_ = std::move(other.stream_);
+    }
+    return *this;
+  }
+
   static outcome<stream> create(const model& of, stream_options with = stream_options()) {
     auto calls = std::make_unique<stream_options>(std::move(with));
     uflow_stream_options* made = nullptr;
@@ -526,6 +551,8 @@ class stream {
   outcome<void> flush(std::uint32_t timeout_ms = UFLOW_WAIT_FOREVER) const {
     return detail::finish(uflow_stream_flush(get(), timeout_ms));
   }
+  outcome<void> close() const { return detail::finish(uflow_stream_close(get())); }
+  outcome<void> cancel() const { return detail::finish(uflow_stream_cancel(get())); }
   std::uint32_t pending() const noexcept { return uflow_stream_pending(get()); }
   uflow_stream* get() const noexcept { return stream_.get(); }
 

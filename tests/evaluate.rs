@@ -223,7 +223,7 @@ fn both_layouts_are_read() {
     ]);
     let set = Dataset::open(root.path(), None).unwrap();
     let names: Vec<(String, &str, bool)> = (set.test.iter())
-        .map(|sample| (sample.path.file_name().unwrap().display().to_string(), &*sample.kind, sample.mask.is_some()))
+        .map(|sample| (sample.path.file_name().unwrap().display().to_string(), &*sample.kind, !sample.masks.is_empty()))
         .collect();
     let expected =
         [("2.jpg", "good", false), ("3.PNG", "good", false), ("4.jpeg", "cut", true), ("5.png", "hole", true)];
@@ -233,14 +233,94 @@ fn both_layouts_are_read() {
     let root = folder(&["good/1.png", "bad/2.png", "masks/2.png"]);
     let set = Dataset::open(root.path(), None).unwrap();
     assert_eq!(
-        (set.layout, set.test.len(), set.test[1].mask.clone()),
-        (Layout::GoodBad, 2, Some(root.path().join("masks/2.png")))
+        (set.layout, set.test.len(), set.test[1].masks.clone()),
+        (Layout::GoodBad, 2, vec![root.path().join("masks/2.png")])
     );
 
     let root = folder(&["good/1.png", "bad/dent/2.png", "bad/cut/3.png"]);
     let set = Dataset::open(root.path(), None).unwrap();
     assert_eq!(set.test.iter().map(|sample| &*sample.kind).collect::<Vec<_>>(), ["good", "cut", "dent"]);
     assert!(!set.masks);
+}
+
+/// Kind, file name and number of masks of every sample.
+fn samples(set: &Dataset) -> Vec<(String, String, usize)> {
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    set.test.iter().map(|sample| (sample.kind.clone(), name(&sample.path), sample.masks.len())).collect()
+}
+
+fn expected(samples: &[(&str, &str, usize)]) -> Vec<(String, String, usize)> {
+    samples.iter().map(|&(kind, name, masks)| (kind.to_owned(), name.to_owned(), masks)).collect()
+}
+
+#[test]
+fn other_published_sets_are_read() {
+    let loco = folder(&[
+        "train/good/0.png",
+        "test/good/1.png",
+        "test/logical_anomalies/2.png",
+        "test/structural_anomalies/3.png",
+        "ground_truth/logical_anomalies/2/000.png",
+        "ground_truth/logical_anomalies/2/001.png",
+        "ground_truth/structural_anomalies/3/000.png",
+    ]);
+    let set = Dataset::open(loco.path(), None).unwrap();
+    assert_eq!((set.layout, set.train.len(), set.masks), (Layout::Mvtec, 1, true));
+    let all = [("good", "1.png", 0), ("logical_anomalies", "2.png", 2), ("structural_anomalies", "3.png", 1)];
+    assert_eq!(samples(&set), expected(&all));
+
+    let ad2 = folder(&[
+        "train/good/0.png",
+        "validation/good/1.png",
+        "test_public/good/2.png",
+        "test_public/bad/3.png",
+        "test_public/ground_truth/bad/3_mask.png",
+    ]);
+    let set = Dataset::open(ad2.path(), None).unwrap();
+    assert_eq!((set.layout, set.train.len(), set.masks), (Layout::MvtecAd2, 1, true));
+    assert_eq!(samples(&set), expected(&[("good", "2.png", 0), ("bad", "3.png", 1)]));
+
+    let btad = folder(&["train/ok/0.bmp", "test/ok/1.bmp", "test/ko/2.bmp", "ground_truth/ko/2.png"]);
+    let set = Dataset::open(btad.path(), None).unwrap();
+    assert_eq!((set.layout, set.train.len(), set.masks), (Layout::Btad, 1, true));
+    assert_eq!(samples(&set), expected(&[("good", "1.bmp", 0), ("ko", "2.bmp", 1)]));
+}
+
+#[test]
+fn visa_is_read_by_its_split() {
+    let root = folder(&[
+        "candle/Data/Images/Normal/0000.JPG",
+        "candle/Data/Images/Normal/0001.JPG",
+        "candle/Data/Images/Anomaly/000.JPG",
+        "candle/Data/Masks/Anomaly/000.png",
+    ]);
+    let candle = root.path().join("candle");
+    assert!(reason(&candle).contains("split_csv/1cls.csv"), "{}", reason(&candle));
+    let write = |rows: &str| {
+        fs::create_dir_all(root.path().join("split_csv")).unwrap();
+        fs::write(root.path().join("split_csv/1cls.csv"), format!("object,split,label,image,mask\n{rows}")).unwrap();
+    };
+    let rows = "candle,test,anomaly,candle/Data/Images/Anomaly/000.JPG,candle/Data/Masks/Anomaly/000.png\n\
+        candle,train,normal,candle/Data/Images/Normal/0000.JPG,\n\
+        pcb1,train,normal,pcb1/Data/Images/Normal/0000.JPG,\n\
+        candle,test,normal,candle/Data/Images/Normal/0001.JPG,\n";
+    write(rows);
+    let set = Dataset::open(&candle, None).unwrap();
+    assert_eq!((set.layout, set.train.len(), set.masks), (Layout::Visa, 1, true));
+    assert_eq!(samples(&set), expected(&[("good", "0001.JPG", 0), ("anomaly", "000.JPG", 1)]));
+    for (rows, says) in [
+        (
+            "candle,test,anomaly,candle/Data/Images/Anomaly/000.JPG,\n".to_owned(),
+            "line 2: a defective image has no mask",
+        ),
+        ("candle,test\n".to_owned(), "line 2: has 2 cells"),
+        ("candle,test,odd,x,\n".to_owned(), "`test` and `odd`"),
+        (rows.replace("0001.JPG", "0009.JPG"), "0009.JPG"),
+        ("pcb1,train,normal,x,\n".to_owned(), "no image of `candle`"),
+    ] {
+        write(&rows);
+        assert!(reason(&candle).contains(says), "{}", reason(&candle));
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ for tool in ld objcopy ar nm strip; do
   command -v $tool >/dev/null || { echo "$0: $tool is needed (Debian: binutils)" >&2; exit 1; }
 done
 version=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"$/\1/p' Cargo.toml)
-IFS=. read -r major minor _ <<<"$version"
+major=${version%%.*}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -36,10 +36,12 @@ objcopy --strip-debug --remove-section=.llvmbc --remove-section=.llvmcmd --wildc
 ar rcs "$work/libuflow.a" "$work/uflow.o"
 install -m 644 "$work/libuflow.a" "$root/lib/libuflow.a"
 
-fill() { sed -e "s|@PREFIX@|$prefix|g; s|@VERSION@|$version|g; s|@MAJOR@|$major|g; s|@MINOR@|$minor|g" "$1" >"$2"; }
+fill() { sed -e "s|@VERSION@|$version|g; s|@MAJOR@|$major|g" "$1" >"$2"; }
 fill ffi/uflow.pc.in "$root/lib/pkgconfig/uflow.pc"
 fill ffi/cmake/uflowConfig.cmake.in "$root/lib/cmake/uflow/uflowConfig.cmake"
 fill ffi/cmake/uflowConfigVersion.cmake.in "$root/lib/cmake/uflow/uflowConfigVersion.cmake"
 
-cp -P .onnxruntime/lib/*.so* "$root/lib/"
+# In a folder of its own: ldconfig would else make it the ONNX Runtime of every other program.
+install -d "$root/lib/uflow"
+cp -P .onnxruntime/lib/*.so* "$root/lib/uflow/"
 echo "libuflow $version: $root"

@@ -1,6 +1,6 @@
 /* Finds defects in one image file.
  *
- *   cc -std=c11 detect.c -luflow -o detect && ./detect bracket.uflow part.png
+ *   cc -std=c11 detect.c $(pkg-config --cflags --libs uflow) -o detect && ./detect bracket.uflow part.png
  *
  * Exit code: 0 good, 3 anomalous, 1 something failed.
  */

@@ -1,6 +1,9 @@
 //! The caller's own memory for maps.
 
-use std::ptr;
+use std::{
+    mem::{MaybeUninit, offset_of},
+    ptr,
+};
 
 use ndarray::ArrayView2;
 
@@ -32,7 +35,7 @@ pub struct uflow_buffers {
 }
 
 impl Versioned for uflow_buffers {
-    const FIRST: usize = size_of::<Self>();
+    const FIRST: usize = offset_of!(Self, log10_nfa_map_capacity) + size_of::<usize>();
     const EMPTY: Self = Self {
         struct_size: 0,
         mask: ptr::null_mut(),
@@ -43,18 +46,17 @@ impl Versioned for uflow_buffers {
         log10_nfa_map_capacity: 0,
     };
     const NAME: &str = "buffers";
-
-    fn struct_size(&self) -> usize {
-        self.struct_size
-    }
 }
+
+/// Room for values.
+type Room<'a, T> = &'a mut [MaybeUninit<T>];
 
 /// Buffers that are large enough.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers<'a> {
-    mask: Option<&'a mut [u8]>,
-    score_map: Option<&'a mut [f32]>,
-    log10_nfa_map: Option<&'a mut [f32]>,
+    mask: Option<&'a mut [MaybeUninit<u8>]>,
+    score_map: Option<&'a mut [MaybeUninit<f32>]>,
+    log10_nfa_map: Option<&'a mut [MaybeUninit<f32>]>,
 }
 
 impl Buffers<'_> {
@@ -94,7 +96,7 @@ impl Buffers<'_> {
 
 /// # Safety
 /// `data` is NULL, misaligned, or points to `capacity` values that live for `'a` and that nobody else reads or writes meanwhile.
-unsafe fn room<'a, T>(data: *mut T, capacity: usize, wanted: usize, name: &str) -> Outcome<Option<&'a mut [T]>> {
+unsafe fn room<'a, T>(data: *mut T, capacity: usize, wanted: usize, name: &str) -> Outcome<Option<Room<'a, T>>> {
     if data.is_null() {
         return Ok(None);
     }
@@ -106,10 +108,7 @@ unsafe fn room<'a, T>(data: *mut T, capacity: usize, wanted: usize, name: &str) 
     unsafe { pointer::values_mut(data, wanted, name) }.map(Some)
 }
 
-fn write<T: Copy>(buffer: Option<&mut [T]>, map: Option<ArrayView2<'_, T>>) {
+fn write<T: Copy>(buffer: Option<Room<'_, T>>, map: Option<ArrayView2<'_, T>>) {
     let Some((buffer, map)) = buffer.zip(map) else { return };
-    match map.as_slice() {
-        Some(pixels) => buffer.copy_from_slice(pixels),
-        None => buffer.iter_mut().zip(map).for_each(|(to, &from)| *to = from),
-    }
+    buffer.iter_mut().zip(map).for_each(|(to, &from)| _ = to.write(from));
 }

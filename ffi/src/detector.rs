@@ -94,8 +94,8 @@ pub unsafe extern "C" fn uflow_detector_detect(
     unsafe { uflow_detector_detect_into(detector, image, options, std::ptr::null(), result) }
 }
 
-/// Looks at an image, writes maps to the caller's `buffers` (NULL: to none) and fills `result`. Once it has seen an image as
-/// large, with as many regions, it allocates nothing beside what ONNX Runtime's own run does. Otherwise as
+/// Looks at an image, writes maps to the caller's `buffers` (NULL: to none) and fills `result`. For raw images of one size, with one
+/// region of interest, it allocates nothing beside what ONNX Runtime's own run does, once it has seen as many regions. Otherwise as
 /// `uflow_detector_detect`; `UFLOW_STATUS_BUFFER_TOO_SMALL` for a buffer without room, before the network runs.
 ///
 /// # Safety
@@ -202,6 +202,7 @@ pub unsafe extern "C" fn uflow_detector_detect_batch(
             if outcome.is_ok() {
                 contents.iter_mut().zip(&mut spare).for_each(|(contents, found)| mem::swap(&mut **contents, found));
             }
+            spare.truncate(count);
             state.spare = spare;
             outcome
         }

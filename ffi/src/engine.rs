@@ -41,7 +41,7 @@ struct Settings {
 /// It belongs to the caller, who frees it with `uflow_engine_free`. Any thread may use it at any time. It has worker threads
 /// (`uflow_engine_options_set_workers`) for asynchronous use, and one for each backbone; they sleep when there is nothing to
 /// do, and end with the engine or the last of its models and streams, whichever is later. The networks of all engines share ONNX Runtime's pool of
-/// threads, which `uflow_shutdown` ends.
+/// threads (but see `uflow_engine_options_set_threads`), which `uflow_shutdown` ends.
 #[derive(Debug)]
 pub struct uflow_engine(pub(crate) Arc<Shared>);
 
@@ -65,7 +65,12 @@ impl Shared {
     pub(crate) fn take_places(self: &Arc<Self>, count: usize) -> Outcome<Places> {
         let limit = self.engine.options().max_in_flight;
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if *taken + count > limit {
+        if count > limit {
+            let reason =
+                format!("{count} frames, and the engine takes {limit}; see uflow_engine_options_set_max_in_flight");
+            return Err(uflow_status::argument("capacity", reason));
+        }
+        if count > limit - *taken {
             let message = format!(
                 "capacity: {count} frames, and other streams have {taken} of the {limit} that the engine takes at once; free \
                  streams, or see uflow_engine_options_set_max_in_flight"
@@ -116,7 +121,7 @@ unsafe fn set(options: *mut uflow_engine_options, change: impl FnOnce(&mut Setti
         let mut settings = options.0.take("options")?;
         let mut changed = settings.clone();
         change(&mut changed)?;
-        changed.engine.check()?;
+        changed.engine.check_numbers()?;
         *settings = changed;
         Ok(())
     })
@@ -141,7 +146,8 @@ pub unsafe extern "C" fn uflow_engine_options_set_device(
     }
 }
 
-/// Sets the precision of the networks: "fp32" (the default), "bf16", "fp16" or "int8", where the device has it.
+/// Sets the precision of the networks: "fp32" (the default) on every device, "bf16" on openvino, "bf16" and "fp16" on tensorrt. One that
+/// the device has not is an error when an engine is made.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed; `precision` is NULL (an error) or a text that ends with 0.
@@ -178,7 +184,8 @@ pub unsafe extern "C" fn uflow_engine_options_set_onnxruntime(
     }
 }
 
-/// Sets the threads of the networks; 0 (the default) is the CPU quota of this process.
+/// Sets the threads of the networks. 0 (the default): all networks of all engines share one pool, as large as the CPU quota of this process.
+/// Otherwise each network has a pool of its own, of so many threads (at most 1024).
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -196,7 +203,7 @@ pub unsafe extern "C" fn uflow_engine_options_set_threads(
     }
 }
 
-/// Sets the worker threads that decode, resize and segment asynchronous frames; the default is the CPU quota of this process.
+/// Sets the worker threads that decode, resize and segment asynchronous frames, 1 to 1024; the default is the CPU quota of this process.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -214,8 +221,8 @@ pub unsafe extern "C" fn uflow_engine_options_set_workers(
     }
 }
 
-/// Sets the most asynchronous frames in a batch (default 8), and the longest time in milliseconds that a batch waits for frames
-/// that are on their way (default 2).
+/// Sets the most asynchronous frames in a batch (1 to 1024, default 8), and the longest time in milliseconds that a batch waits for
+/// frames that are on their way (default 2). Streams should have room for two batches, so that one is prepared while one runs.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -236,7 +243,7 @@ pub unsafe extern "C" fn uflow_engine_options_set_batching(
     }
 }
 
-/// Sets the most asynchronous frames inside the engine (default 64): what the capacities of all its streams add up to at most.
+/// Sets the most asynchronous frames inside the engine, 1 to 1048576 (default 64): what the capacities of all its streams add up to at most.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -276,7 +283,8 @@ pub unsafe extern "C" fn uflow_engine_options_set_limits(
 
 /// Starts an engine. `options` may be NULL: every default. `*engine` is the caller's, to be freed with `uflow_engine_free`.
 ///
-/// Fails with `UFLOW_STATUS_LIBRARY` where ONNX Runtime cannot be found; the message names every place that was looked at.
+/// Fails with `UFLOW_STATUS_LIBRARY` where ONNX Runtime cannot be found (the message names every place that was looked at) or another copy of it
+/// is in use, `UFLOW_STATUS_DEVICE` for a precision that the device has not, `UFLOW_STATUS_UNAVAILABLE` after `uflow_shutdown`.
 ///
 /// The first call sets the process's environment variable `ORT_DISABLE_TELEMETRY` to 1 unless it is set, as ONNX Runtime would else keep a
 /// database of events for its makers. Where another thread may be in `getenv` at that moment, set it before.
@@ -337,12 +345,15 @@ pub unsafe extern "C" fn uflow_engine_free(engine: *mut uflow_engine) {
 /// Ends ONNX Runtime and the threads of its pool, which otherwise sleep until the process ends: for a program that goes on without
 /// this library, or unloads it. It starts once in the life of a process: no engine can be made after this (`UFLOW_STATUS_UNAVAILABLE`).
 ///
-/// Fails with `UFLOW_STATUS_BUSY` while there is an engine, model or stream. Any thread may call this at any time.
+/// Fails with `UFLOW_STATUS_BUSY` while there is an engine, model, detector, trainer or stream. Any thread may call this at any time.
 #[unsafe(no_mangle)]
 pub extern "C" fn uflow_shutdown() -> *mut uflow_status {
     guard(|| match Runtime::end() {
         true => Ok(()),
-        false => Err(uflow_status::new(UFLOW_STATUS_BUSY, "an engine, model or stream is still there; free it first")),
+        false => Err(uflow_status::new(
+            UFLOW_STATUS_BUSY,
+            "an engine, model, detector, trainer or stream is still there; free it first",
+        )),
     })
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn infallible<T>(otherwise: T, call: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or(otherwise)
 }
 
-/// A handle's contents for one thread at a time. Two threads at once is the caller's mistake: an error, not a wait.
+/// A handle's contents for one thread at a time.
 #[derive(Debug)]
 pub(crate) struct Exclusive<T>(Mutex<T>);
 
@@ -42,19 +42,27 @@ impl<T> Exclusive<T> {
         Self(Mutex::new(value))
     }
 
-    /// The contents, if nobody else has them and no call panicked over them.
+    /// The contents when nobody else has them: for what is held for a moment alone.
+    pub(crate) fn wait(&self, name: &str) -> Outcome<MutexGuard<'_, T>> {
+        self.0.lock().map_err(|_| poisoned(name))
+    }
+
+    /// The contents, if nobody else has them and no call panicked over them. Two threads at once is the caller's mistake: an
+    /// error, not a wait.
     pub(crate) fn take(&self, name: &str) -> Outcome<MutexGuard<'_, T>> {
         self.0.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => uflow_status::new(
                 UFLOW_STATUS_BUSY,
-                format!("{name}: in use by another thread; give each thread its own"),
+                format!("{name}: in use by another call; give each thread its own"),
             ),
-            TryLockError::Poisoned(_) => uflow_status::new(
-                UFLOW_STATUS_POISONED,
-                format!("{name}: an earlier call ended in a bug of the library; free it and make a new one"),
-            ),
+            TryLockError::Poisoned(_) => poisoned(name),
         })
     }
+}
+
+fn poisoned(name: &str) -> uflow_status {
+    let message = format!("{name}: an earlier call ended in a bug of the library; free it and make a new one");
+    uflow_status::new(UFLOW_STATUS_POISONED, message)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Images as the caller holds them.
 
-use std::{ptr, time::Instant};
+use std::{mem::offset_of, ptr, time::Instant};
 
 use uflow::frame::{Frame, Image, Limits, PixelFormat};
 
@@ -33,7 +33,7 @@ pub enum uflow_format {
     UFLOW_FORMAT_ENCODED = 7,
 }
 
-/// An image that the caller lends for the time of a call. Begin with `UFLOW_IMAGE_INIT`.
+/// An image that the caller lends: for the time of a call or, to a stream, until it is released. Begin with `UFLOW_IMAGE_INIT`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct uflow_image {
@@ -45,22 +45,21 @@ pub struct uflow_image {
     pub size: usize,
     /// Bytes from the start of one row to the start of the next; 0 means that rows follow each other without a gap.
     pub stride: usize,
-    /// Pixels in a row.
+    /// Pixels in a row, at least 1.
     pub width: u32,
-    /// Rows.
+    /// Rows, at least 1.
     pub height: u32,
     /// A `uflow_format`.
     pub format: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 impl Versioned for uflow_image {
-    const FIRST: usize = size_of::<Self>();
-    const EMPTY: Self = Self { struct_size: 0, data: ptr::null(), size: 0, stride: 0, width: 0, height: 0, format: 0 };
+    const FIRST: usize = offset_of!(Self, reserved) + size_of::<u32>();
+    const EMPTY: Self =
+        Self { struct_size: 0, data: ptr::null(), size: 0, stride: 0, width: 0, height: 0, format: 0, reserved: 0 };
     const NAME: &str = "image";
-
-    fn struct_size(&self) -> usize {
-        self.struct_size
-    }
 }
 
 /// A picture, lent or decoded.
@@ -124,6 +123,9 @@ impl Checked {
         // SAFETY: by this function's contract.
         let data = unsafe { pointer::values(image.data, image.size, "image.data") }?;
         let format = pixel_format(image.format)?;
+        if image.reserved != 0 {
+            return Err(uflow_status::argument("image.reserved", format_args!("is {}, not 0", image.reserved)));
+        }
         let stride = match (image.stride, format) {
             (0, Some(format)) => (image.width as usize).saturating_mul(format.bytes_per_pixel()),
             (stride, _) => stride,

@@ -47,8 +47,8 @@ use uflow_log_level::*;
 pub type uflow_log_callback =
     Option<unsafe extern "C" fn(user_data: *mut c_void, level: u32, target: *const c_char, message: *const c_char)>;
 
-static CALLBACK: RwLock<(uflow_log_callback, Cookie)> = RwLock::new((None, Cookie(std::ptr::null_mut())));
-/// The `uflow_log_level` up to which lines are wanted; 0 for none.
+static CALLBACK: RwLock<(uflow_log_callback, Cookie, u32)> = RwLock::new((None, Cookie(std::ptr::null_mut()), 0));
+/// The `uflow_log_level` up to which lines are wanted, as in `CALLBACK`; 0 for none.
 static WANTED: AtomicU32 = AtomicU32::new(0);
 
 fn number(level: Level) -> u32 {
@@ -63,11 +63,13 @@ fn number(level: Level) -> u32 {
 }
 
 /// Sets, for the whole process, the function that gets the log: lines of `level` (a `uflow_log_level`) and graver. NULL, the state at
-/// first, ends it: nothing is logged, and nothing is ever printed. When it returns, the function set before is not running and is
+/// first, ends it: nothing is logged. Nothing is ever printed but what a bug of this library says before it becomes a status. When it returns, the function set before is not running and is
 /// not called again.
 ///
 /// The function is called by whatever thread has something to say, several at once; it must not throw, `longjmp`, or call this
 /// library. Any thread may call this at any time, but that function.
+///
+/// Fails with `UFLOW_STATUS_INVALID_ARGUMENT` for a level that is none, `UFLOW_STATUS_UNAVAILABLE` in a Rust program that has a `tracing` subscriber.
 ///
 /// # Safety
 /// `callback` is NULL or may be called with `user_data` from any thread until another is set.
@@ -89,8 +91,11 @@ pub unsafe extern "C" fn uflow_log_set_callback(
                 "this process has a `tracing` subscriber already, which gets the log",
             ));
         }
-        *CALLBACK.write().unwrap_or_else(PoisonError::into_inner) = (callback, Cookie(user_data));
-        WANTED.store(if callback.is_some() { level } else { 0 }, Ordering::Relaxed);
+        let level = if callback.is_some() { level } else { 0 };
+        let mut set = CALLBACK.write().unwrap_or_else(PoisonError::into_inner);
+        *set = (callback, Cookie(user_data), level);
+        WANTED.store(level, Ordering::Relaxed);
+        drop(set);
         tracing::callsite::rebuild_interest_cache();
         Ok(())
     })
@@ -129,9 +134,12 @@ impl Subscriber for Forward {
         let text = |text: &str| CString::new(text.replace('\0', "")).unwrap_or_default();
         let (target, message) = (text(event.metadata().target()), text(&format!("{}{}", line.message, line.fields)));
         let callback = CALLBACK.read().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(callback), user_data) = *callback {
+        let level = number(*event.metadata().level());
+        if let (Some(callback), user_data, wanted) = *callback
+            && level <= wanted
+        {
             // SAFETY: the caller's function, called as the header says.
-            unsafe { callback(user_data.0, number(*event.metadata().level()), target.as_ptr(), message.as_ptr()) };
+            unsafe { callback(user_data.0, level, target.as_ptr(), message.as_ptr()) };
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::{CString, c_char},
+    mem::offset_of,
     sync::Arc,
 };
 
@@ -61,7 +62,7 @@ pub struct uflow_model_info {
 }
 
 impl Versioned for uflow_model_info {
-    const FIRST: usize = size_of::<Self>();
+    const FIRST: usize = offset_of!(Self, score_threshold) + size_of::<f32>();
     const EMPTY: Self = Self {
         struct_size: 0,
         version: 0,
@@ -75,10 +76,6 @@ impl Versioned for uflow_model_info {
         score_threshold: 0.0,
     };
     const NAME: &str = "info";
-
-    fn struct_size(&self) -> usize {
-        self.struct_size
-    }
 }
 
 /// The model's name: UTF-8, ends with 0, lives as long as `model`. Empty for NULL.

@@ -71,7 +71,8 @@ pub(crate) fn verdict_number(verdict: Verdict) -> u32 {
 
 /// How a defect is decided, where it differs from what the model's package says.
 ///
-/// It belongs to the caller, who frees it with `uflow_options_free`; one thread at a time. A call reads it and keeps nothing of it.
+/// It belongs to the caller, who frees it with `uflow_options_free`. Any thread may use it at any time: a call reads it as it begins, and keeps
+/// nothing of it.
 #[derive(Debug)]
 pub struct uflow_options(Exclusive<CallOptions>);
 
@@ -97,7 +98,7 @@ pub(crate) unsafe fn read(options: *const uflow_options) -> Outcome<CallOptions>
     // SAFETY: by this function's contract.
     match unsafe { pointer::given(options, "options") }? {
         None => Ok(CallOptions::default()),
-        Some(options) => Ok(options.0.take("options")?.clone()),
+        Some(options) => Ok(options.0.wait("options")?.clone()),
     }
 }
 
@@ -131,7 +132,7 @@ unsafe fn set(options: *mut uflow_options, change: impl FnOnce(&mut DetectOption
     guard(|| {
         // SAFETY: by this function's contract.
         let options = unsafe { pointer::required(options, "options") }?;
-        change(&mut options.0.take("options")?.detect)
+        change(&mut options.0.wait("options")?.detect)
     })
 }
 
@@ -147,7 +148,7 @@ pub unsafe extern "C" fn uflow_options_set_maps(options: *mut uflow_options, map
         if maps & !ALL_MAPS != 0 {
             return Err(uflow_status::argument("maps", format_args!("{maps} is no sum of UFLOW_MAPS")));
         }
-        options.0.take("options")?.maps = maps;
+        options.0.wait("options")?.maps = maps;
         Ok(())
     })
 }

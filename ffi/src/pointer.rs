@@ -2,6 +2,7 @@
 
 use std::{
     ffi::{CStr, c_char},
+    mem::MaybeUninit,
     ptr, slice,
 };
 
@@ -115,15 +116,15 @@ pub(crate) unsafe fn values<'a, T>(data: *const T, count: usize, name: &str) -> 
     Ok(unsafe { slice::from_raw_parts(data, count) })
 }
 
-/// A buffer of the caller's to write into.
+/// A buffer of the caller's to write into; what is in it need not be anything yet.
 ///
 /// # Safety
-/// `data` is NULL, misaligned, or points to `count` values that live for `'a` and that nobody else reads or writes meanwhile.
-pub(crate) unsafe fn values_mut<'a, T>(data: *mut T, count: usize, name: &str) -> Outcome<&'a mut [T]> {
+/// `data` is NULL, misaligned, or points to room for `count` values that lives for `'a` and that nobody else reads or writes meanwhile.
+pub(crate) unsafe fn values_mut<'a, T>(data: *mut T, count: usize, name: &str) -> Outcome<&'a mut [MaybeUninit<T>]> {
     check(data, name)?;
     check_size::<T>(count, name)?;
     // SAFETY: not NULL, aligned, of a size that can be, and the rest by this function's contract.
-    Ok(unsafe { slice::from_raw_parts_mut(data, count) })
+    Ok(unsafe { slice::from_raw_parts_mut(data.cast(), count) })
 }
 
 fn check_size<T>(count: usize, name: &str) -> Outcome {
@@ -141,10 +142,10 @@ pub(crate) trait Versioned: Copy {
     const EMPTY: Self;
     /// What it is called.
     const NAME: &str;
-
-    /// Its first field.
-    fn struct_size(&self) -> usize;
 }
+
+/// No version of any struct is larger than this.
+const LARGEST: usize = 4096;
 
 /// Reads such a struct: fields that the caller's version does not have are those of `EMPTY`.
 ///
@@ -155,7 +156,16 @@ pub(crate) unsafe fn read<T: Versioned>(pointer: *const T) -> Outcome<T> {
     let size = unsafe { caller_size(pointer) }?;
     let mut value = T::EMPTY;
     // SAFETY: the caller's struct has `size` bytes, ours has `size_of::<T>()`; both are plain data.
-    unsafe { ptr::copy_nonoverlapping(pointer.cast::<u8>(), (&raw mut value).cast(), size.min(size_of::<T>())) };
+    let unknown = unsafe {
+        ptr::copy_nonoverlapping(pointer.cast::<u8>(), (&raw mut value).cast(), size.min(size_of::<T>()));
+        let known = size.min(size_of::<T>());
+        slice::from_raw_parts(pointer.cast::<u8>().add(known), size - known)
+    };
+    if unknown.iter().any(|&byte| byte != 0) {
+        let reason =
+            "has a field set that this version of the library does not know; leave it 0, or use a newer library";
+        return Err(uflow_status::argument(T::NAME, reason));
+    }
     Ok(value)
 }
 
@@ -171,13 +181,16 @@ pub(crate) unsafe fn read_array<T: Versioned>(
     let size = unsafe { caller_size(first) }?;
     check_size::<u8>(count.saturating_mul(size), T::NAME)?;
     Ok((0..count).map(move |index| {
-        // SAFETY: within the array, by this function's contract.
-        let value = unsafe { read(first.byte_add(index * size)) }?;
-        if value.struct_size() == size {
-            return Ok(value);
+        // SAFETY: within the array, by this function's contract; a struct begins with its size.
+        unsafe {
+            let element = first.byte_add(index * size);
+            let own = caller_size(element)?;
+            if own != size {
+                let reason = format!("number {index} has struct_size {own}, and number 0 has {size}");
+                return Err(uflow_status::argument(T::NAME, reason));
+            }
+            read(element)
         }
-        let reason = format!("number {index} has struct_size {}, and number 0 has {size}", value.struct_size());
-        Err(uflow_status::argument(T::NAME, reason))
     }))
 }
 
@@ -217,6 +230,10 @@ unsafe fn caller_size<T: Versioned>(pointer: *const T) -> Outcome<usize> {
     let size = unsafe { *pointer.cast::<usize>() };
     if size < T::FIRST {
         let reason = format!("struct_size is {size}, and no version was smaller than {}; set it to sizeof", T::FIRST);
+        return Err(uflow_status::argument(T::NAME, reason));
+    }
+    if size > LARGEST || !size.is_multiple_of(align_of::<T>()) {
+        let reason = format!("struct_size is {size}, which is the size of no version; set it to sizeof");
         return Err(uflow_status::argument(T::NAME, reason));
     }
     Ok(size)

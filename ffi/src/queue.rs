@@ -1,7 +1,7 @@
 //! The frames of a stream, in the order in which they were handed over.
 //!
 //! A frame is *done* when its answer has come and its pixels have been given back. Frames leave at the front, done, one by one;
-//! there are at most `capacity` at a time. The pixels are given back as soon as they are in the network's input, and always before
+//! there are at most `capacity` at a time. A queue that is closed takes no more; one that is given up has what is inside cancelled too. The pixels are given back as soon as they are in the network's input, and always before
 //! the frame's answer leaves.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
     ffi::c_void,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -51,6 +51,7 @@ struct State {
     first: u64,
     /// Frames that have left but are still being looked at.
     delivering: usize,
+    closed: bool,
 }
 
 impl State {
@@ -63,7 +64,8 @@ impl State {
 pub(crate) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
-    closed: AtomicBool,
+    /// Frames below this number are given up; all of them when the stream is freed.
+    given_up: AtomicU64,
     capacity: usize,
     release: (uflow_release_callback, Cookie),
 }
@@ -80,15 +82,16 @@ pub(crate) enum Wait {
 impl Queue {
     pub(crate) fn new(capacity: usize, release: (uflow_release_callback, Cookie)) -> Arc<Self> {
         let (state, changed) = (Mutex::default(), Condvar::new());
-        Arc::new(Self { state, changed, closed: AtomicBool::new(false), capacity, release })
+        Arc::new(Self { state, changed, given_up: AtomicU64::new(0), capacity, release })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+    /// Whether everything is given up: the stream is being freed.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Acquire) == u64::MAX
     }
 
     /// Waits until `ready` gives something, at most until `end` (for ever if `None`).
@@ -118,7 +121,7 @@ impl Queue {
     /// Takes a frame in, when there is room. Gives its number.
     pub(crate) fn push(&self, frame: Cookie, limit: Option<Duration>) -> Result<u64, Wait> {
         self.wait(end(limit), |state| {
-            if self.is_closed() {
+            if state.closed {
                 return Some(Err(Wait::Ended));
             }
             (state.entries.len() + state.delivering < self.capacity).then(|| {
@@ -128,21 +131,13 @@ impl Queue {
         })
     }
 
-    /// Lets the first frame out when it is done. Until [`delivered`](Self::delivered) it keeps its place.
+    /// Waits for the first frame to be done and lets it out. Until [`delivered`](Self::delivered) it keeps its place. It has ended
+    /// when the queue is closed and nothing is inside.
     pub(crate) fn pop(&self, limit: Option<Duration>) -> Result<(Cookie, Outcome), Wait> {
-        self.wait(end(limit), |state| {
-            let Some(front) = state.entries.front() else { return Some(Err(Wait::Ended)) };
-            front.is_done().then(|| take(state).ok_or(Wait::Ended))
-        })
-    }
-
-    /// As [`pop`](Self::pop) without a limit; where nothing is inside it waits for a frame until the queue is closed.
-    pub(crate) fn pop_until_closed(&self) -> Option<(Cookie, Outcome)> {
-        self.wait(None, |state| match state.entries.front() {
-            None => self.is_closed().then_some(Err(Wait::Ended)),
+        self.wait(end(limit), |state| match state.entries.front() {
+            None => state.closed.then_some(Err(Wait::Ended)),
             Some(front) => front.is_done().then(|| take(state).ok_or(Wait::Ended)),
         })
-        .ok()
     }
 
     /// The frame that left last has been looked at.
@@ -151,12 +146,16 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Waits until every frame is done, and has left as well if `left`.
+    /// Waits until every frame that is inside now is done, and has left and been looked at as well if `left`.
     pub(crate) fn flush(&self, left: bool, limit: Option<Duration>) -> Result<(), Wait> {
+        let last = {
+            let state = self.lock();
+            state.first + state.entries.len() as u64
+        };
         self.wait(end(limit), |state| {
             let done = match left {
-                true => state.entries.is_empty() && state.delivering == 0,
-                false => state.entries.iter().all(Entry::is_done),
+                true => state.first - state.delivering as u64 >= last,
+                false => state.entries.iter().zip(state.first..last).all(|(entry, _)| entry.is_done()),
             };
             done.then_some(Ok(()))
         })
@@ -168,10 +167,23 @@ impl Queue {
         state.entries.len() + state.delivering
     }
 
-    /// Takes no more frames, and gives up those that are not begun.
+    /// Takes no more frames; whoever waits for a place is woken.
     pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Gives up the frames that are inside now: those that are not done will be cancelled at their next step.
+    pub(crate) fn give_up(&self) {
         let state = self.lock();
-        self.closed.store(true, Ordering::Release);
+        self.given_up.fetch_max(state.first + state.entries.len() as u64, Ordering::AcqRel);
+    }
+
+    /// Takes no more frames, and gives up those that are inside, for good.
+    pub(crate) fn end(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        self.given_up.store(u64::MAX, Ordering::Release);
         drop(state);
         self.changed.notify_all();
     }
@@ -204,11 +216,19 @@ pub(crate) struct Ticket {
 
 impl Waiter for Ticket {
     fn waits(&self) -> bool {
-        !self.queue.is_closed()
+        self.queue.given_up.load(Ordering::Acquire) <= self.number
     }
 
     fn answer(self: Box<Self>, answer: Outcome) {
         self.queue.change(self.number, |entry| entry.answer = Some(answer));
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        // A frame that was lost on its way, by a bug, is not waited for for ever.
+        let lost = || Err(uflow::Error::Internal("the frame was lost".to_owned()));
+        self.queue.change(self.number, |entry| _ = entry.answer.get_or_insert_with(lost));
     }
 }
 
@@ -257,7 +277,7 @@ impl Drop for Lease {
 mod tests {
     use super::*;
 
-    fn ticket(queue: &Arc<Queue>, number: u64) -> Box<Ticket> {
+    fn boxed(queue: &Arc<Queue>, number: u64) -> Box<Ticket> {
         Box::new(Ticket { queue: Arc::clone(queue), number })
     }
 
@@ -269,11 +289,11 @@ mod tests {
         assert_eq!(queue.push(frames[0], Some(Duration::ZERO)), Err(Wait::TimedOut), "it is full");
         // SAFETY: no bytes at all.
         let leases = [a, b].map(|number| unsafe { Lease::new(&queue, number, frames[0], std::ptr::dangling(), 0) });
-        ticket(&queue, b).answer(Err(uflow::Error::Cancelled));
+        boxed(&queue, b).answer(Err(uflow::Error::Cancelled));
         let [first, second] = leases;
         drop(second);
         assert_eq!(queue.pop(Some(Duration::ZERO)).unwrap_err(), Wait::TimedOut, "the first is not done");
-        ticket(&queue, a).answer(Err(uflow::Error::Cancelled));
+        boxed(&queue, a).answer(Err(uflow::Error::Cancelled));
         assert_eq!(queue.pop(Some(Duration::ZERO)).unwrap_err(), Wait::TimedOut, "its pixels are still lent");
         drop(first);
         assert_eq!(queue.pop(None).unwrap().0.0, frames[0].0);
@@ -281,8 +301,25 @@ mod tests {
         queue.delivered();
         assert_eq!(queue.push(frames[0], Some(Duration::ZERO)), Ok(2));
         assert_eq!(queue.pop(None).unwrap().0.0, frames[1].0);
+        queue.delivered();
+        let ticket = boxed(&queue, 2);
+        assert!(ticket.waits());
+        queue.give_up();
+        assert!(!ticket.waits(), "it was inside");
+        assert_eq!(queue.push(frames[1], Some(Duration::ZERO)), Ok(3));
+        assert!(boxed(&queue, 3).waits(), "it came later");
         queue.close();
         assert_eq!(queue.push(frames[0], None), Err(Wait::Ended));
-        assert!(!ticket(&queue, 2).waits());
+        drop(ticket);
+        // SAFETY: no bytes at all.
+        drop([2, 3].map(|number| unsafe { Lease::new(&queue, number, frames[0], std::ptr::dangling(), 0) }));
+        assert_eq!(queue.flush(false, Some(Duration::ZERO)), Ok(()));
+        for _ in 0..2 {
+            let (_, lost) = queue.pop(None).unwrap();
+            assert!(matches!(lost, Err(uflow::Error::Internal(_))), "no one answered");
+            queue.delivered();
+        }
+        assert_eq!(queue.pop(None).unwrap_err(), Wait::Ended);
+        assert_eq!(queue.flush(true, Some(Duration::ZERO)), Ok(()));
     }
 }

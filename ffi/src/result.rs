@@ -1,5 +1,7 @@
 //! What was found in an image.
 
+use std::mem::offset_of;
+
 use ndarray::ArrayView2;
 use uflow::{
     detector::{Decision, Detection, Timings},
@@ -42,6 +44,11 @@ struct Map<T> {
 }
 
 impl<T: Copy> Map<T> {
+    fn copy_from(&mut self, other: &Self) {
+        self.pixels.clone_from(&other.pixels);
+        (self.height, self.width) = (other.height, other.width);
+    }
+
     fn set(&mut self, map: Option<ArrayView2<'_, T>>) {
         self.pixels.clear();
         (self.height, self.width) = map.map_or((0, 0), |map| map.dim());
@@ -98,6 +105,15 @@ impl Contents {
         });
     }
 
+    fn copy_from(&mut self, other: &Self) {
+        let Self { decision, timings, regions, size, mask, score_map, log10_nfa_map } = other;
+        (self.decision, self.timings, self.size) = (*decision, *timings, *size);
+        self.regions.copy_from(regions);
+        self.mask.copy_from(mask);
+        self.score_map.copy_from(score_map);
+        self.log10_nfa_map.copy_from(log10_nfa_map);
+    }
+
     fn fill_rest(&mut self, found: &Found<'_>) {
         self.decision = Some(found.decision);
         (self.timings, self.size) = (found.timings, found.size);
@@ -130,9 +146,9 @@ pub struct uflow_summary {
     pub struct_size: usize,
     /// 1 if the image is anomalous, else 0.
     pub anomalous: u32,
-    /// The image score: the maximum of the score map, in [0, 1).
+    /// The image score: the maximum of the score map, in [0, 1].
     pub score: f32,
-    /// The lowest log₁₀NFA of the image; below log₁₀ ε it is a detection.
+    /// The lowest log₁₀NFA of the maps; where it is below log₁₀ ε there is something that means something.
     pub log10_nfa_min: f32,
     /// How many regions there are.
     pub regions: u32,
@@ -146,14 +162,14 @@ pub struct uflow_summary {
     pub queue_ms: f64,
     /// Milliseconds for resizing and normalisation.
     pub preprocess_ms: f64,
-    /// Milliseconds for backbone and flow.
+    /// Milliseconds for backbone and flow, of the whole batch that the image was in.
     pub network_ms: f64,
     /// Milliseconds for maps, mask and regions.
     pub segmentation_ms: f64,
 }
 
 impl Versioned for uflow_summary {
-    const FIRST: usize = size_of::<Self>();
+    const FIRST: usize = offset_of!(Self, segmentation_ms) + size_of::<f64>();
     const EMPTY: Self = Self {
         struct_size: 0,
         anomalous: 0,
@@ -169,10 +185,6 @@ impl Versioned for uflow_summary {
         segmentation_ms: 0.0,
     };
     const NAME: &str = "summary";
-
-    fn struct_size(&self) -> usize {
-        self.struct_size
-    }
 }
 
 /// One region, in pixels of the image. Begin with `UFLOW_REGION_INIT`.
@@ -203,10 +215,12 @@ pub struct uflow_region {
     pub score_max: f32,
     /// How many rings its outline has: the outer one, then those of its holes.
     pub rings: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 impl Versioned for uflow_region {
-    const FIRST: usize = size_of::<Self>();
+    const FIRST: usize = offset_of!(Self, reserved) + size_of::<u32>();
     const EMPTY: Self = Self {
         struct_size: 0,
         x: 0,
@@ -220,12 +234,9 @@ impl Versioned for uflow_region {
         log10_nfa_min: 0.0,
         score_max: 0.0,
         rings: 0,
+        reserved: 0,
     };
     const NAME: &str = "region";
-
-    fn struct_size(&self) -> usize {
-        self.struct_size
-    }
 }
 
 /// A corner of an outline, in pixels of the image: corners lie between pixels, so x goes from 0 to its width.
@@ -260,6 +271,24 @@ pub unsafe extern "C" fn uflow_result_new(result: *mut *mut uflow_result) -> *mu
 pub unsafe extern "C" fn uflow_result_free(result: *mut uflow_result) {
     // SAFETY: NULL or a result that this library made, by this function's contract.
     infallible((), || unsafe { pointer::free(result) });
+}
+
+/// Copies all that is in `from` to `to`, into memory that is there already: to keep what a callback was shown.
+///
+/// # Safety
+/// `from` and `to` are NULL (an error) or results that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_result_copy(from: *const uflow_result, to: *mut uflow_result) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let (from, to) = unsafe { (pointer::required(from, "from")?, pointer::required(to, "to")?) };
+        if std::ptr::eq(from, to) {
+            return Ok(());
+        }
+        let (from, mut to) = (from.0.take("from")?, to.0.take("to")?);
+        to.copy_from(&from);
+        Ok(())
+    })
 }
 
 /// Writes verdict, figures and timings to `*summary`.
@@ -324,6 +353,7 @@ pub unsafe extern "C" fn uflow_result_get_region(
             log10_nfa_min: found.log10_nfa_min(),
             score_max: found.score_max(),
             rings: found.outline().len() as u32,
+            reserved: 0,
         });
         Ok(())
     })
@@ -416,7 +446,7 @@ pub unsafe extern "C" fn uflow_result_get_mask(
     unsafe { get_map(result, "mask", |contents| &contents.mask, pixels, width, height) }
 }
 
-/// Gives the score map (Eq. 2) at the network's input size: height × width numbers in [0, 1) without gaps. Otherwise as
+/// Gives the score map (Eq. 2) at the network's input size: height × width numbers in [0, 1] without gaps. Otherwise as
 /// `uflow_result_get_mask`.
 ///
 /// # Safety

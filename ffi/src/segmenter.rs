@@ -1,11 +1,13 @@
 //! Segmentation of latents that were made elsewhere.
 
-use std::{ptr, sync::Arc, time::Instant};
+use std::{mem::offset_of, ptr, sync::Arc, time::Instant};
 
 use ndarray::ArrayView3;
 use uflow::{
     detector::{Decision, Timings},
+    frame::Limits,
     latents::ScaleShape,
+    preprocess::MAX_INPUT_SIZE,
     segment::{Criteria, RegionFinder, Roi, Segmenter, Verdict, log10_epsilon},
 };
 
@@ -37,16 +39,15 @@ pub struct uflow_latents {
     pub height: u32,
     /// Columns W.
     pub width: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 impl Versioned for uflow_latents {
-    const FIRST: usize = size_of::<Self>();
-    const EMPTY: Self = Self { struct_size: 0, data: ptr::null(), size: 0, channels: 0, height: 0, width: 0 };
+    const FIRST: usize = offset_of!(Self, reserved) + size_of::<u32>();
+    const EMPTY: Self =
+        Self { struct_size: 0, data: ptr::null(), size: 0, channels: 0, height: 0, width: 0, reserved: 0 };
     const NAME: &str = "latents";
-
-    fn struct_size(&self) -> usize {
-        self.struct_size
-    }
 }
 
 /// Segments the latents of one image after another, whatever network they come from: no engine, no model.
@@ -66,7 +67,7 @@ struct State {
     roi: Option<Arc<Roi>>,
 }
 
-/// Makes a segmenter whose maps have `width` × `height` pixels (the network's input size, most often). `*segmenter` is the caller's,
+/// Makes a segmenter whose maps have `width` × `height` pixels, 1 to 8192 each (the network's input size, most often). `*segmenter` is the caller's,
 /// to be freed with `uflow_segmenter_free`.
 ///
 /// # Safety
@@ -81,6 +82,10 @@ pub unsafe extern "C" fn uflow_segmenter_new(
         // SAFETY: by this function's contract.
         let out = unsafe { Out::new(segmenter, "segmenter") }?;
         // What no map can have is refused here already.
+        if width > MAX_INPUT_SIZE || height > MAX_INPUT_SIZE {
+            let reason = format!("{width}×{height} is larger than {MAX_INPUT_SIZE} a side");
+            return Err(uflow_status::argument("size", reason));
+        }
         Segmenter::new(&[ScaleShape { channels: 1, height: 1, width: 1 }], height as usize, width as usize)?;
         let state = State { maps: (height, width), segmenter: None, finder: RegionFinder::new(), roi: None };
         out.give(uflow_segmenter(Exclusive::new(state)));
@@ -141,6 +146,7 @@ pub unsafe extern "C" fn uflow_segment_latents(
                 (0, 0) => state.maps,
                 size => size,
             };
+            Limits::default().check_pixels(size.1, size.0)?;
             let buffers = Buffers::new(buffers, size, state.maps)?;
             segment(&mut state, &views[..scales], size, &options, buffers, &mut contents)
         }
@@ -150,6 +156,9 @@ pub unsafe extern "C" fn uflow_segment_latents(
 /// # Safety
 /// The numbers that `scale` points to live for `'a` and are not changed meanwhile.
 unsafe fn read<'a>(scale: &uflow_latents) -> Outcome<ArrayView3<'a, f32>> {
+    if scale.reserved != 0 {
+        return Err(uflow_status::argument("latents.reserved", format_args!("is {}, not 0", scale.reserved)));
+    }
     // SAFETY: by this function's contract.
     let data = unsafe { pointer::values(scale.data, scale.size, "latents.data") }?;
     let shape = (scale.channels as usize, scale.height as usize, scale.width as usize);
@@ -209,7 +218,7 @@ fn fit(state: &mut State, latents: &[ArrayView3<'_, f32>], roi: Option<&Arc<Roi>
         latents.iter().map(|map| map.dim()).map(|(channels, height, width)| ScaleShape { channels, height, width });
     let same_roi = match (&state.roi, roi) {
         (None, None) => true,
-        (Some(applied), Some(wanted)) => Arc::ptr_eq(applied, wanted),
+        (Some(applied), Some(wanted)) => Arc::ptr_eq(applied, wanted) || applied == wanted,
         _ => false,
     };
     if same_roi && state.segmenter.as_ref().is_some_and(|(applied, _)| shapes.clone().eq(applied.iter().copied())) {

@@ -38,7 +38,7 @@ pub enum uflow_status_code {
     UFLOW_STATUS_TRAINING = 12,
     /// Ended by the caller.
     UFLOW_STATUS_CANCELLED = 13,
-    /// There is no such model or version.
+    /// There is no such model, version, region, ring or map; or a closed stream is empty.
     UFLOW_STATUS_NOT_FOUND = 14,
     /// Too much is being worked on; try again when something is done.
     UFLOW_STATUS_OVERLOADED = 15,
@@ -48,7 +48,7 @@ pub enum uflow_status_code {
     UFLOW_STATUS_UNAVAILABLE = 17,
     /// A file operation that failed.
     UFLOW_STATUS_IO = 18,
-    /// A bug in the library. The handle it happened in says `UFLOW_STATUS_POISONED` from then on.
+    /// A bug in the library. A handle for one thread at a time that it happened in says `UFLOW_STATUS_POISONED` from then on.
     UFLOW_STATUS_INTERNAL = 19,
     /// A buffer of the caller's that is too small; the message says what it takes.
     UFLOW_STATUS_BUFFER_TOO_SMALL = 20,

@@ -71,8 +71,10 @@ impl Default for Settings {
 /// Frames on their way through a model, handed over without waiting for each: their work overlaps, they share batches with those of
 /// other streams of the engine, and results come in the order in which frames were handed over, one for each frame.
 ///
-/// With a result callback, a thread of the stream's own calls it, one frame at a time. Without, `uflow_stream_next` gives the
-/// results. Callbacks must return soon, must not throw or `longjmp`, and may call anything but what the functions say of them.
+/// With a result callback, a thread of the stream's own calls it, one frame at a time: it may take its time, which holds up this stream alone.
+/// Without, `uflow_stream_next` gives the results. The release callback must return at once. Callbacks must not throw or `longjmp`, and may
+/// call anything but what the functions say of them. A frame alone in its batch has the detector's numbers to the bit; in a batch scores
+/// differ by at most 1e-5.
 ///
 /// It belongs to the caller, who frees it with `uflow_stream_free`. Any thread may use it at any time.
 #[derive(Debug)]
@@ -84,6 +86,13 @@ pub struct uflow_stream {
     delivery: Option<(JoinHandle<()>, ThreadId)>,
     /// Kept until no frame is inside.
     _places: Arc<Places>,
+}
+
+impl uflow_stream {
+    /// Whether this is the thread that calls its result callback.
+    fn is_delivering(&self) -> bool {
+        self.delivery.as_ref().is_some_and(|(_, id)| *id == thread::current().id())
+    }
 }
 
 /// Makes options with every default. `*options` is the caller's, to be freed with `uflow_stream_options_free`.
@@ -142,8 +151,9 @@ pub unsafe extern "C" fn uflow_stream_options_set_capacity(
     }
 }
 
-/// Sets after how many milliseconds a frame is of no use any more; 0 (the default) is never. A frame that is not done by then has
-/// `UFLOW_STATUS_TIMED_OUT` for its result, and no more work is put into it.
+/// Sets after how many milliseconds, from the moment it has its place in the stream, a frame is of no use any more; 0 (the default) is never. It
+/// is looked at before each step (decoding, network, segmentation): from then on no more work is put into the frame, and its result is
+/// `UFLOW_STATUS_TIMED_OUT`. The result is delivered in its turn, which may be later: a gate needs a clock of its own.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -209,7 +219,8 @@ pub unsafe extern "C" fn uflow_stream_options_set_release_callback(
 /// Starts a stream. `options` may be NULL: every default. `*stream` is the caller's, to be freed with `uflow_stream_free`; `model` may
 /// be freed before it.
 ///
-/// `UFLOW_STATUS_OVERLOADED` where other streams of the engine have left too few places for its capacity.
+/// `UFLOW_STATUS_OVERLOADED` where other streams of the engine have left too few places for its capacity, `UFLOW_STATUS_INVALID_ARGUMENT` for a capacity
+/// that is larger than the whole engine's.
 ///
 /// # Safety
 /// `model` is NULL (an error) or a model that was not freed; `options` is NULL or options that were not freed; `stream` is NULL (an
@@ -260,21 +271,20 @@ pub unsafe extern "C" fn uflow_stream_new(
 
 type ResultCallback = unsafe extern "C" fn(*mut c_void, *mut c_void, *const uflow_status, *const uflow_result);
 
-/// Hands results to the callback until the stream is closed and empty; what is left by then is dropped.
+/// Hands results to the callback until the stream is closed and empty; those of a stream that is being freed are dropped.
 fn deliver(queue: &Queue, callback: ResultCallback, user_data: Cookie) {
     let result = uflow_result(Exclusive::new(Contents::default()));
-    while let Some((frame, outcome)) = queue.pop_until_closed() {
-        if !queue.is_closed() {
-            let status = outcome.map_err(uflow_status::from).and_then(|answer| {
-                result.0.take("result")?.fill_answer(&answer);
+    while let Ok((frame, outcome)) = queue.pop(None) {
+        if !queue.is_given_up() {
+            let status = guard(|| {
+                result.0.take("result")?.fill_answer(&outcome.map_err(uflow_status::from)?);
                 Ok(())
             });
-            // SAFETY: the caller's function, called as the header says.
+            let found = if status.is_null() { &raw const result } else { ptr::null() };
+            // SAFETY: the caller's function, called as the header says; a status that was just made, or NULL.
             unsafe {
-                match &status {
-                    Ok(()) => callback(user_data.0, frame.0, ptr::null(), &raw const result),
-                    Err(status) => callback(user_data.0, frame.0, status, ptr::null()),
-                }
+                callback(user_data.0, frame.0, status, found);
+                pointer::free(status);
             }
         }
         queue.delivered();
@@ -282,9 +292,9 @@ fn deliver(queue: &Queue, callback: ResultCallback, user_data: Cookie) {
 }
 
 /// Frees a stream. NULL is allowed. Frames that are not done are given up: they are released, their results are dropped;
-/// `uflow_stream_flush` waits for them first. When it returns every frame has been released and no callback runs any more.
-///
-/// Called by the stream's own result callback it returns at once, and the callback is not called again. A release callback must not call it.
+/// `uflow_stream_flush` waits for them first. When it returns every frame has been released, no callback will be called any more, and none runs
+/// but the one that called it: a result callback may free its stream as the last thing it does, a release callback must not. It
+/// waits for callbacks that run: hold no lock that they take.
 ///
 /// # Safety
 /// `stream` is NULL or a stream that was not freed and that no other thread is using.
@@ -296,14 +306,45 @@ pub unsafe extern "C" fn uflow_stream_free(stream: *mut uflow_stream) {
         }
         // SAFETY: made by this library and not freed, by this function's contract.
         let stream = unsafe { Box::from_raw(stream) };
-        stream.queue.close();
+        stream.queue.end();
+        // A wait without a limit does not fail.
+        let _ = stream.queue.flush(false, None);
         match stream.delivery {
-            None => drop(stream.queue.flush(false, None)),
+            // It ends by itself once its callback has returned.
             Some((_, id)) if id == thread::current().id() => {}
-            // It returns when the last frame has left; that it panicked would be a bug, and nothing could be done about it here.
-            Some((thread, _)) => drop(thread.join()),
+            Some((thread, _)) => _ = thread.join(),
+            None => {}
         }
     });
+}
+
+/// Closes a stream: no more frames are taken, and a thread that waits in `uflow_stream_submit` is woken with `UFLOW_STATUS_UNAVAILABLE`. What is
+/// inside is done and delivered as ever; after the last of it `uflow_stream_next` says `UFLOW_STATUS_NOT_FOUND`. Any thread may call this, callbacks
+/// too; it waits for nothing.
+///
+/// # Safety
+/// `stream` is NULL (an error) or a stream that was not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_stream_close(stream: *const uflow_stream) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        unsafe { pointer::required(stream, "stream") }?.queue.close();
+        Ok(())
+    })
+}
+
+/// Gives up the frames that are inside, and goes on with what comes after: those that are not done are released soon, and their results
+/// are delivered in their turn as `UFLOW_STATUS_CANCELLED`. Any thread may call this, callbacks too; it waits for nothing.
+///
+/// # Safety
+/// `stream` is NULL (an error) or a stream that was not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_stream_cancel(stream: *const uflow_stream) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        unsafe { pointer::required(stream, "stream") }?.queue.give_up();
+        Ok(())
+    })
 }
 
 fn limit(timeout_ms: u32) -> Option<Duration> {
@@ -318,7 +359,10 @@ fn limit(timeout_ms: u32) -> Option<Duration> {
 ///
 /// Fails with `UFLOW_STATUS_OVERLOADED` where the stream is still full, `UFLOW_STATUS_INVALID_IMAGE` or `UFLOW_STATUS_OVER_LIMIT` for an image that
 /// is none, `UFLOW_STATUS_INVALID_ARGUMENT` for options that do not fit the model. What is found out later, as a file that cannot be
-/// decoded, is the frame's result. The result callback may call it with `timeout_ms` 0.
+/// decoded or a region of interest too small for the model's maps, is the frame's result. `UFLOW_STATUS_UNAVAILABLE` after `uflow_stream_close`.
+///
+/// Both callbacks may come before it returns, the release callback by this very thread: hold no lock that they take. The result callback may
+/// call it too; it does not wait then, and the frame at hand still has its place.
 ///
 /// # Safety
 /// `stream`, `image` and `options` are NULL (an error, but for `options`) or what they say; the bytes that `image` names are there and are
@@ -340,15 +384,16 @@ pub unsafe extern "C" fn uflow_stream_submit(
         };
         // The engine looks at the options too; a frame that was taken is not to be refused.
         Rule::new(stream.model.manifest(), &options.detect)?;
-        let arrived = Instant::now();
         let frame = Cookie(frame);
+        let timeout_ms = if stream.is_delivering() { 0 } else { timeout_ms };
         let number = stream.queue.push(frame, limit(timeout_ms)).map_err(|wait| match wait {
             Wait::TimedOut => uflow_status::new(
                 UFLOW_STATUS_OVERLOADED,
                 format!("the stream has {} frames, as many as it takes; none was done in time", stream.queue.len()),
             ),
-            Wait::Ended => uflow_status::new(UFLOW_STATUS_UNAVAILABLE, "the stream is being freed"),
+            Wait::Ended => uflow_status::new(UFLOW_STATUS_UNAVAILABLE, "the stream is closed"),
         })?;
+        let ticket = Ticket { queue: Arc::clone(&stream.queue), number };
         // SAFETY: by this function's contract.
         let pixels = Bytes::from_owner(unsafe { Lease::new(&stream.queue, number, frame, image.data, image.size) });
         let source = match image.format {
@@ -364,10 +409,9 @@ pub unsafe extern "C" fn uflow_stream_submit(
             log10_nfa_map: options.wants(uflow_maps::UFLOW_MAPS_LOG10_NFA),
             latents: false,
         };
-        let deadline = stream.deadline.and_then(|deadline| arrived.checked_add(deadline));
+        let deadline = stream.deadline.and_then(|deadline| Instant::now().checked_add(deadline));
         let request =
             Request { options: options.detect, wanted, deadline, ..Request::new(Arc::clone(&stream.model), source) };
-        let ticket = Ticket { queue: Arc::clone(&stream.queue), number };
         if let Err((error, ticket)) = stream.engine.engine.submit(request, ticket) {
             // The stream has its place in the engine, and its options were looked at. Should it be refused all the same, it is a result.
             uflow::engine::Waiter::answer(Box::new(ticket), Err(error));
@@ -380,8 +424,8 @@ pub unsafe extern "C" fn uflow_stream_submit(
 /// handed over as to `*frame` (may be NULL). Either `*frame_status` is NULL then and `result` has what was found, or
 /// `*frame_status` says what went wrong with the frame, is the caller's to be freed with `uflow_status_free`, and `result` is as it was.
 ///
-/// Fails with `UFLOW_STATUS_TIMED_OUT` where no frame is done yet, `UFLOW_STATUS_NOT_FOUND` where none is inside,
-/// `UFLOW_STATUS_INVALID_ARGUMENT` for a stream with a result callback.
+/// Where nothing is inside it waits for a frame to come. Fails with `UFLOW_STATUS_TIMED_OUT` where no frame is done in time,
+/// `UFLOW_STATUS_NOT_FOUND` where the stream is closed and nothing is inside, `UFLOW_STATUS_INVALID_ARGUMENT` for a stream with a result callback.
 ///
 /// # Safety
 /// `stream` and `result` are NULL (an error) or what they say; `frame` is NULL or may be written, `frame_status` NULL (an error) or so.
@@ -405,7 +449,7 @@ pub unsafe extern "C" fn uflow_stream_next(
         let mut contents = result.0.take("result")?;
         let (cookie, outcome) = stream.queue.pop(limit(timeout_ms)).map_err(|wait| match wait {
             Wait::TimedOut => uflow_status::new(UFLOW_STATUS_TIMED_OUT, "no frame is done yet"),
-            Wait::Ended => uflow_status::new(UFLOW_STATUS_NOT_FOUND, "no frame is in the stream"),
+            Wait::Ended => uflow_status::new(UFLOW_STATUS_NOT_FOUND, "the stream is closed, and no frame is in it"),
         })?;
         stream.queue.delivered();
         match outcome {
@@ -420,7 +464,7 @@ pub unsafe extern "C" fn uflow_stream_next(
     })
 }
 
-/// Waits until every frame that was handed over is done, at most `timeout_ms` milliseconds (0: not at all; `UFLOW_WAIT_FOREVER`): its
+/// Waits until every frame that was handed over before the call is done, at most `timeout_ms` milliseconds (0: not at all; `UFLOW_WAIT_FOREVER`): its
 /// callback has returned or, without a callback, its result is ready for `uflow_stream_next`.
 ///
 /// Fails with `UFLOW_STATUS_TIMED_OUT`; with `UFLOW_STATUS_BUSY` where the stream's own result callback calls it, which would wait for itself.
@@ -432,7 +476,7 @@ pub unsafe extern "C" fn uflow_stream_flush(stream: *const uflow_stream, timeout
     guard(|| {
         // SAFETY: by this function's contract.
         let stream = unsafe { pointer::required(stream, "stream") }?;
-        if stream.delivery.as_ref().is_some_and(|(_, id)| *id == thread::current().id()) {
+        if stream.is_delivering() {
             return Err(uflow_status::new(UFLOW_STATUS_BUSY, "a result callback cannot wait for itself to return"));
         }
         stream.queue.flush(stream.delivery.is_some(), limit(timeout_ms)).map_err(|_| {

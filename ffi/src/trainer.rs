@@ -2,6 +2,7 @@
 
 use std::{
     ffi::{c_char, c_void},
+    mem::offset_of,
     path::{Path, PathBuf},
 };
 
@@ -21,7 +22,7 @@ use crate::{
     image::{picture, uflow_image},
     options::{self, uflow_options},
     pointer::{self, Out, OutStruct, Versioned},
-    status::{uflow_status, uflow_status_code::UFLOW_STATUS_CANCELLED},
+    status::uflow_status,
     text::uflow_text,
 };
 
@@ -126,7 +127,7 @@ pub struct uflow_training {
 }
 
 impl Versioned for uflow_training {
-    const FIRST: usize = size_of::<Self>();
+    const FIRST: usize = offset_of!(Self, seconds) + size_of::<f64>();
     const EMPTY: Self = Self {
         struct_size: 0,
         images: 0,
@@ -140,13 +141,9 @@ impl Versioned for uflow_training {
         seconds: 0.0,
     };
     const NAME: &str = "training";
-
-    fn struct_size(&self) -> usize {
-        self.struct_size
-    }
 }
 
-/// Asked after every optimiser step and every epoch: `user_data` as it was given, and where training is. Gives a `uflow_control`. It is
+/// Asked before the first epoch, and after every optimiser step and every epoch: `user_data` as it was given, and where training is. Gives a `uflow_control`. It is
 /// called by the thread that called `uflow_trainer_fit`, and must not throw or `longjmp`.
 pub type uflow_progress_callback =
     Option<unsafe extern "C" fn(user_data: *mut c_void, progress: *const uflow_progress) -> u32>;
@@ -215,7 +212,8 @@ unsafe fn set(options: *mut uflow_fit_options, change: impl FnOnce(&mut FitOptio
     })
 }
 
-/// Sets the backbone, an ONNX file with U-Flow's metadata (`path`, UTF-8). Without it: the one inside this library.
+/// Sets the backbone, an ONNX file with U-Flow's metadata (`path`, UTF-8). Without it: `photonet`, the one inside this library, whose weights
+/// (and so every model that is fitted on it) are for non-commercial research.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed; `path` is NULL (an error) or a text that ends with 0.
@@ -233,7 +231,7 @@ pub unsafe extern "C" fn uflow_fit_options_set_backbone(
     }
 }
 
-/// Sets the size of the network's input in pixels; without it, the backbone's own.
+/// Sets the size of the network's input in pixels; without it, the backbone's own. Each at least 1, together at most 4096 × 4096.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -246,10 +244,8 @@ pub unsafe extern "C" fn uflow_fit_options_set_input_size(
     // SAFETY: by this function's contract.
     unsafe {
         set(options, |options| {
-            if width == 0 || height == 0 {
-                return Err(uflow_status::argument("input_size", format_args!("{width}×{height} has no pixels")));
-            }
             options.input_size = Some((width, height));
+            options.check_input_size()?;
             Ok(())
         })
     }
@@ -302,7 +298,8 @@ pub unsafe extern "C" fn uflow_fit_options_set_epochs(
     }
 }
 
-/// Sets the images of one optimiser step (default 8), Adam's rate at the start (default 0.001) and its weight decay (default 0.00001).
+/// Sets the images of one optimiser step (at least 1, default 8), Adam's rate at the start (above 0, at most 1, default 0.001) and its
+/// weight decay (0 to 1, default 0.00001).
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -323,7 +320,7 @@ pub unsafe extern "C" fn uflow_fit_options_set_optimizer(
     }
 }
 
-/// Sets the steps of each stage of the flow (default 4, the paper's).
+/// Sets the steps of each stage of the flow, 1 to 64 (default 4, the paper's).
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -332,9 +329,6 @@ pub unsafe extern "C" fn uflow_fit_options_set_steps(options: *mut uflow_fit_opt
     // SAFETY: by this function's contract.
     unsafe {
         set(options, |options| {
-            if steps == 0 {
-                return Err(uflow_status::argument("steps", "must be at least 1"));
-            }
             options.training.steps = steps as usize;
             Ok(())
         })
@@ -371,7 +365,8 @@ pub unsafe extern "C" fn uflow_fit_options_set_seed(options: *mut uflow_fit_opti
     }
 }
 
-/// Sets how many bytes of features are kept in memory (default 2 GiB); the rest goes to a temporary file.
+/// Sets how many bytes of features are kept in memory (default 2 GiB); the rest goes to a temporary file in the system's folder for such
+/// files (`TMPDIR`), which is gone when the trainer is freed.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -419,6 +414,9 @@ pub unsafe extern "C" fn uflow_fit_options_set_detection(
 
 /// Loads the backbone, on the engine's device, and makes room for features. `*trainer` is the caller's, to be freed with
 /// `uflow_trainer_free`; `engine` may be freed before it. Training runs on the CPU, on as many threads as the engine's networks.
+///
+/// Fails with `UFLOW_STATUS_NETWORK` for a backbone that is none or takes no such input, `UFLOW_STATUS_INVALID_ARGUMENT` for turns of an input that is not
+/// square, `UFLOW_STATUS_DEVICE` for a device that is missing, `UFLOW_STATUS_IO` for a file that cannot be read.
 ///
 /// # Safety
 /// `engine` and `options` are NULL (an error) or what they say; `trainer` is NULL (an error) or may be written.
@@ -490,8 +488,9 @@ pub unsafe extern "C" fn uflow_trainer_frames(trainer: *const uflow_trainer) -> 
 }
 
 /// Fits a model to the frames added so far and writes it to `path` (UTF-8): a folder, or one file where it ends in `.uflow`. It is there
-/// whole or not at all; a package that is there already is replaced at the end. It takes minutes; `callback` (may be NULL) is asked all
-/// along. The frames stay: more may be added, and a model fitted again.
+/// whole or not at all; a package that is there already is replaced at the end, folders above it are made. It takes minutes; `callback` (may
+/// be NULL) is asked before the first epoch and after every optimiser step and epoch, and must not use the trainer. The frames stay: more
+/// may be added, and a model fitted again.
 ///
 /// Fails with `UFLOW_STATUS_TRAINING` for fewer than 8 frames or a loss that is not finite from the start, `UFLOW_STATUS_CANCELLED` where the
 /// callback said so, `UFLOW_STATUS_PACKAGE` or `UFLOW_STATUS_IO` for a path that cannot be written, before training.
@@ -511,27 +510,20 @@ pub unsafe extern "C" fn uflow_trainer_fit(
             (pointer::required(trainer, "trainer")?.0.take("trainer")?, Path::new(pointer::text(path, "path")?))
         };
         check_writable(path)?;
-        let mut cancelled = false;
+        let mut answer = Control::Continue;
         let fitted = state.fitter.train(&mut |progress| {
-            let Some(callback) = callback else { return Control::Continue };
-            let progress = progress_struct(progress);
-            // SAFETY: the caller's function, called as the header says.
-            match unsafe { callback(user_data, &raw const progress) } {
-                1 => Control::Continue,
-                2 => Control::Stop,
-                _ => {
-                    cancelled = true;
-                    Control::Stop
-                }
+            // Who has said that it shall end is not asked again.
+            if let (Some(callback), Control::Continue) = (callback, answer) {
+                let progress = progress_struct(progress);
+                // SAFETY: the caller's function, called as the header says.
+                answer = match unsafe { callback(user_data, &raw const progress) } {
+                    1 => Control::Continue,
+                    2 => Control::Stop,
+                    _ => Control::Cancel,
+                };
             }
-        });
-        if cancelled {
-            return Err(uflow_status::new(
-                UFLOW_STATUS_CANCELLED,
-                "the progress callback ended training; nothing was written",
-            ));
-        }
-        let fitted = fitted?;
+            answer
+        })?;
         fitted.write(path)?;
         let fair = fitted.manifest.scores.as_ref().map_or(f32::NAN, |scores| scores.fair_threshold);
         state.last = Some((fitted.summary, fair));

@@ -57,11 +57,11 @@ macro_rules! layouts {
 #[test]
 fn layouts_are_the_same_on_both_sides_and_those_of_the_list() {
     let (mut rust, mut c) = layouts! {
-        uflow_image { struct_size, data, size, stride, width, height, format }
+        uflow_image { struct_size, data, size, stride, width, height, format, reserved }
         uflow_buffers {
             struct_size, mask, mask_capacity, score_map, score_map_capacity, log10_nfa_map, log10_nfa_map_capacity,
         }
-        uflow_latents { struct_size, data, size, channels, height, width }
+        uflow_latents { struct_size, data, size, channels, height, width, reserved }
         uflow_model_info {
             struct_size, version, input_width, input_height, scales, epsilon, verdict, min_area, fair_threshold,
             score_threshold,
@@ -72,6 +72,7 @@ fn layouts_are_the_same_on_both_sides_and_those_of_the_list() {
         }
         uflow_region {
             struct_size, x, y, width, height, area, scale, centroid_x, centroid_y, log10_nfa_min, score_max, rings,
+            reserved,
         }
         uflow_point { x, y }
         uflow_progress {

@@ -120,6 +120,7 @@ fn latents_allocate_nothing() {
         channels: 6,
         height: 20,
         width: 24,
+        reserved: 0,
     };
     let run = |epsilon| {
         ok(unsafe { uflow_options_set_epsilon(options, epsilon) });

@@ -50,11 +50,11 @@ fn generated() -> String {
     let cpp: String = STRUCTS.iter().map(|(name, init)| format!("#define {init} (uflow_init<{name}>())\n")).collect();
     let c: String = STRUCTS
         .iter()
-        .map(|(name, init)| format!("#define {init} ((struct {name}){{.struct_size = sizeof(struct {name})}})\n"))
+        .map(|(name, init)| format!("#define {init} {{.struct_size = sizeof(struct {name})}}\n"))
         .collect();
     let inits = format!(
-        "#ifdef __cplusplus\ntemplate <class T>\ninline T uflow_init() {{\n  T made = T();\n  made.struct_size = sizeof(T);\n  \
-         return made;\n}}\n{cpp}#else\n{c}#endif\n"
+        "#ifdef __cplusplus\nextern \"C++\" {{\ntemplate <class T>\ninline T uflow_init() {{\n  T made = T();\n  \
+         made.struct_size = sizeof(T);\n  return made;\n}}\n}}\n{cpp}#else\n{c}#endif\n"
     );
     let conventions: String = include_str!("../src/lib.rs")
         .lines()
@@ -86,7 +86,7 @@ fn generated() -> String {
             env!("CARGO_PKG_VERSION"),
             major * 1_000_000 + minor * 1_000 + patch
         )),
-        trailer: Some(format!("/* Structs with their size set and all else 0. */\n{inits}")),
+        trailer: Some(format!("/* To begin structs with: their size set, and all else 0. */\n{inits}")),
         documentation: true,
         usize_is_size_t: true,
         enumeration: cbindgen::EnumConfig { rename_variants: RenameRule::None, ..Default::default() },
@@ -173,7 +173,7 @@ fn every_export_goes_through_the_guard() {
         }
     }
     let header = fs::read_to_string(root().join("include/uflow.h")).unwrap();
-    let (declared, _) = header.split_once("/* Structs with their size set").unwrap();
+    let (declared, _) = header.split_once("/* To begin structs with").unwrap();
     let declared = declared
         .lines()
         .filter(|line| line.contains(" uflow_") || line.contains(" *uflow_"))

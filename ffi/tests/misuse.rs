@@ -35,7 +35,7 @@ const ARGUMENT: uflow_status_code = UFLOW_STATUS_INVALID_ARGUMENT;
 #[test]
 fn every_function_is_misused_here() {
     let header = fs::read_to_string(root().join("include/uflow.h")).unwrap();
-    let (declared, _) = header.split_once("/* Structs with their size set").unwrap();
+    let (declared, _) = header.split_once("/* To begin structs with").unwrap();
     let code: String = declared.lines().filter(|line| !line.trim_start().starts_with(['*', '/'])).collect();
     let functions: BTreeSet<&str> = code
         .match_indices('(')
@@ -163,6 +163,7 @@ fn engines_and_models() {
         ]);
         info.struct_size = size_of::<uflow_model_info>();
         all_fail([(uflow_model_get_info(ptr::null(), &raw mut info), ARGUMENT, "model: is NULL")]);
+        // A detector alone keeps ONNX Runtime, too.
         assert_eq!((model, metrics, info.input_width), (ptr::dangling_mut(), ptr::dangling_mut(), 0));
         ok(uflow_model_get_info(fixture.model, &raw mut info));
         assert_eq!((info.input_width, info.input_height, info.scales), (48, 32, 2));
@@ -257,6 +258,9 @@ fn images() {
         (uflow_image { stride: 7, ..good }, frame, "the stride of 7 bytes is shorter"),
         (uflow_image { stride: usize::MAX, ..good }, frame, "larger than the address space"),
         (uflow_image { size: usize::MAX, ..good }, ARGUMENT, "do not fit into memory"),
+        (uflow_image { reserved: 9, ..good }, ARGUMENT, "image.reserved: is 9"),
+        (uflow_image { struct_size: 52, ..good }, ARGUMENT, "image: struct_size is 52"),
+        (uflow_image { struct_size: 1 << 20, ..good }, ARGUMENT, "image: struct_size is 1048576"),
         (uflow_image { format: 7, ..good }, UFLOW_STATUS_UNDECODABLE, "cannot be decoded"),
         (uflow_image { format: 7, size: 0, ..good }, UFLOW_STATUS_UNDECODABLE, "cannot be decoded"),
     ];
@@ -435,6 +439,8 @@ fn results() {
     unsafe {
         all_fail([
             (uflow_result_new(null()), ARGUMENT, "result: is NULL"),
+            (uflow_result_copy(ptr::null(), result), ARGUMENT, "from: is NULL"),
+            (uflow_result_copy(result, null()), ARGUMENT, "to: is NULL"),
             (uflow_result_get_summary(result, &raw mut summary), ARGUMENT, "summary: struct_size is 0"),
             (uflow_result_get_region(result, 0, &raw mut region), ARGUMENT, "region: struct_size is 0"),
         ]);
@@ -495,12 +501,16 @@ fn a_struct_of_an_older_and_of_a_newer_header() {
         more: [u64; 2],
     }
     let pixels = bad(1);
-    let mut newer = [1, 2].map(|more| NewerImage { known: image(&pixels, RGB), more: [more; 2] });
+    let mut newer = [(); 2].map(|()| NewerImage { known: image(&pixels, RGB), more: [0; 2] });
     newer.iter_mut().for_each(|image| image.known.struct_size = size_of::<NewerImage>());
-    let results = [0; 2].map(|_| made(|out| unsafe { uflow_result_new(out) }));
-    ok(unsafe {
+    let results = [(); 2].map(|()| made(|out| unsafe { uflow_result_new(out) }));
+    let batch = |newer: &[NewerImage; 2]| unsafe {
         uflow_detector_detect_batch(fixture.detector, newer.as_ptr().cast(), 2, fixture.options, results.as_ptr())
-    });
+    };
+    ok(batch(&newer));
+    // What a newer program asks for must not be passed over in silence.
+    newer[1].more[1] = 1;
+    all_fail([(batch(&newer), ARGUMENT, "a field set that this version of the library does not know")]);
     for result in results {
         assert!((fixture::summary(result).score - fixture.summary().score).abs() <= 1e-5);
         unsafe { uflow_result_free(result) };
@@ -515,7 +525,7 @@ fn segmenters() {
     let mut z = vec![0.5_f32; 4 * 8 * 8];
     let struct_size = size_of::<uflow_latents>();
     let data = z.as_ptr();
-    let good = uflow_latents { struct_size, data, size: z.len(), channels: 4, height: 8, width: 8 };
+    let good = uflow_latents { struct_size, data, size: z.len(), channels: 4, height: 8, width: 8, reserved: 0 };
     let mut untouched: *mut uflow_segmenter = ptr::dangling_mut();
     unsafe {
         let run = |latents: uflow_latents, scales| {
@@ -524,7 +534,8 @@ fn segmenters() {
         };
         all_fail([
             (uflow_segmenter_new(0, 64, &raw mut untouched), ARGUMENT, "64×0 is not a size"),
-            (uflow_segmenter_new(u32::MAX, u32::MAX, &raw mut untouched), ARGUMENT, "is not a size"),
+            (uflow_segmenter_new(u32::MAX, u32::MAX, &raw mut untouched), ARGUMENT, "is larger than 8192 a side"),
+            (uflow_segmenter_new(8193, 1, &raw mut untouched), ARGUMENT, "is larger than 8192 a side"),
             (uflow_segmenter_new(64, 64, null()), ARGUMENT, "segmenter: is NULL"),
             (run(good, 0), ARGUMENT, "scales: 0 is not 1 to 16"),
             (run(good, 17), ARGUMENT, "scales: 17 is not 1 to 16"),
@@ -532,6 +543,7 @@ fn segmenters() {
             (run(uflow_latents { data: ptr::null(), ..good }, 2), ARGUMENT, "scale 0: latents.data: is NULL"),
             (run(uflow_latents { data: misaligned(), ..good }, 1), ARGUMENT, "latents.data: is not aligned"),
             (run(uflow_latents { size: 255, ..good }, 1), ARGUMENT, "255 numbers are too few for 4×8×8"),
+            (run(uflow_latents { reserved: 1, ..good }, 1), ARGUMENT, "latents.reserved: is 1"),
             (run(uflow_latents { channels: 0, ..good }, 1), ARGUMENT, "scale 0 has no channels"),
             (run(uflow_latents { height: u32::MAX, width: u32::MAX, ..good }, 1), ARGUMENT, "too few"),
             (
@@ -597,6 +609,17 @@ fn streams() {
             (uflow_stream_options_set_release_callback(null(), None, null()), ARGUMENT, "options: is NULL"),
             (uflow_stream_new(ptr::null(), options, &raw mut untouched), ARGUMENT, "model: is NULL"),
             (uflow_stream_new(fixture.model, options, null()), ARGUMENT, "stream: is NULL"),
+            (
+                {
+                    let wide = made(|out| uflow_stream_options_new(out));
+                    ok(uflow_stream_options_set_capacity(wide, 65));
+                    let status = uflow_stream_new(fixture.model, wide, &raw mut untouched);
+                    uflow_stream_options_free(wide);
+                    status
+                },
+                ARGUMENT,
+                "capacity: 65 frames, and the engine takes 64",
+            ),
             (uflow_stream_submit(ptr::null(), &raw const picture, ptr::null(), null(), 0), ARGUMENT, "stream: is NULL"),
             (uflow_stream_submit(stream, ptr::null(), ptr::null(), null(), 0), ARGUMENT, "image: is NULL"),
             (
@@ -608,9 +631,11 @@ fn streams() {
             (uflow_stream_next(stream, 0, &raw mut frame, fixture.result, null()), ARGUMENT, "frame_status: is NULL"),
             (
                 uflow_stream_next(stream, 0, &raw mut frame, fixture.result, &raw mut status),
-                UFLOW_STATUS_NOT_FOUND,
-                "no frame is in the stream",
+                UFLOW_STATUS_TIMED_OUT,
+                "no frame is done yet",
             ),
+            (uflow_stream_close(ptr::null()), ARGUMENT, "stream: is NULL"),
+            (uflow_stream_cancel(ptr::null()), ARGUMENT, "stream: is NULL"),
             (uflow_stream_flush(ptr::null(), 0), ARGUMENT, "stream: is NULL"),
         ]);
         ok(uflow_stream_options_set_result_callback(options, Some(ignore), null()));
@@ -663,7 +688,10 @@ fn trainers() {
             (uflow_fit_options_new(c"\xff".as_ptr(), &raw mut fit_untouched), ARGUMENT, "name: is not UTF-8"),
             (uflow_fit_options_new(c"bolt".as_ptr(), null()), ARGUMENT, "options: is NULL"),
             (uflow_fit_options_set_backbone(options, ptr::null()), ARGUMENT, "path: is NULL"),
-            (uflow_fit_options_set_input_size(options, 0, 5), ARGUMENT, "input_size: 0×5"),
+            (uflow_fit_options_set_input_size(options, 0, 5), ARGUMENT, "0×5 is not 1 to"),
+            (uflow_fit_options_set_input_size(options, 60_000, 60_000), ARGUMENT, "60000×60000 is not 1 to"),
+            (uflow_fit_options_set_input_size(options, u32::MAX, u32::MAX), ARGUMENT, "is not 1 to"),
+            (uflow_fit_options_set_steps(options, 4_000_000_000), ARGUMENT, "4000000000 is not 1 to 64"),
             (uflow_fit_options_set_augmentation(options, 0), ARGUMENT, "0 is no UFLOW_AUGMENTATION"),
             (uflow_fit_options_set_epochs(options, 0, 1), ARGUMENT, "epochs"),
             (uflow_fit_options_set_epochs(options, 1, 0), ARGUMENT, "patience"),

@@ -31,6 +31,7 @@ fn structs(latents: &[Array3<f32>]) -> Vec<uflow_latents> {
         channels: z.dim().0 as u32,
         height: z.dim().1 as u32,
         width: z.dim().2 as u32,
+        reserved: 0,
     };
     latents.iter().map(scale).collect()
 }

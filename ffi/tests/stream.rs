@@ -171,7 +171,7 @@ fn results_on_request_with_maps_and_statuses() {
         let status = uflow_stream_next(stream, timeout, &raw mut which, fixture.result, &raw mut frame_status);
         (status, which, frame_status)
     };
-    assert_eq!(failure(next(UFLOW_WAIT_FOREVER).0).0, UFLOW_STATUS_NOT_FOUND, "nothing to wait for");
+    assert_eq!(failure(next(10).0).0, UFLOW_STATUS_TIMED_OUT, "nothing has come");
     for (number, pixels) in images.iter().enumerate() {
         let picture = image(pixels, RGB);
         ok(unsafe { uflow_stream_submit(stream, &raw const picture, fixture.options, frame(number), 0) });
@@ -192,6 +192,18 @@ fn results_on_request_with_maps_and_statuses() {
     ok(status);
     assert_eq!((which, failure(frame_status).0), (frame(99), UFLOW_STATUS_UNDECODABLE));
     assert_eq!(fixture.summary().score, before);
+    // Closed: what is inside comes, nothing more goes in.
+    let picture = image(&images[0], RGB);
+    ok(unsafe { uflow_stream_submit(stream, &raw const picture, fixture.options, frame(5), 0) });
+    ok(unsafe { uflow_stream_close(stream) });
+    let status =
+        unsafe { uflow_stream_submit(stream, &raw const picture, fixture.options, frame(6), UFLOW_WAIT_FOREVER) };
+    assert_eq!(failure(status).0, UFLOW_STATUS_UNAVAILABLE);
+    let (status, which, frame_status) = next(UFLOW_WAIT_FOREVER);
+    ok(status);
+    ok(frame_status);
+    assert_eq!(which, frame(5));
+    assert_eq!(failure(next(UFLOW_WAIT_FOREVER).0).0, UFLOW_STATUS_NOT_FOUND, "nothing will come");
     unsafe { uflow_stream_free(stream) };
 }
 
@@ -272,18 +284,154 @@ fn a_deadline_that_is_over_is_a_frame_s_result() {
     unsafe { uflow_stream_free(stream) };
 }
 
-/// How often the callback below was called.
+/// How often the callback below was called, and whether it is through.
 static CALLED: AtomicUsize = AtomicUsize::new(0);
+static THROUGH: AtomicUsize = AtomicUsize::new(0);
 
-/// Asks for what would wait for itself, then frees the stream.
+/// Asks for what would wait for itself, then frees the stream: by then every frame has been released.
 unsafe extern "C" fn frees(user_data: *mut c_void, _: *mut c_void, _: *const uflow_status, _: *const uflow_result) {
     let told: &Told = unsafe { &*user_data.cast() };
     CALLED.fetch_add(1, Ordering::SeqCst);
-    let stream = told.stream.load(Ordering::SeqCst);
+    // Until all frames are inside.
+    let stream = loop {
+        let stream = told.stream.load(Ordering::SeqCst);
+        if !stream.is_null() {
+            break stream;
+        }
+        std::thread::yield_now();
+    };
     unsafe {
         assert_eq!(failure(uflow_stream_flush(stream, UFLOW_WAIT_FOREVER)).0, UFLOW_STATUS_BUSY);
         uflow_stream_free(stream);
     }
+    assert!(told.released().into_iter().eq(0..5), "{:?}", told.released());
+    THROUGH.fetch_add(1, Ordering::SeqCst);
+}
+
+/// Hands the next frame over, which has no place while this one is looked at.
+unsafe extern "C" fn submits(
+    user_data: *mut c_void,
+    frame: *mut c_void,
+    _: *const uflow_status,
+    _: *const uflow_result,
+) {
+    let told: &Told = unsafe { &*user_data.cast() };
+    let pixels = bad(1);
+    let picture = image(&pixels, RGB);
+    let stream = told.stream.load(Ordering::SeqCst);
+    let status =
+        unsafe { uflow_stream_submit(stream, &raw const picture, ptr::null(), ptr::null_mut(), UFLOW_WAIT_FOREVER) };
+    let (code, said) = failure(status);
+    Told::add(user_data, Event::Failed(frame.addr(), code as u32, said));
+}
+
+#[test]
+fn a_callback_that_hands_over_does_not_wait_for_itself() {
+    let fixture = Fixture::new();
+    let pixels = bad(1);
+    let picture = image(&pixels, RGB);
+    let told = Told::default();
+    let stream = stream(&fixture, |options| unsafe {
+        ok(uflow_stream_options_set_capacity(options, 1));
+        ok(uflow_stream_options_set_result_callback(options, Some(submits), told.user_data()));
+    });
+    told.stream.store(stream, Ordering::SeqCst);
+    ok(unsafe { uflow_stream_submit(stream, &raw const picture, ptr::null(), frame(1), 0) });
+    ok(unsafe { uflow_stream_flush(stream, UFLOW_WAIT_FOREVER) });
+    let results = told.results();
+    assert!(
+        matches!(&results[..], [Event::Failed(1, code, _)] if *code == UFLOW_STATUS_OVERLOADED as u32),
+        "{results:?}"
+    );
+    unsafe { uflow_stream_free(stream) };
+}
+
+/// Whether the callback below may go on.
+static GO: AtomicUsize = AtomicUsize::new(0);
+
+/// Keeps the engine's only worker until it is told to go on.
+unsafe extern "C" fn released_when_told(user_data: *mut c_void, frame: *mut c_void) {
+    while GO.load(Ordering::SeqCst) == 0 {
+        std::thread::yield_now();
+    }
+    Told::add(user_data, Event::Released(frame.addr()));
+}
+
+#[test]
+fn cancelled_frames_have_their_results_and_later_ones_go_on() {
+    let fixture = Fixture::new();
+    let pixels = bad(1);
+    let picture = image(&pixels, RGB);
+    let told = Told::default();
+    let package = fixture::path_text(&fixture.package());
+    let (engine, model) = unsafe {
+        let options = made(|out| uflow_engine_options_new(out));
+        ok(uflow_engine_options_set_workers(options, 1));
+        let engine = made(|out| uflow_engine_new(options, out));
+        uflow_engine_options_free(options);
+        (engine, made(|out| uflow_engine_load(engine, package.as_ptr(), out)))
+    };
+    let options = options(|options| unsafe {
+        ok(uflow_stream_options_set_result_callback(options, Some(found), told.user_data()));
+        ok(uflow_stream_options_set_release_callback(options, Some(released_when_told), told.user_data()));
+    });
+    let stream = made(|out| unsafe { uflow_stream_new(model, options, out) });
+    let submit = |number| {
+        ok(unsafe { uflow_stream_submit(stream, &raw const picture, ptr::null(), frame(number), 0) });
+    };
+    (0..6).for_each(submit);
+    ok(unsafe { uflow_stream_cancel(stream) });
+    submit(6);
+    GO.store(1, Ordering::SeqCst);
+    ok(unsafe { uflow_stream_flush(stream, UFLOW_WAIT_FOREVER) });
+    let results = told.results();
+    assert_eq!(results.len(), 7);
+    for (number, result) in results.iter().enumerate() {
+        match result {
+            Event::Found(of, _) => assert!(*of == number && number == 6, "{results:?}"),
+            Event::Failed(of, code, _) => {
+                assert!(*of == number && number < 6 && *code == UFLOW_STATUS_CANCELLED as u32, "{results:?}");
+            }
+            Event::Released(_) => unreachable!(),
+        }
+    }
+    assert!(told.released().into_iter().eq(0..7));
+    unsafe {
+        uflow_stream_free(stream);
+        uflow_stream_options_free(options);
+        uflow_model_free(model);
+        uflow_engine_free(engine);
+    }
+}
+
+#[test]
+fn a_flush_ends_beside_a_thread_that_goes_on_handing_over() {
+    struct Shared(*mut uflow_stream);
+    unsafe impl Sync for Shared {}
+
+    let fixture = Fixture::new();
+    let pixels = bad(1);
+    let told = Told::default();
+    let shared = Shared(stream(&fixture, |options| unsafe {
+        ok(uflow_stream_options_set_result_callback(options, Some(found), told.user_data()));
+    }));
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (shared, pixels, ended) = (&shared, &pixels, &ended);
+        scope.spawn(move || {
+            let picture = image(pixels, RGB);
+            while !ended.load(Ordering::SeqCst) {
+                ok(unsafe {
+                    uflow_stream_submit(shared.0, &raw const picture, ptr::null(), frame(0), UFLOW_WAIT_FOREVER)
+                });
+            }
+        });
+        for _ in 0..20 {
+            ok(unsafe { uflow_stream_flush(shared.0, UFLOW_WAIT_FOREVER) });
+        }
+        ended.store(true, Ordering::SeqCst);
+    });
+    unsafe { uflow_stream_free(shared.0) };
 }
 
 #[test]
@@ -304,15 +452,17 @@ fn a_stream_can_be_freed_at_any_time() {
         unsafe { uflow_stream_free(stream) };
         assert!(told.released().into_iter().eq(0..8), "every buffer came back");
     }
-    // By its own callback.
+    // By its own callback, with frames inside.
     let told = Told::default();
     let stream = stream(&fixture, |options| unsafe {
         ok(uflow_stream_options_set_result_callback(options, Some(frees), told.user_data()));
         ok(uflow_stream_options_set_release_callback(options, Some(released), told.user_data()));
     });
+    for number in 0..5 {
+        ok(unsafe { uflow_stream_submit(stream, &raw const picture, ptr::null(), frame(number), 0) });
+    }
     told.stream.store(stream, Ordering::SeqCst);
-    ok(unsafe { uflow_stream_submit(stream, &raw const picture, ptr::null(), frame(0), 0) });
-    while CALLED.load(Ordering::SeqCst) == 0 {
+    while THROUGH.load(Ordering::SeqCst) == 0 {
         std::thread::yield_now();
     }
     assert_eq!(CALLED.load(Ordering::SeqCst), 1);

@@ -62,7 +62,7 @@ fn text(path: &std::path::Path) -> CString {
 
 fn image(data: &[u8], width: u32, height: u32, stride: usize, format: u32) -> uflow_image {
     let struct_size = size_of::<uflow_image>();
-    uflow_image { struct_size, data: data.as_ptr(), size: data.len(), stride, width, height, format }
+    uflow_image { struct_size, data: data.as_ptr(), size: data.len(), stride, width, height, format, reserved: 0 }
 }
 
 fn fixture() -> &'static Fixture {
@@ -90,6 +90,7 @@ fn fixture() -> &'static Fixture {
             (ptr::null_mut(), ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
         ok(uflow_engine_load(engine, text(&file).as_ptr(), &raw mut model));
         ok(uflow_detector_new(model, &raw mut detector));
+        uflow_model_free(model);
         ok(uflow_segmenter_new(24, 40, &raw mut segmenter));
         ok(uflow_result_new(&raw mut result));
         Fixture { package: fs::read(&file).unwrap(), folder, engine, detector, segmenter, result }
@@ -181,6 +182,7 @@ fuzz_target!(|input: Input<'_>| {
                 channels: channels.into(),
                 height: rows.into(),
                 width: columns.into(),
+                reserved: 0,
             });
             let (width, height) = (width.into(), height.into());
             let status = unsafe {

@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(long, value_name = "PKG")]
     pub model: PathBuf,
 
-    /// The test set's folder: MVTec AD's layout, or `good` and `bad` with masks in `masks`
+    /// The test set's folder: a category of MVTec AD, LOCO, AD 2, BTAD or VisA, or `good` and `bad` with masks in `masks`
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
 
@@ -56,8 +56,14 @@ impl Args {
 /// A layout by the name users write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LayoutName {
-    /// test/good, test/KIND, ground_truth/KIND
+    /// MVTec AD and LOCO: test/good, test/KIND, ground_truth/KIND
     Mvtec,
+    /// MVTec AD 2: test_public/good, test_public/bad
+    MvtecAd2,
+    /// BTAD: test/ok, test/ko, ground_truth/ko
+    Btad,
+    /// VisA: Data/Images, Data/Masks, ../split_csv/1cls.csv
+    Visa,
     /// good, bad, masks
     GoodBad,
 }
@@ -66,6 +72,9 @@ impl From<LayoutName> for Layout {
     fn from(name: LayoutName) -> Self {
         match name {
             LayoutName::Mvtec => Self::Mvtec,
+            LayoutName::MvtecAd2 => Self::MvtecAd2,
+            LayoutName::Btad => Self::Btad,
+            LayoutName::Visa => Self::Visa,
             LayoutName::GoodBad => Self::GoodBad,
         }
     }

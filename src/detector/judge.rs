@@ -108,7 +108,8 @@ impl Judge {
     fn apply(&mut self, wanted: Option<Arc<Roi>>) -> Result<()> {
         let same = match (&self.applied, &wanted) {
             (None, None) => true,
-            (Some(applied), Some(wanted)) => Arc::ptr_eq(applied, wanted),
+            // The same region made twice is no reason to begin anew.
+            (Some(applied), Some(wanted)) => Arc::ptr_eq(applied, wanted) || applied == wanted,
             _ => false,
         };
         if !same {

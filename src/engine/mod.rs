@@ -94,6 +94,14 @@ impl EngineOptions {
     /// [`Error::Parameter`] that names the option.
     pub fn check(&self) -> Result<()> {
         self.session.check()?;
+        self.check_numbers()
+    }
+
+    /// As [`check`](Self::check), but for device and precision, which depend on each other.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn check_numbers(&self) -> Result<()> {
         let ranges = [
             ("workers", self.workers, 1024),
             ("max_batch", self.max_batch, 1024),

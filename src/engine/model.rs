@@ -32,6 +32,8 @@ pub struct Model {
     version: u32,
     manifest: Arc<Manifest>,
     roi: Option<Arc<Roi>>,
+    /// Kept so that ONNX Runtime is not ended while the networks are there.
+    _runtime: Runtime,
     lane: Arc<Lane>,
     network: Mutex<Network>,
     preprocessors: Scratch<Preprocessor>,
@@ -61,6 +63,7 @@ impl Model {
             name: name.to_owned(),
             version,
             metrics: metrics.of_model(name, version, &manifest),
+            _runtime: runtime.clone(),
             lane,
             network: Mutex::new(network),
             preprocessors: Scratch::new(move || Preprocessor::new(input), |_| true),

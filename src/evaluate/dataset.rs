@@ -1,17 +1,25 @@
 //! Test sets on disk: which images, of which kind, with which ground truth.
 //!
-//! Two layouts are read:
+//! The layouts that are read, `DIR` being one category:
 //!
 //! ```text
-//! MVTec AD                                        good and bad
+//! MVTec AD, and LOCO                              good and bad
 //! DIR/train/good/*.png                            DIR/good/*.png
 //! DIR/test/good/*.png                             DIR/bad/*.png  or  DIR/bad/<kind>/*.png
 //! DIR/test/<kind>/NAME.png                        DIR/masks/NAME.png  (optional; with kinds, masks/<kind>/NAME.png)
 //! DIR/ground_truth/<kind>/NAME_mask.png
+//! LOCO: ground_truth/<kind>/NAME/*.png            BTAD
+//!                                                 DIR/train/ok, DIR/test/ok, DIR/test/ko
+//! MVTec AD 2 (the public part)                    DIR/ground_truth/ko/NAME.png
+//! DIR/train/good
+//! DIR/test_public/good                            VisA, its `1cls` split
+//! DIR/test_public/bad                             DIR/Data/Images/{Normal,Anomaly}, DIR/Data/Masks/Anomaly
+//! DIR/test_public/ground_truth/bad/NAME_mask.png  DIR/../split_csv/1cls.csv
 //! ```
 //!
-//! A mask is `NAME_mask.<ext>` or `NAME.<ext>`. Either every defective image has one or the set has none at all (no
-//! `ground_truth`, no `masks` folder): metrics over pixels are then left out. A value other than 0 marks a defect.
+//! A mask is `NAME_mask.<ext>`, `NAME.<ext>`, or a folder `NAME` of masks that are laid over each other. Either every defective
+//! image has one or the set has none at all (no `ground_truth`, no `masks` folder): metrics over pixels are then left out. A value
+//! other than 0 marks a defect.
 
 use std::{
     collections::HashMap,
@@ -22,6 +30,7 @@ use std::{
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
+use super::visa;
 use crate::{Error, Result};
 
 /// Suffixes of the image files that are looked for, in lower case.
@@ -37,8 +46,14 @@ const NAMED: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layout {
-    /// `train/good`, `test/<kind>`, `ground_truth/<kind>`.
+    /// MVTec AD, and LOCO: `train/good`, `test/<kind>`, `ground_truth/<kind>`.
     Mvtec,
+    /// MVTec AD 2: `train/good`, `test_public/good`, `test_public/bad`, `test_public/ground_truth/bad`.
+    MvtecAd2,
+    /// BTAD: `train/ok`, `test/ok`, `test/ko`, `ground_truth/ko`.
+    Btad,
+    /// VisA: `Data/Images`, `Data/Masks`, and the split in `../split_csv/1cls.csv`.
+    Visa,
     /// `good`, `bad` and perhaps `masks`.
     GoodBad,
 }
@@ -50,14 +65,19 @@ pub struct Sample {
     pub path: PathBuf,
     /// Its kind: [`GOOD`], or the folder's name.
     pub kind: String,
-    /// Its ground truth; none for good images, and for all images of a set without masks.
-    pub mask: Option<PathBuf>,
+    /// Its ground truth: masks that are laid over each other, mostly one; none for good images, and for all images of a set
+    /// without masks.
+    pub masks: Vec<PathBuf>,
 }
 
 impl Sample {
     /// Whether the image shows a defect.
     pub fn defective(&self) -> bool {
         self.kind != GOOD
+    }
+
+    fn new(path: PathBuf, kind: &str) -> Self {
+        Self { path, kind: kind.to_owned(), masks: Vec::new() }
     }
 }
 
@@ -86,44 +106,93 @@ impl Dataset {
             return Err(data(root, "is not a folder"));
         }
         let layout = layout.map_or_else(|| detect(root), Ok)?;
-        let (good, bad, masks) = match layout {
-            Layout::Mvtec => (root.join("test").join(GOOD), root.join("test"), root.join("ground_truth")),
-            Layout::GoodBad => (root.join("good"), root.join("bad"), root.join("masks")),
-        };
-        let train = root.join("train").join(GOOD);
-        let train = if layout == Layout::Mvtec && train.is_dir() { images(&train)? } else { Vec::new() };
-        let mut test: Vec<Sample> =
-            images(&good)?.into_iter().map(|path| Sample { path, kind: GOOD.to_owned(), mask: None }).collect();
+        let set = |train, test| Self { root: root.to_owned(), layout, train, test, masks: false };
+        if layout == Layout::Visa {
+            let (train, test) = visa::read(root)?;
+            return Ok(Self { masks: true, ..set(train, test) });
+        }
+        let folders = Folders::of(root, layout);
+        let train = folders.train.as_deref().filter(|folder| folder.is_dir());
+        let train = train.map(images).transpose()?.unwrap_or_default();
+        let mut test: Vec<Sample> = images(&folders.good)?.into_iter().map(|path| Sample::new(path, GOOD)).collect();
         let defective = test.len();
-        for (kind, folder) in kinds(&bad, layout)? {
-            test.extend(images(&folder)?.into_iter().map(|path| Sample { path, kind: kind.clone(), mask: None }));
+        for (kind, folder) in kinds(&folders, layout)? {
+            test.extend(images(&folder)?.into_iter().map(|path| Sample::new(path, &kind)));
         }
-        let has_masks = masks.is_dir();
-        if has_masks {
-            pair(&mut test[defective..], &masks, layout)?;
+        let masks = folders.masks.is_dir();
+        if masks {
+            pair(&mut test[defective..], &folders.masks, layout)?;
         }
-        Ok(Self { root: root.to_owned(), layout, train, test, masks: has_masks })
+        Ok(Self { masks, ..set(train, test) })
+    }
+}
+
+/// Where a layout has what.
+struct Folders {
+    train: Option<PathBuf>,
+    good: PathBuf,
+    /// Folders of defective images.
+    bad: PathBuf,
+    /// The only kind of defect, where the layout does not tell them apart.
+    only: Option<&'static str>,
+    /// Folders of masks, one a kind.
+    masks: PathBuf,
+}
+
+impl Folders {
+    fn of(root: &Path, layout: Layout) -> Self {
+        let (train, good, bad, masks) = match layout {
+            Layout::GoodBad | Layout::Visa => (None, "good", "bad", "masks"),
+            Layout::Mvtec => (Some("train/good"), "test/good", "test", "ground_truth"),
+            Layout::MvtecAd2 => (Some("train/good"), "test_public/good", "test_public", "test_public/ground_truth"),
+            Layout::Btad => (Some("train/ok"), "test/ok", "test", "ground_truth"),
+        };
+        let only = match layout {
+            Layout::MvtecAd2 => Some("bad"),
+            Layout::Btad => Some("ko"),
+            _ => None,
+        };
+        let train = train.map(|folder| root.join(folder));
+        Self { train, good: root.join(good), bad: root.join(bad), only, masks: root.join(masks) }
     }
 }
 
 /// Tells the layout from the folders that are there.
 fn detect(root: &Path) -> Result<Layout> {
     let has = |name: &str| root.join(name).is_dir();
-    match (has("test"), has("good") && has("bad")) {
-        (true, false) => Ok(Layout::Mvtec),
-        (false, true) => Ok(Layout::GoodBad),
-        (true, true) => {
-            Err(data(root, "has both `test` and `good` + `bad`: say which with --layout mvtec or good-bad"))
-        }
-        (false, false) => Err(data(
+    let found: Vec<(Layout, &str)> = [
+        (has("Data/Images"), Layout::Visa, "visa"),
+        (has("test_public"), Layout::MvtecAd2, "mvtec-ad2"),
+        (has("test/ok") && has("test/ko"), Layout::Btad, "btad"),
+        (has("test") && !(has("test/ok") && has("test/ko")), Layout::Mvtec, "mvtec"),
+        (has("good") && has("bad"), Layout::GoodBad, "good-bad"),
+    ]
+    .into_iter()
+    .filter_map(|(is, layout, name)| is.then_some((layout, name)))
+    .collect();
+    match found[..] {
+        [(layout, _)] => Ok(layout),
+        [] => Err(data(
             root,
-            "is not a test set: it has neither `test/good` and `test/<kind>` (MVTec's layout) nor `good` and `bad`",
+            "is not a test set: it has neither `test/good` and `test/<kind>` (MVTec's layout) nor `good` and `bad`, and is no \
+             category of MVTec AD 2, BTAD or VisA either",
         )),
+        _ => {
+            let names: Vec<_> = found.iter().map(|(_, name)| *name).collect();
+            Err(data(
+                root,
+                format!("could be laid out in several ways: say which with --layout {}", names.join(" or ")),
+            ))
+        }
     }
 }
 
 /// The kinds of defects and their folders, by name.
-fn kinds(bad: &Path, layout: Layout) -> Result<Vec<(String, PathBuf)>> {
+fn kinds(folders: &Folders, layout: Layout) -> Result<Vec<(String, PathBuf)>> {
+    let bad = &folders.bad;
+    if let Some(only) = folders.only {
+        return Ok(vec![(only.to_owned(), bad.join(only))]);
+    }
     let mut kinds: Vec<(String, PathBuf)> = entries(bad)?
         .into_iter()
         .filter(|path| path.is_dir())
@@ -133,7 +202,7 @@ fn kinds(bad: &Path, layout: Layout) -> Result<Vec<(String, PathBuf)>> {
     kinds.sort();
     let loose = layout == Layout::GoodBad && entries(bad)?.iter().any(|path| is_image(path));
     match (loose, kinds.is_empty()) {
-        (true, true) => Ok(vec![("bad".to_owned(), bad.to_owned())]),
+        (true, true) => Ok(vec![("bad".to_owned(), bad.clone())]),
         (true, false) => Err(data(bad, "has both images and folders of images: give each kind of defect a folder")),
         (false, true) => Err(data(bad, "has no defective images")),
         (false, false) => match kinds.iter().find(|(name, _)| name == GOOD) {
@@ -157,7 +226,8 @@ fn pair(samples: &mut [Sample], root: &Path, layout: Layout) -> Result<()> {
         let found =
             folders.get(&folder).and_then(|masks| masks.get(&format!("{name}_mask")).or_else(|| masks.get(name)));
         match found {
-            Some(mask) => sample.mask = Some(mask.clone()),
+            Some(mask) if mask.is_dir() => sample.masks = images(mask)?,
+            Some(mask) => sample.masks = vec![mask.clone()],
             None => missing.push(format!(
                 "{} for {}",
                 folder.join(format!("{name}_mask.png")).display(),
@@ -179,8 +249,8 @@ fn by_stem(folder: &Path) -> Result<HashMap<String, PathBuf>> {
     if !folder.is_dir() {
         return Ok(HashMap::new());
     }
-    let files = entries(folder)?.into_iter().filter(|path| is_image(path));
-    Ok(files.map(|path| (stem(&path).to_owned(), path)).collect())
+    let masks = entries(folder)?.into_iter().filter(|path| is_image(path) || path.is_dir());
+    Ok(masks.map(|path| (stem(&path).to_owned(), path)).collect())
 }
 
 fn stem(path: &Path) -> &str {
@@ -231,6 +301,22 @@ pub fn read_mask(path: &Path, size: (usize, usize)) -> Result<Array2<bool>> {
     Array2::from_shape_vec(size, marked).map_err(|error| decode(&error))
 }
 
+/// Reads masks and lays them over each other: true where one of them is; `None` without any.
+///
+/// # Errors
+/// As [`read_mask`].
+pub fn read_masks(paths: &[PathBuf], size: (usize, usize)) -> Result<Option<Array2<bool>>> {
+    let mut all: Option<Array2<bool>> = None;
+    for path in paths {
+        let mask = read_mask(path, size)?;
+        match &mut all {
+            Some(all) => all.zip_mut_with(&mask, |all, &marked| *all |= marked),
+            None => all = Some(mask),
+        }
+    }
+    Ok(all)
+}
+
 /// Brings a mask to another size by nearest neighbour (half-pixel centres), the custom of the field.
 ///
 /// Where that would lose every marked pixel of a small defect, the pixels in which the marked ones fall are marked
@@ -249,6 +335,6 @@ pub fn resize_mask(mask: &Array2<bool>, size: (usize, usize)) -> Array2<bool> {
     resized
 }
 
-fn data(path: &Path, reason: impl Into<String>) -> Error {
+pub(super) fn data(path: &Path, reason: impl Into<String>) -> Error {
     Error::Data { path: path.to_owned(), reason: reason.into() }
 }

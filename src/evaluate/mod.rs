@@ -9,9 +9,10 @@ mod metrics;
 mod ranks;
 mod table;
 mod thresholds;
+mod visa;
 
 pub use accumulator::{Accumulator, Observation, Settings};
-pub use dataset::{Dataset, GOOD, IMAGE_SUFFIXES, Layout, Sample, images, read_mask, resize_mask};
+pub use dataset::{Dataset, GOOD, IMAGE_SUFFIXES, Layout, Sample, images, read_mask, read_masks, resize_mask};
 pub use metrics::{Evaluation, ImageResult, KindMetrics, Metrics, Operating};
 pub use ranks::{Counts, Roc, RocPoint, roc};
 #[cfg(feature = "cli")]
@@ -64,8 +65,7 @@ pub fn evaluate(
     let mut accumulator = Accumulator::new(settings)?;
     for sample in &dataset.test {
         let inspection = inspector.inspect(&sample.path)?;
-        let mask = sample.mask.as_ref().map(|mask| read_mask(mask, inspection.size)).transpose()?;
-        let truth = mask.map(|mask| resize_mask(&mask, inspection.score.dim()));
+        let truth = read_masks(&sample.masks, inspection.size)?.map(|mask| resize_mask(&mask, inspection.score.dim()));
         let truth = truth.as_ref().map(|truth| truth.view());
         let name = sample.path.strip_prefix(&dataset.root).unwrap_or(&sample.path).display().to_string();
         accumulator.push(&Observation {

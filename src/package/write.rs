@@ -71,6 +71,7 @@ pub fn check_writable(path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let one_file = path.extension().is_some_and(|suffix| suffix == PACKAGE_SUFFIX);
     check_destination(path, one_file).map_err(|reason| Error::package(path, reason))?;
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let parent = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),

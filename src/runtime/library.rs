@@ -123,11 +123,15 @@ fn folders(module: &Module) -> Vec<(String, PathBuf)> {
     if let Some(above) = beside.parent() {
         folders.push((format!("../lib of the {}", module.what), above.join("lib")));
     }
+    // Where an installation keeps it, out of the way of the system's own.
+    let kept = [Some(beside.join("uflow")), beside.parent().map(|above| above.join("lib").join("uflow"))];
+    let kept = kept.into_iter().flatten().filter(|folder| folder.is_dir());
+    folders.extend(kept.map(|folder| ("the installation's own".to_owned(), folder)));
     let own = |folder: &Path| folder.join(".onnxruntime").join("lib");
     // Every ancestor is a place, but only those that exist are worth a line in a message.
     let fetched = beside.ancestors().map(own).filter(|folder| folder.is_dir());
     folders.extend(fetched.map(|folder| ("the project's fetched copy".to_owned(), folder)));
-    if folders.len() < 3 {
+    if folders.iter().all(|(_, folder)| !folder.ends_with(".onnxruntime/lib")) {
         folders.push(("the project's fetched copy, here or in a folder above".to_owned(), own(beside)));
     }
     folders

@@ -72,6 +72,9 @@ struct Scratch {
     areas: Vec<u32>,
 }
 
+/// Most pixels of a frame: corners of outlines, of which a pixel can have four, are counted in 32 bits.
+const MOST_PIXELS: usize = 1 << 30;
+
 /// What depends only on the sizes and the region of interest.
 #[derive(Debug)]
 struct Grid {
@@ -176,8 +179,8 @@ impl RegionFinder {
             return Ok(());
         }
         let (height, width) = frame;
-        if height == 0 || width == 0 || height.checked_mul(width).is_none_or(|area| u32::try_from(area).is_err()) {
-            let reason = format!("a frame of {width}×{height} has no pixels, or more than 2³²");
+        if height == 0 || width == 0 || height.checked_mul(width).is_none_or(|area| area > MOST_PIXELS) {
+            let reason = format!("a frame of {width}×{height} has no pixels, or more than 2³⁰");
             return Err(Error::parameter("size", reason));
         }
         let row = || (Rows::new(width), vec![0.0; width]);

@@ -11,7 +11,7 @@ use ndarray::ArrayView2;
 use crate::{Error, Result};
 
 /// A region of interest. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Roi {
     height: usize,
     width: usize,

@@ -1,10 +1,14 @@
 //! Features of the training images, computed once: half precision, in memory up to a budget, then in a temporary file that is
 //! mapped into memory and vanishes with the cache.
 
-use std::{fs::File, io::Write, path::PathBuf};
+use std::{
+    fs::File,
+    io::{Seek, SeekFrom, Write},
+    path::PathBuf,
+};
 
 use half::{f16, slice::HalfFloatSliceExt};
-use ndarray::ArrayView3;
+use ndarray::{Array3, ArrayView3};
 
 use crate::{Error, Result, flow::shape_text, kernel::map_private_file, latents::ScaleShape};
 
@@ -84,6 +88,43 @@ impl FeatureCache {
         Ok(())
     }
 
+    /// Adds an image in all of its versions, the image as it is first: each a map (C, H, W) per scale. Where one of them cannot be
+    /// added none is.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn push_all(&mut self, versions: &[Vec<Array3<f32>>]) -> Result<()> {
+        let before = self.stored();
+        for (version, maps) in versions.iter().enumerate() {
+            let views: Vec<_> = maps.iter().map(|map| map.view()).collect();
+            let added = if version == 0 { self.push(&views) } else { self.push_version(&views) };
+            if let Err(error) = added {
+                self.forget_from(before, version > 0)?;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes away the versions from number `first` on, with the entry of the image they are of, if it has one.
+    fn forget_from(&mut self, first: usize, entry: bool) -> Result<()> {
+        if entry {
+            self.starts.pop();
+        }
+        self.memory.truncate(first.min(self.in_memory) * self.values);
+        let Some(spill) = &mut self.spill else { return Ok(()) };
+        let failed = |action| Error::io(action, self.folder.join("(temporary feature cache)"));
+        let bytes = (first.saturating_sub(self.in_memory) * self.values * size_of::<f16>()) as u64;
+        // Unmapped before it is cut.
+        spill.map = None;
+        spill.file.set_len(bytes).map_err(failed("cut"))?;
+        spill.file.seek(SeekFrom::Start(bytes)).map_err(failed("wind"))?;
+        if bytes > 0 {
+            spill.map = Some(map_private_file(&spill.file).map_err(failed("map"))?);
+        }
+        Ok(())
+    }
+
     /// Shapes of the features, finest first.
     pub fn shapes(&self) -> &[ScaleShape] {
         &self.shapes
@@ -147,8 +188,16 @@ impl FeatureCache {
                 self.spill.insert(Spill { file, map: None })
             }
         };
-        spill.file.write_all(bytemuck::cast_slice(&halves)).map_err(failed("write"))?;
-        spill.map = Some(map_private_file(&spill.file).map_err(failed("map"))?);
+        let written = spill.file.write_all(bytemuck::cast_slice(&halves)).map_err(failed("write"));
+        let added = written.and_then(|()| map_private_file(&spill.file).map_err(failed("map")));
+        match added {
+            Ok(map) => spill.map = Some(map),
+            Err(error) => {
+                // What was written of it goes, or all that follows would be read from the wrong place.
+                self.forget_from(self.stored(), false)?;
+                return Err(error);
+            }
+        }
         Ok(())
     }
 
@@ -184,5 +233,36 @@ impl FeatureCache {
             halves.extend(map.iter().map(|value| f16::from_f32(*value)));
         }
         Ok(halves)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn maps(value: f32) -> Vec<Array3<f32>> {
+        vec![Array3::from_elem((2, 3, 4), value), Array3::from_elem((1, 1, 2), value)]
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_added_whole_leaves_nothing_behind() {
+        let shapes = [ScaleShape { channels: 2, height: 3, width: 4 }, ScaleShape { channels: 1, height: 1, width: 2 }];
+        // All in memory; the bad image in the file; all in the file.
+        for budget in [1 << 20, 3 * 52, 0] {
+            let mut cache = FeatureCache::new(&shapes, budget).unwrap();
+            cache.push_all(&[maps(1.0), maps(2.0)]).unwrap();
+            for broken in [vec![maps(f32::NAN), maps(3.0)], vec![maps(3.0), maps(f32::NAN)]] {
+                assert!(matches!(cache.push_all(&broken), Err(Error::NonFinite { .. })));
+                assert_eq!((cache.len(), cache.versions(0)), (1, 2));
+            }
+            cache.push_all(&[maps(4.0), maps(5.0)]).unwrap();
+            cache.push_all(&[maps(6.0)]).unwrap();
+            assert_eq!((cache.len(), cache.versions(1), cache.versions(2)), (3, 2, 1));
+            let mut target = vec![0.0; 24];
+            for (image, version, value) in [(0, 0, 1.0), (0, 1, 2.0), (1, 0, 4.0), (1, 1, 5.0), (2, 0, 6.0)] {
+                cache.read(image, version, 0, &mut target);
+                assert!(target.iter().all(|&found| found == value), "budget {budget}: {target:?}");
+            }
+        }
     }
 }

@@ -9,6 +9,9 @@ use crate::{
     flow::{Flow, NormalisationKind},
 };
 
+/// Most steps of a stage; the paper has 4.
+const MOST_STEPS: usize = 64;
+
 /// Settings of [`train`](super::train).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainOptions {
@@ -79,6 +82,9 @@ impl TrainOptions {
         positive("batch", self.batch)?;
         positive("patience", self.patience)?;
         positive("initial images", self.initial_images)?;
+        if !(1..=MOST_STEPS).contains(&self.steps) {
+            return Err(Error::parameter("steps", format!("{} is not 1 to {MOST_STEPS}", self.steps)));
+        }
         positive("threads", self.threads.unwrap_or(1))?;
         let within = |name, value: f64, allowed: bool, range: &str| {
             if allowed { Ok(()) } else { Err(Error::parameter(name, format!("{value} is outside {range}"))) }
@@ -104,6 +110,8 @@ pub enum Control {
     Continue,
     /// Stop here and return the best model so far.
     Stop,
+    /// Stop here and return [`Error::Cancelled`].
+    Cancel,
 }
 
 /// Where training is; given to the callback before the first epoch, after every optimiser step and after every epoch.

@@ -24,7 +24,8 @@ const HALF_LN_TAU: f64 = 0.918_938_533_204_672_8;
 ///
 /// A part of the images is held out; after each epoch their likelihood decides which model is best, and the best is
 /// returned. The callback is asked before the first epoch, after every optimiser step and after every epoch; on
-/// [`Control::Stop`] the best model so far is returned (the present one is looked at once more).
+/// [`Control::Stop`] the best model so far is returned (the present one is looked at once more), on [`Control::Cancel`]
+/// [`Error::Cancelled`].
 ///
 /// # Errors
 /// [`Error::Parameter`] for options out of range or feature maps that no flow fits, [`Error::Training`] for fewer than 8
@@ -44,8 +45,17 @@ pub fn train(
     }
     let pool = options.threads.map(thread_pool).transpose()?;
     let mut session = Session::new(cache, options, pool)?;
-    let stopped = session.run(progress)?;
-    session.finish(stopped)
+    let mut cancelled = false;
+    let stopped = session.run(&mut |state| {
+        // Once is enough: what is looked at afterwards does not change it.
+        let answer = if cancelled { Control::Cancel } else { progress(state) };
+        cancelled |= answer == Control::Cancel;
+        answer
+    });
+    if cancelled {
+        return Err(Error::Cancelled);
+    }
+    session.finish(stopped?)
 }
 
 /// Threads for one training, which end with it.
@@ -132,7 +142,7 @@ impl<'a> Session<'a> {
     fn run(&mut self, progress: &mut dyn FnMut(Progress) -> Control) -> Result<StopReason> {
         let batches = self.training.len().div_ceil(self.options.batch);
         let held_out = self.watch(0)?;
-        if progress(self.progress([0, 0, batches], f64::NAN, 0.0, Some(held_out))) == Control::Stop {
+        if progress(self.progress([0, 0, batches], f64::NAN, 0.0, Some(held_out))) != Control::Continue {
             return Ok(StopReason::Asked);
         }
         for epoch in 1..=self.options.epochs {
@@ -147,7 +157,7 @@ impl<'a> Session<'a> {
             let loss = self.losses.last().copied().unwrap_or(f64::NAN);
             let answer =
                 progress(self.progress([epoch, batches, batches], loss, self.learning_rate(batches), Some(held_out)));
-            if stopped.is_some() || answer == Control::Stop {
+            if stopped.is_some() || answer != Control::Continue {
                 return Ok(StopReason::Asked);
             }
             let best_epoch = self.best.as_ref().map_or(0, |best| best.epoch);
@@ -185,7 +195,7 @@ impl<'a> Session<'a> {
             if let Some(last) = self.losses.last_mut() {
                 *last = mean;
             }
-            if progress(self.progress([epoch, batch + 1, batches], mean, rate, None)) == Control::Stop {
+            if progress(self.progress([epoch, batch + 1, batches], mean, rate, None)) != Control::Continue {
                 return Some(StopReason::Asked);
             }
         }

@@ -471,9 +471,13 @@ static void *run(void *argument) {
     printf("%u cycles: %ld KiB after a fifth of them, at most %ld KiB later\n", cycles, before, most);
   }
   OK(uflow_log_set_callback(NULL, NULL, 0));
+  uflow_detector *last;
+  OK(uflow_detector_new(model, &last));
   uflow_engine_free(engine);
   FAILS(UFLOW_STATUS_BUSY, uflow_shutdown());
   uflow_model_free(model);
+  FAILS(UFLOW_STATUS_BUSY, uflow_shutdown());
+  uflow_detector_free(last);
   OK(uflow_shutdown());
   FAILS(UFLOW_STATUS_UNAVAILABLE, uflow_engine_new(NULL, &engine));
   struct timespec pause = {0, 20000000};

@@ -155,7 +155,17 @@ int main(int argc, char** argv) {
     }
     MUST(elsewhere.flush());
     EXPECT(released == 20 && found == 20 && elsewhere.pending() == 0);
+    // Assigned to with frames inside: they are given back, by functions that are still there.
+    MUST(elsewhere.submit(of(pixels), &found));
+    MUST(elsewhere.submit(of(pixels), &found));
+    elsewhere = MUST(uflow::stream::create(model));
+    EXPECT(released == 22);
+    MUST(elsewhere.close());
+    EXPECT(CODE_OF(elsewhere.submit(of(pixels))) == UFLOW_STATUS_UNAVAILABLE);
   }
+  uflow::result kept = MUST(uflow::result::create());
+  MUST(kept.copy_from(moved.see()));
+  EXPECT(MUST(kept.summary()).score == summary.score && MUST(kept.mask()).width() == SIDE);
   uflow::stream polled = MUST(uflow::stream::create(model));
   uflow_image junk = uflow::encoded_image(pixels.data(), pixels.size());
   MUST(polled.submit(junk, &released));

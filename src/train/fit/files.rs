@@ -41,7 +41,7 @@ pub fn fit_files(
                 }
                 Err(error) => return Err(error),
             }
-            if events(Event::Features { done: index + 1, total: images.len() }) == Control::Stop {
+            if events(Event::Features { done: index + 1, total: images.len() }) != Control::Continue {
                 return Err(Error::Cancelled);
             }
         }

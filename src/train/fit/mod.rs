@@ -22,7 +22,7 @@ use super::{Control, FeatureCache, Progress, Trained, TrainingSummary, session::
 use crate::{
     Error, Result,
     backbone::{self, NetworkSource},
-    flow::Flow,
+    flow::{Architecture, Flow},
     frame::{Frame, Image, Limits},
     latents::ScaleShape,
     package::{
@@ -43,6 +43,8 @@ const QUANTILES: [f32; 7] = [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99];
 #[derive(Debug)]
 pub struct Fitter {
     options: FitOptions,
+    /// Kept so that ONNX Runtime is not ended while the backbone is there.
+    _runtime: Runtime,
     backbone: Backbone,
     backbone_bytes: Option<&'static [u8]>,
     preprocessor: Preprocessor,
@@ -58,6 +60,7 @@ impl Fitter {
     /// A backbone that cannot be loaded, an input size it does not take, options outside their range.
     pub fn new(runtime: &Runtime, options: FitOptions) -> Result<Self> {
         options.training.validate()?;
+        options.check_input_size()?;
         package::check_model_name(&options.name)?;
         let (source, bytes) = match &options.backbone {
             BackboneChoice::Embedded => (NetworkSource::Bytes(backbone::EMBEDDED), Some(backbone::EMBEDDED)),
@@ -73,14 +76,20 @@ impl Fitter {
         }
         let preprocess = Preprocess { mean: meta.mean, std: meta.std, ..Preprocess::imagenet(width, height) };
         let shapes = backbone.feature_shapes(height as usize, width as usize)?;
+        // What could not be fitted or measured in the end is told before the first frame.
+        let architecture =
+            Architecture::with_steps(shapes.clone(), options.training.steps, options.training.kernels.clone())?;
         let roi = options.roi.as_deref().map(|png| {
             let mask = Image::decode(png, "region of interest", &Limits::default())?;
             crate::detector::roi_from_image(&mask)
         });
+        let roi = roi.transpose()?;
+        Segmenter::new(&architecture.latents(), height as usize, width as usize)?.set_roi(roi.as_ref())?;
         Ok(Self {
+            _runtime: runtime.clone(),
             tensor: vec![0.0; preprocess.len()],
             preprocessor: Preprocessor::new(preprocess)?,
-            roi: roi.transpose()?,
+            roi,
             cache: FeatureCache::new(&shapes, options.memory)?,
             backbone,
             backbone_bytes: bytes,
@@ -113,17 +122,16 @@ impl Fitter {
     fn push_tensor(&mut self, tensor: &[f32]) -> Result<()> {
         let (height, width) = (self.input().height as usize, self.input().width as usize);
         let image = ArrayView3::from_shape((3, height, width), tensor).map_err(|e| Error::Frame(e.to_string()))?;
-        for (version, &(mirrored, turns)) in self.options.augmentation.versions().iter().enumerate() {
+        let versions = self.options.augmentation.versions().iter().map(|&(mirrored, turns)| {
             let turned: Array4<f32> = turn(image, mirrored, turns).insert_axis(Axis(0));
-            let features = self.backbone.features(turned.view())?;
-            let features: Vec<_> = features.iter().map(|map| map.index_axis(Axis(0), 0)).collect();
-            if version == 0 {
-                self.cache.push(&features)?;
-            } else {
-                self.cache.push_version(&features)?;
-            }
-        }
-        Ok(())
+            self.backbone.features(turned.view())
+        });
+        let versions: Vec<_> = versions.collect::<Result<_>>()?;
+        let maps = |features: &[Array4<f32>]| -> Vec<Array3<f32>> {
+            features.iter().map(|map| map.index_axis(Axis(0), 0).to_owned()).collect()
+        };
+        let versions: Vec<_> = versions.iter().map(|features| maps(features)).collect();
+        self.cache.push_all(&versions)
     }
 
     /// Fits the flow, measures the good images and exports the model. The frames stay: more may be added, and a model fitted

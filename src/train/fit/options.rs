@@ -81,7 +81,23 @@ pub struct FitOptions {
     pub session: SessionOptions,
 }
 
+/// Most pixels of a network's input.
+const MOST_PIXELS: u64 = 4096 * 4096;
+
 impl FitOptions {
+    /// Refuses an input size that no machine could train at, or none at all.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`].
+    pub fn check_input_size(&self) -> Result<(), Error> {
+        let Some((width, height)) = self.input_size else { return Ok(()) };
+        if (1..=MOST_PIXELS).contains(&(u64::from(width) * u64::from(height))) {
+            return Ok(());
+        }
+        let reason = format!("{width}×{height} is not 1 to {MOST_PIXELS} pixels, as a network's input is");
+        Err(Error::parameter("input_size", reason))
+    }
+
     /// The defaults, for a product of this name.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
