@@ -1183,6 +1183,110 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_metrics(const struct uflow_engi
                                           struct uflow_text **text);
 
 /**
+ * Makes options with every default, for a product of this name (1 to 128 letters, digits, `.`, `-`, `_`). `*options` is the caller's, to be freed
+ * with `uflow_fit_options_free`.
+ *
+ * `name` is NULL (an error) or a text that ends with 0; `options` is NULL (an error) or may be written.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_new(const char *name,
+                                           struct uflow_fit_options **options);
+
+/**
+ * Frees options. NULL is allowed.
+ *
+ * `options` is NULL or options that were not freed.
+ */
+void uflow_fit_options_free(struct uflow_fit_options *options);
+
+/**
+ * Sets the backbone, an ONNX file with U-Flow's metadata (`path`, UTF-8). Without it: `photonet`, the one inside this library, whose weights
+ * (and so every model that is fitted on it) are for non-commercial research.
+ *
+ * `options` is NULL (an error) or options that were not freed; `path` is NULL (an error) or a text that ends with 0.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_backbone(struct uflow_fit_options *options,
+                                                    const char *path);
+
+/**
+ * Sets the size of the network's input in pixels; without it, the backbone's own. Each at least 1, together at most 4096 × 4096.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_input_size(struct uflow_fit_options *options,
+                                                      uint32_t width,
+                                                      uint32_t height);
+
+/**
+ * Sets how good images are multiplied, a `uflow_augmentation`.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_augmentation(struct uflow_fit_options *options,
+                                                        uint32_t augmentation);
+
+/**
+ * Sets the most passes over the images (default 16), and after how many passes without a gain on the held-out images it stops
+ * (default 4). Both at least 1.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_epochs(struct uflow_fit_options *options,
+                                                  uint32_t epochs,
+                                                  uint32_t patience);
+
+/**
+ * Sets the images of one optimiser step (at least 1, default 8), Adam's rate at the start (above 0, at most 1, default 0.001) and its
+ * weight decay (0 to 1, default 0.00001).
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_optimizer(struct uflow_fit_options *options,
+                                                     uint32_t batch,
+                                                     double learning_rate,
+                                                     double weight_decay);
+
+/**
+ * Sets the steps of each stage of the flow, 1 to 64 (default 4, the paper's).
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_steps(struct uflow_fit_options *options, uint32_t steps);
+
+/**
+ * Sets the noise on the features in training, in standard deviations of each channel, 0 to 1 (default 0.05).
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_noise(struct uflow_fit_options *options,
+                                                 double noise);
+
+/**
+ * Sets the seed that everything random follows from (default 0): the same frames and seed give the same model on the same kind of CPU.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_seed(struct uflow_fit_options *options,
+                                                uint64_t seed);
+
+/**
+ * Sets how many bytes of features are kept in memory (default 2 GiB); the rest goes to a temporary file in the system's folder for such
+ * files (`TMPDIR`), which is gone when the trainer is freed.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_memory(struct uflow_fit_options *options,
+                                                  uint64_t bytes);
+
+/**
+ * Sets what the model decides by where a call says nothing, from the ε, verdict, score threshold, smallest area and bound of
+ * `detection`. A region of interest in it is kept in the package, and only what lies inside counts for the fair threshold.
+ *
+ * `options` and `detection` are NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_detection(struct uflow_fit_options *options,
+                                                     const struct uflow_options *detection);
+
+/**
  * Sets, for the whole process, the function that gets the log: lines of `level` (a `uflow_log_level`) and graver. NULL, the state at
  * first, ends it: nothing is logged. Nothing is ever printed but what a bug of this library says before it becomes a status. When it returns, the function set before is not running and is
  * not called again.
@@ -1447,64 +1551,6 @@ const char *uflow_status_code_name(uint32_t code);
 void uflow_status_free(struct uflow_status *status);
 
 /**
- * Makes options with every default. `*options` is the caller's, to be freed with `uflow_stream_options_free`.
- *
- * `options` is NULL (an error) or may be written.
- */
-UFLOW_MUST_USE struct uflow_status *uflow_stream_options_new(struct uflow_stream_options **options);
-
-/**
- * Frees options. NULL is allowed.
- *
- * `options` is NULL or options that were not freed.
- */
-void uflow_stream_options_free(struct uflow_stream_options *options);
-
-/**
- * Sets the most frames that are in the stream at a time, from handing over to the end of the delivery of the result (default 8).
- * All streams of an engine share the places that `uflow_engine_options_set_max_in_flight` sets.
- *
- * `options` is NULL (an error) or options that were not freed.
- */
-UFLOW_MUST_USE struct uflow_status *uflow_stream_options_set_capacity(struct uflow_stream_options *options,
-                                                       uint32_t capacity);
-
-/**
- * Sets after how many milliseconds, from the moment it has its place in the stream, a frame is of no use any more; 0 (the default) is never. It
- * is looked at before each step (decoding, network, segmentation): from then on no more work is put into the frame, and its result is
- * `UFLOW_STATUS_TIMED_OUT`. The result is delivered in its turn, which may be later: a gate needs a clock of its own.
- *
- * `options` is NULL (an error) or options that were not freed.
- */
-UFLOW_MUST_USE struct uflow_status *uflow_stream_options_set_deadline(struct uflow_stream_options *options,
-                                                       uint32_t milliseconds);
-
-/**
- * Sets the function that gets the results; NULL (the default) for a stream that is asked with `uflow_stream_next`. It is called by
- * a thread of the stream, for one frame at a time, in order.
- *
- * `options` is NULL (an error) or options that were not freed; `callback` may be called with `user_data` from another thread until
- * the stream is freed.
- */
-UFLOW_MUST_USE struct uflow_status *uflow_stream_options_set_result_callback(struct uflow_stream_options *options,
-                                                              uflow_result_callback callback,
-                                                              void *user_data);
-
-/**
- * Sets the function that is told that a frame's bytes are not read any more. It is called once for each frame that was taken, as
- * soon as the frame is in the network's input and always before its result is delivered, by a thread of the engine or the one
- * that hands the frame over; frames of one stream may be released at the same time and in any order. It must not wait for
- * anything, the stream least of all. Without it (NULL, the default) a frame is released by the delivery of its result: before the
- * result callback is called, or by the return of `uflow_stream_next`.
- *
- * `options` is NULL (an error) or options that were not freed; `callback` may be called with `user_data` from another thread until
- * the stream is freed.
- */
-UFLOW_MUST_USE struct uflow_status *uflow_stream_options_set_release_callback(struct uflow_stream_options *options,
-                                                               uflow_release_callback callback,
-                                                               void *user_data);
-
-/**
  * Starts a stream. `options` may be NULL: every default. `*stream` is the caller's, to be freed with `uflow_stream_free`; `model` may
  * be freed before it.
  *
@@ -1603,6 +1649,64 @@ UFLOW_MUST_USE struct uflow_status *uflow_stream_flush(const struct uflow_stream
 uint32_t uflow_stream_pending(const struct uflow_stream *stream);
 
 /**
+ * Makes options with every default. `*options` is the caller's, to be freed with `uflow_stream_options_free`.
+ *
+ * `options` is NULL (an error) or may be written.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_stream_options_new(struct uflow_stream_options **options);
+
+/**
+ * Frees options. NULL is allowed.
+ *
+ * `options` is NULL or options that were not freed.
+ */
+void uflow_stream_options_free(struct uflow_stream_options *options);
+
+/**
+ * Sets the most frames that are in the stream at a time, from handing over to the end of the delivery of the result (default 8).
+ * All streams of an engine share the places that `uflow_engine_options_set_max_in_flight` sets.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_stream_options_set_capacity(struct uflow_stream_options *options,
+                                                       uint32_t capacity);
+
+/**
+ * Sets after how many milliseconds, from the moment it has its place in the stream, a frame is of no use any more; 0 (the default) is never. It
+ * is looked at before each step (decoding, network, segmentation): from then on no more work is put into the frame, and its result is
+ * `UFLOW_STATUS_TIMED_OUT`. The result is delivered in its turn, which may be later: a gate needs a clock of its own.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_stream_options_set_deadline(struct uflow_stream_options *options,
+                                                       uint32_t milliseconds);
+
+/**
+ * Sets the function that gets the results; NULL (the default) for a stream that is asked with `uflow_stream_next`. It is called by
+ * a thread of the stream, for one frame at a time, in order.
+ *
+ * `options` is NULL (an error) or options that were not freed; `callback` may be called with `user_data` from another thread until
+ * the stream is freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_stream_options_set_result_callback(struct uflow_stream_options *options,
+                                                              uflow_result_callback callback,
+                                                              void *user_data);
+
+/**
+ * Sets the function that is told that a frame's bytes are not read any more. It is called once for each frame that was taken, as
+ * soon as the frame is in the network's input and always before its result is delivered, by a thread of the engine or the one
+ * that hands the frame over; frames of one stream may be released at the same time and in any order. It must not wait for
+ * anything, the stream least of all. Without it (NULL, the default) a frame is released by the delivery of its result: before the
+ * result callback is called, or by the return of `uflow_stream_next`.
+ *
+ * `options` is NULL (an error) or options that were not freed; `callback` may be called with `user_data` from another thread until
+ * the stream is freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_stream_options_set_release_callback(struct uflow_stream_options *options,
+                                                               uflow_release_callback callback,
+                                                               void *user_data);
+
+/**
  * The text itself; lives as long as `text`. Empty for NULL.
  *
  * `text` is NULL or a text that was not freed.
@@ -1622,110 +1726,6 @@ size_t uflow_text_size(const struct uflow_text *text);
  * `text` is NULL or a text that was not freed.
  */
 void uflow_text_free(struct uflow_text *text);
-
-/**
- * Makes options with every default, for a product of this name (1 to 128 letters, digits, `.`, `-`, `_`). `*options` is the caller's, to be freed
- * with `uflow_fit_options_free`.
- *
- * `name` is NULL (an error) or a text that ends with 0; `options` is NULL (an error) or may be written.
- */
-UFLOW_MUST_USE struct uflow_status *uflow_fit_options_new(const char *name,
-                                           struct uflow_fit_options **options);
-
-/**
- * Frees options. NULL is allowed.
- *
- * `options` is NULL or options that were not freed.
- */
-void uflow_fit_options_free(struct uflow_fit_options *options);
-
-/**
- * Sets the backbone, an ONNX file with U-Flow's metadata (`path`, UTF-8). Without it: `photonet`, the one inside this library, whose weights
- * (and so every model that is fitted on it) are for non-commercial research.
- *
- * `options` is NULL (an error) or options that were not freed; `path` is NULL (an error) or a text that ends with 0.
- */
-UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_backbone(struct uflow_fit_options *options,
-                                                    const char *path);
-
-/**
- * Sets the size of the network's input in pixels; without it, the backbone's own. Each at least 1, together at most 4096 × 4096.
- *
- * `options` is NULL (an error) or options that were not freed.
- */
-UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_input_size(struct uflow_fit_options *options,
-                                                      uint32_t width,
-                                                      uint32_t height);
-
-/**
- * Sets how good images are multiplied, a `uflow_augmentation`.
- *
- * `options` is NULL (an error) or options that were not freed.
- */
-UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_augmentation(struct uflow_fit_options *options,
-                                                        uint32_t augmentation);
-
-/**
- * Sets the most passes over the images (default 16), and after how many passes without a gain on the held-out images it stops
- * (default 4). Both at least 1.
- *
- * `options` is NULL (an error) or options that were not freed.
- */
-UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_epochs(struct uflow_fit_options *options,
-                                                  uint32_t epochs,
-                                                  uint32_t patience);
-
-/**
- * Sets the images of one optimiser step (at least 1, default 8), Adam's rate at the start (above 0, at most 1, default 0.001) and its
- * weight decay (0 to 1, default 0.00001).
- *
- * `options` is NULL (an error) or options that were not freed.
- */
-UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_optimizer(struct uflow_fit_options *options,
-                                                     uint32_t batch,
-                                                     double learning_rate,
-                                                     double weight_decay);
-
-/**
- * Sets the steps of each stage of the flow, 1 to 64 (default 4, the paper's).
- *
- * `options` is NULL (an error) or options that were not freed.
- */
-UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_steps(struct uflow_fit_options *options, uint32_t steps);
-
-/**
- * Sets the noise on the features in training, in standard deviations of each channel, 0 to 1 (default 0.05).
- *
- * `options` is NULL (an error) or options that were not freed.
- */
-UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_noise(struct uflow_fit_options *options,
-                                                 double noise);
-
-/**
- * Sets the seed that everything random follows from (default 0): the same frames and seed give the same model on the same kind of CPU.
- *
- * `options` is NULL (an error) or options that were not freed.
- */
-UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_seed(struct uflow_fit_options *options,
-                                                uint64_t seed);
-
-/**
- * Sets how many bytes of features are kept in memory (default 2 GiB); the rest goes to a temporary file in the system's folder for such
- * files (`TMPDIR`), which is gone when the trainer is freed.
- *
- * `options` is NULL (an error) or options that were not freed.
- */
-UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_memory(struct uflow_fit_options *options,
-                                                  uint64_t bytes);
-
-/**
- * Sets what the model decides by where a call says nothing, from the ε, verdict, score threshold, smallest area and bound of
- * `detection`. A region of interest in it is kept in the package, and only what lies inside counts for the fair threshold.
- *
- * `options` and `detection` are NULL (an error) or options that were not freed.
- */
-UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_detection(struct uflow_fit_options *options,
-                                                     const struct uflow_options *detection);
 
 /**
  * Loads the backbone, on the engine's device, and makes room for features. `*trainer` is the caller's, to be freed with

@@ -8,9 +8,9 @@ use std::{
 use ndarray::ArrayView2;
 
 use crate::{
+    contents::Found,
     guard::Outcome,
     pointer::{self, Versioned},
-    result::Found,
     status::{uflow_status, uflow_status_code::UFLOW_STATUS_BUFFER_TOO_SMALL},
 };
 

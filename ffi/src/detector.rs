@@ -10,12 +10,13 @@ use uflow::{
 
 use crate::{
     buffers::{Buffers, uflow_buffers},
+    contents::{Contents, Found},
     guard::{Exclusive, Outcome, guard, infallible},
     image::{Checked, Picture, picture, uflow_image},
     model::uflow_model,
     options::{self, CallOptions, uflow_options},
     pointer::{self, Out},
-    result::{Contents, Found, uflow_result},
+    result::uflow_result,
     status::uflow_status,
 };
 

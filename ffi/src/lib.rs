@@ -17,8 +17,10 @@
 #![allow(non_camel_case_types, reason = "C's names")]
 
 mod buffers;
+mod contents;
 mod detector;
 mod engine;
+mod fit_options;
 mod guard;
 mod image;
 mod log;
@@ -30,11 +32,13 @@ mod result;
 mod segmenter;
 mod status;
 mod stream;
+mod stream_options;
 mod text;
 mod trainer;
 mod version;
 
 pub use self::{
-    buffers::*, detector::*, engine::*, image::*, log::*, model::*, options::*, queue::uflow_release_callback,
-    result::*, segmenter::*, status::*, stream::*, text::*, trainer::*, version::*,
+    buffers::*, detector::*, engine::*, fit_options::*, image::*, log::*, model::*, options::*,
+    queue::uflow_release_callback, result::*, segmenter::*, status::*, stream::*, stream_options::*, text::*,
+    trainer::*, version::*,
 };

@@ -13,10 +13,11 @@ use uflow::{
 
 use crate::{
     buffers::{Buffers, uflow_buffers},
+    contents::{Contents, Found},
     guard::{Exclusive, Outcome, guard, infallible},
     options::{self, CallOptions, uflow_options},
     pointer::{self, Out, Versioned},
-    result::{Contents, Found, uflow_result},
+    result::uflow_result,
     status::uflow_status,
 };
 

@@ -1,0 +1,129 @@
+//! What a result holds, in memory that is used again from call to call.
+
+use ndarray::ArrayView2;
+use uflow::{
+    detector::{Decision, Detection, Timings},
+    engine::Answer,
+    segment::{RegionView, Regions},
+};
+
+use crate::{
+    guard::Outcome,
+    options::{CallOptions, uflow_maps},
+    status::{uflow_status, uflow_status_code::UFLOW_STATUS_NOT_FOUND},
+};
+
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    decision: Option<Decision>,
+    pub(crate) timings: Timings,
+    pub(crate) regions: Regions,
+    /// (height, width) of the image.
+    pub(crate) size: (u32, u32),
+    pub(crate) mask: Map<u8>,
+    pub(crate) score_map: Map<f32>,
+    pub(crate) log10_nfa_map: Map<f32>,
+}
+
+/// A map in memory that is used again; without pixels where it was not wanted.
+#[derive(Debug, Default)]
+pub(crate) struct Map<T> {
+    pub(crate) pixels: Vec<T>,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+}
+
+impl<T: Copy> Map<T> {
+    fn copy_from(&mut self, other: &Self) {
+        self.pixels.clone_from(&other.pixels);
+        (self.height, self.width) = (other.height, other.width);
+    }
+
+    fn set(&mut self, map: Option<ArrayView2<'_, T>>) {
+        self.pixels.clear();
+        (self.height, self.width) = map.map_or((0, 0), |map| map.dim());
+        let Some(map) = map else { return };
+        match map.as_slice() {
+            Some(pixels) => self.pixels.extend_from_slice(pixels),
+            None => self.pixels.extend(map),
+        }
+    }
+}
+
+/// What a call found, wherever it lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found<'a> {
+    pub(crate) decision: Decision,
+    pub(crate) timings: Timings,
+    /// (height, width) of the image.
+    pub(crate) size: (u32, u32),
+    pub(crate) mask: Option<ArrayView2<'a, u8>>,
+    pub(crate) score_map: Option<ArrayView2<'a, f32>>,
+    pub(crate) log10_nfa_map: Option<ArrayView2<'a, f32>>,
+}
+
+impl Found<'_> {
+    /// Without the maps that are not wanted.
+    fn wanted(self, options: &CallOptions) -> Self {
+        Self {
+            mask: self.mask.filter(|_| options.wants(uflow_maps::UFLOW_MAPS_MASK)),
+            score_map: self.score_map.filter(|_| options.wants(uflow_maps::UFLOW_MAPS_SCORE)),
+            log10_nfa_map: self.log10_nfa_map.filter(|_| options.wants(uflow_maps::UFLOW_MAPS_LOG10_NFA)),
+            ..self
+        }
+    }
+}
+
+impl Contents {
+    /// Takes over what was found, as far as it is wanted.
+    pub(crate) fn fill(&mut self, found: &Found<'_>, regions: &Regions, options: &CallOptions) {
+        self.regions.copy_from(regions);
+        self.fill_rest(&found.wanted(options));
+    }
+
+    /// Takes over an engine's answer, which has the wanted maps alone.
+    pub(crate) fn fill_answer(&mut self, answer: &Answer) {
+        let Detection { score, anomalous, log10_nfa_min, regions, timings_ms } = &answer.detection;
+        self.regions.copy_from_slice(regions);
+        self.fill_rest(&Found {
+            decision: Decision { score: *score, anomalous: *anomalous, log10_nfa_min: *log10_nfa_min },
+            timings: *timings_ms,
+            size: answer.size,
+            mask: answer.mask.as_ref().map(|map| map.view()),
+            score_map: answer.score_map.as_ref().map(|map| map.view()),
+            log10_nfa_map: answer.log10_nfa_map.as_ref().map(|map| map.view()),
+        });
+    }
+
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        let Self { decision, timings, regions, size, mask, score_map, log10_nfa_map } = other;
+        (self.decision, self.timings, self.size) = (*decision, *timings, *size);
+        self.regions.copy_from(regions);
+        self.mask.copy_from(mask);
+        self.score_map.copy_from(score_map);
+        self.log10_nfa_map.copy_from(log10_nfa_map);
+    }
+
+    fn fill_rest(&mut self, found: &Found<'_>) {
+        self.decision = Some(found.decision);
+        (self.timings, self.size) = (found.timings, found.size);
+        self.mask.set(found.mask);
+        self.score_map.set(found.score_map);
+        self.log10_nfa_map.set(found.log10_nfa_map);
+    }
+
+    pub(crate) fn decision(&self) -> Outcome<Decision> {
+        let empty = || uflow_status::argument("result", "nothing is in it yet; give it to a detector first");
+        self.decision.ok_or_else(empty)
+    }
+
+    pub(crate) fn region(&self, index: u32) -> Outcome<RegionView<'_>> {
+        self.decision()?;
+        let count = self.regions.len();
+        self.regions.get(index as usize).ok_or_else(|| missing("region", index, count))
+    }
+}
+
+pub(crate) fn missing(what: &str, index: u32, count: usize) -> uflow_status {
+    uflow_status::new(UFLOW_STATUS_NOT_FOUND, format!("there is no {what} {index}; there are {count}"))
+}
