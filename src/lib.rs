@@ -32,6 +32,7 @@ pub mod train;
 
 pub mod evaluate;
 pub mod render;
+pub mod report;
 
 #[cfg(feature = "serve")]
 pub mod serve;

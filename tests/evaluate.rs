@@ -13,7 +13,7 @@ use serde_json::Value;
 use uflow::{
     Result,
     evaluate::{
-        Accumulator, Counts, Dataset, Evaluation, Inspection, Inspector, Layout, Observation, Operating, Settings,
+        Accumulator, Dataset, Evaluation, Inspection, Inspector, Layout, Observation, Operating, PRO_LIMIT, Settings,
         evaluate, read_mask, resize_mask, roc,
     },
 };
@@ -53,6 +53,7 @@ fn run(case: &Value) -> Evaluation {
             image_score: image["image_score"].as_f64().unwrap() as f32,
             anomalous: image["anomalous"].as_bool().unwrap(),
             regions: image["regions"].as_u64().unwrap() as usize,
+            timings: &[("network", 2.0), ("segmentation", 1.0)],
         };
         accumulator.push(&observation).unwrap();
     }
@@ -114,27 +115,65 @@ fn the_table_and_the_json_have_every_kind() {
     assert!(json["total"]["at_oracle"]["miou"].is_number());
 }
 
+/// AUPRO, F1-max and what the log₁₀NFA maps give, against SciPy's labels and scikit-learn's scores, ties included.
 #[test]
-fn auroc_by_counts_equals_auroc_by_pairs_over_many_merges() {
-    let score =
-        |index: u32, class: u32| ((index.wrapping_mul(2_654_435_761) >> 12) % (900 + 60 * class)) as f32 / 1000.0 - 0.2;
-    let (mut negatives, mut positives) = (Counts::default(), Counts::default());
-    let (mut histogram, mut expected) = (vec![0_u64; 2000], 0.0);
-    for index in 0..3_000_000 {
-        negatives.push(score(index, 0));
-        histogram[((score(index, 0) + 0.2) * 1000.0).round() as usize] += 1;
+fn overlap_f1_and_false_alarms_equal_an_independent_count() {
+    for case in golden() {
+        let (found, expected) = (run(&case), &case["expected"]);
+        let equal = |found: f64, expected: &Value| {
+            assert_abs_diff_eq!(found, expected.as_f64().unwrap(), epsilon = 1e-12);
+        };
+        let pro = found.pro.as_ref().unwrap();
+        equal(pro.aupro, &expected["aupro"][0]);
+        assert_eq!(pro.regions, expected["aupro"][1].as_u64().unwrap());
+        assert_eq!(found.total.aupro, Some(pro.aupro));
+        assert!(pro.points.last().unwrap().fpr >= PRO_LIMIT && pro.points[pro.points.len() - 2].fpr < PRO_LIMIT);
+        for kind in &found.kinds {
+            equal(kind.metrics.aupro.unwrap(), &expected["kinds"][&kind.kind]["aupro"]);
+        }
+        for (f1_max, expected) in [
+            (found.total.pixel_f1_max, &expected["pixel_f1_max"]),
+            (found.total.image_f1_max, &expected["image_f1_max"]),
+        ] {
+            equal(f1_max.unwrap().f1, &expected[0]);
+        }
+        equal(found.total.miou_nfa_oracle.unwrap(), &expected["miou_nfa_oracle"]);
+        for point in expected["miou_curve"].as_array().unwrap() {
+            let at = point[0].as_f64().unwrap() as f32;
+            equal(found.miou_curve.iter().find(|point| point.log10_epsilon == at).unwrap().miou, &point[1]);
+        }
+        for (alarms, expected) in found.false_alarms.iter().zip(expected["false_alarms"].as_array().unwrap()) {
+            let [epsilon, regions, flagged] = [0, 1, 2].map(|index| expected[index].as_f64().unwrap());
+            assert_eq!((alarms.epsilon, alarms.images), (epsilon, 5));
+            assert_eq!((alarms.regions as f64, alarms.flagged as f64), (regions, flagged), "ε = {epsilon}");
+        }
+        assert_eq!(found.latency.iter().map(|stage| stage.p99_ms).collect::<Vec<_>>(), [2.0, 1.0, 3.0]);
     }
-    for index in 0..5_000 {
-        positives.push(score(index, 1));
-        let at = ((score(index, 1) + 0.2) * 1000.0).round() as usize;
-        expected += histogram[..at].iter().sum::<u64>() as f64 + histogram[at] as f64 / 2.0;
-    }
-    let found = roc(&mut negatives, &mut positives).unwrap();
-    assert_abs_diff_eq!(found.auroc, expected / 3e6 / 5e3, epsilon = 1e-12);
+}
+
+#[test]
+fn the_curves_begin_and_end_where_they_must() {
+    let negatives: Vec<f32> = (0..900).map(|index| index as f32 / 1000.0).collect();
+    let positives: Vec<f32> = (0..500).map(|index| (index % 250) as f32 / 250.0).collect();
+    let found = roc(&negatives, &positives).unwrap();
+    let pairs = negatives
+        .iter()
+        .flat_map(|n| positives.iter().map(move |p| if p > n { 1.0 } else { 0.5 * f64::from(u8::from(p == n)) }));
+    assert_abs_diff_eq!(found.auroc, pairs.sum::<f64>() / (900.0 * 500.0), epsilon = 1e-12);
     let (first, last) = (found.points[0], found.points[found.points.len() - 1]);
     assert_eq!((first.fpr, first.tpr, last.fpr, last.tpr), (0.0, 0.0, 1.0, 1.0));
     assert!(found.points.windows(2).all(|pair| pair[0].fpr <= pair[1].fpr && pair[0].tpr <= pair[1].tpr));
     assert!(found.points.len() < 600);
+    assert!(roc(&[], &positives).is_none() && roc(&negatives, &[]).is_none());
+}
+
+/// The evaluation goes into a file and comes back the same.
+#[test]
+fn an_evaluation_survives_json() {
+    let found = run(&golden()[0]);
+    let json = serde_json::to_string(&found).unwrap();
+    let back: Evaluation = serde_json::from_str(&json).unwrap();
+    assert_eq!(serde_json::to_string(&back).unwrap(), json);
 }
 
 #[test]
@@ -170,6 +209,7 @@ fn observation<'a>(
         image_score,
         anomalous: false,
         regions: 0,
+        timings: &[],
     }
 }
 
@@ -413,8 +453,8 @@ fn a_set_on_disk_is_evaluated() {
     let settings = Settings { epsilon: 1.0, fair_threshold: None };
     let mut names = Vec::new();
     let mut inspector = Bright { maps: Default::default() };
-    let found = evaluate(&set, settings, &mut inspector, &mut |sample, _, truth| {
-        names.push((sample.kind.clone(), truth.map(|truth| truth.iter().filter(|&&marked| marked).count())));
+    let found = evaluate(&set, settings, &mut inspector, &mut |seen| {
+        names.push((seen.sample.kind.clone(), seen.truth.map(|truth| truth.iter().filter(|&&marked| marked).count())));
         Ok(())
     })
     .unwrap();
@@ -428,7 +468,7 @@ fn a_set_on_disk_is_evaluated() {
 
     // A mask that marks nothing is named; the image still counts as defective.
     save("ground_truth/dent/1_mask.png", &|_, _| 0);
-    let found = evaluate(&set, settings, &mut inspector, &mut |_, _, _| Ok(())).unwrap();
+    let found = evaluate(&set, settings, &mut inspector, &mut |_| Ok(())).unwrap();
     assert_eq!(found.unmarked, ["test/dent/1.png"]);
     assert_eq!(
         (found.defective_images, found.images[2].iou, found.total.at_epsilon.image_recall),
@@ -437,6 +477,6 @@ fn a_set_on_disk_is_evaluated() {
     assert!(found.to_string().contains("mark nothing though the image is defective: test/dent/1.png"));
 
     fs::remove_file(root.path().join("ground_truth/dent/2_mask.png")).unwrap();
-    let error = evaluate(&set, settings, &mut inspector, &mut |_, _, _| Ok(())).unwrap_err().to_string();
+    let error = evaluate(&set, settings, &mut inspector, &mut |_| Ok(())).unwrap_err().to_string();
     assert!(error.contains("cannot read") && error.contains("2_mask.png"), "{error}");
 }

@@ -1,6 +1,9 @@
 //! The detector as `evaluate` and `demo` see it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{Context, fit, progress::Progress};
 use crate::{
@@ -9,7 +12,7 @@ use crate::{
     evaluate::{Inspection, Inspector, Settings},
     frame::{Image, Limits},
     package::{Manifest, Package},
-    runtime::{Runtime, SessionOptions},
+    runtime::{Backbone, Runtime, SessionOptions},
     train::{
         Control, TrainOptions,
         fit::{FitOptions, fit_files},
@@ -34,10 +37,31 @@ impl FileInspector {
         Ok(Self { detector: Detector::open(runtime, package, session)?, options, limits: Limits::default() })
     }
 
+    /// Opens a package on its backbone, which is loaded already.
+    pub(crate) fn open_on(
+        runtime: &Runtime,
+        backbone: Arc<Backbone>,
+        package: &Package,
+        session: &SessionOptions,
+        options: DetectOptions,
+    ) -> Result<Self> {
+        let detector = Detector::with_backbone(runtime, backbone, package, session)?;
+        Ok(Self { detector, options, limits: Limits::default() })
+    }
+
     /// The points of operation that the package and the options name.
     pub(crate) fn settings(&self) -> Settings {
         settings(self.detector.manifest(), self.options.epsilon)
     }
+}
+
+/// What runs the networks, for a report: names and values.
+pub(crate) fn describe(runtime: &Runtime, session: &SessionOptions) -> Vec<(String, String)> {
+    vec![
+        ("uflow".to_owned(), format!("{} ({})", crate::VERSION, crate::COMMIT)),
+        ("ONNX Runtime".to_owned(), runtime.version().to_owned()),
+        ("device".to_owned(), format!("{}, {}", session.device, session.precision)),
+    ]
 }
 
 /// ε and the fair threshold of a package.
@@ -139,10 +163,6 @@ impl demo::Engine for DemoEngine<'_> {
     }
 
     fn describe(&self) -> Vec<(String, String)> {
-        vec![
-            ("uflow".to_owned(), format!("{} ({})", crate::VERSION, crate::COMMIT)),
-            ("ONNX Runtime".to_owned(), self.runtime.version().to_owned()),
-            ("device".to_owned(), "cpu".to_owned()),
-        ]
+        describe(self.runtime, &SessionOptions::default())
     }
 }

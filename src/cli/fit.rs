@@ -52,6 +52,23 @@ pub struct Args {
     #[arg(long)]
     name: Option<String>,
 
+    #[command(flatten)]
+    model: ModelArgs,
+
+    /// Folder to keep the images' features in: a next fit on the same images, with another flow, starts from them.
+    #[arg(long, value_name = "DIR")]
+    features: Option<PathBuf>,
+
+    #[command(flatten)]
+    decision: DecisionArgs,
+
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// What a model is made with, whatever the images.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ModelArgs {
     /// Backbone as ONNX with U-Flow's metadata [default: the one inside this program].
     #[arg(long, value_name = "FILE")]
     backbone: Option<PathBuf>,
@@ -74,16 +91,10 @@ pub struct Args {
 
     #[command(flatten)]
     training: TrainingArgs,
-
-    #[command(flatten)]
-    decision: DecisionArgs,
-
-    #[command(flatten)]
-    device: DeviceArgs,
 }
 
 /// The flow and its optimiser.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Training")]
 struct TrainingArgs {
     /// Most passes over the images; training stops earlier when held-out images no longer gain.
@@ -120,14 +131,21 @@ struct TrainingArgs {
 }
 
 impl Args {
-    fn options(&self) -> anyhow::Result<FitOptions> {
+    fn options(&self) -> Result<FitOptions> {
         let stem = self.out.file_stem().and_then(|stem| stem.to_str()).unwrap_or("model");
-        let roi = self.decision.roi.as_deref().map(roi_png).transpose()?;
-        self.decision.check()?;
+        let name = self.name.as_deref().unwrap_or(stem);
+        let options = self.model.options(name, &self.decision, &self.device)?;
+        Ok(FitOptions { features: self.features.clone(), ..options })
+    }
+}
+
+impl ModelArgs {
+    /// The same for a product, as a fit takes it; reads the region of interest.
+    pub(crate) fn options(&self, name: &str, decision: &DecisionArgs, device: &DeviceArgs) -> Result<FitOptions> {
+        let roi = decision.roi.as_deref().map(roi_png).transpose()?;
+        decision.check()?;
         let defaults = DetectionDefaults::default();
-        let decision = &self.decision;
         let training = &self.training;
-        let base = FitOptions::new(self.name.clone().unwrap_or_else(|| stem.to_owned()));
         Ok(FitOptions {
             backbone: self.backbone.clone().map_or(BackboneChoice::Embedded, BackboneChoice::File),
             input_size: self.input_size.map(|size| (size, size)),
@@ -145,7 +163,7 @@ impl Args {
                     false => NormalisationKind::Standardise,
                 },
                 seed: self.seed,
-                threads: self.device.threads,
+                threads: device.threads,
                 ..TrainOptions::default()
             },
             detection: DetectionDefaults {
@@ -158,8 +176,8 @@ impl Args {
             },
             roi,
             memory: self.memory.saturating_mul(1 << 20),
-            session: self.device.session(),
-            ..base
+            session: device.session(),
+            ..FitOptions::new(name)
         })
     }
 }

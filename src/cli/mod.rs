@@ -187,9 +187,7 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Fit(args) => fit::run(&args, context),
         Command::Detect(args) => detect::run(&args, context),
         Command::Segment(args) => segment::run(&args, context.json).map(|()| Outcome::Done),
-        Command::Evaluate(args) => {
-            evaluate::run(&args, context.json, |args| args.open(context)).map(|()| Outcome::Done)
-        }
+        Command::Evaluate(args) => evaluate::run(&args, context, |args| args.open(context)),
         Command::Info(args) => info::run(&args, context),
         Command::Bench(args) => bench::run(&args, context),
         #[cfg(feature = "serve")]

@@ -8,18 +8,11 @@ use std::{
     time::Instant,
 };
 
-use image::RgbImage;
-use ndarray::ArrayView2;
-
-use super::{
-    Counts, Product, dataset,
-    machine::Machine,
-    report::{Case, ProductReport, Report},
-};
+use super::{Counts, Product, dataset};
 use crate::{
-    Error, Result,
-    evaluate::{Dataset, Evaluation, GOOD, Inspection, Inspector, Layout, Sample, Settings, evaluate},
-    render,
+    Result,
+    evaluate::{Dataset, Evaluation, GOOD, Inspector, Layout, Seen, Settings, evaluate, number},
+    report::{Case, Machine, ModelReport, Note, Report, pictures},
 };
 
 /// Fits models and opens them again.
@@ -121,21 +114,75 @@ pub fn write_data(options: &Options, step: &mut dyn FnMut(Step)) -> Result<Vec<P
 /// Runs the demo and writes its report.
 pub fn run(options: &Options, engine: &mut dyn Engine, step: &mut dyn FnMut(Step)) -> Result<Outcome> {
     let start = Instant::now();
-    let mut products = Vec::new();
+    let mut models = Vec::new();
     let mut evaluations = Vec::new();
     let mut looked = Vec::new();
     for &product in &options.products {
         let report = run_product(options, product, engine, &mut looked, step)?;
         evaluations.push((product, report.evaluation.clone()));
-        products.push(report);
+        models.push(report);
     }
     step(Step::Serve);
     let served = engine.serve(&options.folder.join("models"), &looked)?;
     step(Step::Report);
     let seconds = start.elapsed().as_secs_f64();
-    let report = Report { machine: Machine::here(), engine: engine.describe(), products, served, seconds };
-    report.write(&options.report)?;
+    report(models, served, engine.describe(), seconds).write(&options.report)?;
     Ok(Outcome { evaluations, seconds })
+}
+
+fn report(
+    models: Vec<ModelReport>,
+    served: Vec<(String, String)>,
+    engine: Vec<(String, String)>,
+    seconds: f64,
+) -> Report {
+    let evaluations = || models.iter().map(|model| &model.evaluation);
+    let defective: usize = evaluations().map(|each| each.defective_images).sum();
+    let good: usize = evaluations().map(|each| each.good_images).sum();
+    // Pooled over the images of all products.
+    let pooled = |metric: &dyn Fn(&Evaluation) -> Option<f64>, weight: &dyn Fn(&Evaluation) -> usize| {
+        let sum: Option<f64> = evaluations().map(|each| Some(metric(each)? * weight(each) as f64)).sum();
+        number(sum.map(|sum| sum / evaluations().map(weight).sum::<usize>().max(1) as f64), 3)
+    };
+    let of_defective = |each: &Evaluation| each.defective_images;
+    let at = |each: &Evaluation| each.total.at_epsilon.clone();
+    let tiles = vec![
+        (pooled(&|each| at(each).image_recall, &of_defective), "of the defective images found"),
+        (pooled(&|each| at(each).false_alarms, &|each| each.good_images), "false alarms per good image"),
+        (pooled(&|each| at(each).miou_defective, &of_defective), "mIoU on defective images"),
+        (pooled(&|each| each.total.pixel_auroc, &|_| 1), "pixel AUROC, mean of products"),
+        (format!("{seconds:.0} s"), "from nothing to this page"),
+    ];
+    let fitted = match models.len() {
+        1 => "One model was fitted".to_owned(),
+        count => format!("{count} models were fitted"),
+    };
+    let epsilon = evaluations().next().map_or(1.0, |each| each.epsilon);
+    let served = Note {
+        title: "Served over gRPC".to_owned(),
+        text: "The same models behind a server of this process (uflow serve), the test pictures of all products mixed, as \
+               files, on several streams at once (uflow client)."
+            .to_owned(),
+        facts: served,
+    };
+    Report {
+        title: "U-Flow demo".to_owned(),
+        lead: format!(
+            "{fitted} on this machine, to pictures of good products only. Here is what was found in {} pictures not seen in \
+             training, of which {defective} show a defect. A pixel is called anomalous where the number of false alarms expected per \
+             image, computed and not tuned, is below ε = {epsilon}.",
+            good + defective
+        ),
+        tiles: tiles.into_iter().map(|(value, name)| (value, name.to_owned())).collect(),
+        machine: Machine::here(),
+        engine,
+        models,
+        notes: (!served.facts.is_empty()).then_some(served).into_iter().collect(),
+        seconds,
+        closing: "The products are made by a program, not photographed: they show that the whole works on your machine, not how it \
+                  does on your parts. For those, run uflow fit and uflow evaluate on your own pictures."
+            .to_owned(),
+    }
 }
 
 fn run_product(
@@ -144,7 +191,7 @@ fn run_product(
     engine: &mut dyn Engine,
     looked: &mut Vec<Looked>,
     step: &mut dyn FnMut(Step),
-) -> Result<ProductReport> {
+) -> Result<ModelReport> {
     let mut clock = Clock(Instant::now());
     step(Step::Data(product));
     let root = dataset::write(&options.folder.join("data"), product, options.seed, &options.counts)?;
@@ -157,26 +204,26 @@ fn run_product(
     let mut inspector = engine.open(&package)?;
     let mut gallery = Gallery::new(settings, &options.counts);
     let (mut done, all) = (0, data.test.len());
-    let evaluation = evaluate(&data, settings, &mut *inspector, &mut |sample, inspection, truth| {
+    let evaluation = evaluate(&data, settings, &mut *inspector, &mut |seen| {
         done += 1;
         step(Step::Test(product, done, all));
         looked.push(Looked {
             product: product.name(),
-            path: sample.path.clone(),
-            score: inspection.image_score,
-            anomalous: inspection.anomalous,
+            path: seen.sample.path.clone(),
+            score: seen.inspection.image_score,
+            anomalous: seen.inspection.anomalous,
         });
-        gallery.take(sample, inspection, truth)
+        gallery.take(&seen)
     })?;
     let tested = clock.lap();
-    Ok(ProductReport {
+    Ok(ModelReport {
         name: product.name().to_owned(),
         package: options.keep.then_some(package),
-        model: facts,
-        cases: gallery.cases(&data, &evaluation),
+        facts,
+        choice: "Chosen by their place in the test set, not by the result.".to_owned(),
+        cases: gallery.cases,
         evaluation,
         steps: vec![("making the pictures", made), ("fitting", fitted), ("testing, with metrics", tested)],
-        stages: gallery.medians(),
     })
 }
 
@@ -190,14 +237,13 @@ impl Clock {
     }
 }
 
-/// The pictures of some test images, and every image's timings.
+/// The pictures of some test images.
 struct Gallery {
     settings: Settings,
     /// Places within a kind whose images are shown.
     places: Vec<usize>,
     seen: Vec<(String, usize)>,
-    pictures: Vec<(PathBuf, [RgbImage; 5])>,
-    timings: Vec<(&'static str, Vec<f64>)>,
+    cases: Vec<Case>,
 }
 
 impl Gallery {
@@ -206,42 +252,14 @@ impl Gallery {
         let last = counts.defective.saturating_sub(1) as usize;
         let mut places = vec![last / 4, last];
         places.dedup();
-        Self { settings, places, seen: Vec::new(), pictures: Vec::new(), timings: Vec::new() }
+        Self { settings, places, seen: Vec::new(), cases: Vec::new() }
     }
 
-    fn take(
-        &mut self,
-        sample: &Sample,
-        inspection: &Inspection<'_>,
-        truth: Option<ArrayView2<'_, bool>>,
-    ) -> Result<()> {
-        for &(stage, ms) in &inspection.timings {
-            match self.timings.iter_mut().find(|(name, _)| *name == stage) {
-                Some((_, all)) => all.push(ms),
-                None => self.timings.push((stage, vec![ms])),
-            }
+    fn take(&mut self, seen: &Seen<'_>) -> Result<()> {
+        if self.shown(&seen.sample.kind) {
+            let pictures = pictures(&seen.sample.path, seen.inspection, seen.truth, self.settings.epsilon)?;
+            self.cases.push(Case { result: seen.result.clone(), pictures });
         }
-        if !self.shown(&sample.kind) {
-            return Ok(());
-        }
-        let decode = |error: image::ImageError| Error::Decode {
-            name: sample.path.display().to_string(),
-            reason: error.to_string(),
-        };
-        let input = image::open(&sample.path).map_err(decode)?.into_rgb8();
-        let limit = self.settings.epsilon.log10() as f32;
-        let found = inspection.log10_nfa.mapv(|value| value < limit);
-        let outlined = render::overlay(&input, None, &inspection.regions);
-        let nothing = ndarray::Array2::from_elem(found.dim(), false);
-        let truth = truth.unwrap_or(nothing.view());
-        let pictures = [
-            input,
-            render::heat_map(inspection.score),
-            render::nfa_map(inspection.log10_nfa, limit),
-            render::mask_map(found.view(), Some(truth)),
-            outlined,
-        ];
-        self.pictures.push((sample.path.clone(), pictures));
         Ok(())
     }
 
@@ -257,25 +275,5 @@ impl Gallery {
         let place = self.seen[index].1;
         self.seen[index].1 += 1;
         if kind == GOOD { place == 0 } else { self.places.contains(&place) }
-    }
-
-    /// The cases in the order of the test set: good, then by kind.
-    fn cases(&mut self, data: &Dataset, evaluation: &Evaluation) -> Vec<Case> {
-        std::mem::take(&mut self.pictures)
-            .into_iter()
-            .filter_map(|(path, [input, heat, nfa, mask, outlined])| {
-                let index = data.test.iter().position(|sample| sample.path == path)?;
-                let result = evaluation.images.get(index)?.clone();
-                Some(Case { result, input, heat, nfa, mask, outlined })
-            })
-            .collect()
-    }
-
-    fn medians(&mut self) -> Vec<(String, f64)> {
-        let median = |values: &mut Vec<f64>| {
-            values.sort_by(f64::total_cmp);
-            values[values.len() / 2]
-        };
-        self.timings.iter_mut().map(|(name, values)| ((*name).to_owned(), median(values))).collect()
     }
 }

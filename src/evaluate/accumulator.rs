@@ -4,16 +4,24 @@
 //! nearest neighbour ([`super::resize_mask`]). That is how the method's authors and most of the field report; it
 //! counts every image alike, whatever its size, and needs no interpolation of scores before they are ranked.
 //!
-//! Memory does not grow with the number of images, but for one line about each; see [`super::ranks`] for its bound.
+//! Two passes over the pixels: here each image's scores are sorted and packed ([`super::scores`]), at the end they are
+//! merged. Nothing is binned, so every metric is exact, ties included.
 
 use ndarray::ArrayView2;
 
 use super::{
-    metrics::{Evaluation, Found, ImageResult, Kind, conclude},
-    ranks::Counts,
-    thresholds::{Grid, ratio},
+    alarms::FalseAlarms,
+    components::{ComponentCounts, label},
+    conclude::conclude,
+    iou::ratio,
+    latency::Times,
+    metrics::{Evaluation, ImageResult},
+    scores::{Scores, Source, key},
 };
 use crate::{Error, Result};
+
+/// The values of ε at which false alarms are counted.
+pub const EPSILONS: [f64; 8] = [10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
 
 /// At which points a model is evaluated.
 #[derive(Clone, Copy, Debug)]
@@ -43,17 +51,30 @@ pub struct Observation<'a> {
     pub anomalous: bool,
     /// Number of regions found.
     pub regions: usize,
+    /// Milliseconds by stage; may be empty.
+    pub timings: &'a [(&'static str, f64)],
 }
 
 /// Takes observations and gives an [`Evaluation`].
 #[derive(Debug)]
 pub struct Accumulator {
-    settings: Settings,
-    grid: Grid,
-    kinds: Vec<Kind>,
-    images: Vec<ImageResult>,
-    unmarked: Vec<String>,
-    truth_known: bool,
+    pub(super) settings: Settings,
+    /// Names of the kinds, by number.
+    pub(super) kinds: Vec<String>,
+    pub(super) images: Vec<ImageResult>,
+    /// For each image the number of its kind and its marked pixels.
+    pub(super) kind_of: Vec<u32>,
+    pub(super) marked: Vec<u64>,
+    /// The score maps, and the log₁₀NFA maps with the sign changed, so that higher is more anomalous.
+    pub(super) scores: Scores,
+    pub(super) negated_nfa: Scores,
+    /// Components of the good images' score maps.
+    pub(super) components: Vec<ComponentCounts>,
+    /// At each of [`EPSILONS`]: regions found in good images, and good images with one.
+    alarms: [(u64, u64); EPSILONS.len()],
+    pub(super) times: Times,
+    pub(super) unmarked: Vec<String>,
+    pub(super) truth_known: bool,
 }
 
 impl Accumulator {
@@ -65,82 +86,129 @@ impl Accumulator {
         if settings.fair_threshold.is_some_and(|threshold| !threshold.is_finite()) {
             return Err(Error::parameter("fair_threshold", "is not a finite number"));
         }
-        let grid = Grid::new(settings.fair_threshold);
-        Ok(Self { settings, grid, kinds: Vec::new(), images: Vec::new(), unmarked: Vec::new(), truth_known: true })
+        Ok(Self {
+            settings,
+            kinds: Vec::new(),
+            images: Vec::new(),
+            kind_of: Vec::new(),
+            marked: Vec::new(),
+            scores: Scores::default(),
+            negated_nfa: Scores::default(),
+            components: Vec::new(),
+            alarms: [(0, 0); EPSILONS.len()],
+            times: Times::default(),
+            unmarked: Vec::new(),
+            truth_known: true,
+        })
     }
 
-    /// Takes one image. Fails where its maps differ in size or are not finite, or a good image has a defect marked.
-    pub fn push(&mut self, observation: &Observation<'_>) -> Result<()> {
+    /// Takes one image and gives its line of the evaluation. Fails where its maps differ in size or are not finite, or a good image has
+    /// a defect marked.
+    pub fn push(&mut self, observation: &Observation<'_>) -> Result<&ImageResult> {
         check(observation)?;
         let defective = observation.kind != super::GOOD;
         self.truth_known &= !defective || observation.truth.is_some();
-        if defective && observation.truth.is_some_and(|truth| !truth.iter().any(|&marked| marked)) {
+        let labelled = observation.truth.map(label);
+        let (labels, regions) = labelled.as_ref().map_or((&[][..], &[][..]), |(labels, sizes)| (labels, sizes));
+        if defective && observation.truth.is_some() && regions.is_empty() {
             self.unmarked.push(observation.name.to_owned());
         }
-        let truth = |index: usize| {
-            let width = observation.score.ncols();
-            observation.truth.is_some_and(|truth| truth[[index / width, index % width]])
-        };
-        let kind = match self.kinds.iter().position(|kind| kind.name == observation.kind) {
-            Some(index) => &mut self.kinds[index],
-            None => {
-                self.kinds.push(Kind::new(observation.kind, self.grid.len()));
-                let last = self.kinds.len() - 1;
-                &mut self.kinds[last]
-            }
-        };
-        for (index, &score) in observation.score.iter().enumerate() {
-            let counts: &mut Counts = if truth(index) { &mut kind.positives } else { &mut kind.negatives };
-            counts.push(score);
+        let kind = self.kind(observation.kind);
+        let image = self.images.len() as u32;
+        if self.truth_known {
+            let source = Source { image, kind, region: None };
+            pack(&mut self.scores, source, observation.score, labels, regions, |score| score);
+            pack(&mut self.negated_nfa, source, observation.log10_nfa, labels, regions, |log10_nfa| -log10_nfa);
         }
-        let levels = self.grid.levels(observation.score);
-        let iou = self.grid.iou(&levels, (0..levels.len()).map(truth));
-        add(&mut kind.iou, iou);
         if !defective {
-            let components = self.grid.components(&levels, observation.score.ncols());
-            add(&mut kind.components, components.into_iter().map(|count| count as f64));
+            self.components.push(ComponentCounts::of(observation.score, f32::NEG_INFINITY));
+            self.count_alarms(observation.log10_nfa);
         }
-        let iou = self.iou_at_epsilon(observation, truth);
-        let kind = observation.kind.to_owned();
-        self.images.push(ImageResult {
+        let iou = self.iou_at_epsilon(observation);
+        self.kind_of.push(kind);
+        self.marked.push(regions.iter().map(|&pixels| u64::from(pixels)).sum());
+        self.times.push(observation.timings);
+        let result = ImageResult {
             name: observation.name.to_owned(),
-            kind,
+            kind: observation.kind.to_owned(),
             score: observation.image_score,
             log10_nfa_min: observation.log10_nfa.iter().copied().fold(f32::INFINITY, f32::min),
             anomalous: observation.anomalous,
             regions: observation.regions,
             iou: (!defective || observation.truth.is_some()).then_some(iou),
-        });
-        Ok(())
+        };
+        self.images.push(result);
+        Ok(&self.images[image as usize])
     }
 
-    fn iou_at_epsilon(&self, observation: &Observation<'_>, truth: impl Fn(usize) -> bool) -> f64 {
+    /// The number of a kind.
+    fn kind(&mut self, name: &str) -> u32 {
+        let known = self.kinds.iter().position(|kind| kind == name);
+        known.unwrap_or_else(|| {
+            self.kinds.push(name.to_owned());
+            self.kinds.len() - 1
+        }) as u32
+    }
+
+    fn count_alarms(&mut self, log10_nfa: ArrayView2<'_, f32>) {
+        let negated = log10_nfa.mapv(|value| -value);
+        let limits = EPSILONS.map(|epsilon| -epsilon.log10() as f32);
+        let components = ComponentCounts::of(negated.view(), limits[0]);
+        for ((regions, flagged), limit) in self.alarms.iter_mut().zip(limits) {
+            let found = components.above(limit);
+            *regions += u64::from(found);
+            *flagged += u64::from(found > 0);
+        }
+    }
+
+    fn iou_at_epsilon(&self, observation: &Observation<'_>) -> f64 {
         let limit = self.settings.epsilon.log10() as f32;
         let (mut both, mut either) = (0, 0);
-        for (index, &log10_nfa) in observation.log10_nfa.iter().enumerate() {
-            let (found, true_) = (log10_nfa < limit, truth(index));
+        let mut truth = observation.truth.iter().flat_map(|truth| truth.iter());
+        for &log10_nfa in &observation.log10_nfa {
+            let (found, true_) = (log10_nfa < limit, truth.next().copied().unwrap_or(false));
             both += u64::from(found && true_);
             either += u64::from(found || true_);
         }
         ratio(both, either)
     }
 
+    /// False alarms on the good images; empty without one.
+    pub(super) fn false_alarms(&self) -> Vec<FalseAlarms> {
+        let images = self.components.len() as u64;
+        let counts = EPSILONS.into_iter().zip(self.alarms);
+        let curve = counts.map(|(epsilon, (regions, flagged))| FalseAlarms::new(epsilon, images, regions, flagged));
+        if images == 0 { Vec::new() } else { curve.collect() }
+    }
+
     /// The metrics of all images taken.
     pub fn finish(self) -> Evaluation {
-        conclude(Found {
-            settings: self.settings,
-            grid: self.grid,
-            kinds: self.kinds,
-            images: self.images,
-            unmarked: self.unmarked,
-            truth_known: self.truth_known,
-        })
+        conclude(self)
     }
 }
 
-fn add(sums: &mut [f64], values: impl IntoIterator<Item = f64>) {
-    for (sum, value) in sums.iter_mut().zip(values) {
-        *sum += value;
+/// Packs a map's values: those that are not marked, and those of each region.
+fn pack(
+    scores: &mut Scores,
+    source: Source,
+    map: ArrayView2<'_, f32>,
+    labels: &[u32],
+    regions: &[u32],
+    value: impl Fn(f32) -> f32,
+) {
+    let mut unmarked = Vec::with_capacity(map.len());
+    let mut of_regions: Vec<Vec<u32>> = regions.iter().map(|&pixels| Vec::with_capacity(pixels as usize)).collect();
+    let mut labels = labels.iter();
+    for &pixel in &map {
+        let key = key(value(pixel));
+        match labels.next().and_then(|&label| of_regions.get_mut(label as usize)) {
+            Some(region) => region.push(key),
+            None => unmarked.push(key),
+        }
+    }
+    scores.push(source, &mut unmarked);
+    for (keys, &pixels) in of_regions.iter_mut().zip(regions) {
+        scores.push(Source { region: Some(pixels), ..source }, keys);
     }
 }
 

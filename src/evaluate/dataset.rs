@@ -158,7 +158,7 @@ impl Folders {
 }
 
 /// Tells the layout from the folders that are there.
-fn detect(root: &Path) -> Result<Layout> {
+pub(super) fn detect(root: &Path) -> Result<Layout> {
     let has = |name: &str| root.join(name).is_dir();
     let found: Vec<(Layout, &str)> = [
         (has("Data/Images"), Layout::Visa, "visa"),

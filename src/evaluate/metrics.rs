@@ -1,16 +1,16 @@
-//! The metrics of a test set: what each means, and how they follow from what was gathered.
+//! The metrics of a test set and what each means.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     GOOD,
-    accumulator::Settings,
-    ranks::{Counts, Roc, roc},
-    thresholds::Grid,
+    alarms::FalseAlarms,
+    curve::{F1Max, Pro, Roc},
+    latency::Latency,
 };
 
 /// Metrics of a model on a test set.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Number of good images.
     pub good_images: usize,
@@ -21,6 +21,9 @@ pub struct Evaluation {
     /// The threshold of the score map with the best mIoU over all images, the lowest of equals; none without masks. It is
     /// chosen on the test set itself, so what it gives is a bound for any fixed threshold, not a result.
     pub oracle_threshold: Option<f32>,
+    /// The log₁₀ε with the best mIoU over all images, the highest of equals; none without masks. This is the paper's oracle for U-Flow
+    /// itself (§4.1.1 and Figure 7), and a bound as the other one.
+    pub oracle_log10_epsilon: Option<f32>,
     /// The fair threshold, from the good training images.
     pub fair_threshold: Option<f32>,
     /// Over all images.
@@ -33,12 +36,20 @@ pub struct Evaluation {
     pub pixel_roc: Option<Roc>,
     /// ROC curve over images.
     pub image_roc: Option<Roc>,
+    /// Curve of the per-region overlap; none without masks.
+    pub pro: Option<Pro>,
+    /// mIoU over all images against log₁₀ε (paper, Figure 7), ascending; empty without masks.
+    pub miou_curve: Vec<MiouPoint>,
+    /// False alarms on the good images from ε = 10 down to 10⁻⁶.
+    pub false_alarms: Vec<FalseAlarms>,
+    /// How long the images took, by stage and in total; empty where it was not measured.
+    pub latency: Vec<Latency>,
     /// Every image, in the order it was seen.
     pub images: Vec<ImageResult>,
 }
 
 /// Metrics of one kind of defect.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct KindMetrics {
     /// Its name.
     pub kind: String,
@@ -48,7 +59,7 @@ pub struct KindMetrics {
 }
 
 /// Metrics of a set of images. None: cannot be known, for lack of masks, good images or defective ones.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Metrics {
     /// Number of images of the kind (in the total: of all images).
     pub images: usize,
@@ -56,16 +67,24 @@ pub struct Metrics {
     pub pixel_auroc: Option<f64>,
     /// Area under the ROC curve of image scores.
     pub image_auroc: Option<f64>,
+    /// Area under the curve of per-region overlap up to a false-positive rate of 0.3, divided by it.
+    pub aupro: Option<f64>,
+    /// Best F1 over pixels.
+    pub pixel_f1_max: Option<F1Max>,
+    /// Best F1 over images.
+    pub image_f1_max: Option<F1Max>,
     /// With the detections at ε.
     pub at_epsilon: Operating,
     /// With the score map cut at the oracle threshold.
     pub at_oracle: Option<Operating>,
+    /// mIoU with the log₁₀NFA map cut at the oracle's log₁₀ε.
+    pub miou_nfa_oracle: Option<f64>,
     /// With the score map cut at the fair threshold.
     pub at_fair: Option<Operating>,
 }
 
 /// What one way to decide gives.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Operating {
     /// Intersection over union of predicted and true mask, averaged over the images; two empty masks count 1.
     pub miou: Option<f64>,
@@ -79,8 +98,17 @@ pub struct Operating {
     pub false_alarms: Option<f64>,
 }
 
+/// mIoU at one ε.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MiouPoint {
+    /// log₁₀ε.
+    pub log10_epsilon: f32,
+    /// mIoU over all images.
+    pub miou: f64,
+}
+
 /// What was found in one image.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ImageResult {
     /// The image's name.
     pub name: String,
@@ -99,182 +127,40 @@ pub struct ImageResult {
 }
 
 impl ImageResult {
-    fn defective(&self) -> bool {
+    /// Whether the image shows a defect.
+    pub fn defective(&self) -> bool {
         self.kind != GOOD
     }
 }
 
-/// What is gathered about the images of one kind.
-#[derive(Debug)]
-pub(super) struct Kind {
-    pub(super) name: String,
-    pub(super) negatives: Counts,
-    pub(super) positives: Counts,
-    /// Per threshold of the grid: sum of the images' IoU.
-    pub(super) iou: Vec<f64>,
-    /// Per threshold of the grid: sum of the good images' components.
-    pub(super) components: Vec<f64>,
-}
-
-impl Kind {
-    pub(super) fn new(name: &str, thresholds: usize) -> Self {
-        Self {
-            name: name.to_owned(),
-            negatives: Counts::default(),
-            positives: Counts::default(),
-            iou: vec![0.0; thresholds],
-            components: vec![0.0; thresholds],
-        }
-    }
-}
-
-/// All that was gathered.
-pub(super) struct Found {
-    pub(super) settings: Settings,
-    pub(super) grid: Grid,
-    pub(super) kinds: Vec<Kind>,
-    pub(super) images: Vec<ImageResult>,
-    pub(super) unmarked: Vec<String>,
-    pub(super) truth_known: bool,
-}
-
-pub(super) fn conclude(mut found: Found) -> Evaluation {
-    let oracle = found.oracle();
-    let fair = found.settings.fair_threshold.and_then(|threshold| found.grid.index_of(threshold));
-    let names: Vec<String> = found.kinds.iter().map(|kind| kind.name.clone()).filter(|name| name != GOOD).collect();
-    let kinds: Vec<KindMetrics> = names
-        .into_iter()
-        .map(|kind| {
-            let mut metrics = found.metrics(Some(&kind), oracle, fair);
-            metrics.images = found.images.iter().filter(|image| image.kind == kind).count();
-            KindMetrics { kind, metrics }
-        })
-        .collect();
-    let mut total = found.metrics(None, oracle, fair);
-    let image_roc = found.image_roc(None);
-    let pixel_roc = found.pixel_roc();
-    total.pixel_auroc = pixel_roc.as_ref().map(|roc| roc.auroc);
-    let defective_images = found.images.iter().filter(|image| image.defective()).count();
-    Evaluation {
-        good_images: found.images.len() - defective_images,
-        defective_images,
-        epsilon: found.settings.epsilon,
-        oracle_threshold: oracle.map(|index| found.grid.threshold(index)),
-        fair_threshold: found.settings.fair_threshold,
-        total,
-        kinds,
-        unmarked: found.unmarked,
-        pixel_roc,
-        image_roc,
-        images: found.images,
-    }
-}
-
-impl Found {
-    /// The threshold of the best mIoU over all images.
-    fn oracle(&self) -> Option<usize> {
-        let sum = |index: usize| self.kinds.iter().map(|kind| kind.iou[index]).sum::<f64>();
-        let defective = self.images.iter().any(ImageResult::defective);
-        if !self.truth_known || !defective {
-            return None;
-        }
-        let mut best = (f64::NEG_INFINITY, None);
-        for index in 0..self.grid.len() {
-            let sum = sum(index);
-            if sum > best.0 + 1e-12 {
-                best = (sum, Some(index));
-            }
-        }
-        best.1
-    }
-
-    /// Metrics of one kind of defect, or of all images.
-    fn metrics(&self, kind: Option<&str>, oracle: Option<usize>, fair: Option<usize>) -> Metrics {
-        Metrics {
-            images: self.images.len(),
-            pixel_auroc: kind.and_then(|kind| self.pixel_auroc(kind)),
-            image_auroc: self.image_roc(kind).map(|roc| roc.auroc),
-            at_epsilon: self.at_epsilon(kind),
-            at_oracle: oracle.map(|index| self.at_threshold(kind, index)),
-            at_fair: fair.map(|index| self.at_threshold(kind, index)),
-        }
-    }
-
-    /// The defective images of one kind, or of all.
-    fn defective<'a>(&'a self, kind: Option<&'a str>) -> impl Iterator<Item = &'a ImageResult> {
-        self.images.iter().filter(move |image| image.defective() && kind.is_none_or(|kind| image.kind == kind))
-    }
-
-    fn good(&self) -> impl Iterator<Item = &ImageResult> {
-        self.images.iter().filter(|image| !image.defective())
-    }
-
-    fn at_epsilon(&self, kind: Option<&str>) -> Operating {
-        let defective = mean(self.defective(kind).map(|image| image.iou.unwrap_or_default()));
-        let all = mean(self.defective(None).chain(self.good()).map(|image| image.iou.unwrap_or_default()));
-        Operating {
-            miou: if kind.is_some() { defective } else { all }.filter(|_| self.truth_known),
-            miou_defective: defective.filter(|_| self.truth_known),
-            image_recall: mean(self.defective(kind).map(|image| f64::from(image.anomalous))),
-            good_flagged: mean(self.good().map(|image| f64::from(image.anomalous))),
-            false_alarms: mean(self.good().map(|image| image.regions as f64)),
-        }
-    }
-
-    fn at_threshold(&self, kind: Option<&str>, index: usize) -> Operating {
-        let threshold = self.grid.threshold(index);
-        let above = |image: &ImageResult| f64::from(image.score > threshold);
-        let good = self.good().count();
-        let sum = |select: &dyn Fn(&Kind) -> bool| -> f64 {
-            self.kinds.iter().filter(|kind| select(kind)).map(|kind| kind.iou[index]).sum()
+impl Metrics {
+    /// The mean of each metric over several sets, as tables of categories end with: a metric that one set lacks has none. Images are
+    /// added; thresholds are left out.
+    pub fn mean<'a>(sets: impl Iterator<Item = &'a Self>) -> Self {
+        let sets: Vec<&Self> = sets.collect();
+        let mean = |metric: &dyn Fn(&Self) -> Option<f64>| -> Option<f64> {
+            let values: Option<Vec<f64>> = sets.iter().map(|set| metric(set)).collect();
+            values.filter(|values| !values.is_empty()).map(|values| values.iter().sum::<f64>() / values.len() as f64)
         };
-        let count = self.defective(kind).count();
-        let defective = sum(&|each| each.name != GOOD && kind.is_none_or(|kind| each.name == kind));
-        let defective = (count > 0).then(|| defective / count as f64);
-        let all = (!self.images.is_empty()).then(|| sum(&|_| true) / self.images.len() as f64);
-        let components: f64 = self.kinds.iter().map(|kind| kind.components[index]).sum();
-        Operating {
-            miou: if kind.is_some() { defective } else { all }.filter(|_| self.truth_known),
-            miou_defective: defective.filter(|_| self.truth_known),
-            image_recall: mean(self.defective(kind).map(above)),
-            good_flagged: mean(self.good().map(above)),
-            false_alarms: (good > 0).then(|| components / good as f64),
+        let operating = |at: &dyn Fn(&Self) -> Option<&Operating>| Operating {
+            miou: mean(&|set| at(set)?.miou),
+            miou_defective: mean(&|set| at(set)?.miou_defective),
+            image_recall: mean(&|set| at(set)?.image_recall),
+            good_flagged: mean(&|set| at(set)?.good_flagged),
+            false_alarms: mean(&|set| at(set)?.false_alarms),
+        };
+        let best = |f1: Option<f64>| f1.map(|f1| F1Max { f1, threshold: None });
+        Self {
+            images: sets.iter().map(|set| set.images).sum(),
+            pixel_auroc: mean(&|set| set.pixel_auroc),
+            image_auroc: mean(&|set| set.image_auroc),
+            aupro: mean(&|set| set.aupro),
+            pixel_f1_max: best(mean(&|set| Some(set.pixel_f1_max?.f1))),
+            image_f1_max: best(mean(&|set| Some(set.image_f1_max?.f1))),
+            at_epsilon: operating(&|set| Some(&set.at_epsilon)),
+            at_oracle: Some(operating(&|set| set.at_oracle.as_ref())),
+            miou_nfa_oracle: mean(&|set| set.miou_nfa_oracle),
+            at_fair: Some(operating(&|set| set.at_fair.as_ref())),
         }
     }
-
-    fn image_roc(&self, kind: Option<&str>) -> Option<Roc> {
-        let (mut negatives, mut positives) = (Counts::default(), Counts::default());
-        self.good().for_each(|image| negatives.push(image.score));
-        self.defective(kind).for_each(|image| positives.push(image.score));
-        roc(&mut negatives, &mut positives)
-    }
-
-    /// Pixels of one kind's images and of the good ones.
-    fn pixel_auroc(&self, name: &str) -> Option<f64> {
-        if !self.truth_known {
-            return None;
-        }
-        let (mut negatives, mut positives) = (Counts::default(), Counts::default());
-        for kind in self.kinds.iter().filter(|kind| kind.name == GOOD || kind.name == name) {
-            negatives.merge(kind.negatives.clone());
-            positives.merge(kind.positives.clone());
-        }
-        roc(&mut negatives, &mut positives).map(|roc| roc.auroc)
-    }
-
-    /// Pixels of all images. Takes the counts, as the last to need them.
-    fn pixel_roc(&mut self) -> Option<Roc> {
-        let (mut negatives, mut positives) = (Counts::default(), Counts::default());
-        for kind in &mut self.kinds {
-            negatives.merge(std::mem::take(&mut kind.negatives));
-            positives.merge(std::mem::take(&mut kind.positives));
-        }
-        if self.truth_known { roc(&mut negatives, &mut positives) } else { None }
-    }
-}
-
-/// The mean; none of nothing.
-fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let (sum, count) = values.fold((0.0, 0_usize), |(sum, count), value| (sum + value, count + 1));
-    (count > 0).then(|| sum / count as f64)
 }

@@ -4,18 +4,31 @@
 //! and [`evaluate`] runs an [`Inspector`] over a set. Nothing here knows how detections are made.
 
 mod accumulator;
+mod alarms;
+mod categories;
+mod components;
+mod conclude;
+mod curve;
 mod dataset;
+mod files;
+mod iou;
+mod latency;
 mod metrics;
-mod ranks;
+mod scores;
 mod table;
-mod thresholds;
 mod visa;
 
-pub use accumulator::{Accumulator, Observation, Settings};
+pub mod paper;
+
+pub use accumulator::{Accumulator, EPSILONS, Observation, Settings};
+pub use alarms::{CONFIDENCE, FalseAlarms};
+pub use categories::{Category, RECORD_FILE, Record, RunSettings, categories, records};
+pub use curve::{F1Max, PRO_LIMIT, Pro, ProPoint, Roc, RocPoint, roc};
 pub use dataset::{Dataset, GOOD, IMAGE_SUFFIXES, Layout, Sample, images, read_mask, read_masks, resize_mask};
-pub use metrics::{Evaluation, ImageResult, KindMetrics, Metrics, Operating};
-pub use ranks::{Counts, Roc, RocPoint, roc};
-#[cfg(feature = "cli")]
+pub use files::{Named, false_alarms_csv, images_csv, markdown, metrics_csv, write_files};
+pub use latency::Latency;
+pub use metrics::{Evaluation, ImageResult, KindMetrics, Metrics, MiouPoint, Operating};
+pub use table::Summary;
 pub(crate) use table::number;
 
 use ndarray::ArrayView2;
@@ -50,8 +63,18 @@ pub trait Inspector {
     fn inspect(&mut self, path: &std::path::Path) -> Result<Inspection<'_>>;
 }
 
-/// Takes a sample, what was found in it, and its ground truth at the size of the maps.
-pub type Seen<'a> = dyn FnMut(&Sample, &Inspection<'_>, Option<ArrayView2<'_, bool>>) -> Result<()> + 'a;
+/// One test image, what was found in it and what it counts as.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// The image and its kind.
+    pub sample: &'a Sample,
+    /// What was found.
+    pub inspection: &'a Inspection<'a>,
+    /// Its ground truth at the size of the maps; none for good images and sets without masks.
+    pub truth: Option<ArrayView2<'a, bool>>,
+    /// Its line in the evaluation.
+    pub result: &'a ImageResult,
+}
 
 /// Runs `inspector` over the test images of a set. `seen` is called after each.
 ///
@@ -60,7 +83,7 @@ pub fn evaluate(
     dataset: &Dataset,
     settings: Settings,
     inspector: &mut dyn Inspector,
-    seen: &mut Seen<'_>,
+    seen: &mut dyn FnMut(Seen<'_>) -> Result<()>,
 ) -> Result<Evaluation> {
     let mut accumulator = Accumulator::new(settings)?;
     for sample in &dataset.test {
@@ -68,7 +91,7 @@ pub fn evaluate(
         let truth = read_masks(&sample.masks, inspection.size)?.map(|mask| resize_mask(&mask, inspection.score.dim()));
         let truth = truth.as_ref().map(|truth| truth.view());
         let name = sample.path.strip_prefix(&dataset.root).unwrap_or(&sample.path).display().to_string();
-        accumulator.push(&Observation {
+        let result = accumulator.push(&Observation {
             name: &name,
             kind: &sample.kind,
             score: inspection.score,
@@ -77,8 +100,9 @@ pub fn evaluate(
             image_score: inspection.image_score,
             anomalous: inspection.anomalous,
             regions: inspection.regions.len(),
+            timings: &inspection.timings,
         })?;
-        seen(sample, &inspection, truth)?;
+        seen(Seen { sample, inspection: &inspection, truth, result })?;
     }
     Ok(accumulator.finish())
 }

@@ -1,18 +1,26 @@
 //! A fit from image files: reading beside the backbone, and what to do about files that cannot be read.
 
-use std::{path::PathBuf, sync::mpsc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, mpsc},
+};
+
+use sha2::{Digest as _, Sha256};
 
 use super::{Event, FitOptions, Fitted, Fitter};
 use crate::{
     Error, Result,
+    backbone::NetworkSource,
     frame::{Image, Limits},
     preprocess::{Preprocess, Preprocessor},
-    runtime::Runtime,
+    runtime::{Backbone, Runtime},
     train::Control,
 };
 
 /// Part of the images that may be unreadable before the run fails.
 const MOST_UNREADABLE: f64 = 0.01;
+/// Ending of the files that features are kept in.
+pub const FEATURES_SUFFIX: &str = "features";
 
 /// Fits a model to image files. Decoding and resizing run beside the backbone. The callback sees every [`Event`]; its
 /// [`Control::Stop`] ends reading with [`Error::Cancelled`], and training with the best model so far.
@@ -26,7 +34,72 @@ pub fn fit_files(
     options: FitOptions,
     events: &mut dyn FnMut(Event<'_>) -> Control,
 ) -> Result<Fitted> {
-    let mut fitter = Fitter::new(runtime, options)?;
+    fit(Fitter::new(runtime, options)?, images, limits, events)
+}
+
+/// As [`fit_files`], on a backbone that is loaded already, the one that the options name.
+///
+/// # Errors
+/// As [`fit_files`].
+pub fn fit_files_on(
+    runtime: &Runtime,
+    backbone: Arc<Backbone>,
+    images: &[PathBuf],
+    limits: &Limits,
+    options: FitOptions,
+    events: &mut dyn FnMut(Event<'_>) -> Control,
+) -> Result<Fitted> {
+    fit(Fitter::with_backbone(runtime, backbone, options)?, images, limits, events)
+}
+
+fn fit(
+    mut fitter: Fitter,
+    images: &[PathBuf],
+    limits: &Limits,
+    events: &mut dyn FnMut(Event<'_>) -> Control,
+) -> Result<Fitted> {
+    let kept = match &fitter.options.features {
+        None => None,
+        Some(folder) => {
+            let key = features_key(&fitter, images)?;
+            Some((folder.join(format!("{}.{FEATURES_SUFFIX}", &key[..16])), key))
+        }
+    };
+    let restored = match &kept {
+        None => false,
+        Some((path, key)) => fitter.cache.restore(path, key)?,
+    };
+    if restored {
+        events(Event::Features { done: images.len(), total: images.len() });
+    } else {
+        let skipped = read(&mut fitter, images, limits, events)?;
+        if let (Some((path, key)), 0) = (&kept, skipped) {
+            fitter.cache.save(path, key)?;
+        }
+    }
+    fitter.train(&mut |progress| events(Event::Training(progress)))
+}
+
+/// What the features depend on: the backbone, the preprocessing, the augmentation, and every byte of every image in order.
+fn features_key(fitter: &Fitter, images: &[PathBuf]) -> Result<String> {
+    let mut hasher = Sha256::new();
+    let options = (fitter.input(), fitter.options.augmentation, fitter.options.session.precision.to_string());
+    let settings = serde_json::to_vec(&options).map_err(|error| Error::parameter("features", error.to_string()))?;
+    hasher.update(fitter.backbone.sha256());
+    hasher.update(settings);
+    for path in images {
+        hasher.update(NetworkSource::Path(path).sha256()?);
+    }
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Takes every image; says how many could not be.
+fn read(
+    fitter: &mut Fitter,
+    images: &[PathBuf],
+    limits: &Limits,
+    events: &mut dyn FnMut(Event<'_>) -> Control,
+) -> Result<usize> {
     let input = *fitter.input();
     let mut skipped = 0;
     std::thread::scope(|scope| {
@@ -54,7 +127,7 @@ pub fn fit_files(
             MOST_UNREADABLE * 100.0
         )));
     }
-    fitter.train(&mut |progress| events(Event::Training(progress)))
+    Ok(skipped)
 }
 
 /// Decodes and preprocesses the images in order, until nobody listens.

@@ -6,11 +6,12 @@
 mod files;
 mod options;
 
-pub use files::fit_files;
+pub use files::{FEATURES_SUFFIX, fit_files, fit_files_on};
 pub use options::{Augmentation, BackboneChoice, Event, FitOptions};
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -20,8 +21,7 @@ use rayon::prelude::*;
 
 use super::{Control, FeatureCache, Progress, Trained, TrainingSummary, session::thread_pool, train};
 use crate::{
-    Error, Result,
-    backbone::{self, NetworkSource},
+    Error, Result, backbone,
     flow::{Architecture, Flow},
     frame::{Frame, Image, Limits},
     latents::ScaleShape,
@@ -45,8 +45,7 @@ pub struct Fitter {
     options: FitOptions,
     /// Kept so that ONNX Runtime is not ended while the backbone is there.
     _runtime: Runtime,
-    backbone: Backbone,
-    backbone_bytes: Option<&'static [u8]>,
+    backbone: Arc<Backbone>,
     preprocessor: Preprocessor,
     roi: Option<Roi>,
     tensor: Vec<f32>,
@@ -59,14 +58,17 @@ impl Fitter {
     /// # Errors
     /// A backbone that cannot be loaded, an input size it does not take, options outside their range.
     pub fn new(runtime: &Runtime, options: FitOptions) -> Result<Self> {
-        options.training.validate()?;
-        options.check_input_size()?;
-        package::check_model_name(&options.name)?;
-        let (source, bytes) = match &options.backbone {
-            BackboneChoice::Embedded => (NetworkSource::Bytes(backbone::EMBEDDED), Some(backbone::EMBEDDED)),
-            BackboneChoice::File(path) => (NetworkSource::Path(path), None),
-        };
-        let backbone = Backbone::load(runtime, source, &options.session)?;
+        options.check()?;
+        let backbone = Arc::new(options.backbone.load(runtime, &options.session)?);
+        Self::with_backbone(runtime, backbone, options)
+    }
+
+    /// On a backbone that is loaded already, the one that the options name.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_backbone(runtime: &Runtime, backbone: Arc<Backbone>, options: FitOptions) -> Result<Self> {
+        options.check()?;
         let meta = backbone.meta();
         let (width, height) = options.input_size.unwrap_or((meta.input_size[1] as u32, meta.input_size[0] as u32));
         let turned = options.augmentation.versions().iter().any(|&(_, turns)| turns % 2 == 1);
@@ -92,7 +94,6 @@ impl Fitter {
             roi,
             cache: FeatureCache::new(&shapes, options.memory)?,
             backbone,
-            backbone_bytes: bytes,
             options,
         })
     }
@@ -156,9 +157,9 @@ impl Fitter {
         }?;
         let flow = trained.flow.to_onnx().encode_to_vec();
         let manifest = self.manifest(&trained, scores, &flow);
-        let backbone = match (&self.options.backbone, self.backbone_bytes) {
-            (BackboneChoice::File(path), _) => FittedBackbone::File(path.clone()),
-            (BackboneChoice::Embedded, bytes) => FittedBackbone::Bytes(bytes.unwrap_or_default()),
+        let backbone = match &self.options.backbone {
+            BackboneChoice::File(path) => FittedBackbone::File(path.clone()),
+            BackboneChoice::Embedded => FittedBackbone::Bytes(backbone::EMBEDDED),
         };
         Ok(Fitted { manifest, flow, backbone, roi: self.options.roi.clone(), summary: trained.summary })
     }

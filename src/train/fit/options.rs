@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error,
-    package::DetectionDefaults,
-    runtime::SessionOptions,
+    backbone::{self, NetworkSource},
+    package::{self, DetectionDefaults},
+    runtime::{Backbone, Runtime, SessionOptions},
     train::{Progress, TrainOptions},
 };
 
@@ -19,6 +20,20 @@ pub enum BackboneChoice {
     Embedded,
     /// An ONNX file with U-Flow's metadata.
     File(PathBuf),
+}
+
+impl BackboneChoice {
+    /// Loads the backbone.
+    ///
+    /// # Errors
+    /// As [`Backbone::load`].
+    pub fn load(&self, runtime: &Runtime, session: &SessionOptions) -> Result<Backbone, Error> {
+        let source = match self {
+            Self::Embedded => NetworkSource::Bytes(backbone::EMBEDDED),
+            Self::File(path) => NetworkSource::Path(path),
+        };
+        Backbone::load(runtime, source, session)
+    }
 }
 
 /// How each good image is multiplied.
@@ -46,6 +61,11 @@ impl Augmentation {
             Self::Rotate => &[(false, 0), (false, 1), (false, 2), (false, 3)],
             Self::All => &[(false, 0), (false, 1), (false, 2), (false, 3), (true, 0), (true, 1), (true, 2), (true, 3)],
         }
+    }
+
+    /// How many versions of an image there are.
+    pub fn count(self) -> usize {
+        self.versions().len()
     }
 
     pub(super) fn name(self) -> &'static str {
@@ -77,6 +97,9 @@ pub struct FitOptions {
     pub roi: Option<Vec<u8>>,
     /// Bytes of features that are kept in memory; the rest goes to a temporary file.
     pub memory: u64,
+    /// Folder in which the images' features are kept for the next fit on the same images; none are kept if `None`. [`fit_files`](super::fit_files)
+    /// alone uses it.
+    pub features: Option<PathBuf>,
     /// Where the backbone runs.
     pub session: SessionOptions,
 }
@@ -85,6 +108,16 @@ pub struct FitOptions {
 const MOST_PIXELS: u64 = 4096 * 4096;
 
 impl FitOptions {
+    /// Refuses what no backbone could make good.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a name, an input size or a setting of the training outside its range.
+    pub fn check(&self) -> Result<(), Error> {
+        self.training.validate()?;
+        self.check_input_size()?;
+        package::check_model_name(&self.name)
+    }
+
     /// Refuses an input size that no machine could train at, or none at all.
     ///
     /// # Errors
@@ -109,6 +142,7 @@ impl FitOptions {
             detection: DetectionDefaults::default(),
             roi: None,
             memory: 2 << 30,
+            features: None,
             session: SessionOptions::default(),
         }
     }

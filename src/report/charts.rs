@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::evaluate::{GOOD, ImageResult, Roc};
+use crate::evaluate::{Evaluation, FalseAlarms, GOOD, ImageResult, PRO_LIMIT, Pro, Roc};
 
 const WIDTH: f64 = 360.0;
 const HEIGHT: f64 = 260.0;
@@ -130,4 +130,97 @@ pub(super) fn scores(images: &[ImageResult], fair_threshold: Option<f32>) -> Str
         );
     }
     svg + "</svg>"
+}
+
+/// The curve of per-region overlap up to where it counts.
+pub(super) fn pro(pro: &Pro) -> String {
+    let across: Vec<(f64, String)> =
+        (0..=3).map(|tick| (f64::from(tick) / 3.0, format!("{:.1}", PRO_LIMIT * f64::from(tick) / 3.0))).collect();
+    let up: Vec<(f64, String)> = [0.0, 0.25, 0.5, 0.75, 1.0].map(|place| (place, format!("{place}"))).into();
+    let mut svg = frame("Per-region overlap", ["false-positive rate", "mean overlap of the regions"], [&across, &up]);
+    let points = pro.points.iter().map(|point| (point.fpr.min(PRO_LIMIT) / PRO_LIMIT, point.overlap));
+    line(&mut svg, "good-line", points);
+    let (at, regions) = (y(0.06), pro.regions);
+    let _ = write!(
+        svg,
+        r#"<text class="legend" x="{:.1}" y="{at:.1}">AUPRO {:.3} over {regions} regions</text>"#,
+        x(0.4),
+        pro.aupro
+    );
+    svg + "</svg>"
+}
+
+/// mIoU against log₁₀ε, strict to the left (paper, Figure 7), with ε and the best place.
+pub(super) fn miou(evaluation: &Evaluation) -> String {
+    let curve = &evaluation.miou_curve;
+    let ends = [curve.first(), curve.last()].map(|point| point.map_or(0.0, |point| f64::from(point.log10_epsilon)));
+    let place = |log10_epsilon: f64| (log10_epsilon - ends[0]) / (ends[1] - ends[0]).max(f64::MIN_POSITIVE);
+    let across: Vec<(f64, String)> =
+        (-3..=1).map(|tick| (place(f64::from(10 * tick)), format!("{}", 10 * tick))).collect();
+    let most = curve.iter().map(|point| point.miou).fold(0.05, f64::max);
+    let up: Vec<(f64, String)> =
+        (0..=4).map(|tick| (f64::from(tick) / 4.0, format!("{:.2}", most * f64::from(tick) / 4.0))).collect();
+    let mut svg = frame("mIoU against the threshold", ["log₁₀ ε", "mIoU"], [&across, &up]);
+    line(&mut svg, "good-line", curve.iter().map(|point| (place(point.log10_epsilon.into()), point.miou / most)));
+    let best = evaluation.oracle_log10_epsilon.map(|best| (f64::from(best), "best"));
+    let marks = [Some((evaluation.epsilon.log10(), "ε")), best];
+    for (row, (log10_epsilon, name)) in marks.into_iter().flatten().enumerate() {
+        let at = x(place(log10_epsilon).clamp(0.0, 1.0));
+        let _ = write!(
+            svg,
+            r#"<line class="mark" x1="{at:.1}" y1="{:.1}" x2="{at:.1}" y2="{:.1}"/><text class="legend" x="{:.1}" y="{:.1}" text-anchor="end">{name} {log10_epsilon:.1}</text>"#,
+            y(0.0),
+            y(1.0),
+            at - 4.0,
+            y(0.9 - 0.08 * row as f64)
+        );
+    }
+    svg + "</svg>"
+}
+
+/// False alarms per good image against what ε promises, both logarithmic, with the bounds of the rate.
+pub(super) fn false_alarms(alarms: &[FalseAlarms]) -> String {
+    const DECADES: [f64; 2] = [-6.0, 1.0];
+    const RATES: [f64; 2] = [-4.0, 2.0];
+    let place = |value: f64, [low, high]: [f64; 2]| ((value.log10() - low) / (high - low)).clamp(0.0, 1.0);
+    let ticks = |[low, high]: [f64; 2], step: usize| -> Vec<(f64, String)> {
+        let ticks = (low as i32..=high as i32).step_by(step);
+        ticks.map(|decade| ((f64::from(decade) - low) / (high - low), format!("{decade}"))).collect()
+    };
+    let axes = ["log₁₀ ε: promised per image", "log₁₀ of false alarms per good image"];
+    let mut svg = frame("False alarms", axes, [&ticks(DECADES, 1), &ticks(RATES, 1)]);
+    let promise = [1e-4, 10.0].map(|rate| (place(rate, DECADES), place(rate, RATES)));
+    line(&mut svg, "chance", promise.into_iter());
+    for found in alarms {
+        let at = x(place(found.epsilon, DECADES));
+        let [low, high] = found.rate_bounds.map(|rate| y(place(rate, RATES)));
+        let title = format!(
+            "ε = {}: {} regions in {} images, 95% bounds of the rate {:.4} to {:.4}",
+            found.epsilon, found.regions, found.images, found.rate_bounds[0], found.rate_bounds[1]
+        );
+        let _ = write!(
+            svg,
+            r#"<path class="bad-line" d="M{at:.1} {low:.1}L{at:.1} {high:.1}"><title>{title}</title></path>"#
+        );
+        if found.regions > 0 {
+            let rate = y(place(found.rate, RATES));
+            let _ = write!(
+                svg,
+                r#"<rect class="bad-bar" x="{:.1}" y="{:.1}" width="7" height="7"><title>{title}</title></rect>"#,
+                at - 3.5,
+                rate - 3.5
+            );
+        }
+    }
+    let _ = write!(svg, r#"<text class="legend" x="{:.1}" y="{:.1}">dotted: as promised</text>"#, x(0.03), y(0.94));
+    svg + "</svg>"
+}
+
+/// A line through places in [0, 1]².
+fn line(svg: &mut String, class: &str, points: impl Iterator<Item = (f64, f64)>) {
+    let mut path = String::new();
+    for (index, (across, up)) in points.enumerate() {
+        let _ = write!(path, "{}{:.1} {:.1}", if index == 0 { 'M' } else { 'L' }, x(across), y(up));
+    }
+    let _ = write!(svg, r#"<path class="{class}" d="{path}"/>"#);
 }

@@ -1,5 +1,7 @@
 //! Features of the training images, computed once: half precision, in memory up to a budget, then in a temporary file that is
-//! mapped into memory and vanishes with the cache.
+//! mapped into memory and vanishes with the cache. They may be kept for the next fit (`stored`).
+
+mod stored;
 
 use std::{
     fs::File,
@@ -157,16 +159,20 @@ impl FeatureCache {
     /// If there is no such image, version or scale, or `target` has another length.
     pub fn read(&self, image: usize, version: usize, scale: usize, target: &mut [f32]) {
         assert!(version < self.versions(image), "image {image} has no version {version}");
-        let index = self.starts[image] + version;
+        let values = self.version(self.starts[image] + version);
+        let before: usize = self.shapes[..scale].iter().map(ScaleShape::len).sum();
+        values[before..before + self.shapes[scale].len()].convert_to_f32_slice(target);
+    }
+
+    /// The values of a version, those of all images counted together.
+    fn version(&self, index: usize) -> &[f16] {
         let (values, index) = match &self.spill {
             Some(Spill { map: Some(map), .. }) if index >= self.in_memory => {
                 (bytemuck::cast_slice(map), index - self.in_memory)
             }
             _ => (&self.memory[..], index),
         };
-        let before: usize = self.shapes[..scale].iter().map(ScaleShape::len).sum();
-        let start = index * self.values + before;
-        values[start..start + self.shapes[scale].len()].convert_to_f32_slice(target);
+        &values[index * self.values..(index + 1) * self.values]
     }
 
     /// Versions stored so far, those of all images together.
@@ -176,8 +182,13 @@ impl FeatureCache {
 
     fn append(&mut self, features: &[ArrayView3<'_, f32>]) -> Result<()> {
         let halves = self.halves(features)?;
+        self.append_halves(&halves)
+    }
+
+    /// Adds the values of a version.
+    fn append_halves(&mut self, halves: &[f16]) -> Result<()> {
         if self.stored() < self.in_memory {
-            self.memory.extend_from_slice(&halves);
+            self.memory.extend_from_slice(halves);
             return Ok(());
         }
         let failed = |action| Error::io(action, self.folder.join("(temporary feature cache)"));
@@ -188,7 +199,7 @@ impl FeatureCache {
                 self.spill.insert(Spill { file, map: None })
             }
         };
-        let written = spill.file.write_all(bytemuck::cast_slice(&halves)).map_err(failed("write"));
+        let written = spill.file.write_all(bytemuck::cast_slice(halves)).map_err(failed("write"));
         let added = written.and_then(|()| map_private_file(&spill.file).map_err(failed("map")));
         match added {
             Ok(map) => spill.map = Some(map),

@@ -1,10 +1,14 @@
-//! The demo's report: one self-contained HTML page.
+//! What models find, as one self-contained HTML page: the demo's report and that of `uflow evaluate`.
 //!
 //! Pictures are inline JPEGs, charts inline SVG, the style sheet is in the page; it refers to nothing outside itself, and
 //! follows the reader's light or dark setting. Every figure in it comes from the [`Report`] it is made from.
 
 mod charts;
+mod gallery;
+mod machine;
 mod page;
+mod section;
+mod text;
 
 use std::{
     fs,
@@ -13,44 +17,65 @@ use std::{
 
 use image::RgbImage;
 
-use super::machine::Machine;
+pub use gallery::pictures;
+pub use machine::Machine;
+
 use crate::{
     Error, Result,
     evaluate::{Evaluation, ImageResult},
 };
 
-/// All that the report shows.
+/// All that the report shows. Text is plain: whatever HTML means something by is escaped.
 #[derive(Clone, Debug)]
 pub struct Report {
+    /// Its heading.
+    pub title: String,
+    /// What it is about, in a sentence or two.
+    pub lead: String,
+    /// The main figures: value and name.
+    pub tiles: Vec<(String, String)>,
     /// Where and when.
     pub machine: Machine,
     /// What ran the networks, e.g. ONNX Runtime's version and the device: names and values.
     pub engine: Vec<(String, String)>,
-    /// Each product, in the order of the page.
-    pub products: Vec<ProductReport>,
-    /// How streaming the test pictures through a server went: names and values; empty where none was run.
-    pub served: Vec<(String, String)>,
+    /// Each model, in the order of the page. More than one are also compared in a table.
+    pub models: Vec<ModelReport>,
+    /// Sections after the models.
+    pub notes: Vec<Note>,
     /// Wall-clock seconds of the whole.
     pub seconds: f64,
+    /// The last words.
+    pub closing: String,
 }
 
-/// One product's part.
+/// A section of names and values.
 #[derive(Clone, Debug)]
-pub struct ProductReport {
+pub struct Note {
+    /// Its heading.
+    pub title: String,
+    /// What it is about.
+    pub text: String,
+    /// Names and values.
+    pub facts: Vec<(String, String)>,
+}
+
+/// One model's part.
+#[derive(Clone, Debug)]
+pub struct ModelReport {
     /// Its name.
     pub name: String,
     /// Its package, where it was kept.
     pub package: Option<PathBuf>,
-    /// What is known of its model: names and values.
-    pub model: Vec<(String, String)>,
+    /// What is known of it: names and values.
+    pub facts: Vec<(String, String)>,
     /// Its metrics.
     pub evaluation: Evaluation,
-    /// Some of the test images.
+    /// How the cases were chosen.
+    pub choice: String,
+    /// Some of the test images; may be none.
     pub cases: Vec<Case>,
     /// Wall-clock seconds by step.
     pub steps: Vec<(&'static str, f64)>,
-    /// Median milliseconds per image by stage.
-    pub stages: Vec<(String, f64)>,
 }
 
 /// One test image and what was found in it.
@@ -58,6 +83,13 @@ pub struct ProductReport {
 pub struct Case {
     /// Its name, kind, verdict, score, lowest log₁₀NFA and IoU.
     pub result: ImageResult,
+    /// Its pictures.
+    pub pictures: Pictures,
+}
+
+/// The pictures of a test image.
+#[derive(Clone, Debug)]
+pub struct Pictures {
     /// The image.
     pub input: RgbImage,
     /// The score map in colours.
@@ -78,14 +110,18 @@ impl Report {
 
     /// Writes the page to `path`, whole or not at all.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let html = self.to_html()?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io("write", path))?;
-        std::io::Write::write_all(&mut file, html.as_bytes()).map_err(Error::io("write", path))?;
-        let file = file.persist(path).map_err(|error| Error::io("write", path)(error.error))?;
-        readable(&file).map_err(Error::io("write", path))
+        write_whole(path, self.to_html()?.as_bytes())
     }
+}
+
+/// Writes a file, whole or not at all, and the folders it lies in.
+pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io("write", path))?;
+    std::io::Write::write_all(&mut file, content).map_err(Error::io("write", path))?;
+    let file = file.persist(path).map_err(|error| Error::io("write", path)(error.error))?;
+    readable(&file).map_err(Error::io("write", path))
 }
 
 /// Gives a file made as a temporary one the usual rights.

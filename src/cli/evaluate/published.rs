@@ -1,0 +1,45 @@
+//! A run's figures beside the paper's.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::{
+    cli::Context,
+    evaluate::{
+        Evaluation, Named,
+        paper::{Metric, Run, compare_all},
+    },
+    report::write_whole,
+};
+
+/// Prints the comparison, and writes it to `paper.md` in the folder of the results, where there is one.
+pub(super) fn print(evaluations: &[Named<'_>], out: Option<&Path>, context: &Context) -> Result<()> {
+    let figures: Vec<Vec<(Metric, f64)>> = evaluations.iter().map(|(_, evaluation)| figures(evaluation)).collect();
+    let runs = evaluations.iter().zip(&figures).map(|((category, _), figures)| Run { category, figures });
+    let comparison = compare_all(&runs.collect::<Vec<_>>())?;
+    if let Some(out) = out {
+        write_whole(&out.join("paper.md"), comparison.markdown().as_bytes())?;
+    }
+    if context.json {
+        return Ok(context.print_json(&serde_json::json!({ "paper": comparison }))?);
+    }
+    Ok(context.print(&format!("\n{comparison}\n"))?)
+}
+
+/// What the paper reports too. Its mIoU without a threshold is at ε = 1, its oracle is the best ε.
+fn figures(evaluation: &Evaluation) -> Vec<(Metric, f64)> {
+    let total = &evaluation.total;
+    let at_one = total.at_epsilon.miou.filter(|_| evaluation.epsilon == 1.0);
+    [
+        (Metric::PixelAuroc, total.pixel_auroc),
+        (Metric::ImageAuroc, total.image_auroc),
+        (Metric::Aupro, total.aupro),
+        (Metric::MiouNfa, at_one),
+        (Metric::MiouOracle, total.miou_nfa_oracle),
+        (Metric::MiouFair, total.at_fair.as_ref().and_then(|at| at.miou)),
+    ]
+    .into_iter()
+    .filter_map(|(metric, value)| Some((metric, value?)))
+    .collect()
+}

@@ -1,0 +1,113 @@
+//! One model on one test set.
+
+use std::{path::Path, time::Instant};
+
+use anyhow::Result;
+
+use super::{Args, Opened, extremes::Extremes, published};
+use crate::{
+    cli::{Context, Outcome, progress::Progress},
+    evaluate::{Dataset, Evaluation, evaluate, number, write_files},
+    report::{Machine, ModelReport, Report},
+};
+
+/// Runs it. The test set is read before `open` loads the model, so that a wrong folder is told at once.
+pub(super) fn run(
+    args: &Args,
+    root: &Path,
+    context: &Context,
+    open: impl FnOnce(&Args) -> Result<Opened>,
+) -> Result<Outcome> {
+    let start = Instant::now();
+    let dataset = Dataset::open(root, args.layout())?;
+    if let Some(out) = &args.out {
+        std::fs::create_dir_all(out).map_err(crate::Error::io("create", out))?;
+    }
+    let Opened { name, mut inspector, settings, engine } = open(args)?;
+    let progress = Progress::new(context.json);
+    if !dataset.masks {
+        progress.say("no masks: metrics over pixels are left out");
+    }
+    let mut extremes = args.out.as_ref().map(|_| Extremes::new(settings.epsilon));
+    let (mut done, all) = (0, dataset.test.len());
+    let evaluation = evaluate(&dataset, settings, &mut *inspector, &mut |seen| {
+        done += 1;
+        progress.at("evaluating", done, all);
+        extremes.as_mut().map_or(Ok(()), |extremes| extremes.take(&seen))
+    });
+    progress.finish();
+    let evaluation = evaluation?;
+    if let (Some(out), Some(extremes)) = (&args.out, extremes) {
+        write_files(out, &[(&name, &evaluation)])?;
+        let model = ModelReport {
+            name: name.clone(),
+            package: args.model.clone(),
+            facts: vec![("test set".to_owned(), root.display().to_string())],
+            choice: extremes.choice(),
+            cases: extremes.cases(),
+            evaluation: evaluation.clone(),
+            steps: Vec::new(),
+        };
+        report(vec![model], engine, start.elapsed().as_secs_f64()).write(&out.join("report.html"))?;
+    }
+    print(&evaluation, args, context)?;
+    if args.paper {
+        // The category is the folder: the model may be called anything.
+        let category = root.canonicalize().ok().and_then(|root| Some(root.file_name()?.to_str()?.to_owned()));
+        let category = category.unwrap_or(name);
+        published::print(&[(&category, &evaluation)], args.out.as_deref(), context)?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn print(evaluation: &Evaluation, args: &Args, context: &Context) -> Result<()> {
+    if context.json {
+        return Ok(context.print_json(evaluation)?);
+    }
+    context.print(&evaluation.to_string())?;
+    if let Some(out) = &args.out {
+        let report = out.join("report.html");
+        context.print(&format!("Open {}\n", std::path::absolute(&report).unwrap_or(report).display()))?;
+    }
+    Ok(())
+}
+
+/// The page about these models.
+pub(super) fn report(models: Vec<ModelReport>, engine: Vec<(String, String)>, seconds: f64) -> Report {
+    let evaluations = || models.iter().map(|model| &model.evaluation);
+    let images: usize = evaluations().map(|each| each.good_images + each.defective_images).sum();
+    let defective: usize = evaluations().map(|each| each.defective_images).sum();
+    let mean = crate::evaluate::Metrics::mean(evaluations().map(|each| &each.total));
+    let at = &mean.at_epsilon;
+    let tiles = [
+        (mean.pixel_auroc, "pixel AUROC"),
+        (mean.aupro, "AUPRO, up to a false-positive rate of 0.3"),
+        (mean.image_auroc, "image AUROC"),
+        (at.miou, "mIoU at ε"),
+        (at.image_recall, "of the defective images found"),
+        (at.false_alarms, "false alarms per good image"),
+    ];
+    let of = if models.len() > 1 {
+        format!(", {} categories: the figures are their means", models.len())
+    } else {
+        String::new()
+    };
+    Report {
+        title: match &models[..] {
+            [model] => format!("Evaluation of {}", model.name),
+            _ => format!("Evaluation of {} categories", models.len()),
+        },
+        lead: format!(
+            "{images} test images, of which {defective} show a defect{of}. Maps and masks are compared at the size of the network's input; \
+             a pixel is called anomalous where the number of false alarms expected per image is below ε."
+        ),
+        tiles: tiles.into_iter().map(|(value, name)| (number(value, 3), name.to_owned())).collect(),
+        machine: Machine::here(),
+        engine,
+        models,
+        notes: Vec::new(),
+        seconds,
+        closing: "Made by uflow evaluate; metrics.csv, images.csv, false_alarms.csv and metrics.json beside this page have every figure of it."
+            .to_owned(),
+    }
+}

@@ -1,0 +1,104 @@
+//! False alarms against what ε promises, with confidence bounds.
+//!
+//! ε is the number of false alarms expected in an image without a defect. What good images really have is a count of regions
+//! in so many images; its bounds are those of a Poisson rate (Garwood, 1936), and the bounds of the part of the images that have one are
+//! Clopper and Pearson's (1934). Both are exact and keep their promise at any number of images. Regions of one image may come together, and
+//! the rate's bounds are then too narrow: the part of the images is the safer figure.
+
+use serde::{Deserialize, Serialize};
+use statrs::distribution::{Beta, ContinuousCDF, Gamma};
+
+/// What part of all experiments the bounds hold in.
+pub const CONFIDENCE: f64 = 0.95;
+
+/// False alarms on good images at one ε.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FalseAlarms {
+    /// False alarms per image that ε promises not to exceed.
+    pub epsilon: f64,
+    /// Good images.
+    pub images: u64,
+    /// Regions found in them: 8-connected components of log₁₀NFA < log₁₀ε at the network's input size.
+    pub regions: u64,
+    /// Good images with a region.
+    pub flagged: u64,
+    /// Regions per image.
+    pub rate: f64,
+    /// Bounds of the rate at [`CONFIDENCE`].
+    pub rate_bounds: [f64; 2],
+    /// Part of the images that have a region.
+    pub flagged_rate: f64,
+    /// Bounds of that part at [`CONFIDENCE`].
+    pub flagged_bounds: [f64; 2],
+}
+
+impl FalseAlarms {
+    /// From counts; `images` is not 0.
+    pub fn new(epsilon: f64, images: u64, regions: u64, flagged: u64) -> Self {
+        let per_image = |count: f64| count / images as f64;
+        let [low, high] = poisson_bounds(regions);
+        Self {
+            epsilon,
+            images,
+            regions,
+            flagged,
+            rate: per_image(regions as f64),
+            rate_bounds: [per_image(low), per_image(high)],
+            flagged_rate: per_image(flagged as f64),
+            flagged_bounds: binomial_bounds(flagged, images),
+        }
+    }
+}
+
+/// Bounds of the mean of a Poisson count of which `count` was seen.
+fn poisson_bounds(count: u64) -> [f64; 2] {
+    let tail = (1.0 - CONFIDENCE) / 2.0;
+    let quantile = |shape: f64, p: f64| Gamma::new(shape, 1.0).map_or(f64::NAN, |gamma| gamma.inverse_cdf(p));
+    let low = if count == 0 { 0.0 } else { quantile(count as f64, tail) };
+    [low, quantile(count as f64 + 1.0, 1.0 - tail)]
+}
+
+/// Bounds of a probability after `hits` of `trials`.
+fn binomial_bounds(hits: u64, trials: u64) -> [f64; 2] {
+    let tail = (1.0 - CONFIDENCE) / 2.0;
+    let quantile = |a: u64, b: u64, p: f64| Beta::new(a as f64, b as f64).map_or(f64::NAN, |beta| beta.inverse_cdf(p));
+    let low = if hits == 0 { 0.0 } else { quantile(hits, trials - hits + 1, tail) };
+    let high = if hits == trials { 1.0 } else { quantile(hits + 1, trials - hits, 1.0 - tail) };
+    [low, high]
+}
+
+#[cfg(test)]
+mod tests {
+    use approx::assert_abs_diff_eq;
+
+    use super::*;
+
+    /// Against `scipy.stats`: `gamma.ppf` and `binomtest(k, n).proportion_ci(method="exact")`.
+    #[test]
+    fn bounds_equal_scipys() {
+        for (count, low, high) in [
+            (0, 0.0, 3.688_879_454_113_936),
+            (1, 0.025_317_807_984_289_9, 5.571_643_390_938_898),
+            (20, 12.216_519_585, 30.888_377_903),
+        ] {
+            let found = poisson_bounds(count);
+            assert_abs_diff_eq!(found[0], low, epsilon = 1e-6);
+            assert_abs_diff_eq!(found[1], high, epsilon = 1e-6);
+        }
+        for (hits, trials, low, high) in
+            [(0, 100, 0.0, 0.036_216_693), (3, 100, 0.006_229_97, 0.085_176_05), (50, 50, 0.928_878_264, 1.0)]
+        {
+            let found = binomial_bounds(hits, trials);
+            assert_abs_diff_eq!(found[0], low, epsilon = 1e-6);
+            assert_abs_diff_eq!(found[1], high, epsilon = 1e-6);
+        }
+    }
+
+    #[test]
+    fn rates_are_per_image() {
+        let found = FalseAlarms::new(0.1, 50, 10, 4);
+        assert_eq!((found.rate, found.flagged_rate), (0.2, 0.08));
+        assert!(found.rate_bounds[0] < 0.2 && found.rate_bounds[1] > 0.2);
+        assert!(found.flagged_bounds[0] < 0.08 && found.flagged_bounds[1] > 0.08);
+    }
+}

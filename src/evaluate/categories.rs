@@ -1,0 +1,175 @@
+//! Data sets of several categories: which there are, and each one's result on disk.
+//!
+//! A run over a whole data set takes hours, perhaps on several machines. Each category's result is therefore a file of its
+//! own ([`Record`]), written last and whole, with the settings it was made with: a run that was killed goes on with what is missing, machines
+//! share the work by categories, and results that do not belong together are not mixed.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    Dataset, Evaluation, Layout,
+    dataset::{data, detect},
+};
+use crate::{Error, Result, report::write_whole};
+
+/// Name of a category's result in its folder.
+pub const RECORD_FILE: &str = "evaluation.json";
+
+/// One category of a data set.
+#[derive(Clone, Debug)]
+pub struct Category {
+    /// Its name: the folder's.
+    pub name: String,
+    /// Its images.
+    pub data: Dataset,
+}
+
+impl Category {
+    /// A short hash of what images and masks there are, by path and size.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn fingerprint(&self) -> Result<String> {
+        let mut hasher = Sha256::new();
+        let tested = self.data.test.iter().flat_map(|sample| [&sample.path].into_iter().chain(&sample.masks));
+        for path in self.data.train.iter().chain(tested) {
+            let size = fs::metadata(path).map_err(Error::io("look at", path))?.len();
+            let name = path.strip_prefix(&self.data.root).unwrap_or(path);
+            hasher.update(format!("{} {size}\n", name.display()));
+        }
+        Ok(hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// The categories below `root`, by name: the folders that are laid out as a test set. Other folders are passed over.
+///
+/// # Errors
+/// No category at all; a category that [`Dataset::open`] refuses, or that has no good images to learn from.
+pub fn categories(root: &Path, layout: Option<Layout>) -> Result<Vec<Category>> {
+    if !root.is_dir() {
+        return Err(data(root, "is not a folder"));
+    }
+    let entries = fs::read_dir(root).map_err(Error::io("read", root))?;
+    let mut folders: Vec<PathBuf> = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()
+        .map_err(Error::io("read", root))?;
+    folders.retain(|folder| folder.is_dir());
+    folders.sort();
+    let mut found = Vec::new();
+    for folder in folders {
+        let Some(name) = folder.file_name().and_then(|name| name.to_str()).map(str::to_owned) else { continue };
+        if name.starts_with('.') || (layout.is_none() && detect(&folder).is_err()) {
+            continue;
+        }
+        let set = match (Dataset::open(&folder, layout), layout) {
+            (Ok(set), _) => set,
+            // A folder beside the categories, such as VisA's `split_csv`.
+            (Err(_), Some(_)) if detect(&folder).is_err() => continue,
+            (Err(error), _) => return Err(error),
+        };
+        if set.train.is_empty() {
+            let reason = "has no good images to learn from (a layout with `train` is needed)";
+            return Err(data(&folder, reason));
+        }
+        found.push(Category { name, data: set });
+    }
+    if found.is_empty() {
+        let reason = "has no categories: folders that are laid out as MVTec AD's, LOCO's, AD 2's, BTAD's or VisA's are; to evaluate one \
+                      category leave out --all-categories and give --model";
+        return Err(data(root, reason));
+    }
+    Ok(found)
+}
+
+/// What a result was made with, as flat names and values.
+pub type RunSettings = BTreeMap<String, String>;
+
+/// A category's result.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// The category's name.
+    pub category: String,
+    /// What it was made with.
+    pub settings: RunSettings,
+    /// What of it may differ from category to category: the images.
+    pub images: String,
+    /// Seconds by step.
+    pub seconds: BTreeMap<String, f64>,
+    /// The metrics.
+    pub evaluation: Evaluation,
+}
+
+impl Record {
+    /// Writes it into the category's folder, whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let json = serde_json::to_string(self).map_err(|error| data(folder, error.to_string()))?;
+        write_whole(&folder.join(RECORD_FILE), json.as_bytes())
+    }
+
+    /// Reads a category's folder; none where there is no result yet.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for a file that is no result; [`Error::Io`].
+    pub fn read(folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join(RECORD_FILE);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("read", &path)(error)),
+        };
+        let record = serde_json::from_slice(&text);
+        record.map(Some).map_err(|error| data(&path, format!("is no result of this version: {error}")))
+    }
+
+    /// The first setting in which it differs: name, here, there.
+    pub fn difference(&self, settings: &RunSettings) -> Option<(String, String, String)> {
+        let names = self.settings.keys().chain(settings.keys());
+        let value = |of: &RunSettings, name: &str| of.get(name).cloned().unwrap_or_else(|| "nothing".to_owned());
+        names.map(|name| (name.clone(), value(&self.settings, name), value(settings, name))).find(|(_, a, b)| a != b)
+    }
+}
+
+/// All results below these folders, by category.
+///
+/// # Errors
+/// No result; two of one category; results of different settings (naming the setting and the categories).
+pub fn records(folders: &[PathBuf]) -> Result<Vec<(PathBuf, Record)>> {
+    let mut found: Vec<(PathBuf, Record)> = Vec::new();
+    for root in folders {
+        for entry in fs::read_dir(root).map_err(Error::io("read", root))? {
+            let folder = entry.map_err(Error::io("read", root))?.path();
+            if let Some(record) = folder.is_dir().then(|| Record::read(&folder)).transpose()?.flatten() {
+                found.push((folder, record));
+            }
+        }
+    }
+    found.sort_by(|a, b| a.1.category.cmp(&b.1.category));
+    let Some((_, first)) = found.first() else {
+        let names: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
+        return Err(data(Path::new(&names.join(", ")), format!("no folder in it has a result ({RECORD_FILE})")));
+    };
+    if let Some(pair) = found.windows(2).find(|pair| pair[0].1.category == pair[1].1.category) {
+        let reason =
+            format!("and {} are both results of `{}`; merge one of them", pair[1].0.display(), pair[0].1.category);
+        return Err(data(&pair[0].0, reason));
+    }
+    for (folder, record) in &found {
+        if let Some((name, there, here)) = record.difference(&first.settings) {
+            let reason =
+                format!("was made with {name} = {there}, `{}` with {here}: they are not one run", first.category);
+            return Err(data(folder, reason));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,113 @@
+//! The mean intersection over union at every threshold.
+//!
+//! Lowering a threshold adds pixels: a marked one to its image's intersection, another to its union. So one pass over the
+//! scores in descending order visits every mask that any threshold can give, and the best of them is the best there is.
+
+use super::scores::{Entry, Source};
+
+/// What one threshold gives: a pixel is anomalous where its score is above it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct AtThreshold {
+    pub(super) threshold: f32,
+    /// For each kind the sum of its images' IoU.
+    pub(super) sums: Vec<f64>,
+}
+
+impl AtThreshold {
+    pub(super) fn total(&self) -> f64 {
+        self.sums.iter().sum()
+    }
+}
+
+/// What the pass found.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    /// The threshold of the highest mean, the lowest of equals.
+    pub(super) best: AtThreshold,
+    /// The thresholds that were asked for, in descending order.
+    pub(super) asked: Vec<AtThreshold>,
+}
+
+/// Sums that differ by no more are equal: what a few hundred million additions may round off.
+const EQUAL: f64 = 1e-9;
+
+/// The pass.
+#[derive(Debug)]
+pub(super) struct Sweep {
+    /// Intersection and union of each image.
+    images: Vec<(u64, u64)>,
+    kinds: Vec<u32>,
+    sums: Vec<f64>,
+    best: AtThreshold,
+    highest: f64,
+    /// Whether the best threshold reaches down to the next score.
+    open: bool,
+    waiting: Vec<f32>,
+    asked: Vec<AtThreshold>,
+}
+
+impl Sweep {
+    /// Over images of these kinds with so many marked pixels; `asked` are thresholds to be looked at.
+    pub(super) fn new(kinds: &[u32], marked: &[u64], asked: &[f32]) -> Self {
+        let images: Vec<(u64, u64)> = marked.iter().map(|&marked| (0, marked)).collect();
+        let mut sums = vec![0.0; kinds.iter().max().map_or(0, |&kind| kind as usize + 1)];
+        for (&image, &kind) in images.iter().zip(kinds) {
+            sums[kind as usize] += ratio(image.0, image.1);
+        }
+        let best = AtThreshold { threshold: f32::INFINITY, sums: sums.clone() };
+        let mut waiting = asked.to_vec();
+        waiting.sort_by(f32::total_cmp);
+        Self {
+            images,
+            kinds: kinds.to_vec(),
+            highest: best.total(),
+            sums,
+            best,
+            open: true,
+            waiting,
+            asked: Vec::new(),
+        }
+    }
+
+    /// Takes the entries of the next lower score.
+    pub(super) fn push(&mut self, score: f32, entries: &[Entry], sources: &[Source]) {
+        if self.open {
+            self.best.threshold = score;
+            self.open = false;
+        }
+        while let Some(threshold) = self.waiting.pop_if(|threshold| *threshold >= score) {
+            self.asked.push(AtThreshold { threshold, sums: self.sums.clone() });
+        }
+        for entry in entries {
+            let source = sources[entry.source as usize];
+            let image = &mut self.images[source.image as usize];
+            let before = ratio(image.0, image.1);
+            let count = u64::from(entry.count);
+            if source.region.is_some() {
+                image.0 += count
+            } else {
+                image.1 += count
+            }
+            self.sums[self.kinds[source.image as usize] as usize] += ratio(image.0, image.1) - before;
+        }
+        let total = self.sums.iter().sum::<f64>();
+        if total >= self.highest - EQUAL {
+            self.highest = self.highest.max(total);
+            self.best.sums.clone_from(&self.sums);
+            self.best.threshold = score.next_down();
+            self.open = true;
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Found {
+        while let Some(threshold) = self.waiting.pop() {
+            self.asked.push(AtThreshold { threshold, sums: self.sums.clone() });
+        }
+        Found { best: self.best, asked: self.asked }
+    }
+}
+
+/// Intersection over union of counts; 1 where the union is empty.
+pub(super) fn ratio(intersection: u64, union: u64) -> f64 {
+    if union == 0 { 1.0 } else { intersection as f64 / union as f64 }
+}

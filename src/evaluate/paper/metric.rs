@@ -1,0 +1,48 @@
+//! The metrics that the paper's tables and an evaluation have in common.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What was measured. All are fractions in 0..=1, larger is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Area under the ROC curve over pixels.
+    PixelAuroc,
+    /// Area under the ROC curve over images, the image's score being the maximum of its score map.
+    ImageAuroc,
+    /// Area under the per-region-overlap curve; up to which false positive rate the paper does not say.
+    Aupro,
+    /// Mean intersection over union at log₁₀NFA = 0, that is ε = 1. A run at another ε does not have it.
+    MiouNfa,
+    /// Mean intersection over union at the threshold that is best on the test images themselves. The paper's threshold
+    /// of U-Flow cuts the log₁₀NFA map, those of its rivals their anomaly maps.
+    MiouOracle,
+    /// Mean intersection over union at a threshold from the good training images. The paper has it of the rivals alone.
+    MiouFair,
+}
+
+impl Metric {
+    /// Every metric, in the order of declaration.
+    pub const ALL: [Self; 6] =
+        [Self::PixelAuroc, Self::ImageAuroc, Self::Aupro, Self::MiouNfa, Self::MiouOracle, Self::MiouFair];
+
+    /// Its name in a table.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::PixelAuroc => "pixel AUROC",
+            Self::ImageAuroc => "image AUROC",
+            Self::Aupro => "AUPRO",
+            Self::MiouNfa => "mIoU, NFA = 1",
+            Self::MiouOracle => "mIoU, oracle",
+            Self::MiouFair => "mIoU, fair",
+        }
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(self.label())
+    }
+}

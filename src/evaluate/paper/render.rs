@@ -1,0 +1,103 @@
+//! A comparison as a table: for a terminal, and in Markdown.
+
+use std::fmt;
+
+use super::{Comparison, comparison::Row};
+
+const HEADS: [&str; 6] = ["category", "table", "metric", "paper", "this run", "difference"];
+
+/// What stands in a cell whose value is not known.
+const NONE: &str = "–";
+
+impl Comparison {
+    /// The comparison in Markdown: a table, and the notes and the source beneath it.
+    pub fn markdown(&self) -> String {
+        let mut out = String::new();
+        if !self.is_empty() {
+            let (heads, rows) = self.cells();
+            let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+            let rule: Vec<String> = (0..heads.len()).map(|column| rule(column).to_owned()).collect();
+            out += &line(&heads);
+            out += &line(&rule);
+            rows.iter().for_each(|row| out += &line(row));
+            out.push('\n');
+        }
+        let beneath = self.beneath();
+        beneath.iter().for_each(|note| out += &format!("- {note}\n"));
+        out
+    }
+
+    /// Headings and rows of cells. Rivals have a column each, in the order in which the tables name them.
+    fn cells(&self) -> (Vec<String>, Vec<Vec<String>>) {
+        let mut rivals: Vec<&str> = Vec::new();
+        for rival in self.rows.iter().flat_map(|row| &row.rivals) {
+            if !rivals.contains(&rival.method) {
+                rivals.push(rival.method);
+            }
+        }
+        let rows = self.rows.iter().map(|row| cells(row, &rivals)).collect();
+        (HEADS.iter().chain(&rivals).map(|&head| head.to_owned()).collect(), rows)
+    }
+
+    /// What stands beneath the table.
+    fn beneath(&self) -> Vec<String> {
+        let unknown = self.unknown.iter().map(|name| format!("the paper has no results for `{name}`"));
+        let source = format!("the paper: {}", self.source);
+        unknown.chain(self.notes.iter().cloned()).chain([source]).collect()
+    }
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.is_empty() {
+            let (heads, rows) = self.cells();
+            let width = |column: usize| {
+                let cells = rows.iter().chain([&heads]).filter_map(|row| row.get(column));
+                cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+            };
+            let widths: Vec<usize> = (0..heads.len()).map(width).collect();
+            line(out, &heads, &widths)?;
+            let mut above = "";
+            for (row, mut cells) in self.rows.iter().zip(rows) {
+                if row.category == above {
+                    cells[0].clear();
+                }
+                above = row.category;
+                line(out, &cells, &widths)?;
+            }
+        }
+        self.beneath().iter().try_for_each(|note| writeln!(out, "{note}"))
+    }
+}
+
+fn cells(row: &Row, rivals: &[&str]) -> Vec<String> {
+    let number = |value: Option<f64>| value.map_or_else(|| NONE.to_owned(), |value| format!("{value:.4}"));
+    let mut cells = vec![
+        row.category.to_owned(),
+        row.table.to_string(),
+        row.metric.to_string(),
+        number(row.paper),
+        number(row.ours),
+        row.difference.map_or_else(|| NONE.to_owned(), |difference| format!("{difference:+.4}")),
+    ];
+    let rival = |method: &&str| row.rivals.iter().find(|rival| rival.method == *method).map(|rival| rival.value);
+    cells.extend(rivals.iter().map(|method| number(rival(method))));
+    cells
+}
+
+/// Whether a column holds words.
+fn words(column: usize) -> bool {
+    column == 0 || column == 2
+}
+
+fn rule(column: usize) -> &'static str {
+    if words(column) { "---" } else { "---:" }
+}
+
+fn line(out: &mut fmt::Formatter<'_>, cells: &[String], widths: &[usize]) -> fmt::Result {
+    for (column, (cell, &width)) in cells.iter().zip(widths).enumerate() {
+        let gap = if column == 0 { "" } else { "  " };
+        if words(column) { write!(out, "{gap}{cell:<width$}")? } else { write!(out, "{gap}{cell:>width$}")? }
+    }
+    writeln!(out)
+}

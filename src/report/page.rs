@@ -1,0 +1,52 @@
+//! The page's text: from a [`Report`] to HTML. Whatever is not written here is escaped on its way in.
+
+use std::fmt::Write as _;
+
+use super::{
+    Report,
+    section::{facts, section, summary},
+    text::escape,
+};
+use crate::Result;
+
+pub(super) fn page(report: &Report) -> Result<String> {
+    let mut content = String::from("<main>\n");
+    header(&mut content, report);
+    summary(&mut content, &report.models);
+    for model in &report.models {
+        section(&mut content, model)?;
+    }
+    for note in &report.notes {
+        let _ = write!(content, "<section><h2>{}</h2>\n<p>{}</p>", escape(&note.title), escape(&note.text));
+        facts(&mut content, note.facts.iter().cloned());
+        content += "</section>\n";
+    }
+    footer(&mut content, report);
+    content += "</main>";
+    let page = include_str!("page.html").replace("{{style}}", include_str!("report.css"));
+    Ok(page.replace("{{title}}", &escape(&report.title)).replace("{{content}}", &content))
+}
+
+fn header(out: &mut String, report: &Report) {
+    let (title, lead) = (escape(&report.title), escape(&report.lead));
+    let _ = write!(out, "<h1>{title}</h1>\n<p class=\"lead\">{lead}</p>\n<div class=\"tiles\">");
+    for (value, name) in &report.tiles {
+        let _ = write!(out, "<div class=\"tile\"><b>{}</b><span>{}</span></div>", escape(value), escape(name));
+    }
+    *out += "</div>\n";
+}
+
+fn footer(out: &mut String, report: &Report) {
+    let machine = &report.machine;
+    let memory = machine.memory_gib.map_or_else(String::new, |gib| format!(", {gib:.0} GiB"));
+    *out += "<section><h2>How this was made</h2><h3>Machine and build</h3>";
+    let own = [
+        ("processor".to_owned(), format!("{}, {} threads{memory}", machine.processor, machine.threads)),
+        ("system".to_owned(), machine.system.clone()),
+        ("uflow".to_owned(), machine.version.clone()),
+        ("date".to_owned(), machine.date.clone()),
+        ("wall-clock time".to_owned(), format!("{:.1} s in all", report.seconds)),
+    ];
+    facts(out, own.into_iter().chain(report.engine.iter().cloned()));
+    let _ = write!(out, "</section>\n<footer><p>{}</p></footer>\n", escape(&report.closing));
+}

@@ -1,0 +1,164 @@
+//! Features kept in a file between fits: what takes longest before training, and depends on nothing that training changes.
+//!
+//! The file is a line of JSON (the key, the shapes, how many versions each image has), then the values in half precision, in the order of the
+//! cache and this machine's byte order. It is written whole or not at all; a file of another key is not read.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Write},
+    path::Path,
+};
+
+use half::f16;
+use serde::{Deserialize, Serialize};
+
+use super::FeatureCache;
+use crate::{Error, Result, latents::ScaleShape};
+
+/// What the first line says.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Head {
+    /// Of the file's format, this one's.
+    features: u32,
+    little_endian: bool,
+    key: String,
+    shapes: Vec<ScaleShape>,
+    /// Versions of each image.
+    versions: Vec<usize>,
+}
+
+const FORMAT: u32 = 1;
+
+impl FeatureCache {
+    /// Writes all features to `path`. `key` stands for all that they depend on.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn save(&self, path: &Path, key: &str) -> Result<()> {
+        let failed = |error| Error::io("write", path)(error);
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        let file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+        let mut out = BufWriter::with_capacity(1 << 20, file);
+        let head = serde_json::to_string(&self.head(key)).map_err(|error| failed(error.into()))?;
+        writeln!(out, "{head}").map_err(failed)?;
+        for version in 0..self.stored() {
+            out.write_all(bytemuck::cast_slice(self.version(version))).map_err(failed)?;
+        }
+        let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
+        file.persist(path).map_err(|error| failed(error.error))?;
+        Ok(())
+    }
+
+    /// Takes the features that [`save`](Self::save) wrote to `path` under the same key; false, and nothing taken, where there is no such
+    /// file or it is another's. The cache is empty before.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for a file that is cut off or has values that are not finite; [`Error::Io`].
+    pub fn restore(&mut self, path: &Path, key: &str) -> Result<bool> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(Error::io("open", path)(error)),
+        };
+        let mut input = BufReader::with_capacity(1 << 20, file);
+        let mut line = Vec::new();
+        // A head has a number for each image; more than this is none.
+        (&mut input).take(1 << 26).read_until(b'\n', &mut line).map_err(Error::io("read", path))?;
+        let Ok(head) = serde_json::from_slice::<Head>(&line) else { return Ok(false) };
+        let expected = Head { shapes: self.shapes.clone(), versions: head.versions.clone(), ..self.head(key) };
+        if head != expected || !self.is_empty() {
+            return Ok(false);
+        }
+        let mut values = vec![f16::ZERO; self.values];
+        for &versions in &head.versions {
+            for version in 0..versions {
+                let broken = |reason: &str| Error::Data {
+                    path: path.to_owned(),
+                    reason: format!("{reason}; remove it, and the features are computed again"),
+                };
+                input.read_exact(bytemuck::cast_slice_mut(&mut values)).map_err(|_| broken("ends in the middle"))?;
+                if values.iter().any(|value| !value.is_finite()) {
+                    return Err(broken("has features that are not finite"));
+                }
+                self.append_halves(&values)?;
+                match (version, self.starts.last_mut()) {
+                    (0, Some(&mut last)) => self.starts.push(last + 1),
+                    (_, Some(end)) => *end += 1,
+                    (_, None) => {}
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn head(&self, key: &str) -> Head {
+        Head {
+            features: FORMAT,
+            little_endian: cfg!(target_endian = "little"),
+            key: key.to_owned(),
+            shapes: self.shapes.clone(),
+            versions: (0..self.len()).map(|image| self.versions(image)).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array3;
+
+    use super::*;
+
+    fn cache(budget: u64) -> FeatureCache {
+        let shapes = [ScaleShape { channels: 2, height: 2, width: 3 }, ScaleShape { channels: 1, height: 1, width: 2 }];
+        FeatureCache::new(&shapes, budget).unwrap()
+    }
+
+    fn maps(value: f32) -> Vec<Array3<f32>> {
+        vec![Array3::from_elem((2, 2, 3), value), Array3::from_elem((1, 1, 2), -value)]
+    }
+
+    #[test]
+    fn features_come_back_as_they_were() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/a.features");
+        // In memory, in the temporary file, and from one to the other.
+        for (before, after) in [(1 << 20, 1 << 20), (0, 1 << 20), (30, 0)] {
+            let mut saved = cache(before);
+            saved.push_all(&[maps(1.0), maps(2.0)]).unwrap();
+            saved.push_all(&[maps(3.0), maps(4.0)]).unwrap();
+            saved.save(&path, "key").unwrap();
+            let mut found = cache(after);
+            assert!(!found.restore(&path, "another key").unwrap() && found.is_empty());
+            assert!(!found.restore(&folder.path().join("none"), "key").unwrap());
+            assert!(found.restore(&path, "key").unwrap());
+            assert_eq!((found.len(), found.versions(0), found.versions(1)), (2, 2, 2));
+            let mut target = [0.0; 2];
+            found.read(1, 1, 1, &mut target);
+            assert_eq!(target, [-4.0; 2]);
+            found.push_all(&[maps(5.0)]).unwrap();
+            found.read(2, 0, 1, &mut target);
+            assert_eq!(target, [-5.0; 2]);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_cut_or_broken_is_said_to_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.features");
+        let mut saved = cache(1 << 20);
+        saved.push_all(&[maps(1.0)]).unwrap();
+        saved.save(&path, "key").unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+        let error = cache(1 << 20).restore(&path, "key").unwrap_err().to_string();
+        assert!(error.contains("ends in the middle") && error.contains("remove it"), "{error}");
+        let mut broken = bytes.clone();
+        let last = broken.len() - 2;
+        broken[last..].copy_from_slice(&f16::NAN.to_ne_bytes());
+        std::fs::write(&path, &broken).unwrap();
+        assert!(cache(1 << 20).restore(&path, "key").unwrap_err().to_string().contains("not finite"));
+        std::fs::write(&path, b"no features").unwrap();
+        assert!(!cache(1 << 20).restore(&path, "key").unwrap());
+    }
+}
