@@ -30,6 +30,7 @@ pub mod package;
 pub mod flow;
 pub mod train;
 
+pub mod calibrate;
 pub mod evaluate;
 pub mod render;
 pub mod report;

@@ -4,6 +4,7 @@
 //! output as JSON, one object a line; messages go to standard error.
 
 mod bench;
+mod calibrate;
 #[cfg(feature = "serve")]
 mod client;
 pub mod demo;
@@ -114,6 +115,8 @@ enum Command {
     Segment(segment::Args),
     /// Measure a model on images with known defects.
     Evaluate(evaluate::Args),
+    /// Tell whether a model's ε can be trusted, from good images it was not fitted to.
+    Calibrate(calibrate::Args),
     /// Show what a package holds.
     Info(info::Args),
     /// Time a model's networks and compare devices.
@@ -188,6 +191,7 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Detect(args) => detect::run(&args, context),
         Command::Segment(args) => segment::run(&args, context.json).map(|()| Outcome::Done),
         Command::Evaluate(args) => evaluate::run(&args, context, |args| args.open(context)),
+        Command::Calibrate(args) => calibrate::run(&args, context),
         Command::Info(args) => info::run(&args, context),
         Command::Bench(args) => bench::run(&args, context),
         #[cfg(feature = "serve")]

@@ -5,13 +5,17 @@
 //! runs the same stages ([`Preprocessor`], [`Network`], [`Judge`]) overlapped, for many frames of many models.
 
 mod judge;
+mod latents;
 
 use std::{slice, sync::Arc, time::Instant};
 
 use ndarray::{Array3, Array4, ArrayView2, Axis, Slice};
 use serde::{Deserialize, Serialize};
 
-pub use self::judge::{Judge, Rule};
+pub use self::{
+    judge::{Judge, Rule},
+    latents::LatentReader,
+};
 use crate::{
     Error, Result,
     engine::Model,

@@ -10,7 +10,7 @@
 use ndarray::ArrayView2;
 
 use super::{
-    alarms::FalseAlarms,
+    alarms::AlarmCounter,
     components::{ComponentCounts, label},
     conclude::conclude,
     iou::ratio,
@@ -19,9 +19,6 @@ use super::{
     scores::{Scores, Source, key},
 };
 use crate::{Error, Result};
-
-/// The values of ε at which false alarms are counted.
-pub const EPSILONS: [f64; 8] = [10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
 
 /// At which points a model is evaluated.
 #[derive(Clone, Copy, Debug)]
@@ -70,8 +67,8 @@ pub struct Accumulator {
     pub(super) negated_nfa: Scores,
     /// Components of the good images' score maps.
     pub(super) components: Vec<ComponentCounts>,
-    /// At each of [`EPSILONS`]: regions found in good images, and good images with one.
-    alarms: [(u64, u64); EPSILONS.len()],
+    /// False alarms in the good images.
+    pub(super) alarms: AlarmCounter,
     pub(super) times: Times,
     pub(super) unmarked: Vec<String>,
     pub(super) truth_known: bool,
@@ -95,7 +92,7 @@ impl Accumulator {
             scores: Scores::default(),
             negated_nfa: Scores::default(),
             components: Vec::new(),
-            alarms: [(0, 0); EPSILONS.len()],
+            alarms: AlarmCounter::default(),
             times: Times::default(),
             unmarked: Vec::new(),
             truth_known: true,
@@ -122,7 +119,7 @@ impl Accumulator {
         }
         if !defective {
             self.components.push(ComponentCounts::of(observation.score, f32::NEG_INFINITY));
-            self.count_alarms(observation.log10_nfa);
+            self.alarms.push(observation.log10_nfa);
         }
         let iou = self.iou_at_epsilon(observation);
         self.kind_of.push(kind);
@@ -150,17 +147,6 @@ impl Accumulator {
         }) as u32
     }
 
-    fn count_alarms(&mut self, log10_nfa: ArrayView2<'_, f32>) {
-        let negated = log10_nfa.mapv(|value| -value);
-        let limits = EPSILONS.map(|epsilon| -epsilon.log10() as f32);
-        let components = ComponentCounts::of(negated.view(), limits[0]);
-        for ((regions, flagged), limit) in self.alarms.iter_mut().zip(limits) {
-            let found = components.above(limit);
-            *regions += u64::from(found);
-            *flagged += u64::from(found > 0);
-        }
-    }
-
     fn iou_at_epsilon(&self, observation: &Observation<'_>) -> f64 {
         let limit = self.settings.epsilon.log10() as f32;
         let (mut both, mut either) = (0, 0);
@@ -171,14 +157,6 @@ impl Accumulator {
             either += u64::from(found || true_);
         }
         ratio(both, either)
-    }
-
-    /// False alarms on the good images; empty without one.
-    pub(super) fn false_alarms(&self) -> Vec<FalseAlarms> {
-        let images = self.components.len() as u64;
-        let counts = EPSILONS.into_iter().zip(self.alarms);
-        let curve = counts.map(|(epsilon, (regions, flagged))| FalseAlarms::new(epsilon, images, regions, flagged));
-        if images == 0 { Vec::new() } else { curve.collect() }
     }
 
     /// The metrics of all images taken.

@@ -5,8 +5,14 @@
 //! Clopper and Pearson's (1934). Both are exact and keep their promise at any number of images. Regions of one image may come together, and
 //! the rate's bounds are then too narrow: the part of the images is the safer figure.
 
+use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{Beta, ContinuousCDF, Gamma};
+
+use super::components::ComponentCounts;
+
+/// The values of ε at which false alarms are counted.
+pub const EPSILONS: [f64; 8] = [10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
 
 /// What part of all experiments the bounds hold in.
 pub const CONFIDENCE: f64 = 0.95;
@@ -47,6 +53,37 @@ impl FalseAlarms {
             flagged_rate: per_image(flagged as f64),
             flagged_bounds: binomial_bounds(flagged, images),
         }
+    }
+}
+
+/// Counts the regions of good images at each of [`EPSILONS`].
+#[derive(Debug, Default)]
+pub struct AlarmCounter {
+    images: u64,
+    /// Regions, and images with one.
+    counts: [(u64, u64); EPSILONS.len()],
+}
+
+impl AlarmCounter {
+    /// Takes the log₁₀NFA map of a good image.
+    pub fn push(&mut self, log10_nfa: ArrayView2<'_, f32>) {
+        let negated = log10_nfa.mapv(|value| -value);
+        let limits = EPSILONS.map(|epsilon| -epsilon.log10() as f32);
+        let components = ComponentCounts::of(negated.view(), limits[0]);
+        for ((regions, flagged), limit) in self.counts.iter_mut().zip(limits) {
+            let found = components.above(limit);
+            *regions += u64::from(found);
+            *flagged += u64::from(found > 0);
+        }
+        self.images += 1;
+    }
+
+    /// False alarms at each ε; empty without an image.
+    pub fn finish(&self) -> Vec<FalseAlarms> {
+        let counts = EPSILONS.into_iter().zip(self.counts);
+        let curve =
+            counts.map(|(epsilon, (regions, flagged))| FalseAlarms::new(epsilon, self.images, regions, flagged));
+        if self.images == 0 { Vec::new() } else { curve.collect() }
     }
 }
 

@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     Dataset, Evaluation, Layout,
     dataset::{data, detect},
+    mask::Mask,
 };
 use crate::{Error, Result, report::write_whole};
 
@@ -38,8 +39,12 @@ impl Category {
     /// [`Error::Io`].
     pub fn fingerprint(&self) -> Result<String> {
         let mut hasher = Sha256::new();
-        let tested = self.data.test.iter().flat_map(|sample| [&sample.path].into_iter().chain(&sample.masks));
-        for path in self.data.train.iter().chain(tested) {
+        let tested = self
+            .data
+            .test
+            .iter()
+            .flat_map(|sample| [sample.path.as_path()].into_iter().chain(sample.masks.iter().map(Mask::path)));
+        for path in self.data.train.iter().map(PathBuf::as_path).chain(tested) {
             let size = fs::metadata(path).map_err(Error::io("look at", path))?.len();
             let name = path.strip_prefix(&self.data.root).unwrap_or(path);
             hasher.update(format!("{} {size}\n", name.display()));

@@ -36,7 +36,7 @@ pub(super) fn conclude(mut found: Accumulator) -> Evaluation {
         pixel_roc: pixels.total.as_ref().map(|curves| curves.roc.clone()),
         pro: pixels.total.and_then(|curves| curves.pro),
         image_roc: image_curves.map(|curves| curves.roc),
-        false_alarms: found.false_alarms(),
+        false_alarms: found.alarms.finish(),
         latency,
         unmarked: found.unmarked,
         images: found.images,

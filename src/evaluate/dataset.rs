@@ -17,6 +17,9 @@
 //! DIR/test_public/ground_truth/bad/NAME_mask.png  DIR/../split_csv/1cls.csv
 //! ```
 //!
+//! LGG-MRI and ShanghaiTech Campus, the paper's data sets from outside industry, have modules of their own ([`super::lgg`],
+//! [`super::shanghaitech`]) with their conventions.
+//!
 //! A mask is `NAME_mask.<ext>`, `NAME.<ext>`, or a folder `NAME` of masks that are laid over each other. Either every defective
 //! image has one or the set has none at all (no `ground_truth`, no `masks` folder): metrics over pixels are then left out. A value
 //! other than 0 marks a defect.
@@ -27,10 +30,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use super::visa;
+use super::{lgg, mask::Mask, shanghaitech, visa};
 use crate::{Error, Result};
 
 /// Suffixes of the image files that are looked for, in lower case.
@@ -54,6 +56,11 @@ pub enum Layout {
     Btad,
     /// VisA: `Data/Images`, `Data/Masks`, and the split in `../split_csv/1cls.csv`.
     Visa,
+    /// LGG-MRI as published: a folder of slices and masks for each patient.
+    LggMri,
+    /// ShanghaiTech Campus: `training/frames`, `testing/frames`, `testing/test_pixel_mask`.
+    #[serde(rename = "shanghaitech")]
+    ShanghaiTech,
     /// `good`, `bad` and perhaps `masks`.
     GoodBad,
 }
@@ -67,7 +74,7 @@ pub struct Sample {
     pub kind: String,
     /// Its ground truth: masks that are laid over each other, mostly one; none for good images, and for all images of a set
     /// without masks.
-    pub masks: Vec<PathBuf>,
+    pub masks: Vec<Mask>,
 }
 
 impl Sample {
@@ -107,8 +114,13 @@ impl Dataset {
         }
         let layout = layout.map_or_else(|| detect(root), Ok)?;
         let set = |train, test| Self { root: root.to_owned(), layout, train, test, masks: false };
-        if layout == Layout::Visa {
-            let (train, test) = visa::read(root)?;
+        let own = match layout {
+            Layout::Visa => Some(visa::read(root)?),
+            Layout::LggMri => Some(lgg::read(root)?),
+            Layout::ShanghaiTech => Some(shanghaitech::read(root)?),
+            _ => None,
+        };
+        if let Some((train, test)) = own {
             return Ok(Self { masks: true, ..set(train, test) });
         }
         let folders = Folders::of(root, layout);
@@ -142,7 +154,7 @@ struct Folders {
 impl Folders {
     fn of(root: &Path, layout: Layout) -> Self {
         let (train, good, bad, masks) = match layout {
-            Layout::GoodBad | Layout::Visa => (None, "good", "bad", "masks"),
+            Layout::GoodBad | Layout::Visa | Layout::LggMri | Layout::ShanghaiTech => (None, "good", "bad", "masks"),
             Layout::Mvtec => (Some("train/good"), "test/good", "test", "ground_truth"),
             Layout::MvtecAd2 => (Some("train/good"), "test_public/good", "test_public", "test_public/ground_truth"),
             Layout::Btad => (Some("train/ok"), "test/ok", "test", "ground_truth"),
@@ -162,6 +174,8 @@ pub(super) fn detect(root: &Path) -> Result<Layout> {
     let has = |name: &str| root.join(name).is_dir();
     let found: Vec<(Layout, &str)> = [
         (has("Data/Images"), Layout::Visa, "visa"),
+        (lgg::is(root), Layout::LggMri, "lgg-mri"),
+        (has("testing/frames"), Layout::ShanghaiTech, "shanghaitech"),
         (has("test_public"), Layout::MvtecAd2, "mvtec-ad2"),
         (has("test/ok") && has("test/ko"), Layout::Btad, "btad"),
         (has("test") && !(has("test/ok") && has("test/ko")), Layout::Mvtec, "mvtec"),
@@ -175,7 +189,7 @@ pub(super) fn detect(root: &Path) -> Result<Layout> {
         [] => Err(data(
             root,
             "is not a test set: it has neither `test/good` and `test/<kind>` (MVTec's layout) nor `good` and `bad`, and is no \
-             category of MVTec AD 2, BTAD or VisA either",
+             category of MVTec AD 2, BTAD or VisA, LGG-MRI or ShanghaiTech either",
         )),
         _ => {
             let names: Vec<_> = found.iter().map(|(_, name)| *name).collect();
@@ -226,8 +240,8 @@ fn pair(samples: &mut [Sample], root: &Path, layout: Layout) -> Result<()> {
         let found =
             folders.get(&folder).and_then(|masks| masks.get(&format!("{name}_mask")).or_else(|| masks.get(name)));
         match found {
-            Some(mask) if mask.is_dir() => sample.masks = images(mask)?,
-            Some(mask) => sample.masks = vec![mask.clone()],
+            Some(mask) if mask.is_dir() => sample.masks = images(mask)?.into_iter().map(Mask::from).collect(),
+            Some(mask) => sample.masks = vec![mask.clone().into()],
             None => missing.push(format!(
                 "{} for {}",
                 folder.join(format!("{name}_mask.png")).display(),
@@ -277,62 +291,10 @@ fn is_image(path: &Path) -> bool {
     suffix.is_some_and(|suffix| IMAGE_SUFFIXES.contains(&suffix.as_str())) && !hidden && path.is_file()
 }
 
-fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     fs::read_dir(folder)
         .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
         .map_err(Error::io("read", folder))
-}
-
-/// Reads a mask: true where any channel of a pixel is not 0 (alpha aside).
-///
-/// `size` is the image's (height, width); a mask of another size is an error. One that marks nothing is taken as it is
-/// (published sets have such masks); the evaluation names its image.
-pub fn read_mask(path: &Path, size: (usize, usize)) -> Result<Array2<bool>> {
-    let decode =
-        |error: &dyn std::fmt::Display| Error::Decode { name: path.display().to_string(), reason: error.to_string() };
-    let reader = image::ImageReader::open(path).and_then(image::ImageReader::with_guessed_format);
-    let mask = reader.map_err(Error::io("read", path))?.decode().map_err(|error| decode(&error))?.into_rgb16();
-    let (width, height) = (mask.width() as usize, mask.height() as usize);
-    if (height, width) != size {
-        let reason = format!("is a mask of {width}×{height} pixels for an image of {}×{}", size.1, size.0);
-        return Err(data(path, reason));
-    }
-    let marked: Vec<bool> = mask.pixels().map(|pixel| pixel.0 != [0, 0, 0]).collect();
-    Array2::from_shape_vec(size, marked).map_err(|error| decode(&error))
-}
-
-/// Reads masks and lays them over each other: true where one of them is; `None` without any.
-///
-/// # Errors
-/// As [`read_mask`].
-pub fn read_masks(paths: &[PathBuf], size: (usize, usize)) -> Result<Option<Array2<bool>>> {
-    let mut all: Option<Array2<bool>> = None;
-    for path in paths {
-        let mask = read_mask(path, size)?;
-        match &mut all {
-            Some(all) => all.zip_mut_with(&mask, |all, &marked| *all |= marked),
-            None => all = Some(mask),
-        }
-    }
-    Ok(all)
-}
-
-/// Brings a mask to another size by nearest neighbour (half-pixel centres), the custom of the field.
-///
-/// Where that would lose every marked pixel of a small defect, the pixels in which the marked ones fall are marked
-/// instead: a defect stays a defect at every size.
-pub fn resize_mask(mask: &Array2<bool>, size: (usize, usize)) -> Array2<bool> {
-    let (height, width) = mask.dim();
-    let source =
-        |target: usize, from: usize, to: usize| ((2 * target + 1) * from / (2 * to)).min(from.saturating_sub(1));
-    let mut resized =
-        Array2::from_shape_fn(size, |(row, column)| mask[[source(row, height, size.0), source(column, width, size.1)]]);
-    if !resized.iter().any(|&marked| marked) {
-        for ((row, column), _) in mask.indexed_iter().filter(|(_, marked)| **marked) {
-            resized[[source(row, size.0, height), source(column, size.1, width)]] = true;
-        }
-    }
-    resized
 }
 
 pub(super) fn data(path: &Path, reason: impl Into<String>) -> Error {

@@ -13,20 +13,24 @@ mod dataset;
 mod files;
 mod iou;
 mod latency;
+mod lgg;
+mod mask;
 mod metrics;
 mod scores;
+mod shanghaitech;
 mod table;
 mod visa;
 
 pub mod paper;
 
-pub use accumulator::{Accumulator, EPSILONS, Observation, Settings};
-pub use alarms::{CONFIDENCE, FalseAlarms};
+pub use accumulator::{Accumulator, Observation, Settings};
+pub use alarms::{AlarmCounter, CONFIDENCE, EPSILONS, FalseAlarms};
 pub use categories::{Category, RECORD_FILE, Record, RunSettings, categories, records};
 pub use curve::{F1Max, PRO_LIMIT, Pro, ProPoint, Roc, RocPoint, roc};
-pub use dataset::{Dataset, GOOD, IMAGE_SUFFIXES, Layout, Sample, images, read_mask, read_masks, resize_mask};
+pub use dataset::{Dataset, GOOD, IMAGE_SUFFIXES, Layout, Sample, images};
 pub use files::{Named, false_alarms_csv, images_csv, markdown, metrics_csv, write_files};
 pub use latency::Latency;
+pub use mask::{Mask, read_mask, read_masks, resize_mask};
 pub use metrics::{Evaluation, ImageResult, KindMetrics, Metrics, MiouPoint, Operating};
 pub use table::Summary;
 pub(crate) use table::number;

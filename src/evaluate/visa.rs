@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{GOOD, Sample, dataset::data};
+use super::{GOOD, Sample, dataset::data, mask::Mask};
 use crate::{Error, Result};
 
 const SPLIT: &str = "split_csv/1cls.csv";
@@ -50,7 +50,7 @@ pub(super) fn read(category: &Path) -> Result<(Vec<PathBuf>, Vec<Sample>)> {
             ("train", "normal") => train.push(image),
             ("test", "normal") => good.push(Sample { path: image, kind: GOOD.to_owned(), masks: Vec::new() }),
             ("test", "anomaly") if !mask.is_empty() => {
-                bad.push(Sample { path: image, kind: "anomaly".to_owned(), masks: vec![root.join(mask)] });
+                bad.push(Sample { path: image, kind: "anomaly".to_owned(), masks: vec![root.join(mask).into()] });
             }
             ("test", "anomaly") => return Err(wrong(number, "a defective image has no mask".to_owned())),
             _ => return Err(wrong(number, format!("`{split}` and `{label}` are no split and label of VisA"))),
@@ -65,7 +65,10 @@ pub(super) fn read(category: &Path) -> Result<(Vec<PathBuf>, Vec<Sample>)> {
     good.sort_by(|a, b| a.path.cmp(&b.path));
     bad.sort_by(|a, b| a.path.cmp(&b.path));
     let test: Vec<Sample> = good.into_iter().chain(bad).collect();
-    let all = train.iter().chain(test.iter().flat_map(|sample| sample.masks.iter().chain([&sample.path])));
+    let all = train
+        .iter()
+        .map(PathBuf::as_path)
+        .chain(test.iter().flat_map(|sample| sample.masks.iter().map(Mask::path).chain([sample.path.as_path()])));
     if let Some(missing) = all.into_iter().find(|path| !path.is_file()) {
         return Err(data(missing, format!("is in {}, and is not there", path.display())));
     }

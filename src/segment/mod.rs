@@ -25,6 +25,7 @@
 //! # Ok::<(), uflow::Error>(())
 //! ```
 
+mod block;
 mod count;
 mod outline;
 mod prune;
@@ -41,6 +42,7 @@ mod tree;
 mod upsample;
 mod verdict;
 
+pub use block::Blocks;
 pub use count::{log10_number_of_tests, log10_number_of_tests_in};
 pub use outline::Ring;
 pub use region::{Region, RegionView, Regions};

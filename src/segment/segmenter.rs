@@ -6,7 +6,7 @@ use super::prune::Pruner;
 use super::scale::Scale;
 use super::tree::Tree;
 use super::upsample::row_of;
-use super::{Bound, Roi, log10_number_of_tests_in};
+use super::{Blocks, Bound, Roi, log10_number_of_tests_in};
 use crate::latents::{EnergyView, ScaleShape};
 use crate::{Error, Result};
 
@@ -186,6 +186,28 @@ impl Segmenter {
             scale.check_values(index)?;
         }
         Ok(self.segment(bound))
+    }
+
+    /// Scores the latents (C, H, W), with the log₁₀NFA map of [`Blocks`] in place of the component trees'. It takes no region of
+    /// interest.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_blocks(&mut self, latents: &[ArrayView3<'_, f32>], blocks: &Blocks) -> Result<Segmentation<'_>> {
+        self.begin(latents.len())?;
+        for (index, (scale, latents)) in self.scales.iter_mut().zip(latents).enumerate() {
+            let (channels, height, width) = latents.dim();
+            scale.check_shape(index, ScaleShape { channels, height, width })?;
+            scale.sum_squares(latents);
+            scale.check_values(index)?;
+            scale.log10_pfa.fill(0.0);
+        }
+        let image_score = self.write_score();
+        self.log10_nfa.assign(&blocks.log10_nfa(latents));
+        let log10_nfa_min = self.log10_nfa.iter().copied().fold(f32::INFINITY, f32::min);
+        self.last = Last { image_score: Some(image_score), log10_nfa_min: Some(log10_nfa_min) };
+        let log10_number_of_tests = f64::from(blocks.log10_number_of_tests());
+        Ok(Segmentation { log10_number_of_tests, ..self.segmentation(image_score, log10_nfa_min) })
     }
 
     /// The score map alone, at a fraction of the cost of [`run`](Self::run).

@@ -6,7 +6,7 @@ use std::path::Path;
 use ndarray::{Array1, Array2, Array3};
 use ndarray_npy::NpzReader;
 use uflow::latents::ScaleShape;
-use uflow::segment::{Bound, ChiSquared, Segmenter, upsample};
+use uflow::segment::{Blocks, Bound, ChiSquared, Segmenter, upsample};
 
 fn open(name: &str) -> NpzReader<File> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/segment").join(name);
@@ -37,6 +37,27 @@ fn maps_match_the_python_reference() {
             assert_eq!((found.image_score, found.log10_nfa_min), (highest, lowest), "{name}");
         }
     }
+}
+
+/// Against anomalib's own (`tools/golden_block.py`).
+#[test]
+fn block_counts_match_anomalibs() {
+    let mut file = open("block.npz");
+    let latents: Vec<Array3<f32>> = (0..3).map(|scale| file.by_name(&format!("z{scale}")).unwrap()).collect();
+    let expected: Array2<f32> = file.by_name("log10_nfa").unwrap();
+    let shape = |z: &Array3<f32>| ScaleShape { channels: z.dim().0, height: z.dim().1, width: z.dim().2 };
+    let shapes: Vec<_> = latents.iter().map(shape).collect();
+    let views: Vec<_> = latents.iter().map(|z| z.view()).collect();
+    let blocks = Blocks::new(&shapes, expected.dim());
+    let mut segmenter = Segmenter::new(&shapes, expected.nrows(), expected.ncols()).unwrap();
+    let score = segmenter.run_latents(&views, Bound::Chernoff).unwrap().score.to_owned();
+    let found = segmenter.run_blocks(&views, &blocks).unwrap();
+    assert_close("log10_nfa", found.log10_nfa.iter(), expected.iter(), 2e-4, 1e-5);
+    assert_eq!(found.score, score);
+    assert!(found.log10_nfa_min < 0.7 && found.log10_nfa[[60, 40]] > 1.5);
+    // The trees' map is back with the next image.
+    let again = segmenter.run_latents(&views, Bound::Chernoff).unwrap();
+    assert!(again.log10_nfa != blocks.log10_nfa(&views));
 }
 
 #[test]

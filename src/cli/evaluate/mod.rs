@@ -6,11 +6,15 @@ mod extremes;
 mod merge;
 mod published;
 mod single;
+mod variant;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::ValueEnum;
+
+pub use variant::Segmentation;
+use variant::{Variant, VariantInspector};
 
 use super::{
     Context, Outcome,
@@ -50,7 +54,7 @@ pub struct Args {
     )]
     pub model: Option<PathBuf>,
 
-    /// The test set's folder: a category of MVTec AD, LOCO, AD 2, BTAD or VisA, or `good` and `bad` with masks in `masks`; with
+    /// The test set's folder: a category of MVTec AD, LOCO, AD 2, BTAD or VisA, LGG-MRI, ShanghaiTech, or `good` and `bad` with masks in `masks`; with
     /// --all-categories or --category the folder of the categories
     #[arg(long, value_name = "DIR", required_unless_present = "merge")]
     pub data: Option<PathBuf>,
@@ -92,6 +96,14 @@ pub struct Args {
     #[arg(long)]
     pub keep_features: bool,
 
+    /// For comparison: how the log₁₀NFA map is made
+    #[arg(long, value_enum, default_value_t, help_heading = "Comparison", requires = "model")]
+    pub segmentation: Segmentation,
+
+    /// For comparison: the only scales that count, from 0, the finest
+    #[arg(long, value_name = "N", value_delimiter = ',', help_heading = "Comparison", requires = "model")]
+    pub only_scale: Vec<usize>,
+
     #[command(flatten)]
     pub(crate) fit: ModelArgs,
 
@@ -106,13 +118,43 @@ impl Args {
     /// Opens the model as it is to be evaluated.
     pub(crate) fn open(&self, context: &Context) -> Result<Opened> {
         let package = Package::open(self.model.as_deref().unwrap_or(std::path::Path::new("")))?;
+        let (runtime, session) = (context.runtime()?, self.device.session());
         let options = self.decision.options()?;
-        let inspector = FileInspector::open(context.runtime()?, &package, &self.device.session(), options)?;
-        Ok(Opened {
-            name: package.manifest.name.clone(),
-            settings: inspector.settings(),
-            inspector: Box::new(inspector),
-            engine: super::engine::describe(context.runtime()?, &self.device.session()),
+        let (settings, inspector): (Settings, Box<dyn Inspector>) =
+            if self.segmentation == Segmentation::Tree && self.only_scale.is_empty() {
+                let inspector = FileInspector::open(runtime, &package, &session, options)?;
+                (inspector.settings(), Box::new(inspector))
+            } else {
+                let inspector = VariantInspector::open(runtime, &package, &session, self.variant(&package)?)?;
+                (inspector.settings(&package), Box::new(inspector))
+            };
+        let name = package.manifest.name.clone();
+        Ok(Opened { name, settings, inspector, engine: super::engine::describe(runtime, &session) })
+    }
+
+    /// What --segmentation and --only-scale ask for; options that a comparison has no use for are refused.
+    fn variant(&self, package: &Package) -> Result<Variant> {
+        let decision = &self.decision;
+        let given = [
+            ("--roi", decision.roi.is_some()),
+            ("--verdict", decision.verdict.is_some()),
+            ("--score-threshold", decision.score_threshold.is_some()),
+            ("--min-area", decision.min_area.is_some()),
+        ];
+        if let Some((name, _)) = given.into_iter().find(|(_, given)| *given) {
+            anyhow::bail!("{name} does not go with --segmentation block or --only-scale");
+        }
+        if package.manifest.detection.roi.is_some() {
+            anyhow::bail!(
+                "a package with a region of interest cannot be compared by --segmentation block or --only-scale"
+            );
+        }
+        let defaults = &package.manifest.detection;
+        Ok(Variant {
+            segmentation: self.segmentation,
+            scales: self.only_scale.clone(),
+            epsilon: decision.epsilon.unwrap_or(defaults.epsilon),
+            bound: decision.bound.unwrap_or(defaults.bound),
         })
     }
 
@@ -132,6 +174,11 @@ pub enum LayoutName {
     Btad,
     /// VisA: Data/Images, Data/Masks, ../split_csv/1cls.csv
     Visa,
+    /// LGG-MRI: TCGA_*/NAME.tif, TCGA_*/NAME_mask.tif
+    LggMri,
+    /// ShanghaiTech Campus: training/frames, testing/frames, testing/test_pixel_mask
+    #[value(name = "shanghaitech")]
+    ShanghaiTech,
     /// good, bad, masks
     GoodBad,
 }
@@ -143,6 +190,8 @@ impl From<LayoutName> for Layout {
             LayoutName::MvtecAd2 => Self::MvtecAd2,
             LayoutName::Btad => Self::Btad,
             LayoutName::Visa => Self::Visa,
+            LayoutName::LggMri => Self::LggMri,
+            LayoutName::ShanghaiTech => Self::ShanghaiTech,
             LayoutName::GoodBad => Self::GoodBad,
         }
     }

@@ -1,0 +1,128 @@
+//! What was found, in words.
+
+use std::fmt;
+
+use super::{CalibrationReport, ScaleReport, Verdict};
+
+impl fmt::Display for CalibrationReport {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "{} good images", self.images)?;
+        for (index, scale) in self.scales.iter().enumerate() {
+            write_scale(out, index, scale)?;
+        }
+        for (index, correlation) in self.between_scales.iter().enumerate() {
+            writeln!(out, "correlation of U between scales {index} and {}: {correlation:.3}", index + 1)?;
+        }
+        writeln!(out, "false alarms per good image, with 95% bounds:")?;
+        for found in &self.false_alarms {
+            writeln!(
+                out,
+                "  ε = {:<8} {:.3} ({:.3} to {:.3}); in {:.3} of the images ({:.3} to {:.3})",
+                found.epsilon,
+                found.rate,
+                found.rate_bounds[0],
+                found.rate_bounds[1],
+                found.flagged_rate,
+                found.flagged_bounds[0],
+                found.flagged_bounds[1]
+            )?;
+        }
+        for finding in &self.findings {
+            writeln!(out, "- {finding}")?;
+        }
+        writeln!(out, "{}", self.verdict)
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kept { resolution } => write!(
+                out,
+                "Verdict: ε can be trusted, as far as these images tell: at no ε are there surely more false alarms than promised. Rates below \
+                 {resolution:.3} per image cannot be told with so few."
+            ),
+            Self::Broken { epsilon, rate } => write!(
+                out,
+                "Verdict: ε cannot be trusted: where {epsilon} false alarms per image are promised there are {rate:.3}. Decide by the score and \
+                 its threshold of good images instead (--verdict score), or set ε by the curve above."
+            ),
+        }
+    }
+}
+
+fn write_scale(out: &mut fmt::Formatter<'_>, index: usize, scale: &ScaleReport) -> fmt::Result {
+    let shape = scale.shape;
+    writeln!(out, "scale {index}: {} channels of {}×{}", shape.channels, shape.width, shape.height)?;
+    writeln!(
+        out,
+        "  z: mean {:.3} (channels {:.2} to {:.2}), variance {:.3} (channels {:.2} to {:.2}), excess kurtosis {:.2}",
+        scale.mean,
+        scale.channel_means[0],
+        scale.channel_means[1],
+        scale.variance,
+        scale.channel_variances[0],
+        scale.channel_variances[1],
+        scale.excess_kurtosis
+    )?;
+    writeln!(
+        out,
+        "  correlation between channels: {:.3} (root mean square), {:.2} at most",
+        scale.channel_correlation, scale.channel_correlation_max
+    )?;
+    let neighbours: Vec<String> = (scale.neighbours.iter())
+        .map(|near| format!("({}, {}) {:.3}/{:.3}", near.rows, near.columns, near.latents, near.energy))
+        .collect();
+    writeln!(out, "  correlation with the neighbour at (rows, columns), z/U: {}", neighbours.join(", "))?;
+    writeln!(
+        out,
+        "  U / C: mean {:.3}, effective degrees of freedom {:.1} of {}, border against middle {:.2}",
+        scale.energy_mean, scale.effective_degrees, shape.channels, scale.border
+    )?;
+    let quantiles: Vec<String> =
+        (scale.quantiles.iter()).map(|q| format!("{}: {:.2} ({:.2})", q.probability, q.found, q.expected)).collect();
+    writeln!(out, "  quantiles of U / C (of χ²): {}", quantiles.join(", "))
+}
+
+/// What does not hold, the most telling first.
+pub(super) fn findings(scales: &[ScaleReport], between: &[f64]) -> Vec<String> {
+    let mut found: Vec<(f64, String)> = Vec::new();
+    for (index, scale) in scales.iter().enumerate() {
+        let channels = scale.shape.channels as f64;
+        if !(0.8..=1.25).contains(&scale.variance) {
+            let text = format!(
+                "scale {index}: the latents' variance is {:.2}, not 1: the model does not fit these images (other light, other product, or too few images to learn from)",
+                scale.variance
+            );
+            found.push((scale.variance.ln().abs(), text));
+        }
+        let degrees = scale.effective_degrees / channels;
+        if degrees < 0.8 {
+            let text = format!(
+                "scale {index}: U varies like χ² with {:.0} degrees of freedom, not {channels}: its tail is heavier than the hypothesis says",
+                scale.effective_degrees
+            );
+            found.push((-degrees.ln(), text));
+        }
+        let near = scale.neighbours.iter().map(|near| near.energy).fold(0.0, f64::max);
+        if near > 0.1 {
+            let text = format!(
+                "scale {index}: U of neighbouring pixels correlates by {near:.2}: a region of n pixels has the evidence of fewer"
+            );
+            found.push((near, text));
+        }
+        if !(0.8..=1.25).contains(&scale.border) {
+            let text = format!("scale {index}: U at the border is {:.2} times that of the middle", scale.border);
+            found.push((scale.border.ln().abs() / 2.0, text));
+        }
+    }
+    for (index, &correlation) in between.iter().enumerate().filter(|(_, correlation)| **correlation > 0.1) {
+        let text = format!(
+            "U of scales {index} and {} correlates by {correlation:.2}: they are not independent tests",
+            index + 1
+        );
+        found.push((correlation / 2.0, text));
+    }
+    found.sort_by(|a, b| b.0.total_cmp(&a.0));
+    found.into_iter().map(|(_, text)| text).collect()
+}
