@@ -23,7 +23,7 @@ pub use normalise::{Normalisation, NormalisationKind};
 pub use weights::StepWeights;
 
 pub use crate::kernel::Real;
-pub(crate) use architecture::text as shape_text;
+pub(crate) use architecture::{PUBLISHED_CLAMP, text as shape_text};
 pub(crate) use elementwise::square_sum;
 pub(crate) use pass::{Loss, Workspace};
 pub(crate) use step::{Lane, scale_parameter};
