@@ -17,11 +17,10 @@ use super::{
     progress::Progress,
 };
 use crate::{
-    Error, Result,
-    detector::{roi_from_image, roi_to_png},
+    Error,
     flow::NormalisationKind,
-    frame::{Image, Limits},
-    package::{self, DetectionDefaults},
+    frame::Limits,
+    package,
     train::{
         Control, StopReason, TrainOptions,
         fit::{Augmentation, BackboneChoice, Event, FitOptions, Fitted, fit_files},
@@ -122,10 +121,7 @@ struct TrainingArgs {
 impl Args {
     fn options(&self) -> anyhow::Result<FitOptions> {
         let stem = self.out.file_stem().and_then(|stem| stem.to_str()).unwrap_or("model");
-        let roi = self.decision.roi.as_deref().map(roi_png).transpose()?;
-        self.decision.check()?;
-        let defaults = DetectionDefaults::default();
-        let decision = &self.decision;
+        let (detection, roi) = self.decision.package_defaults()?;
         let training = &self.training;
         let base = FitOptions::new(self.name.clone().unwrap_or_else(|| stem.to_owned()));
         Ok(FitOptions {
@@ -148,26 +144,13 @@ impl Args {
                 threads: self.device.threads,
                 ..TrainOptions::default()
             },
-            detection: DetectionDefaults {
-                epsilon: decision.epsilon.unwrap_or(defaults.epsilon),
-                verdict: decision.verdict.unwrap_or(defaults.verdict),
-                score_threshold: decision.score_threshold,
-                min_area: decision.min_area.unwrap_or(defaults.min_area),
-                bound: decision.bound.unwrap_or(defaults.bound),
-                roi: None,
-            },
+            detection,
             roi,
             memory: self.memory.saturating_mul(1 << 20),
             session: self.device.session(),
             ..base
         })
     }
-}
-
-/// Reads a mask in any format and gives it as PNG, after a look at whether it can be used.
-fn roi_png(path: &Path) -> Result<Vec<u8>> {
-    let image = Image::open(path, &Limits::default())?;
-    roi_to_png(&roi_from_image(&image)?)
 }
 
 /// Runs the command.

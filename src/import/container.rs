@@ -64,10 +64,12 @@ fn open_zip(file: File) -> Result<(Container, Graph, Id)> {
         return Err("it is a zip without `data.pkl`, so not a checkpoint of PyTorch".to_owned());
     };
     drop(folders);
-    if let Ok(entry) = archive.by_name(&format!("{folder}byteorder")) {
+    let name = format!("{folder}byteorder");
+    if archive.index_for_name(&name).is_some() {
         let mut order = String::new();
-        let read = entry.take(16).read_to_string(&mut order);
-        if read.is_err() || order != "little" {
+        let read = stored(&mut archive, &name)?.take(16).read_to_string(&mut order);
+        read.map_err(|error| format!("`{name}` in it is damaged: {error}"))?;
+        if order != "little" {
             return Err(format!("its numbers are in {order}-endian order; save it on a little-endian machine"));
         }
     }

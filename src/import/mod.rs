@@ -6,12 +6,16 @@
 
 mod chain;
 mod container;
+mod examine;
 mod input;
+mod model;
 mod nodes;
 mod pickle;
 mod recognise;
 mod tensors;
 
+pub use examine::{Examination, Examiner, LatentStatistics};
+pub use model::{ImportOptions, Imported, import};
 pub use recognise::{ClampSource, Facts, RecogniseOptions, Recognised};
 
 use std::{

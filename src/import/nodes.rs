@@ -27,8 +27,8 @@ pub(super) enum Node {
         items: Vec<(Id, Id)>,
         state: Option<Id>,
     },
-    Storage(Storage),
-    Tensor(TensorNode),
+    Storage(Box<Storage>),
+    Tensor(Box<TensorNode>),
     /// Something whose value is not kept: bytes, long text, large numbers.
     Other(&'static str),
 }

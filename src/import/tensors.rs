@@ -23,19 +23,19 @@ pub(super) fn storage(graph: &Graph, class: Id, key: Id, count: Id) -> Result<No
         },
         _ => return Err("its pickle is damaged (a storage's type)".to_owned()),
     };
-    Ok(Node::Storage(Storage { key, kind, count }))
+    Ok(Node::Storage(Box::new(Storage { key, kind, count })))
 }
 
 /// From storage, offset, shape and strides; `dtype` for a storage without a type.
 pub(super) fn tensor(graph: &Graph, [storage, offset, shape, strides]: [Id; 4], dtype: Option<Id>) -> Result<Node> {
-    let Node::Storage(Storage { kind, .. }) = graph.node(storage) else {
+    let Node::Storage(stored) = graph.node(storage) else {
         return Err("its pickle is damaged (a tensor without a storage)".to_owned());
     };
     let named = dtype.and_then(|dtype| match graph.node(dtype) {
         Node::Global(name) => ElementType::named(name.rsplit('.').next().unwrap_or_default()),
         _ => None,
     });
-    let kind = named.or(*kind).ok_or("it has a tensor of an unknown type")?;
+    let kind = named.or(stored.kind).ok_or("it has a tensor of an unknown type")?;
     let offset = natural(graph, offset, "a tensor's offset")?;
     let shape = naturals(graph, shape, "a tensor's shape")?;
     let strides = naturals(graph, strides, "a tensor's strides")?;
@@ -44,7 +44,7 @@ pub(super) fn tensor(graph: &Graph, [storage, offset, shape, strides]: [Id; 4], 
     if strides.len() != shape.len() {
         return Err("its pickle is damaged (a tensor's strides)".to_owned());
     }
-    Ok(Node::Tensor(TensorNode { storage, kind, offset, shape, strides }))
+    Ok(Node::Tensor(Box::new(TensorNode { storage, kind, offset, shape, strides })))
 }
 
 fn naturals(graph: &Graph, id: Id, what: &str) -> Result<Vec<u64>> {

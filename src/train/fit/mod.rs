@@ -20,14 +20,12 @@ use rayon::prelude::*;
 
 use super::{Control, FeatureCache, Progress, Trained, TrainingSummary, session::thread_pool, train};
 use crate::{
-    Error, Result,
-    backbone::{self, NetworkSource},
+    Error, Result, backbone,
     flow::{Architecture, Flow},
     frame::{Frame, Image, Limits},
     latents::ScaleShape,
     package::{
-        self, BackboneReference, FORMAT, FileSource, Files, FlowReference, Manifest, Scale, ScoreStatistics,
-        TrainingRecord,
+        self, BackboneReference, FORMAT, Files, FlowReference, Manifest, Scale, ScoreStatistics, TrainingRecord,
     },
     preprocess::{Preprocess, Preprocessor},
     runtime::{Backbone, Runtime},
@@ -46,7 +44,6 @@ pub struct Fitter {
     /// Kept so that ONNX Runtime is not ended while the backbone is there.
     _runtime: Runtime,
     backbone: Backbone,
-    backbone_bytes: Option<&'static [u8]>,
     preprocessor: Preprocessor,
     roi: Option<Roi>,
     tensor: Vec<f32>,
@@ -62,11 +59,7 @@ impl Fitter {
         options.training.validate()?;
         options.check_input_size()?;
         package::check_model_name(&options.name)?;
-        let (source, bytes) = match &options.backbone {
-            BackboneChoice::Embedded => (NetworkSource::Bytes(backbone::EMBEDDED), Some(backbone::EMBEDDED)),
-            BackboneChoice::File(path) => (NetworkSource::Path(path), None),
-        };
-        let backbone = Backbone::load(runtime, source, &options.session)?;
+        let backbone = Backbone::load(runtime, options.backbone.source(), &options.session)?;
         let meta = backbone.meta();
         let (width, height) = options.input_size.unwrap_or((meta.input_size[1] as u32, meta.input_size[0] as u32));
         let turned = options.augmentation.versions().iter().any(|&(_, turns)| turns % 2 == 1);
@@ -92,7 +85,6 @@ impl Fitter {
             roi,
             cache: FeatureCache::new(&shapes, options.memory)?,
             backbone,
-            backbone_bytes: bytes,
             options,
         })
     }
@@ -156,11 +148,8 @@ impl Fitter {
         }?;
         let flow = trained.flow.to_onnx().encode_to_vec();
         let manifest = self.manifest(&trained, scores, &flow);
-        let backbone = match (&self.options.backbone, self.backbone_bytes) {
-            (BackboneChoice::File(path), _) => FittedBackbone::File(path.clone()),
-            (BackboneChoice::Embedded, bytes) => FittedBackbone::Bytes(bytes.unwrap_or_default()),
-        };
-        Ok(Fitted { manifest, flow, backbone, roi: self.options.roi.clone(), summary: trained.summary })
+        let (backbone, roi) = (self.options.backbone.clone(), self.options.roi.clone());
+        Ok(Fitted { manifest, flow, backbone, roi, summary: trained.summary })
     }
 
     /// Score statistics of the held-out images and the fair threshold of all good images (paper, §4.1.1).
@@ -276,7 +265,8 @@ fn turn(image: ArrayView3<'_, f32>, mirrored: bool, turns: usize) -> Array3<f32>
     view.as_standard_layout().into_owned()
 }
 
-fn statistics(mut scores: Vec<f32>, fair_threshold: f32) -> ScoreStatistics {
+/// Statistics of the image scores of good images.
+pub(crate) fn statistics(mut scores: Vec<f32>, fair_threshold: f32) -> ScoreStatistics {
     scores.sort_by(f32::total_cmp);
     let n = scores.len().max(1) as f64;
     let mean = scores.iter().map(|&s| f64::from(s)).sum::<f64>() / n;
@@ -296,12 +286,6 @@ fn statistics(mut scores: Vec<f32>, fair_threshold: f32) -> ScoreStatistics {
     }
 }
 
-#[derive(Debug)]
-enum FittedBackbone {
-    Bytes(&'static [u8]),
-    File(PathBuf),
-}
-
 /// A fitted model, not yet written.
 #[derive(Debug)]
 pub struct Fitted {
@@ -310,7 +294,7 @@ pub struct Fitted {
     /// How training went.
     pub summary: TrainingSummary,
     flow: Vec<u8>,
-    backbone: FittedBackbone,
+    backbone: BackboneChoice,
     roi: Option<Vec<u8>>,
 }
 
@@ -321,15 +305,8 @@ impl Fitted {
     /// # Errors
     /// [`Error::Io`], or something else that is not a package at `path`.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let backbone = match &self.backbone {
-            FittedBackbone::Bytes(bytes) => FileSource::Bytes(bytes),
-            FittedBackbone::File(file) => FileSource::Path(file),
-        };
-        package::write(
-            path,
-            &self.manifest,
-            &Files { flow: &self.flow, backbone: Some(backbone), roi: self.roi.as_deref() },
-        )
+        let backbone = Some(self.backbone.file());
+        package::write(path, &self.manifest, &Files { flow: &self.flow, backbone, roi: self.roi.as_deref() })
     }
 
     /// Writes it into a model repository as `<root>/<model>/<version>`, its backbone shared in `<root>/backbones`.
@@ -338,8 +315,8 @@ impl Fitted {
     /// As [`write`](Self::write).
     pub fn write_to_repository(&self, root: &Path, version: u32) -> Result<PathBuf> {
         match &self.backbone {
-            FittedBackbone::Bytes(bytes) => package::write_repository_backbone(root, bytes)?,
-            FittedBackbone::File(file) => {
+            BackboneChoice::Embedded => package::write_repository_backbone(root, backbone::EMBEDDED)?,
+            BackboneChoice::File(file) => {
                 let bytes = std::fs::read(file).map_err(Error::io("read", file))?;
                 package::write_repository_backbone(root, &bytes)?
             }

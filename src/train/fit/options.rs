@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error,
-    package::DetectionDefaults,
+    backbone::{self, NetworkSource},
+    package::{DetectionDefaults, FileSource},
     runtime::SessionOptions,
     train::{Progress, TrainOptions},
 };
@@ -19,6 +20,24 @@ pub enum BackboneChoice {
     Embedded,
     /// An ONNX file with U-Flow's metadata.
     File(PathBuf),
+}
+
+impl BackboneChoice {
+    /// Where it is loaded from.
+    pub(crate) fn source(&self) -> NetworkSource<'_> {
+        match self {
+            Self::Embedded => NetworkSource::Bytes(backbone::EMBEDDED),
+            Self::File(path) => NetworkSource::Path(path),
+        }
+    }
+
+    /// What a package that holds it is given.
+    pub(crate) fn file(&self) -> FileSource<'_> {
+        match self {
+            Self::Embedded => FileSource::Bytes(backbone::EMBEDDED),
+            Self::File(path) => FileSource::Path(path),
+        }
+    }
 }
 
 /// How each good image is multiplied.
