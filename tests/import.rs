@@ -96,7 +96,7 @@ fn a_package_that_detects() {
         "clamp 1.3 (by the checkpoint's hyper-parameters)",
         "LayerNorms (model.feature_extractor.feature_normalizations.0",
         "is not checked",
-        "image_threshold.value (1), model.feature_extractor (2)",
+        "image_threshold (1), model.feature_extractor (2)",
     ] {
         assert!(said.contains(words), "no `{words}` in: {said}");
     }

@@ -130,7 +130,7 @@ fn three_scales_with_odd_channels_layer_norms_and_another_clamp() {
     let affine = |n: &Normalisation| matches!(n, Normalisation::LayerNorm { affine: Some(_) });
     assert!(flow.normalisations().iter().all(affine));
     let unused: Vec<_> = facts.unused.iter().map(|(name, count)| (name.as_str(), *count)).collect();
-    assert_eq!(unused, [("image_threshold.value", 1), ("model.feature_extractor", 2)]);
+    assert_eq!(unused, [("image_threshold", 1), ("model.feature_extractor", 2)]);
     assert!(matches!(flow.step_weights(2, 0).unwrap().mixing, Mixing::Permutation(_)));
     let soft = plain("three_scales_soft.ckpt").facts;
     assert_eq!((soft.scales, soft.rotations), (3, 9));

@@ -167,7 +167,7 @@ fn not_white(variances: &[f64]) -> Vec<String> {
     let warning = |(scale, variance): (usize, &f64)| {
         format!(
             "the latents of scale {scale} have variance {variance:.3} on these good images, not 0.8 to 1.25: the numbers of false \
-             alarms of this model are not to be trusted; is it the backbone, and the input size, that the flow was trained on?"
+             alarms of this model are not to be trusted; is it the backbone, and the input size, that the flow was trained on, and was it trained to the end?"
         )
     };
     scales.map(warning).collect()

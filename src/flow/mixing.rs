@@ -61,7 +61,7 @@ impl Mixer {
     }
 
     /// Applies a rotation, or with `back` its inverse (which is also its transpose: the reverse pass), to a map (C, pixels).
-    pub(crate) fn mix<'a, T: Real>(&self, map: &'a mut [T], pixels: usize, back: bool) {
+    pub(crate) fn mix<T: Real>(&self, map: &mut [T], pixels: usize, back: bool) {
         let Mixing::Rotation(matrix) = &self.mixing else { return };
         let channels = map.len() / pixels.max(1);
         let matrix: Vec<T> = matrix.iter().map(|&value| T::of(f64::from(value))).collect();

@@ -1,6 +1,6 @@
 //! Models that were trained elsewhere: the flow's weights out of a PyTorch checkpoint.
 //!
-//! A checkpoint is a pickle, which is a program. It is read, never run: see [`pickle`]. [`Checkpoint`] gives its tensors by
+//! A checkpoint is a pickle, which is a program. It is read, never run: see `pickle`. [`Checkpoint`] gives its tensors by
 //! name; [`recognise`](Checkpoint::recognise) finds a U-shaped flow of FrEIA's `AllInOneBlock`s among them by the names' ends
 //! and the shapes, under whatever names its owner gave the rest; [`import`] makes a package of it and a backbone.
 

@@ -61,7 +61,7 @@ pub struct Facts {
     pub rotations: usize,
     /// Per scale, finest first, what the names of its LayerNorm begin with, if it has one.
     pub layer_norms: Vec<Option<String>>,
-    /// Tensors that are not the flow's or its LayerNorms', by the first two parts of their names: the backbone's weights, metrics.
+    /// Tensors that are not the flow's or its LayerNorms', by the first two parts of their modules' names: the backbone's weights, metrics.
     pub unused: BTreeMap<String, usize>,
     /// What a user should look at.
     pub warnings: Vec<String>,
@@ -235,7 +235,8 @@ impl Checkpoint {
         };
         let mut unused = BTreeMap::new();
         for name in self.tensors.keys().filter(|name| !of_a_norm(name) && !chain.owns(name)) {
-            let parts: Vec<&str> = name.splitn(3, '.').take(2).collect();
+            let module = name.rsplit_once('.').map_or(name.as_str(), |(module, _)| module);
+            let parts: Vec<&str> = module.splitn(3, '.').take(2).collect();
             *unused.entry(parts.join(".")).or_default() += 1;
         }
         unused
