@@ -28,6 +28,7 @@ pub mod engine;
 pub mod package;
 
 pub mod flow;
+pub mod import;
 pub mod train;
 
 pub mod calibrate;

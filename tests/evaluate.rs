@@ -13,8 +13,8 @@ use serde_json::Value;
 use uflow::{
     Result,
     evaluate::{
-        Accumulator, Dataset, Evaluation, Inspection, Inspector, Layout, Observation, Operating, PRO_LIMIT, Settings,
-        evaluate, read_mask, resize_mask, roc,
+        Accumulator, Dataset, Evaluation, Inspection, Inspector, Layout, Mask, Observation, Operating, PRO_LIMIT,
+        Settings, evaluate, read_mask, resize_mask, roc,
     },
 };
 
@@ -274,7 +274,7 @@ fn both_layouts_are_read() {
     let set = Dataset::open(root.path(), None).unwrap();
     assert_eq!(
         (set.layout, set.test.len(), set.test[1].masks.clone()),
-        (Layout::GoodBad, 2, vec![root.path().join("masks/2.png")])
+        (Layout::GoodBad, 2, vec![Mask::from(root.path().join("masks/2.png"))])
     );
 
     let root = folder(&["good/1.png", "bad/dent/2.png", "bad/cut/3.png"]);

@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 use uflow::{
-    flow::{Architecture, Flow, Normalisation, Real, StepWeights},
+    flow::{Architecture, Flow, Mixing, Normalisation, Real, StepWeights},
     latents::ScaleShape,
     train::Gradients,
 };
@@ -114,7 +114,7 @@ impl Golden {
                     second_bias: tensors.second_bias.clone(),
                     scale: tensors.scale.clone(),
                     offset: tensors.offset.clone(),
-                    permutation: permutation.clone(),
+                    mixing: Mixing::Permutation(permutation.clone()),
                 };
                 flow.set_step_weights(scale, index, &weights).unwrap();
                 assert_eq!(flow.step_weights(scale, index).unwrap(), weights);

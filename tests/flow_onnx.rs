@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod flows;
+
 use std::{path::Path, sync::OnceLock};
 
 use ndarray::{Array4, Axis, s};
@@ -57,6 +59,12 @@ fn check(features: &[(usize, usize, usize)], steps: usize, kinds: &[usize]) {
     for parameter in flow.parameters_mut() {
         *parameter += random.random_range(-spread..spread);
     }
+    check_flow(&flow, &mut random);
+}
+
+/// The exported model against the flow itself.
+fn check_flow(flow: &Flow, random: &mut ChaCha8Rng) {
+    let features = &flow.architecture().features;
     let mut session = Session::builder(environment())
         .unwrap()
         .commit_from_memory(&flow.to_onnx().encode_to_vec())
@@ -129,6 +137,21 @@ fn four_scales_and_one_with_fewer_channels_than_come_up() {
 #[test]
 fn the_size_of_a_real_model() {
     check(&[(48, 32, 32), (96, 16, 16), (192, 8, 8)], 4, &[1]);
+}
+
+#[test]
+fn rotations_another_clamp_and_other_hidden_widths() {
+    let mut random = ChaCha8Rng::seed_from_u64(3);
+    for rotated in [|_| true, |index| index % 2 == 1, |index| index == 0, |_| false] {
+        let features = [(5, 8, 4), (7, 4, 2), (17, 2, 1)];
+        let features: Vec<ScaleShape> =
+            features.iter().map(|&(channels, height, width)| ScaleShape { channels, height, width }).collect();
+        let normalisations = features.iter().map(|shape| normalisation(3, shape, &mut random)).collect();
+        let mut architecture = Architecture::with_steps(features, 4, vec![3, 1]).unwrap();
+        architecture.clamp = 1.3;
+        architecture.hidden = vec![2, 11, 6];
+        check_flow(&flows::imported(architecture, normalisations, 6, 0.1, rotated), &mut random);
+    }
 }
 
 #[test]

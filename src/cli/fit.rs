@@ -18,10 +18,9 @@ use super::{
 };
 use crate::{
     Error, Result,
-    detector::{roi_from_image, roi_to_png},
     flow::NormalisationKind,
-    frame::{Image, Limits},
-    package::{self, DetectionDefaults},
+    frame::Limits,
+    package,
     train::{
         Control, StopReason, TrainOptions,
         fit::{Augmentation, BackboneChoice, Event, FitOptions, Fitted, fit_files},
@@ -142,9 +141,7 @@ impl Args {
 impl ModelArgs {
     /// The same for a product, as a fit takes it; reads the region of interest.
     pub(crate) fn options(&self, name: &str, decision: &DecisionArgs, device: &DeviceArgs) -> Result<FitOptions> {
-        let roi = decision.roi.as_deref().map(roi_png).transpose()?;
-        decision.check()?;
-        let defaults = DetectionDefaults::default();
+        let (detection, roi) = decision.package_defaults()?;
         let training = &self.training;
         Ok(FitOptions {
             backbone: self.backbone.clone().map_or(BackboneChoice::Embedded, BackboneChoice::File),
@@ -166,26 +163,13 @@ impl ModelArgs {
                 threads: device.threads,
                 ..TrainOptions::default()
             },
-            detection: DetectionDefaults {
-                epsilon: decision.epsilon.unwrap_or(defaults.epsilon),
-                verdict: decision.verdict.unwrap_or(defaults.verdict),
-                score_threshold: decision.score_threshold,
-                min_area: decision.min_area.unwrap_or(defaults.min_area),
-                bound: decision.bound.unwrap_or(defaults.bound),
-                roi: None,
-            },
+            detection,
             roi,
             memory: self.memory.saturating_mul(1 << 20),
             session: device.session(),
             ..FitOptions::new(name)
         })
     }
-}
-
-/// Reads a mask in any format and gives it as PNG, after a look at whether it can be used.
-fn roi_png(path: &Path) -> Result<Vec<u8>> {
-    let image = Image::open(path, &Limits::default())?;
-    roi_to_png(&roi_from_image(&image)?)
 }
 
 /// Runs the command.

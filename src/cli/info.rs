@@ -49,8 +49,13 @@ fn print(manifest: &Manifest) {
     }
     if let Some(scores) = &manifest.scores {
         println!(
-            "scores     of {} held-out good images: mean {:.4}, deviation {:.4}, largest {:.4}; fair threshold {:.4}",
-            scores.images, scores.mean, scores.std, scores.max, scores.fair_threshold
+            "scores     of {} {}good images: mean {:.4}, deviation {:.4}, largest {:.4}; fair threshold {:.4}",
+            scores.images,
+            if manifest.training.is_some() { "held-out " } else { "" },
+            scores.mean,
+            scores.std,
+            scores.max,
+            scores.fair_threshold
         );
     }
     let decision = &manifest.detection;

@@ -12,6 +12,7 @@ mod detect;
 mod engine;
 pub mod evaluate;
 mod fit;
+mod import;
 mod info;
 mod inputs;
 mod log;
@@ -78,6 +79,7 @@ Examples:
   uflow detect --model bracket.uflow line3/ --out marked/
   uflow evaluate --model bracket.uflow --data parts
   uflow serve --models repository/
+  uflow import model.ckpt --backbone resnet18.onnx -o bracket.uflow
 
 Environment:
   UFLOW_ONNXRUNTIME   ONNX Runtime's shared library, or the folder it is in
@@ -109,6 +111,8 @@ enum Command {
     Demo(demo::Args),
     /// Learn a model from a folder of good images.
     Fit(fit::Args),
+    /// Make a package of a model that was trained by anomalib or other PyTorch code.
+    Import(import::Args),
     /// Find defects in images.
     Detect(detect::Args),
     /// Segment latents made anywhere (.npz in, .npz out).
@@ -188,6 +192,7 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
                 .map(|()| Outcome::Done)
         }
         Command::Fit(args) => fit::run(&args, context),
+        Command::Import(args) => import::run(&args, context),
         Command::Detect(args) => detect::run(&args, context),
         Command::Segment(args) => segment::run(&args, context.json).map(|()| Outcome::Done),
         Command::Evaluate(args) => evaluate::run(&args, context, |args| args.open(context)),

@@ -6,8 +6,9 @@ use clap::Args;
 
 use crate::{
     Error, Result,
-    detector::{DetectOptions, roi_from_image},
+    detector::{DetectOptions, roi_from_image, roi_to_png},
     frame::{Image, Limits},
+    package::DetectionDefaults,
     runtime::{Device, Precision, SessionOptions},
     segment::{self, Bound, Verdict},
 };
@@ -71,6 +72,23 @@ impl DecisionArgs {
             return Err(Error::parameter("score threshold", "it is not a finite number"));
         }
         Ok(())
+    }
+
+    /// The same as a package's defaults, and the region of interest as PNG, after a look at whether it can be used.
+    pub fn package_defaults(&self) -> Result<(DetectionDefaults, Option<Vec<u8>>)> {
+        self.check()?;
+        let roi_png = |path: &PathBuf| roi_to_png(&roi_from_image(&Image::open(path, &Limits::default())?)?);
+        let roi = self.roi.as_ref().map(roi_png).transpose()?;
+        let defaults = DetectionDefaults::default();
+        let detection = DetectionDefaults {
+            epsilon: self.epsilon.unwrap_or(defaults.epsilon),
+            verdict: self.verdict.unwrap_or(defaults.verdict),
+            score_threshold: self.score_threshold,
+            min_area: self.min_area.unwrap_or(defaults.min_area),
+            bound: self.bound.unwrap_or(defaults.bound),
+            roi: None,
+        };
+        Ok((detection, roi))
     }
 
     /// The same, as the detector takes it; reads the region of interest.

@@ -11,7 +11,7 @@ use crate::{Error, Result, latents::ScaleShape};
 /// One stage per scale, from the coarsest to the finest. After a stage that is not the finest, the first `C // 8 * 4` of its
 /// channels are rearranged to a map of twice the size with a quarter of the channels, which the next finer stage sees after
 /// its own features; the other channels are that scale's latents.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Architecture {
     /// Shapes of the feature maps, finest first; each map is exactly twice as high and as wide as the next.
     pub features: Vec<ScaleShape>,
@@ -19,6 +19,24 @@ pub struct Architecture {
     pub steps: usize,
     /// Kernel sizes (odd) of the steps' convolutions, taken in turn.
     pub kernels: Vec<usize>,
+    /// The couplings' log-scales stay within ± this; 2 is the published value.
+    #[serde(default = "published_clamp", skip_serializing_if = "is_published_clamp")]
+    pub clamp: f64,
+    /// Hidden channels of each scale's subnetworks, finest first; where it is empty they have those of their input, as
+    /// published.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hidden: Vec<usize>,
+}
+
+/// The published limit of a coupling's log-scale.
+pub(crate) const PUBLISHED_CLAMP: f64 = 2.0;
+
+fn published_clamp() -> f64 {
+    PUBLISHED_CLAMP
+}
+
+fn is_published_clamp(clamp: &f64) -> bool {
+    *clamp == PUBLISHED_CLAMP
 }
 
 impl Architecture {
@@ -35,7 +53,7 @@ impl Architecture {
     /// # Errors
     /// As [`validate`](Self::validate).
     pub fn with_steps(features: Vec<ScaleShape>, steps: usize, kernels: Vec<usize>) -> Result<Self> {
-        let architecture = Self { features, steps, kernels };
+        let architecture = Self { features, steps, kernels, clamp: PUBLISHED_CLAMP, hidden: Vec::new() };
         architecture.validate()?;
         Ok(architecture)
     }
@@ -44,7 +62,7 @@ impl Architecture {
     ///
     /// # Errors
     /// [`Error::Parameter`] for no scales, empty maps, a map that is not twice the next, a stage of fewer than two channels,
-    /// no steps, or an even kernel.
+    /// no steps, an even kernel, a clamp that is not positive, or hidden widths that are zero or not one per scale.
     pub fn validate(&self) -> Result<()> {
         let wrong = |reason: String| Err(Error::parameter("flow architecture", reason));
         if self.features.is_empty() {
@@ -55,6 +73,16 @@ impl Architecture {
         }
         if self.kernels.is_empty() || self.kernels.iter().any(|kernel| kernel % 2 == 0 || *kernel > 15) {
             return wrong(format!("kernel sizes must be odd, 1 to 15, not {:?}", self.kernels));
+        }
+        if !(self.clamp.is_finite() && self.clamp > 0.0) {
+            return wrong(format!("the clamp must be a number above zero, not {}", self.clamp));
+        }
+        if !self.hidden.is_empty() && (self.hidden.len() != self.features.len() || self.hidden.contains(&0)) {
+            return wrong(format!(
+                "hidden widths {:?} are not one above zero for each of {} scales",
+                self.hidden,
+                self.features.len()
+            ));
         }
         for (scale, shape) in self.features.iter().enumerate() {
             if shape.is_empty() {
@@ -99,6 +127,12 @@ impl Architecture {
         if scale == 0 { 0 } else { self.channels(scale) / 8 * 4 }
     }
 
+    /// Hidden channels of the subnetworks of a scale's stage.
+    pub fn hidden_width(&self, scale: usize) -> usize {
+        let channels = self.channels(scale);
+        self.hidden.get(scale).copied().unwrap_or(channels - channels / 2)
+    }
+
     /// Shape of what the stage of a scale works on.
     pub fn stage(&self, scale: usize) -> ScaleShape {
         ScaleShape { channels: self.channels(scale), ..self.features[scale] }
@@ -120,7 +154,13 @@ impl Architecture {
         let mut start = 0;
         let stage = |scale| {
             let step = |index: usize| {
-                let layout = StepLayout::new(self.stage(scale), self.kernels[index % self.kernels.len()], start);
+                let layout = StepLayout {
+                    shape: self.stage(scale),
+                    kernel: self.kernels[index % self.kernels.len()],
+                    hidden: self.hidden_width(scale),
+                    clamp: self.clamp,
+                    start,
+                };
                 start = layout.end();
                 layout
             };
@@ -143,15 +183,14 @@ pub(crate) fn text(shape: &ScaleShape) -> String {
 pub(crate) struct StepLayout {
     pub(crate) shape: ScaleShape,
     pub(crate) kernel: usize,
+    /// Hidden channels of the subnetwork.
+    pub(crate) hidden: usize,
+    pub(crate) clamp: f64,
     pub(crate) start: usize,
 }
 
 impl StepLayout {
-    fn new(shape: ScaleShape, kernel: usize, start: usize) -> Self {
-        Self { shape, kernel, start }
-    }
-
-    /// Channels of x₁, which pass unchanged and feed the convolutions; also the hidden width.
+    /// Channels of x₁, which pass unchanged and feed the convolutions.
     pub(crate) fn passive(&self) -> usize {
         self.shape.channels - self.shape.channels / 2
     }
@@ -168,9 +207,9 @@ impl StepLayout {
     /// Lengths of: first weights, first bias, second weights, second bias, scale, offset.
     pub(crate) fn lengths(&self) -> [usize; 6] {
         let (passive, active) = (self.passive(), self.active());
-        let first = passive * self.taps() * passive;
-        let second = 2 * active * self.taps() * passive;
-        [first, passive, second, 2 * active, self.shape.channels, self.shape.channels]
+        let first = self.hidden * self.taps() * passive;
+        let second = 2 * active * self.taps() * self.hidden;
+        [first, self.hidden, second, 2 * active, self.shape.channels, self.shape.channels]
     }
 
     /// One past the step's last parameter in the flow's vector.

@@ -9,8 +9,6 @@ const LANES: usize = 16;
 
 /// The subnetwork's output is scaled by this before use.
 pub(crate) const COUPLING_SCALE: f64 = 0.1;
-/// The log-scale l = CLAMP · tanh(…) stays within ±CLAMP.
-pub(crate) const CLAMP: f64 = 2.0;
 
 #[inline(always)]
 fn total<T: Real>(lanes: [T; LANES]) -> f64 {
@@ -130,13 +128,15 @@ impl<T: Real> Vectorised for AffineBackward<'_, T> {
 }
 
 /// The affine coupling of one channel and the scale and offset after it (design §2, "one step"):
-/// `l = 2·tanh(0.1·(a + bias))`, `t = 0.1·(b + bias)`, `y = scale·(x·eˡ + t) + offset`.
+/// `l = clamp·tanh(0.1·(a + bias))`, `t = 0.1·(b + bias)`, `y = scale·(x·eˡ + t) + offset`.
 ///
 /// `l` and `t` replace the subnetwork's raw output in place; returns Σ l.
 pub(crate) struct Coupling<'a, T> {
     pub(crate) log_scale: &'a mut [T],
     pub(crate) shift: &'a mut [T],
     pub(crate) bias: [T; 2],
+    /// l stays within ± this.
+    pub(crate) clamp: T,
     pub(crate) x: &'a [T],
     pub(crate) y: &'a mut [T],
     pub(crate) scale: T,
@@ -148,7 +148,7 @@ impl<T: Real> Vectorised for Coupling<'_, T> {
 
     #[inline(always)]
     fn run(self) -> f64 {
-        let (tenth, clamp) = (T::of(COUPLING_SCALE), T::of(CLAMP));
+        let (tenth, clamp) = (T::of(COUPLING_SCALE), self.clamp);
         let mut sum = [T::default(); LANES];
         let mut one = |l: &mut T, t: &mut T, x: T, y: &mut T, lane: usize| {
             *l = clamp * (tenth * (*l + self.bias[0])).tanh();
@@ -180,6 +180,7 @@ pub(crate) struct CouplingBackward<'a, T> {
     pub(crate) log_scale: &'a mut [T],
     pub(crate) shift: &'a mut [T],
     pub(crate) dx: &'a mut [T],
+    pub(crate) clamp: f64,
     pub(crate) scale: T,
 }
 
@@ -189,8 +190,8 @@ impl<T: Real> Vectorised for CouplingBackward<'_, T> {
     #[inline(always)]
     fn run(self) -> RowSums {
         let (one, tenth) = (T::of(1.0), T::of(COUPLING_SCALE));
-        // dl/da = 0.1·2·(1 − tanh²) with tanh = l/2.
-        let (slope, curve) = (T::of(COUPLING_SCALE * CLAMP), T::of(COUPLING_SCALE / CLAMP));
+        // dl/da = 0.1·clamp·(1 − tanh²) with tanh = l/clamp.
+        let (slope, curve) = (T::of(COUPLING_SCALE * self.clamp), T::of(COUPLING_SCALE / self.clamp));
         let mut sums = [[T::default(); LANES]; 4];
         let mut each = |dy: T, x: T, l: &mut T, t: &mut T, dx: &mut T, lane: usize| {
             let scaled = x * l.exp();

@@ -8,14 +8,13 @@
 //! - s on the side of x goes into the ActNorm of step k − 1, since these channels of x are used nowhere else; in a stage's
 //!   first step it becomes `e^{l + ln s}`;
 //! - the passive channels get their ActNorm from one `BatchNormalization` (its offset cannot pass a zero-padded convolution);
-//! - the permutation is two `Gather`s, which at once part the channels into the next step's halves; no dense matrix.
+//! - a permutation is two `Gather`s, which at once part the channels into the next step's halves; no dense matrix;
+//! - a rotation W (imported flows only) is two 1×1 convolutions, which part the channels likewise; they take in the whole ActNorm,
+//!   `W·(s ⊙ x + o) = (W·diag s)·x + W·o`, and the x side of the next step's s.
 
-use super::{
-    Flow, Normalisation,
-    elementwise::{CLAMP, COUPLING_SCALE},
-    normalise::LAYER_NORM_EPSILON,
-    step::scale_of,
-};
+use std::ops::Range;
+
+use super::{Flow, Mixing, Normalisation, elementwise::COUPLING_SCALE, normalise::LAYER_NORM_EPSILON, step::scale_of};
 use crate::{
     latents::ScaleShape,
     onnx::{AttributeProto, Dim, GraphBuilder, ModelProto, attribute_proto::AttributeType, int, ints, text},
@@ -80,7 +79,6 @@ impl Export<'_> {
         let rising = self.flow.architecture.rising(scale);
         for index in 0..steps {
             let y = self.step(scale, index, &halves);
-            let sources = &self.flow.permutations[scale][index].forward;
             let last = index + 1 == steps;
             let cut = if last { rising } else { shape.channels - active };
             let name = format!("s{scale}.{index}");
@@ -89,11 +87,7 @@ impl Export<'_> {
             } else {
                 [format!("{name}/y1"), format!("{name}/y2")]
             };
-            for (output, sources) in names.iter().zip([&sources[..cut], &sources[cut..]]) {
-                if !sources.is_empty() {
-                    self.gather(&y, sources, output);
-                }
-            }
+            self.mix(scale, index, &y, cut, &names);
             halves = names;
         }
         let [raised, latent] = halves;
@@ -151,13 +145,14 @@ impl Export<'_> {
         let (passive, active) = (layout.passive(), layout.active());
         let scales = self.output_scales(scale, index);
         let offsets = self.output_offsets(scale, index);
+        let permutes = self.flow.mixers[scale][index].mixing.is_permutation();
         let output = self.subnetwork(scale, index, x1, &scales[passive..], &offsets[passive..]);
         let [log_scale, shift] = self.split(&name, &output, [active, active]);
 
         let tanh = self.graph.node("Tanh", &[&log_scale], &format!("{name}/tanh"), vec![]);
-        let clamp = self.graph.floats(&format!("{name}/clamp"), &[1], &[CLAMP as f32]);
+        let clamp = self.graph.floats(&format!("{name}/clamp"), &[1], &[self.flow.architecture.clamp as f32]);
         let mut exponent = self.graph.node("Mul", &[&tanh, &clamp], &format!("{name}/exponent"), vec![]);
-        if index == 0 {
+        if index == 0 && permutes {
             let logs: Vec<f32> = scales[passive..].iter().map(|scale| scale.ln() as f32).collect();
             let logs = self.graph.floats(&format!("{name}/log_scale"), &[active, 1, 1], &logs);
             exponent = self.graph.node("Add", &[&exponent, &logs], &format!("{name}/scaled_exponent"), vec![]);
@@ -166,6 +161,9 @@ impl Export<'_> {
         let scaled = self.graph.node("Mul", &[x2, &factor], &format!("{name}/scaled"), vec![]);
         let changed = self.graph.node("Add", &[&scaled, &shift], &format!("{name}/changed"), vec![]);
 
+        if !permutes {
+            return self.graph.node("Concat", &[x1, &changed], &format!("{name}/y"), vec![int("axis", 1)]);
+        }
         let narrow = |values: &[f64]| -> Vec<f32> { values[..passive].iter().map(|value| *value as f32).collect() };
         let passed = self.affine(x1, &narrow(&scales), &narrow(&offsets), &format!("{name}/passed"));
         self.graph.node("Concat", &[&passed, &changed], &format!("{name}/y"), vec![int("axis", 1)])
@@ -175,9 +173,9 @@ impl Export<'_> {
     fn subnetwork(&mut self, scale: usize, index: usize, x1: &str, scales: &[f64], offsets: &[f64]) -> String {
         let name = format!("s{scale}.{index}");
         let layout = self.flow.layout[scale][index];
-        let (passive, active, kernel) = (layout.passive(), layout.active(), layout.kernel);
+        let (passive, active, hidden, kernel) = (layout.passive(), layout.active(), layout.hidden, layout.kernel);
         let Some(weights) = self.flow.step_weights(scale, index) else { return x1.to_owned() };
-        let per_filter = passive * layout.taps();
+        let per_filter = hidden * layout.taps();
         let (mut second, mut bias) = (weights.second_weight, weights.second_bias);
         for (output, (filter, bias)) in second.chunks_exact_mut(per_filter).zip(&mut bias).enumerate() {
             let (factor, offset) = match output.checked_sub(active) {
@@ -187,18 +185,18 @@ impl Export<'_> {
             filter.iter_mut().for_each(|weight| *weight = (f64::from(*weight) * factor) as f32);
             *bias = (f64::from(*bias) * factor + offset) as f32;
         }
-        let dims = |outputs| [outputs, passive, kernel, kernel];
+        let dims = |outputs, inputs| [outputs, inputs, kernel, kernel];
         let attributes = || {
             let (size, pad) = (kernel as i64, (kernel / 2) as i64);
             vec![ints("kernel_shape", &[size, size]), ints("pads", &[pad; 4])]
         };
-        let w = self.graph.floats(&format!("{name}/w1"), &dims(passive), &weights.first_weight);
-        let b = self.graph.floats(&format!("{name}/b1"), &[passive], &weights.first_bias);
-        let hidden = self.graph.node("Conv", &[x1, &w, &b], &format!("{name}/conv1"), attributes());
-        let hidden = self.graph.node("Relu", &[&hidden], &format!("{name}/hidden"), vec![]);
-        let w = self.graph.floats(&format!("{name}/w2"), &dims(2 * active), &second);
+        let w = self.graph.floats(&format!("{name}/w1"), &dims(hidden, passive), &weights.first_weight);
+        let b = self.graph.floats(&format!("{name}/b1"), &[hidden], &weights.first_bias);
+        let map = self.graph.node("Conv", &[x1, &w, &b], &format!("{name}/conv1"), attributes());
+        let map = self.graph.node("Relu", &[&map], &format!("{name}/hidden"), vec![]);
+        let w = self.graph.floats(&format!("{name}/w2"), &dims(2 * active, hidden), &second);
         let b = self.graph.floats(&format!("{name}/b2"), &[2 * active], &bias);
-        self.graph.node("Conv", &[&hidden, &w, &b], &format!("{name}/conv2"), attributes())
+        self.graph.node("Conv", &[&map, &w, &b], &format!("{name}/conv2"), attributes())
     }
 
     /// ActNorm's scales of a step, per channel before the permutation.
@@ -207,28 +205,72 @@ impl Export<'_> {
         parts.scale.iter().map(|&g| scale_of(f64::from(g))).collect()
     }
 
-    /// What the next step leaves to this one to multiply its output by, per channel before the permutation: for its
+    fn offsets(&self, scale: usize, index: usize) -> Vec<f64> {
+        let offsets = self.flow.layout[scale][index].parts(&self.flow.parameters).offset;
+        offsets.iter().map(|&offset| f64::from(offset)).collect()
+    }
+
+    /// What the next step leaves to this one to multiply its output by, per channel after the mixing: for the next step's
     /// transformed channels its own output's scale, for its passive channels nothing.
     fn absorbed(&self, scale: usize, index: usize) -> Vec<f64> {
         let layout = self.flow.layout[scale][index];
-        if index + 1 == self.flow.architecture.steps {
-            return vec![1.0; layout.shape.channels];
+        let mut factors = vec![1.0; layout.shape.channels];
+        if index + 1 < self.flow.architecture.steps {
+            let passive = layout.passive();
+            factors[passive..].copy_from_slice(&self.output_scales(scale, index + 1)[passive..]);
         }
-        let next = self.output_scales(scale, index + 1);
-        let destinations = &self.flow.permutations[scale][index].inverse;
-        destinations.iter().map(|&to| if to < layout.passive() { 1.0 } else { next[to] }).collect()
+        factors
     }
 
-    /// What a step's output is multiplied by: its ActNorm's scales, and what the next step leaves to it.
+    /// What a step multiplies its output by before its mixing: its ActNorm's scales, and what the next step leaves to it. A
+    /// rotation does all of that itself.
     fn output_scales(&self, scale: usize, index: usize) -> Vec<f64> {
-        let absorbed = self.absorbed(scale, index);
-        self.act_norm(scale, index).iter().zip(absorbed).map(|(scale, factor)| scale * factor).collect()
+        self.before_mixing(scale, index, self.act_norm(scale, index)).unwrap_or_else(|own| vec![1.0; own.len()])
     }
 
     fn output_offsets(&self, scale: usize, index: usize) -> Vec<f64> {
-        let offsets = self.flow.layout[scale][index].parts(&self.flow.parameters).offset;
+        self.before_mixing(scale, index, self.offsets(scale, index)).unwrap_or_else(|own| vec![0.0; own.len()])
+    }
+
+    /// ActNorm's own numbers times what the next step leaves to this one, where the step permutes; else the numbers back.
+    fn before_mixing(&self, scale: usize, index: usize, own: Vec<f64>) -> Result<Vec<f64>, Vec<f64>> {
+        let mixer = &self.flow.mixers[scale][index];
+        if !mixer.mixing.is_permutation() {
+            return Err(own);
+        }
         let absorbed = self.absorbed(scale, index);
-        offsets.iter().zip(absorbed).map(|(&offset, factor)| f64::from(offset) * factor).collect()
+        Ok(own.iter().enumerate().map(|(channel, own)| own * absorbed[mixer.destination(channel)]).collect())
+    }
+
+    /// A step's mixing of `y`, its output channels parted before `cut`; a part without channels is left out.
+    fn mix(&mut self, scale: usize, index: usize, y: &str, cut: usize, outputs: &[String; 2]) {
+        let flow = self.flow;
+        let channels = flow.layout[scale][index].shape.channels;
+        let parts = [(&outputs[0], 0..cut), (&outputs[1], cut..channels)];
+        for (output, part) in parts.into_iter().filter(|(_, part)| !part.is_empty()) {
+            match &flow.mixers[scale][index].mixing {
+                Mixing::Permutation(sources) => self.gather(y, &sources[part], output),
+                Mixing::Rotation(matrix) => self.rotate(scale, index, y, (matrix, part), output),
+            }
+        }
+    }
+
+    /// Some rows of a rotation of `y`, with ActNorm before it and what the next step leaves to this one after it.
+    fn rotate(&mut self, scale: usize, index: usize, y: &str, (matrix, rows): (&[f32], Range<usize>), output: &str) {
+        let (act_norm, offsets) = (self.act_norm(scale, index), self.offsets(scale, index));
+        let absorbed = self.absorbed(scale, index);
+        let channels = act_norm.len();
+        let count = rows.len();
+        let (mut weight, mut bias) = (Vec::with_capacity(count * channels), Vec::with_capacity(count));
+        for row in rows {
+            let (factor, values) = (absorbed[row], &matrix[row * channels..][..channels]);
+            weight.extend(values.iter().zip(&act_norm).map(|(&w, scale)| (factor * f64::from(w) * scale) as f32));
+            let offset: f64 = values.iter().zip(&offsets).map(|(&w, offset)| f64::from(w) * offset).sum();
+            bias.push((factor * offset) as f32);
+        }
+        let weight = self.graph.floats(&format!("{output}.rotation"), &[count, channels, 1, 1], &weight);
+        let bias = self.graph.floats(&format!("{output}.offset"), &[count], &bias);
+        self.graph.node("Conv", &[y, &weight, &bias], output, vec![ints("kernel_shape", &[1, 1])]);
     }
 
     /// `scale · x + offset` per channel, in one node.

@@ -11,26 +11,29 @@ mod architecture;
 mod convolution;
 mod elementwise;
 mod export;
+mod mixing;
 mod normalise;
 mod pass;
 mod step;
 mod weights;
 
 pub use architecture::Architecture;
+pub use mixing::Mixing;
 pub use normalise::{Normalisation, NormalisationKind};
 pub use weights::StepWeights;
 
 pub use crate::kernel::Real;
-pub(crate) use architecture::text as shape_text;
+pub(crate) use architecture::{PUBLISHED_CLAMP, text as shape_text};
 pub(crate) use elementwise::square_sum;
 pub(crate) use pass::{Loss, Workspace};
 pub(crate) use step::{Lane, scale_parameter};
 
 use architecture::StepLayout;
+use mixing::Mixer;
 use ndarray::{Array3, ArrayView3};
 use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
-use step::{Permutation, Step};
+use step::Step;
 
 use crate::{Error, Result, latents::ScaleShape};
 
@@ -40,7 +43,7 @@ pub struct Flow<T = f32> {
     architecture: Architecture,
     normalisations: Vec<Normalisation>,
     layout: Vec<Vec<StepLayout>>,
-    permutations: Vec<Vec<Permutation>>,
+    mixers: Vec<Vec<Mixer>>,
     parameters: Vec<T>,
 }
 
@@ -63,18 +66,18 @@ impl<T: Real> Flow<T> {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let count = layout.last().and_then(|stage| stage.last()).map_or(0, StepLayout::end);
         let mut parameters = vec![T::default(); count];
-        let mut permutations = Vec::with_capacity(layout.len());
+        let mut mixers = Vec::with_capacity(layout.len());
         for stage in &layout {
             let mut shuffled = Vec::with_capacity(stage.len());
             for step in stage {
                 initialise(step, &mut parameters, &mut random);
                 let mut forward: Vec<usize> = (0..step.shape.channels).collect();
                 forward.shuffle(&mut random);
-                shuffled.extend(Permutation::new(forward));
+                shuffled.extend(Mixer::new(Mixing::Permutation(forward), step.shape.channels));
             }
-            permutations.push(shuffled);
+            mixers.push(shuffled);
         }
-        Ok(Self { architecture, normalisations, layout, permutations, parameters })
+        Ok(Self { architecture, normalisations, layout, mixers, parameters })
     }
 
     /// Shapes and steps.
@@ -103,17 +106,13 @@ impl<T: Real> Flow<T> {
             architecture: self.architecture.clone(),
             normalisations: self.normalisations.clone(),
             layout: self.layout.clone(),
-            permutations: self.permutations.clone(),
+            mixers: self.mixers.clone(),
             parameters: self.parameters.iter().map(|value| U::of(value.to_f64())).collect(),
         }
     }
 
     pub(crate) fn step(&self, scale: usize, index: usize) -> Step<'_, T> {
-        Step {
-            layout: self.layout[scale][index],
-            parameters: &self.parameters,
-            permutation: &self.permutations[scale][index],
-        }
+        Step { layout: self.layout[scale][index], parameters: &self.parameters, mixer: &self.mixers[scale][index] }
     }
 
     /// Sets a step's ActNorm so that (x̃ − mean) / deviation comes out.
@@ -123,9 +122,9 @@ impl<T: Real> Flow<T> {
         parts.offset[channel] = T::of(-mean / deviation);
     }
 
-    /// The channel of a step's output that channel `channel` of x̃ becomes.
+    /// The channel of a step's output that channel `channel` of x̃ becomes, where the step permutes.
     pub(crate) fn destination(&self, scale: usize, index: usize, channel: usize) -> usize {
-        self.permutations[scale][index].inverse[channel]
+        self.mixers[scale][index].destination(channel)
     }
 
     /// Latents of one image's features (finest first, each (C, H, W)) and log |det J| of the flow, in nats; the

@@ -54,7 +54,7 @@ impl<T: Real> Workspace<T> {
             let steps = architecture.steps;
             StageMaps {
                 states: (0..=steps).map(|_| zeros(shape.len())).collect(),
-                hidden: (0..steps).map(|_| zeros((shape.channels - active) * pixels)).collect(),
+                hidden: (0..steps).map(|_| zeros(architecture.hidden_width(scale) * pixels)).collect(),
                 coupling: (0..steps).map(|_| zeros(2 * active * pixels)).collect(),
                 gradients: [Vec::new(), Vec::new()],
                 d_hidden: Vec::new(),
@@ -131,7 +131,7 @@ impl<T: Real> Workspace<T> {
             for buffer in [&mut *first, &mut *second] {
                 buffer.resize(shape.len(), T::default());
             }
-            d_hidden.resize((shape.channels - shape.channels / 2) * shape.pixels(), T::default());
+            d_hidden.resize(architecture.hidden_width(scale) * shape.pixels(), T::default());
             let (mut dy, mut dx) = (first, second);
             let latents = rising * shape.pixels();
             dy[latents..].copy_from_slice(&states[steps][latents..]);

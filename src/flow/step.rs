@@ -1,7 +1,7 @@
 //! One step of the flow on one image: forward, reverse pass and inverse (design §2, "one step").
 //!
 //! ```text
-//! forward          h = relu(W₁∗x₁ + b₁),  (l, t) = from W₂∗h + b₂,  x̃ = (x₁, x₂·eˡ + t),  y[i] = (s·x̃ + o)[perm[i]]
+//! forward          h = relu(W₁∗x₁ + b₁),  (l, t) = from W₂∗h + b₂,  x̃ = (x₁, x₂·eˡ + t),  y = P(s·x̃ + o)
 //! reverse pass     1  per pixel: dx̃, then dx₂, d(W₂∗h), and the gradients of s, o, b₂
 //!                  2  through W₂: dh, dW₂, and b₁'s gradient      3  through W₁: dx₁ += …, dW₁
 //! ```
@@ -16,6 +16,7 @@ use super::{
     architecture::StepLayout,
     convolution::Convolution,
     elementwise::{Affine, AffineBackward, BiasRelu, Coupling, CouplingBackward, ReluBackward, RowSums},
+    mixing::Mixer,
 };
 use crate::kernel::{Matrix, MatrixMut, Real, vectorised};
 
@@ -39,28 +40,6 @@ impl<T: Real> Lane<T> {
     }
 }
 
-/// A fixed permutation of channels: `forward[i]` is the source of channel i, `inverse` undoes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Permutation {
-    pub(crate) forward: Vec<usize>,
-    pub(crate) inverse: Vec<usize>,
-}
-
-impl Permutation {
-    /// From the sources; `None` if they are not a permutation.
-    pub(crate) fn new(forward: Vec<usize>) -> Option<Self> {
-        let mut inverse = vec![usize::MAX; forward.len()];
-        for (to, &from) in forward.iter().enumerate() {
-            let slot = inverse.get_mut(from)?;
-            if *slot != usize::MAX {
-                return None;
-            }
-            *slot = to;
-        }
-        Some(Self { forward, inverse })
-    }
-}
-
 /// ActNorm's scale, `0.1·softplus_{β=0.5}(g)`.
 pub(crate) fn scale_of(g: f64) -> f64 {
     0.2 * ((-(0.5 * g).abs()).exp().ln_1p() + (0.5 * g).max(0.0))
@@ -81,7 +60,7 @@ pub(crate) fn scale_parameter(scale: f64) -> f64 {
 pub(crate) struct Step<'a, T> {
     pub(crate) layout: StepLayout,
     pub(crate) parameters: &'a [T],
-    pub(crate) permutation: &'a Permutation,
+    pub(crate) mixer: &'a Mixer,
 }
 
 /// What the forward pass leaves for the reverse pass: the hidden map, and (l, t).
@@ -93,9 +72,9 @@ pub(crate) struct Kept<'a, T> {
 impl<T: Real> Step<'_, T> {
     fn convolutions(&self) -> [Convolution; 2] {
         let StepLayout { shape, kernel, .. } = self.layout;
-        let (inputs, height, width) = (self.layout.passive(), shape.height, shape.width);
-        let convolution = |outputs| Convolution { kernel, inputs, outputs, height, width };
-        [convolution(inputs), convolution(2 * self.layout.active())]
+        let (passive, hidden, height, width) = (self.layout.passive(), self.layout.hidden, shape.height, shape.width);
+        let convolution = |inputs, outputs| Convolution { kernel, inputs, outputs, height, width };
+        [convolution(passive, hidden), convolution(hidden, 2 * self.layout.active())]
     }
 
     fn each_part<F>(&self, lanes: &mut [Lane<T>], maps: [MatrixMut<'_, T>; 2], run: F)
@@ -115,7 +94,8 @@ impl<T: Real> Step<'_, T> {
         let p = self.layout.parts(self.parameters);
         let [first, second] = self.convolutions();
         let x = Matrix::new(x, channels, pixels);
-        let maps = [MatrixMut::new(kept.hidden, passive, pixels), MatrixMut::new(&mut [], 0, pixels)];
+        let clamp = T::of(self.layout.clamp);
+        let maps = [MatrixMut::new(kept.hidden, self.layout.hidden, pixels), MatrixMut::new(&mut [], 0, pixels)];
         self.each_part(lanes, maps, |rows, [mut hidden, _], lane| {
             first.forward(p.first_weight, x.first_rows(passive), rows, &mut hidden, &mut lane.columns, |_, tile| {
                 for (channel, &bias) in p.first_bias.iter().enumerate() {
@@ -123,8 +103,8 @@ impl<T: Real> Step<'_, T> {
                 }
             });
         });
-        let hidden = Matrix::new(kept.hidden, passive, pixels);
-        let maps = [MatrixMut::new(kept.coupling, 2 * active, pixels), MatrixMut::new(y, channels, pixels)];
+        let hidden = Matrix::new(kept.hidden, self.layout.hidden, pixels);
+        let maps = [MatrixMut::new(kept.coupling, 2 * active, pixels), MatrixMut::new(&mut *y, channels, pixels)];
         self.each_part(lanes, maps, |rows, [mut coupling, mut y], lane| {
             let (start, mut sum) = (rows.start * shape.width, 0.0);
             second.forward(p.second_weight, hidden, rows, &mut coupling, &mut lane.columns, |tile, coupling| {
@@ -133,7 +113,7 @@ impl<T: Real> Step<'_, T> {
                 for channel in 0..channels {
                     let scale = T::of(scale_of(p.scale[channel].to_f64()));
                     let offset = p.offset[channel];
-                    let y = y.row_mut(self.permutation.inverse[channel]);
+                    let y = y.row_mut(self.mixer.destination(channel));
                     let x = x.row(channel);
                     if channel < passive {
                         vectorised(Affine { x, y, scale, offset });
@@ -141,12 +121,13 @@ impl<T: Real> Step<'_, T> {
                         let channel = channel - passive;
                         let bias = [p.second_bias[channel], p.second_bias[active + channel]];
                         let (log_scale, shift) = coupling.rows_mut(channel, active + channel);
-                        sum += vectorised(Coupling { log_scale, shift, bias, x, y, scale, offset });
+                        sum += vectorised(Coupling { log_scale, shift, bias, clamp, x, y, scale, offset });
                     }
                 }
             });
             lane.log_det += sum;
         });
+        self.mixer.mix(y, pixels, false);
     }
 
     /// ActNorm's part of the log-determinant, H·W·Σ ln scale.
@@ -171,13 +152,14 @@ impl<T: Real> Step<'_, T> {
         let p = layout.parts(self.parameters);
         let [first, second] = self.convolutions();
         let x = Matrix::new(x, shape.channels, pixels);
+        self.mixer.mix(dy, pixels, true);
         let dy = Matrix::new(dy, shape.channels, pixels);
         let maps = [MatrixMut::new(kept.coupling, 2 * active, pixels), MatrixMut::new(dx, shape.channels, pixels)];
         self.each_part(lanes, maps, |rows, maps, lane| self.backward_pixels(x, dy, rows, maps, &mut lane.gradient));
 
-        let hidden = Matrix::new(kept.hidden, passive, pixels);
+        let hidden = Matrix::new(kept.hidden, layout.hidden, pixels);
         let d_coupling = Matrix::new(kept.coupling, 2 * active, pixels);
-        let maps = [MatrixMut::new(d_hidden, passive, pixels), MatrixMut::new(&mut [], 0, pixels)];
+        let maps = [MatrixMut::new(d_hidden, layout.hidden, pixels), MatrixMut::new(&mut [], 0, pixels)];
         self.each_part(lanes, maps, |rows, [mut d_hidden, _], Lane { gradient, columns, .. }| {
             let d = layout.parts_mut(gradient);
             let start = rows.start * shape.width;
@@ -192,7 +174,7 @@ impl<T: Real> Step<'_, T> {
                 columns,
                 |tile, map| {
                     let hidden = hidden.columns(start + tile.start..start + tile.end);
-                    for channel in 0..passive {
+                    for channel in 0..layout.hidden {
                         let (gradient, output) = (map.row_mut(channel), hidden.row(channel));
                         d.first_bias[channel] += T::of(vectorised(ReluBackward { gradient, output }));
                     }
@@ -200,7 +182,7 @@ impl<T: Real> Step<'_, T> {
             );
         });
 
-        let d_hidden = Matrix::new(d_hidden, passive, pixels);
+        let d_hidden = Matrix::new(d_hidden, layout.hidden, pixels);
         // x₁ is the first channels of x, and dx₁ of dx.
         let maps = [MatrixMut::new(&mut dx[..passive * pixels], passive, pixels), MatrixMut::new(&mut [], 0, pixels)];
         let x1 = x.first_rows(passive);
@@ -224,11 +206,12 @@ impl<T: Real> Step<'_, T> {
         let p = self.layout.parts(self.parameters);
         let d = self.layout.parts_mut(gradient);
         let pixels = rows.start * shape.width..rows.end * shape.width;
+        let clamp = self.layout.clamp;
         let (x, dy, count) = (x.columns(pixels.clone()), dy.columns(pixels.clone()), pixels.len() as f64);
         for channel in 0..shape.channels {
             let g = p.scale[channel].to_f64();
             let scale = scale_of(g);
-            let dy = dy.row(self.permutation.inverse[channel]);
+            let dy = dy.row(self.mixer.destination(channel));
             let x = x.row(channel);
             let dx = dx.row_mut(channel);
             let sums: RowSums = if channel < passive {
@@ -236,7 +219,7 @@ impl<T: Real> Step<'_, T> {
             } else {
                 let channel = channel - passive;
                 let (log_scale, shift) = coupling.rows_mut(channel, active + channel);
-                let sums = vectorised(CouplingBackward { dy, x, log_scale, shift, dx, scale: T::of(scale) });
+                let sums = vectorised(CouplingBackward { dy, x, log_scale, shift, dx, clamp, scale: T::of(scale) });
                 d.second_bias[channel] += T::of(sums.log_scale);
                 d.second_bias[active + channel] += T::of(sums.shift);
                 sums
@@ -251,9 +234,10 @@ impl<T: Real> Step<'_, T> {
         let (shape, passive, active) = (self.layout.shape, self.layout.passive(), self.layout.active());
         let pixels = shape.pixels();
         let p = self.layout.parts(self.parameters);
+        let y = self.mixer.unmixed(y, pixels);
         for (channel, x) in x.chunks_exact_mut(pixels).enumerate() {
             let scale = scale_of(p.scale[channel].to_f64());
-            let from = self.permutation.inverse[channel] * pixels;
+            let from = self.mixer.destination(channel) * pixels;
             let (scale, offset) = (T::of(1.0 / scale), -p.offset[channel] * T::of(1.0 / scale));
             vectorised(Affine { x: &y[from..from + pixels], y: x, scale, offset });
         }

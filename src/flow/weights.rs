@@ -2,8 +2,8 @@
 
 use super::{
     Flow,
-    architecture::{Parts, StepLayout},
-    step::Permutation,
+    architecture::Parts,
+    mixing::{Mixer, Mixing},
 };
 use crate::{Error, Result, kernel::Real};
 
@@ -18,12 +18,12 @@ pub struct StepWeights<T = f32> {
     pub second_weight: Vec<T>,
     /// Biases of the second convolution.
     pub second_bias: Vec<T>,
-    /// g of `scale = 0.1·softplus_{β=0.5}(g)`, per channel before the permutation.
+    /// g of `scale = 0.1·softplus_{β=0.5}(g)`, per channel before the mixing.
     pub scale: Vec<T>,
-    /// Offset, per channel before the permutation.
+    /// Offset, per channel before the mixing.
     pub offset: Vec<T>,
-    /// Output channel i is channel `permutation[i]` before it.
-    pub permutation: Vec<usize>,
+    /// How the output's channels come from those before.
+    pub mixing: Mixing,
 }
 
 impl<T: Real> Flow<T> {
@@ -41,28 +41,29 @@ impl<T: Real> Flow<T> {
         }
         let parts = layout.parts(values);
         Some(StepWeights {
-            first_weight: reorder(layout, parts.first_weight, false),
+            first_weight: reorder([layout.taps(), layout.passive()], parts.first_weight),
             first_bias: parts.first_bias.to_vec(),
-            second_weight: reorder(layout, parts.second_weight, false),
+            second_weight: reorder([layout.taps(), layout.hidden], parts.second_weight),
             second_bias: parts.second_bias.to_vec(),
             scale: parts.scale.to_vec(),
             offset: parts.offset.to_vec(),
-            permutation: self.permutations[scale][index].forward.clone(),
+            mixing: self.mixers[scale][index].mixing.clone(),
         })
     }
 
-    /// Replaces one step's parameters and permutation.
+    /// Replaces one step's parameters and mixing.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if there is no such step, a length is wrong, or the permutation is none.
+    /// [`Error::Parameter`] if there is no such step, a length is wrong, or the mixing is neither a permutation nor
+    /// orthogonal.
     pub fn set_step_weights(&mut self, scale: usize, index: usize, weights: &StepWeights<T>) -> Result<()> {
         let wrong = |reason: String| Error::parameter("flow step", format!("scale {scale}, step {index}: {reason}"));
         let layout = self.layout.get(scale).and_then(|stage| stage.get(index)).copied();
         let layout = layout.ok_or_else(|| wrong("the flow has no such step".to_owned()))?;
         let Parts { first_weight, first_bias, second_weight, second_bias, scale: g, offset } =
             layout.parts_mut(&mut self.parameters);
-        let first = reorder(&layout, &weights.first_weight, true);
-        let second = reorder(&layout, &weights.second_weight, true);
+        let first = reorder([layout.passive(), layout.taps()], &weights.first_weight);
+        let second = reorder([layout.hidden, layout.taps()], &weights.second_weight);
         let groups: [(&str, &[T], &mut [T]); 6] = [
             ("first weights", &first, first_weight),
             ("first biases", &weights.first_bias, first_bias),
@@ -76,21 +77,17 @@ impl<T: Real> Flow<T> {
                 return Err(wrong(format!("{} {name}, {} needed", from.len(), to.len())));
             }
         }
-        let permutation = Permutation::new(weights.permutation.clone())
-            .filter(|permutation| permutation.forward.len() == layout.shape.channels)
-            .ok_or_else(|| wrong(format!("not a permutation of {} channels", layout.shape.channels)))?;
+        let mixer = Mixer::new(weights.mixing.clone(), layout.shape.channels).map_err(wrong)?;
         for (_, from, to) in groups {
             to.copy_from_slice(from);
         }
-        self.permutations[scale][index] = permutation;
+        self.mixers[scale][index] = mixer;
         Ok(())
     }
 }
 
-/// (output, tap, input) to (output, input, tap), or back.
-fn reorder<T: Real>(layout: &StepLayout, weights: &[T], back: bool) -> Vec<T> {
-    let (inputs, taps) = (layout.passive(), layout.taps());
-    let (rows, columns) = if back { (inputs, taps) } else { (taps, inputs) };
+/// Weights of (output, row, column) to (output, column, row): from taps × inputs to inputs × taps, or back.
+fn reorder<T: Real>([rows, columns]: [usize; 2], weights: &[T]) -> Vec<T> {
     let mut reordered = weights.to_vec();
     for (from, to) in weights.chunks_exact(rows * columns).zip(reordered.chunks_exact_mut(rows * columns)) {
         for row in 0..rows {

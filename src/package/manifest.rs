@@ -111,7 +111,7 @@ pub struct TrainingRecord {
     pub latent_variance: Vec<f64>,
 }
 
-/// Statistics of the image scores of held-out good images.
+/// Statistics of the image scores of good images: those held out from training, or those an import was shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScoreStatistics {

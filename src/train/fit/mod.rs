@@ -26,8 +26,7 @@ use crate::{
     frame::{Frame, Image, Limits},
     latents::ScaleShape,
     package::{
-        self, BackboneReference, FORMAT, FileSource, Files, FlowReference, Manifest, Scale, ScoreStatistics,
-        TrainingRecord,
+        self, BackboneReference, FORMAT, Files, FlowReference, Manifest, Scale, ScoreStatistics, TrainingRecord,
     },
     preprocess::{Preprocess, Preprocessor},
     runtime::{Backbone, Runtime},
@@ -157,11 +156,8 @@ impl Fitter {
         }?;
         let flow = trained.flow.to_onnx().encode_to_vec();
         let manifest = self.manifest(&trained, scores, &flow);
-        let backbone = match &self.options.backbone {
-            BackboneChoice::File(path) => FittedBackbone::File(path.clone()),
-            BackboneChoice::Embedded => FittedBackbone::Bytes(backbone::EMBEDDED),
-        };
-        Ok(Fitted { manifest, flow, backbone, roi: self.options.roi.clone(), summary: trained.summary })
+        let (backbone, roi) = (self.options.backbone.clone(), self.options.roi.clone());
+        Ok(Fitted { manifest, flow, backbone, roi, summary: trained.summary })
     }
 
     /// Score statistics of the held-out images and the fair threshold of all good images (paper, §4.1.1).
@@ -277,7 +273,8 @@ fn turn(image: ArrayView3<'_, f32>, mirrored: bool, turns: usize) -> Array3<f32>
     view.as_standard_layout().into_owned()
 }
 
-fn statistics(mut scores: Vec<f32>, fair_threshold: f32) -> ScoreStatistics {
+/// Statistics of the image scores of good images.
+pub(crate) fn statistics(mut scores: Vec<f32>, fair_threshold: f32) -> ScoreStatistics {
     scores.sort_by(f32::total_cmp);
     let n = scores.len().max(1) as f64;
     let mean = scores.iter().map(|&s| f64::from(s)).sum::<f64>() / n;
@@ -297,12 +294,6 @@ fn statistics(mut scores: Vec<f32>, fair_threshold: f32) -> ScoreStatistics {
     }
 }
 
-#[derive(Debug)]
-enum FittedBackbone {
-    Bytes(&'static [u8]),
-    File(PathBuf),
-}
-
 /// A fitted model, not yet written.
 #[derive(Debug)]
 pub struct Fitted {
@@ -311,7 +302,7 @@ pub struct Fitted {
     /// How training went.
     pub summary: TrainingSummary,
     flow: Vec<u8>,
-    backbone: FittedBackbone,
+    backbone: BackboneChoice,
     roi: Option<Vec<u8>>,
 }
 
@@ -322,15 +313,8 @@ impl Fitted {
     /// # Errors
     /// [`Error::Io`], or something else that is not a package at `path`.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let backbone = match &self.backbone {
-            FittedBackbone::Bytes(bytes) => FileSource::Bytes(bytes),
-            FittedBackbone::File(file) => FileSource::Path(file),
-        };
-        package::write(
-            path,
-            &self.manifest,
-            &Files { flow: &self.flow, backbone: Some(backbone), roi: self.roi.as_deref() },
-        )
+        let backbone = Some(self.backbone.file());
+        package::write(path, &self.manifest, &Files { flow: &self.flow, backbone, roi: self.roi.as_deref() })
     }
 
     /// Writes it into a model repository as `<root>/<model>/<version>`, its backbone shared in `<root>/backbones`.
@@ -339,8 +323,8 @@ impl Fitted {
     /// As [`write`](Self::write).
     pub fn write_to_repository(&self, root: &Path, version: u32) -> Result<PathBuf> {
         match &self.backbone {
-            FittedBackbone::Bytes(bytes) => package::write_repository_backbone(root, bytes)?,
-            FittedBackbone::File(file) => {
+            BackboneChoice::Embedded => package::write_repository_backbone(root, backbone::EMBEDDED)?,
+            BackboneChoice::File(file) => {
                 let bytes = std::fs::read(file).map_err(Error::io("read", file))?;
                 package::write_repository_backbone(root, &bytes)?
             }

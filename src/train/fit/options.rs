@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Error,
     backbone::{self, NetworkSource},
-    package::{self, DetectionDefaults},
+    package::{self, DetectionDefaults, FileSource},
     runtime::{Backbone, Runtime, SessionOptions},
     train::{Progress, TrainOptions},
 };
@@ -28,11 +28,23 @@ impl BackboneChoice {
     /// # Errors
     /// As [`Backbone::load`].
     pub fn load(&self, runtime: &Runtime, session: &SessionOptions) -> Result<Backbone, Error> {
-        let source = match self {
+        Backbone::load(runtime, self.source(), session)
+    }
+
+    /// Where it is loaded from.
+    pub(crate) fn source(&self) -> NetworkSource<'_> {
+        match self {
             Self::Embedded => NetworkSource::Bytes(backbone::EMBEDDED),
             Self::File(path) => NetworkSource::Path(path),
-        };
-        Backbone::load(runtime, source, session)
+        }
+    }
+
+    /// What a package that holds it is given.
+    pub(crate) fn file(&self) -> FileSource<'_> {
+        match self {
+            Self::Embedded => FileSource::Bytes(backbone::EMBEDDED),
+            Self::File(path) => FileSource::Path(path),
+        }
     }
 }
 
