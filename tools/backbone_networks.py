@@ -15,6 +15,7 @@ import timm
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from timm.models.cait import TalkingHeadAttn
 
 from backbone_onnx import ExportError
 
@@ -243,7 +244,7 @@ def build(name, weights, size=None, layers=None, before_relu=None):
     labels = [f"layer {layer} ({info[layer]['module']})" for layer in layers]
     trained_on, licence = facts(record, name, weights, file)
     return Network(
-        name, maps, maps, size, labels, list(record.mean), list(record.std), resize_filter(record), trained_on, licence,
+        name, maps, faster(maps), size, labels, list(record.mean), list(record.std), resize_filter(record), trained_on, licence,
         "before the last ReLU" if any(ends) else "as timm gives them",
     )
 
@@ -280,6 +281,25 @@ class TalkingHeads(nn.Module):
         return self.proj(x.transpose(1, 2).reshape(batch, tokens, width))
 
 
+class Gelu(nn.Module):
+    """nn.GELU with its products in the order that ONNX Runtime fuses, into one operator with the bias before it."""
+
+    def forward(self, x):
+        return x * (1 + torch.erf(x / 2**0.5)) * 0.5
+
+
+def faster(module):
+    """The same network with the same weights in memory, its attention and GELU in the form for ONNX Runtime."""
+    twin = copy.deepcopy(module, {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())})
+    for parent in list(twin.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, TalkingHeadAttn):
+                setattr(parent, name, TalkingHeads(child))
+            elif isinstance(child, (nn.GELU, timm.layers.GELU)) and getattr(child, "approximate", "none") == "none":
+                setattr(parent, name, Gelu())
+    return twin
+
+
 class CaitTokens(nn.Module):
     """One CaiT up to its last kept block, through its final LayerNorm, as a map; timm's own forward."""
 
@@ -301,15 +321,6 @@ class TwoScales(nn.Module):
     def forward(self, image):
         half = F.interpolate(image, size=self.size, mode="bicubic", align_corners=True)
         return self.fine(image), self.coarse(half)
-
-
-def faster(tokens):
-    """The same network with the same weights in memory, its attention in the form for ONNX Runtime."""
-    shared = {id(tensor): tensor for tensor in (*tokens.parameters(), *tokens.buffers())}
-    twin = copy.deepcopy(tokens, shared)
-    for block in twin.net.blocks:
-        block.attn = TalkingHeads(block.attn)
-    return twin
 
 
 def build_mcait(weights, size=None, networks=None, layers=None):
@@ -341,9 +352,10 @@ def build_mcait(weights, size=None, networks=None, layers=None):
         licences.append(facts_of_one[1])
     once = lambda texts: "; ".join(dict.fromkeys(texts))
     labels = [f"{name} after block {layer}" for name, layer in zip(networks, layers)]
+    pair = TwoScales(*parts, half)
     usual = list(zip(networks, layers)) == list(MCAIT)
     return Network(
-        "mcait" if usual else "+".join(networks), TwoScales(*parts, half), TwoScales(*map(faster, parts), half), size, labels,
+        "mcait" if usual else "+".join(networks), pair, faster(pair), size, labels,
         list(records[0].mean), list(records[0].std), resize_filter(records[0]), once(trained_on), once(licences),
         "after the final LayerNorm",
     )
