@@ -3,7 +3,7 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 DEMO_OUT ?= demo-out
 
-.PHONY: help demo build test lint header protos clients library bench soak deny onnxruntime openvino install install-library clean
+.PHONY: help demo build test lint header protos clients library bench soak export-test deny onnxruntime openvino install install-library clean
 
 help:
 	@echo "make demo         build, then learn three products from good images and report on held-out defects"
@@ -16,6 +16,7 @@ help:
 	@echo "make library      libuflow installed, linked by CMake projects, run under Valgrind and sanitizers"
 	@echo "make bench        segmentation, preprocessing, training and end-to-end figures"
 	@echo "make soak         long runs: 200,000 frames, 10,000 cancellations, 5,000 connections; 10 minutes of fuzzing"
+	@echo "make export-test  tools/export_backbone.py against PyTorch and timm (fetches them: gigabytes)"
 	@echo "make deny         licences and sources of all dependencies (needs cargo-deny)"
 	@echo "make onnxruntime  fetch the pinned ONNX Runtime into .onnxruntime/"
 	@echo "make install      uflow, libuflow and ONNX Runtime under PREFIX ($(PREFIX)); make install-library: without the command"
@@ -65,6 +66,13 @@ soak: onnxruntime
 	@ulimit -n 20000; date -u; git rev-parse --short=10 HEAD; nproc; \
 	UFLOW_SOAK=1 $(CARGO) test --locked --test serve_uflow --test serve_abuse --test serve_models -- --nocapture --test-threads=1
 	tools/fuzz.sh 600
+
+# Not in CI: PyTorch and timm, pinned, in a virtual environment of their own.
+EXPORT_VENV ?= target/export-venv
+export-test:
+	@test -x $(EXPORT_VENV)/bin/python || python3 -m venv $(EXPORT_VENV)
+	$(EXPORT_VENV)/bin/pip install --quiet --disable-pip-version-check -r tools/export-requirements.txt
+	$(EXPORT_VENV)/bin/python -m pytest -q -p no:cacheprovider tools/test_export_backbone.py
 
 install: build install-library
 	install -D -m 755 target/release/uflow $(DESTDIR)$(PREFIX)/bin/uflow
