@@ -43,7 +43,7 @@ lint:
 	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
 	$(CARGO) check --package uflow-ffi --locked
-	@if command -v shellcheck >/dev/null; then shellcheck tools/*.sh benches/*.sh .ci/run; fi
+	@if command -v shellcheck >/dev/null; then shellcheck tools/*.sh benches/*.sh deploy/*.slurm .ci/run; fi
 
 header:
 	UFLOW_WRITE_HEADER=1 $(CARGO) test --locked --package uflow-ffi --test header the_header_is_fresh

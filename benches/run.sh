@@ -9,6 +9,7 @@ cargo bench --locked --bench preprocess -- --quick
 cargo bench --locked --bench segment -- --quick
 cargo bench --locked --bench end_to_end
 cargo bench --locked --bench serve
+cargo bench --locked --bench evaluate
 cargo bench --locked --package uflow-ffi --bench overhead
 if [ -n "${PYTHON:-}" ] && "$PYTHON" -c 'import torch' 2>/dev/null; then
   binary=$(cargo bench --locked --bench train --no-run 2>&1 | tee /dev/stderr | sed -n 's/^ *Executable .*(\(.*\))$/\1/p')

@@ -79,7 +79,7 @@ impl Blocks {
 
 /// Pixels on each side of a scale's block.
 fn half(scale: usize) -> usize {
-    (BLOCK / 2 >> scale).max(1)
+    ((BLOCK / 2) >> scale).max(1)
 }
 
 /// For each place the places of its block, reflected at the borders without repeating them.
