@@ -15,17 +15,7 @@ impl fmt::Display for CalibrationReport {
         }
         writeln!(out, "false alarms per good image, with 95% bounds:")?;
         for found in &self.false_alarms {
-            writeln!(
-                out,
-                "  ε = {:<8} {:.3} ({:.3} to {:.3}); in {:.3} of the images ({:.3} to {:.3})",
-                found.epsilon,
-                found.rate,
-                found.rate_bounds[0],
-                found.rate_bounds[1],
-                found.flagged_rate,
-                found.flagged_bounds[0],
-                found.flagged_bounds[1]
-            )?;
+            writeln!(out, "  {found}")?;
         }
         for finding in &self.findings {
             writeln!(out, "- {finding}")?;

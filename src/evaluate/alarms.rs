@@ -5,6 +5,8 @@
 //! Clopper and Pearson's (1934). Both are exact and keep their promise at any number of images. Regions of one image may come together, and
 //! the rate's bounds are then too narrow: the part of the images is the safer figure.
 
+use std::fmt;
+
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{Beta, ContinuousCDF, Gamma};
@@ -53,6 +55,19 @@ impl FalseAlarms {
             flagged_rate: per_image(flagged as f64),
             flagged_bounds: binomial_bounds(flagged, images),
         }
+    }
+}
+
+/// A line of a curve: `ε = 0.1: 0.260 (0.170 to 0.381); in 0.260 of the images (0.177 to 0.357)`, in columns.
+impl fmt::Display for FalseAlarms {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [low, high] = self.rate_bounds;
+        let [flagged_low, flagged_high] = self.flagged_bounds;
+        write!(
+            out,
+            "ε = {:<8} {:.3} ({low:.3} to {high:.3}); in {:.3} of the images ({flagged_low:.3} to {flagged_high:.3})",
+            self.epsilon, self.rate, self.flagged_rate
+        )
     }
 }
 

@@ -55,17 +55,7 @@ impl Evaluation {
         }
         writeln!(out, "false alarms per good image, with 95% bounds:")?;
         for found in &self.false_alarms {
-            writeln!(
-                out,
-                "  ε = {:<8} {:.3} ({:.3} to {:.3}); in {:.3} of the images ({:.3} to {:.3})",
-                found.epsilon,
-                found.rate,
-                found.rate_bounds[0],
-                found.rate_bounds[1],
-                found.flagged_rate,
-                found.flagged_bounds[0],
-                found.flagged_bounds[1]
-            )?;
+            writeln!(out, "  {found}")?;
         }
         Ok(())
     }
