@@ -2,6 +2,22 @@
 //!
 //! [`Dataset`] reads a test set's layout, [`Accumulator`] takes what was found in each image and gives an [`Evaluation`],
 //! and [`evaluate`] runs an [`Inspector`] over a set. Nothing here knows how detections are made.
+//!
+//! Maps and masks are compared at the size of the network's input. A threshold of a score calls anomalous what is above it.
+//!
+//! | metric | definition | source |
+//! |---|---|---|
+//! | pixel AUROC | area under the ROC curve of all pixels, a tie counting one half | paper, §4 |
+//! | image AUROC | the same of the images' scores, each the maximum of its score map | paper, Appendix A |
+//! | AUPRO | area under the mean overlap of the masks' 8-connected regions against the false-positive rate over all unmarked pixels, up to 0.3, divided by 0.3 | named by the paper, §4; limit and regions from Bergmann et al., IJCV 2021 |
+//! | F1-max | the highest F1 of any threshold, over pixels and over images | the custom of the field |
+//! | mIoU | intersection over union of each image, averaged over the images; two empty masks count 1 | paper, §4.1.1; the empty case is ours |
+//! | … at ε | of log₁₀NFA < log₁₀ε, by default log₁₀NFA < 0 | paper, §4.1.1 |
+//! | … at the oracle | of the score's threshold that gives the highest mIoU on the test set | paper, §4.1.1, for the methods it compares with |
+//! | … at the best ε | the same of log₁₀ε | paper, Figure 7: its oracle for U-Flow |
+//! | … at the fair threshold | of the lowest score threshold with one component per good training image on average | paper, §4.1.1 |
+//! | false alarms | 8-connected regions per good image, and the part of the good images with one, at each ε | exact bounds: [`FalseAlarms`] |
+//! | latency | percentiles by nearest rank of each stage and of all together | ours |
 
 mod accumulator;
 mod alarms;

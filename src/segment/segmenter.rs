@@ -178,13 +178,7 @@ impl Segmenter {
     /// # Errors
     /// As [`run`](Self::run).
     pub fn run_latents(&mut self, latents: &[ArrayView3<'_, f32>], bound: Bound) -> Result<Segmentation<'_>> {
-        self.begin(latents.len())?;
-        for (index, (scale, latents)) in self.scales.iter_mut().zip(latents).enumerate() {
-            let (channels, height, width) = latents.dim();
-            scale.check_shape(index, ScaleShape { channels, height, width })?;
-            scale.sum_squares(latents);
-            scale.check_values(index)?;
-        }
+        self.load_latents(latents)?;
         Ok(self.segment(bound))
     }
 
@@ -194,14 +188,8 @@ impl Segmenter {
     /// # Errors
     /// As [`run`](Self::run).
     pub fn run_blocks(&mut self, latents: &[ArrayView3<'_, f32>], blocks: &Blocks) -> Result<Segmentation<'_>> {
-        self.begin(latents.len())?;
-        for (index, (scale, latents)) in self.scales.iter_mut().zip(latents).enumerate() {
-            let (channels, height, width) = latents.dim();
-            scale.check_shape(index, ScaleShape { channels, height, width })?;
-            scale.sum_squares(latents);
-            scale.check_values(index)?;
-            scale.log10_pfa.fill(0.0);
-        }
+        self.load_latents(latents)?;
+        self.scales.iter_mut().for_each(|scale| scale.log10_pfa.fill(0.0));
         let image_score = self.write_score();
         self.log10_nfa.assign(&blocks.log10_nfa(latents));
         let log10_nfa_min = self.log10_nfa.iter().copied().fold(f32::INFINITY, f32::min);
@@ -257,6 +245,18 @@ impl Segmenter {
                     *out = u + 0.0; // −0 becomes 0
                 }
             }
+            scale.check_values(index)?;
+        }
+        Ok(())
+    }
+
+    /// U of each scale from its latents.
+    fn load_latents(&mut self, latents: &[ArrayView3<'_, f32>]) -> Result<()> {
+        self.begin(latents.len())?;
+        for (index, (scale, latents)) in self.scales.iter_mut().zip(latents).enumerate() {
+            let (channels, height, width) = latents.dim();
+            scale.check_shape(index, ScaleShape { channels, height, width })?;
+            scale.sum_squares(latents);
             scale.check_values(index)?;
         }
         Ok(())
