@@ -169,11 +169,18 @@ fn every_field_has_its_message() {
         ),
         ("/scores/std", json!(-0.5), "scores.std: -0.5 is not within 0 to 1".to_owned()),
         ("/scores/min", json!(0.5), "scores.min: 0.5 is above scores.max, 0.4".to_owned()),
+        (
+            "/scores/max",
+            json!(0.31),
+            "scores.quantiles: [(0.5, 0.3), (0.95, 0.37), (0.99, 0.39)] must be ascending pairs of a probability and a score within scores.min \
+             and max, 0.25..=0.31"
+                .to_owned(),
+        ),
         ("/scores/mean", json!(0.5), "scores.mean: 0.5 is not within scores.min and max, 0.25..=0.4".to_owned()),
         (
             "/scores/quantiles",
             json!([[0.5, 0.3], [0.5, 0.35]]),
-            "scores.quantiles: [(0.5, 0.3), (0.5, 0.35)] must be ascending pairs of a probability and a score"
+            "scores.quantiles: [(0.5, 0.3), (0.5, 0.35)] must be ascending pairs of a probability and a score within scores.min and max, 0.25..=0.4"
                 .to_owned(),
         ),
         ("/detection/epsilon", json!(0), "detection.epsilon: 0.0 must be above 0".to_owned()),

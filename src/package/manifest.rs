@@ -364,7 +364,9 @@ impl ScoreStatistics {
         )?;
         let valid = self.quantiles.iter().all(|(q, value)| (0.0..=1.0).contains(q) && near.contains(value))
             && self.quantiles.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1);
-        holds("scores.quantiles", &self.quantiles, valid, "must be ascending pairs of a probability and a score")
+        let expected =
+            format!("must be ascending pairs of a probability and a score within scores.min and max, {range:?}");
+        holds("scores.quantiles", &self.quantiles, valid, &expected)
     }
 }
 
