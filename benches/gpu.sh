@@ -9,16 +9,16 @@
 # PACKAGE    a model package
 # BATCHES    sizes of batch, default 1,2,4,8,16,32
 #
-# GPU (default 0) and REPEAT (calls measured per line, default 100) come from the environment. A device or precision that
-# refuses is printed with its reason, and the rest goes on. Exit code: 0 measured, 1 nothing could be measured, 2 wrong
-# usage, 3 no GPU.
+# IMAGES (a folder; noise if not given, on which scores are all but 1 and say nothing), GPU (default 0) and REPEAT (calls
+# measured per line, default 100) come from the environment. A device or precision that refuses is printed with its
+# reason, and the rest goes on. Exit code: 0 measured, 1 nothing could be measured, 2 wrong usage, 3 no GPU.
 set -euo pipefail
 if [ $# -lt 3 ] || [ $# -gt 4 ]; then
   sed -n '2,16s/^# \{0,1\}//p' "$0" >&2
   exit 2
 fi
 binary=$1 libraries=$2 package=$3 batches=${4:-1,2,4,8,16,32}
-gpu=${GPU:-0} repeat=${REPEAT:-100}
+gpu=${GPU:-0} repeat=${REPEAT:-100} images=${IMAGES:-}
 [ -x "$binary" ] || { echo "$0: $binary is not a program" >&2; exit 2; }
 [ -d "$libraries" ] || { echo "$0: $libraries is not a folder" >&2; exit 2; }
 [ -e "$package" ] || { echo "$0: $package does not exist" >&2; exit 2; }
@@ -39,7 +39,7 @@ for device in cuda tensorrt; do
     [ "$device" = cuda ] && [ "$precision" != fp32 ] && continue
     echo
     if "$binary" bench --onnxruntime "$libraries" --model "$package" --device "$device:$gpu" --precision "$precision" \
-      --batch "$batches" --repeat "$repeat" --compare cpu; then
+      --batch "$batches" --repeat "$repeat" --compare cpu ${images:+--images "$images"}; then
       measured=1
     else
       echo "$device $precision: not measured, for the reason above"

@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 use uflow::{
-    flow::{Architecture, Flow, Mixing, Normalisation, Real, StepWeights},
+    flow::{Architecture, Flow, Mixing, Normalisation, Real, StepWeights, Topology},
     latents::ScaleShape,
     train::Gradients,
 };
@@ -224,6 +224,50 @@ fn every_gradient_equals_central_differences() {
                 gradient[index]
             );
         }
+    }
+}
+
+#[test]
+fn parallel_stages_are_flows_of_one_scale() {
+    let features = [(5, 8, 4), (7, 4, 2), (17, 2, 1)];
+    let architecture = Architecture::new(shapes(&features)).unwrap().joined(Topology::Parallel).unwrap();
+    let mut flow = Flow::<f64>::new(architecture.clone(), vec![Normalisation::Identity; 3], 3).unwrap();
+    let mut random = ChaCha8Rng::seed_from_u64(4);
+    flow.parameters_mut().iter_mut().for_each(|parameter| *parameter += random.random_range(-0.05..0.05));
+    let image = &random_images(&architecture, 1, 5)[0];
+    let maps: Vec<Array3<f64>> = arrays(&architecture.features, image);
+    let (latents, log_det) = flow.forward(&views(&maps)).unwrap();
+    assert_eq!(architecture.latents(), architecture.features);
+    let mut sum = 0.0;
+    for (scale, shape) in features.iter().enumerate() {
+        let mut alone =
+            Flow::<f64>::new(Architecture::new(shapes(&[*shape])).unwrap(), vec![Normalisation::Identity], 0).unwrap();
+        for step in 0..4 {
+            alone.set_step_weights(0, step, &flow.step_weights(scale, step).unwrap()).unwrap();
+        }
+        let (latent, log_det) = alone.forward(&views(&maps[scale..=scale])).unwrap();
+        assert_eq!(latent[0], latents[scale]);
+        sum += log_det;
+    }
+    assert!((sum - log_det).abs() < 1e-9 * log_det.abs().max(1.0), "{sum} is not {log_det}");
+    let back = flow.inverse(&views(&latents)).unwrap();
+    for (back, map) in back.iter().flatten().zip(maps.iter().flatten()) {
+        assert!((back - map).abs() < 1e-9, "{back} is not {map}");
+    }
+    let mut gradients = Gradients::new(&flow);
+    let images = random_images(&architecture, 2, 6);
+    loss(&mut gradients, &flow, &images);
+    let gradient = gradients.gradient().to_vec();
+    for index in (0..gradient.len()).step_by(7) {
+        let middle = flow.parameters()[index];
+        let mut at = |value: f64| {
+            flow.parameters_mut()[index] = value;
+            loss(&mut gradients, &flow, &images)
+        };
+        let difference = (at(middle + 1e-5) - at(middle - 1e-5)) / 2e-5;
+        at(middle);
+        let error = (difference - gradient[index]).abs() / gradient[index].abs().max(1.0);
+        assert!(error < 1e-5, "parameter {index}: gradient {}, finite difference {difference}", gradient[index]);
     }
 }
 

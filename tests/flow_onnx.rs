@@ -12,7 +12,7 @@ use prost::Message;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use uflow::{
-    flow::{Architecture, Flow, Normalisation},
+    flow::{Architecture, Flow, Normalisation, Topology},
     latents::{ScaleShape, energy},
 };
 
@@ -152,6 +152,17 @@ fn rotations_another_clamp_and_other_hidden_widths() {
         architecture.hidden = vec![2, 11, 6];
         check_flow(&flows::imported(architecture, normalisations, 6, 0.1, rotated), &mut random);
     }
+}
+
+#[test]
+fn parallel_stages() {
+    let mut random = ChaCha8Rng::seed_from_u64(5);
+    let features = [(5, 8, 4), (7, 4, 2), (17, 2, 1)];
+    let features: Vec<ScaleShape> =
+        features.iter().map(|&(channels, height, width)| ScaleShape { channels, height, width }).collect();
+    let normalisations = features.iter().map(|shape| normalisation(1, shape, &mut random)).collect();
+    let architecture = Architecture::new(features).unwrap().joined(Topology::Parallel).unwrap();
+    check_flow(&flows::imported(architecture, normalisations, 7, 0.1, |_| false), &mut random);
 }
 
 #[test]

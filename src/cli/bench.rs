@@ -2,21 +2,35 @@
 //! another's.
 //!
 //! Measured is what one call of the networks costs: images in the host's memory to energies in the host's memory. The
-//! images are noise of the network's own input distribution (mean 0, deviation 1), the same in every run, so results of
-//! two devices can be compared. Reading, resizing and segmentation are not in it; `uflow detect --json` times those.
+//! images are those of `--images`, in turn, or else noise of the network's own input distribution (mean 0, deviation 1),
+//! the same in every run, so results of two devices can be compared. On noise an image score is all but 1 whatever the
+//! device computes: parity is to be judged on images. Reading, resizing and segmentation are not in the times; `uflow
+//! detect --json` times those.
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
 
 use anyhow::ensure;
-use ndarray::Array4;
+use ndarray::{Array3, Array4};
 use serde::Serialize;
 
-use super::{Context, Outcome, options::DeviceArgs};
+use super::{
+    Context, Outcome,
+    inputs::{images_below, no_images},
+    options::DeviceArgs,
+};
 use crate::{
+    Error,
+    frame::{Image, Limits},
     latents::{EnergyView, ScaleShape},
     package::Package,
+    preprocess::Preprocessor,
     runtime::{Backbone, Device, Network, NetworkOutput, Precision, Runtime, SessionOptions},
-    segment::Segmenter,
+    segment::{Bound, Segmenter},
 };
 
 /// Time a model's networks and compare devices.
@@ -36,6 +50,10 @@ pub struct Args {
     /// Images per call; several sizes separated by commas.
     #[arg(long, value_name = "N,…", default_value = "1", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1024))]
     batch: Vec<u32>,
+
+    /// Images to run, in turn; noise if not given.
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
 
     /// Calls measured for each size of batch.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
@@ -78,6 +96,10 @@ struct Parity {
     energy: f32,
     /// Largest difference of an image score.
     image_score: f32,
+    /// Pixels of the masks at ε = 1 that differ although their log₁₀NFA is farther than 10⁻³ from the threshold; none should.
+    mask_pixels: usize,
+    /// Images in which any pixel is in the mask: with none the masks' agreement says nothing.
+    images_with_mask: usize,
 }
 
 /// Runs the command.
@@ -96,11 +118,29 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     if !context.json {
         print_head(&package, runtime, &model, &options);
     }
+    let inputs = match &args.images {
+        None => None,
+        Some(folder) => Some(prepared(&package, folder)?),
+    };
     for &batch in &args.batch {
-        let images = model.images(batch as usize);
+        let batch = batch as usize;
+        let images = match &inputs {
+            None => noise((batch, 3, model.height, model.width)),
+            Some(inputs) => taken(inputs, 0..batch),
+        };
         let mut measured = measure(&mut model, &images, args.repeat as usize, &options)?;
         if let Some((device, other)) = &mut other {
-            measured.parity = Some(compare(&mut model, other, &images, *device)?);
+            let mut parity = Parity::with(*device);
+            match &inputs {
+                None => parity.add(&mut model, other, &images)?,
+                // Every image once, whatever the size of a batch.
+                Some(inputs) => {
+                    for first in (0..inputs.len()).step_by(batch) {
+                        parity.add(&mut model, other, &taken(inputs, first..first + batch))?;
+                    }
+                }
+            }
+            measured.parity = Some(parity);
         }
         if context.json {
             context.print_json(&measured)?;
@@ -135,15 +175,44 @@ impl Model {
             width,
         })
     }
+}
 
-    fn images(&self, batch: usize) -> Array4<f32> {
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-        // Uniform on ±√3 has the deviation 1.
-        Array4::from_shape_simple_fn((batch, 3, self.height, self.width), || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            ((state >> 40) as f32 / (1_u64 << 23) as f32 - 1.0) * 3_f32.sqrt()
-        })
+/// Images of deviation 1 that are the same in every run.
+fn noise(shape: (usize, usize, usize, usize)) -> Array4<f32> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    // Uniform on ±√3 has the deviation 1.
+    Array4::from_shape_simple_fn(shape, || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 40) as f32 / (1_u64 << 23) as f32 - 1.0) * 3_f32.sqrt()
+    })
+}
+
+/// A folder's images as the network takes them.
+fn prepared(package: &Package, folder: &Path) -> anyhow::Result<Vec<Array3<f32>>> {
+    let input = package.manifest.input;
+    let files = images_below(folder)?;
+    if files.is_empty() {
+        return Err(Error::Data { path: folder.to_owned(), reason: no_images() }.into());
     }
+    let mut preprocessor = Preprocessor::new(input)?;
+    let mut images = Vec::with_capacity(files.len());
+    for file in &files {
+        let mut image = Array3::zeros((3, input.height as usize, input.width as usize));
+        let frame = Image::open(file, &Limits::default())?;
+        preprocessor.run(&frame.frame(), image.as_slice_mut().unwrap_or_default())?;
+        images.push(image);
+    }
+    Ok(images)
+}
+
+/// Images of a range, from the first again after the last.
+fn taken(images: &[Array3<f32>], range: Range<usize>) -> Array4<f32> {
+    let (_, height, width) = images[0].dim();
+    let mut taken = Array4::zeros((range.len(), 3, height, width));
+    for (mut slot, index) in taken.outer_iter_mut().zip(range) {
+        slot.assign(&images[index % images.len()]);
+    }
+    taken
 }
 
 fn measure(
@@ -185,41 +254,39 @@ impl Latency {
     }
 }
 
-fn compare(model: &mut Model, other: &mut Model, images: &Array4<f32>, with: Device) -> anyhow::Result<Parity> {
-    let ours = model.network.run(images.view(), false)?;
-    let theirs = other.network.run(images.view(), false)?;
-    ensure!(ours.batch() == theirs.batch(), "the devices gave different numbers of images");
-    let mut energy = 0_f32;
-    for scale in 0..theirs.scales() {
-        let (a, b) = (ours.energy(scale), theirs.energy(scale));
-        let largest = b.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
-        energy = a.iter().zip(b).fold(energy, |worst, (a, b)| worst.max((a - b).abs() / largest));
+impl Parity {
+    fn with(device: Device) -> Self {
+        Self { with: device, energy: 0.0, image_score: 0.0, mask_pixels: 0, images_with_mask: 0 }
     }
-    let mut image_score = 0_f32;
-    for image in 0..theirs.batch() {
-        let a = score(&mut model.segmenter, ours, &model.latents, image)?;
-        let b = score(&mut other.segmenter, theirs, &other.latents, image)?;
-        image_score = image_score.max((a - b).abs());
+
+    /// Runs images on both and keeps the largest differences.
+    fn add(&mut self, model: &mut Model, other: &mut Model, images: &Array4<f32>) -> anyhow::Result<()> {
+        let ours = model.network.run(images.view(), false)?;
+        let theirs = other.network.run(images.view(), false)?;
+        ensure!(ours.batch() == theirs.batch(), "the devices gave different numbers of images");
+        for scale in 0..theirs.scales() {
+            let (a, b) = (ours.energy(scale), theirs.energy(scale));
+            let largest = b.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
+            self.energy = a.iter().zip(b).fold(self.energy, |worst, (a, b)| worst.max((a - b).abs() / largest));
+        }
+        for image in 0..theirs.batch() {
+            let a = model.segmenter.run(&energies(ours, &model.latents, image), Bound::Chernoff)?;
+            let b = other.segmenter.run(&energies(theirs, &other.latents, image), Bound::Chernoff)?;
+            self.image_score = self.image_score.max((a.image_score - b.image_score).abs());
+            self.images_with_mask += usize::from(b.log10_nfa_min < 0.0);
+            let differs = |(a, b): (&f32, &f32)| (*a < 0.0) != (*b < 0.0) && a.abs().max(b.abs()) > 1e-3;
+            self.mask_pixels += a.log10_nfa.iter().zip(b.log10_nfa).filter(|pair| differs(*pair)).count();
+        }
+        Ok(())
     }
-    Ok(Parity { with, energy, image_score })
 }
 
-fn score(
-    segmenter: &mut Segmenter,
-    output: &NetworkOutput,
-    scales: &[ScaleShape],
-    image: usize,
-) -> anyhow::Result<f32> {
-    let maps: Vec<_> = (0..output.scales()).map(|scale| output.energy(scale)).collect();
-    let views: Vec<_> = maps
-        .iter()
-        .zip(scales)
-        .map(|(map, latents)| EnergyView {
-            energy: map.index_axis(ndarray::Axis(0), image),
-            channels: latents.channels,
-        })
-        .collect();
-    Ok(segmenter.run_score(&views)?.image_score)
+fn energies<'a>(output: &'a NetworkOutput, scales: &[ScaleShape], image: usize) -> Vec<EnergyView<'a>> {
+    let of = |(scale, latents): (usize, &ScaleShape)| EnergyView {
+        energy: output.energy(scale).index_axis_move(ndarray::Axis(0), image),
+        channels: latents.channels,
+    };
+    scales.iter().enumerate().map(of).collect()
 }
 
 fn print_head(package: &Package, runtime: &Runtime, model: &Model, options: &SessionOptions) {
@@ -243,8 +310,11 @@ fn print_head(package: &Package, runtime: &Runtime, model: &Model, options: &Ses
 fn print(measured: &Measured) {
     let Latency { min, p50, p90, p99, .. } = measured.latency_ms;
     print!("{:>6} {min:>9.2} {p50:>9.2} {p90:>9.2} {p99:>9.2} {:>10.1}", measured.batch, measured.images_per_second);
-    if let Some(Parity { with, energy, image_score }) = &measured.parity {
-        print!("   to {with}: energies {energy:.1e} (relative), image score {image_score:.1e}");
+    if let Some(Parity { with, energy, image_score, mask_pixels, images_with_mask }) = &measured.parity {
+        print!(
+            "   to {with}: energies {energy:.1e} (relative), image score {image_score:.1e}, {mask_pixels} mask pixels \
+             ({images_with_mask} images have some)"
+        );
     }
     println!();
 }

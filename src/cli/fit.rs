@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    flow::NormalisationKind,
+    flow::{NormalisationKind, Topology},
     frame::Limits,
     package,
     train::{
@@ -124,9 +124,20 @@ struct TrainingArgs {
     #[arg(long, default_value_t = TrainOptions::default().steps)]
     steps: usize,
 
+    /// How the flow's stages are joined: u, as published, or parallel, one flow per scale (for comparison).
+    #[arg(long, value_name = "KIND", default_value = "u")]
+    flow: FlowKind,
+
     /// Normalise the features by LayerNorm, as published, instead of by the good images' mean and deviation.
     #[arg(long)]
     layer_norm: bool,
+}
+
+/// The flow's shape, as the command names it.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum FlowKind {
+    U,
+    Parallel,
 }
 
 impl Args {
@@ -155,6 +166,10 @@ impl ModelArgs {
                 weight_decay: training.weight_decay,
                 noise: training.noise,
                 steps: training.steps,
+                topology: match training.flow {
+                    FlowKind::U => Topology::UShaped,
+                    FlowKind::Parallel => Topology::Parallel,
+                },
                 normalisation: match training.layer_norm {
                     true => NormalisationKind::LayerNorm,
                     false => NormalisationKind::Standardise,

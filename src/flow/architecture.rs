@@ -26,6 +26,26 @@ pub struct Architecture {
     /// published.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hidden: Vec<usize>,
+    /// How the stages are joined.
+    #[serde(default, skip_serializing_if = "Topology::is_u_shaped")]
+    pub topology: Topology,
+}
+
+/// How the stages of a flow are joined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Topology {
+    /// As published: part of every stage's channels rises to the next finer stage.
+    #[default]
+    UShaped,
+    /// Every stage by itself: one flow per scale, nothing rises. For comparison (the paper's Table 6).
+    Parallel,
+}
+
+impl Topology {
+    pub(crate) fn is_u_shaped(&self) -> bool {
+        *self == Self::UShaped
+    }
 }
 
 /// The published limit of a coupling's log-scale.
@@ -53,9 +73,20 @@ impl Architecture {
     /// # Errors
     /// As [`validate`](Self::validate).
     pub fn with_steps(features: Vec<ScaleShape>, steps: usize, kernels: Vec<usize>) -> Result<Self> {
-        let architecture = Self { features, steps, kernels, clamp: PUBLISHED_CLAMP, hidden: Vec::new() };
+        let architecture =
+            Self { features, steps, kernels, clamp: PUBLISHED_CLAMP, hidden: Vec::new(), topology: Topology::UShaped };
         architecture.validate()?;
         Ok(architecture)
+    }
+
+    /// The same with its stages joined in another way.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate).
+    pub fn joined(mut self, topology: Topology) -> Result<Self> {
+        self.topology = topology;
+        self.validate()?;
+        Ok(self)
     }
 
     /// Checks that a flow of this architecture can be built.
@@ -115,6 +146,9 @@ impl Architecture {
 
     /// Channels that the stage of a scale works on: its features and what comes up from the next coarser scale.
     pub fn channels(&self, scale: usize) -> usize {
+        if self.topology == Topology::Parallel {
+            return self.features[scale].channels;
+        }
         let mut channels = 0;
         for features in self.features[scale..].iter().rev() {
             channels = features.channels + channels / 8;
@@ -122,9 +156,9 @@ impl Architecture {
         channels
     }
 
-    /// Channels of a scale's stage that go up, `C // 8 * 4`; none at the finest scale.
+    /// Channels of a scale's stage that go up, `C // 8 * 4`; none at the finest scale, or where stages are parallel.
     pub fn rising(&self, scale: usize) -> usize {
-        if scale == 0 { 0 } else { self.channels(scale) / 8 * 4 }
+        if scale == 0 || self.topology == Topology::Parallel { 0 } else { self.channels(scale) / 8 * 4 }
     }
 
     /// Hidden channels of the subnetworks of a scale's stage.

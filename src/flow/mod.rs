@@ -17,7 +17,7 @@ mod pass;
 mod step;
 mod weights;
 
-pub use architecture::Architecture;
+pub use architecture::{Architecture, Topology};
 pub use mixing::Mixing;
 pub use normalise::{Normalisation, NormalisationKind};
 pub use weights::StepWeights;

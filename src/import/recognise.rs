@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    flow::{Architecture, Flow, Mixing, Normalisation, PUBLISHED_CLAMP, StepWeights, shape_text},
+    flow::{Architecture, Flow, Mixing, Normalisation, PUBLISHED_CLAMP, StepWeights, Topology, shape_text},
     latents::ScaleShape,
 };
 
@@ -248,7 +248,14 @@ fn architecture(chain: &Chain, features: &[ScaleShape], clamp: f64) -> std::resu
     let (blocks, scales) = (&chain.blocks, features.len());
     let steps = blocks.len() / scales.max(1);
     let kernels = blocks.iter().take(steps).map(|block| block.kernel).collect();
-    let published = Architecture { features: features.to_vec(), steps, kernels, clamp, hidden: Vec::new() };
+    let published = Architecture {
+        features: features.to_vec(),
+        steps,
+        kernels,
+        clamp,
+        hidden: Vec::new(),
+        topology: Topology::UShaped,
+    };
     let of = |scale: usize| &blocks[(scales - 1 - scale) * steps..][..steps];
     let fits = steps * scales == blocks.len()
         && (0..scales).all(|scale| of(scale).iter().all(|block| block.channels == published.channels(scale)));

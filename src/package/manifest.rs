@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::{check_name, check_relative_path, check_sha256, check_timestamp};
 use super::{MANIFEST_FILE, MAX_MANIFEST_BYTES};
+use crate::flow::Topology;
 use crate::latents::ScaleShape;
 use crate::preprocess::Preprocess;
 use crate::segment::{Bound, Verdict};
@@ -105,6 +106,9 @@ pub struct TrainingRecord {
     pub noise: f64,
     /// Steps of a stage of the flow.
     pub steps: usize,
+    /// How the flow's stages are joined.
+    #[serde(default, skip_serializing_if = "Topology::is_u_shaped")]
+    pub topology: Topology,
     /// Negative log-likelihood of the held-out images.
     pub held_out_nll: f64,
     /// Variance of the held-out images' latents for each scale, finest first; 1 is white.

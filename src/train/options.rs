@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Result,
-    flow::{Flow, NormalisationKind},
+    flow::{Flow, NormalisationKind, Topology},
 };
 
 /// Most steps of a stage; the paper has 4.
@@ -19,6 +19,9 @@ pub struct TrainOptions {
     pub steps: usize,
     /// Kernel sizes of the steps, in turn.
     pub kernels: Vec<usize>,
+    /// How the stages are joined.
+    #[serde(default)]
+    pub topology: Topology,
     /// How the features are normalised before the flow.
     pub normalisation: NormalisationKind,
     /// Most passes over the training images.
@@ -52,6 +55,7 @@ impl Default for TrainOptions {
         Self {
             steps: 4,
             kernels: vec![3, 1],
+            topology: Topology::UShaped,
             normalisation: NormalisationKind::default(),
             epochs: 16,
             batch: 8,

@@ -125,7 +125,8 @@ impl<'a> Session<'a> {
         let (mut held_out, training) = (held_out.to_vec(), training.to_vec());
         held_out.sort_unstable();
 
-        let architecture = Architecture::with_steps(cache.shapes().to_vec(), options.steps, options.kernels.clone())?;
+        let architecture = Architecture::with_steps(cache.shapes().to_vec(), options.steps, options.kernels.clone())?
+            .joined(options.topology)?;
         let (normalisations, mut deviations) = initialise::normalisations(cache, &training, options.normalisation);
         deviations.iter_mut().flatten().for_each(|deviation| *deviation *= options.noise as f32);
         let mut flow = Flow::new(architecture, normalisations.clone(), options.seed)?;

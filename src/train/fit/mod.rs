@@ -79,7 +79,8 @@ impl Fitter {
         let shapes = backbone.feature_shapes(height as usize, width as usize)?;
         // What could not be fitted or measured in the end is told before the first frame.
         let architecture =
-            Architecture::with_steps(shapes.clone(), options.training.steps, options.training.kernels.clone())?;
+            Architecture::with_steps(shapes.clone(), options.training.steps, options.training.kernels.clone())?
+                .joined(options.training.topology)?;
         let roi = options.roi.as_deref().map(|png| {
             let mask = Image::decode(png, "region of interest", &Limits::default())?;
             crate::detector::roi_from_image(&mask)
@@ -251,6 +252,7 @@ impl Fitter {
                 weight_decay: options.weight_decay,
                 noise: options.noise,
                 steps: options.steps,
+                topology: options.topology,
                 held_out_nll: summary.best.nll,
                 latent_variance: summary.best.latent_variance.clone(),
             }),
