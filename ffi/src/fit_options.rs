@@ -252,8 +252,8 @@ pub unsafe extern "C" fn uflow_fit_options_set_memory(
     }
 }
 
-/// Sets what the model decides by where a call says nothing, from the ε, verdict, score threshold, smallest area and bound of
-/// `detection`. A region of interest in it is kept in the package, and only what lies inside counts for the fair threshold.
+/// Sets what the model decides by where a call says nothing, from the ε, verdict, score threshold, smallest area, bound and count of tests
+/// of `detection`. A region of interest in it is kept in the package, and only what lies inside counts for the fair threshold.
 ///
 /// # Safety
 /// `options` and `detection` are NULL (an error) or options that were not freed.
@@ -272,6 +272,7 @@ pub unsafe extern "C" fn uflow_fit_options_set_detection(
             defaults.score_threshold = asked.score_threshold.or(defaults.score_threshold);
             defaults.min_area = asked.min_area.unwrap_or(defaults.min_area);
             defaults.bound = asked.bound.unwrap_or(defaults.bound);
+            defaults.tests = asked.tests.unwrap_or(defaults.tests);
             if let Some(roi) = asked.roi {
                 options.roi = Some(roi_to_png(&roi)?);
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ndarray::ArrayView2;
 use uflow::{
     detector::DetectOptions,
-    segment::{Bound, Roi, Verdict},
+    segment::{Bound, Roi, Tests, Verdict},
 };
 
 use crate::{
@@ -40,6 +40,18 @@ pub enum uflow_bound {
     UFLOW_BOUND_CHERNOFF = 1,
     /// The χ² survival function itself.
     UFLOW_BOUND_EXACT = 2,
+}
+
+/// How the number of tests is counted.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum uflow_tests {
+    /// Not set: an error.
+    UFLOW_TESTS_UNKNOWN = 0,
+    /// All sizes of region together, as in the paper.
+    UFLOW_TESTS_PAPER = 1,
+    /// By the size of a region, on the null hypothesis that the package was calibrated to on good images.
+    UFLOW_TESTS_SIZED = 2,
 }
 
 /// What of the maps a result keeps, to be added up.
@@ -241,6 +253,26 @@ pub unsafe extern "C" fn uflow_options_set_bound(options: *mut uflow_options, bo
                 1 => Bound::Chernoff,
                 2 => Bound::Exact,
                 other => return Err(uflow_status::argument("bound", format_args!("{other} is no UFLOW_BOUND"))),
+            });
+            Ok(())
+        })
+    }
+}
+
+/// Sets how the number of tests is counted, a `uflow_tests`. With `UFLOW_TESTS_SIZED` a detection fails where the model's package
+/// has no calibrated null hypothesis; `uflow_segment` has none and takes white noise for it.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_options_set_tests(options: *mut uflow_options, tests: u32) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            options.tests = Some(match tests {
+                1 => Tests::Paper,
+                2 => Tests::Sized,
+                other => return Err(uflow_status::argument("tests", format_args!("{other} is no UFLOW_TESTS"))),
             });
             Ok(())
         })

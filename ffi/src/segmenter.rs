@@ -108,7 +108,7 @@ pub unsafe extern "C" fn uflow_segmenter_free(segmenter: *mut uflow_segmenter) {
 /// `image_width` × `image_height` (both 0: of the maps). Maps are written to `buffers` (NULL: to none), all else to `result`.
 ///
 /// From `options` (NULL: none) it takes ε (1), verdict (`UFLOW_VERDICT_NFA`), score threshold, smallest area (0), bound
-/// (`UFLOW_BOUND_CHERNOFF`), region of interest and maps. The latents are read during the call alone. As long as shapes stay it allocates nothing
+/// (`UFLOW_BOUND_CHERNOFF`), count of tests (`UFLOW_TESTS_PAPER`), region of interest and maps. The latents are read during the call alone. As long as shapes stay it allocates nothing
 /// once it has seen as much as there is to see.
 ///
 /// Fails with `UFLOW_STATUS_INVALID_ARGUMENT` for shapes, sizes or options that are none, `UFLOW_STATUS_NON_FINITE` for latents that are not
@@ -192,6 +192,7 @@ fn segment(
     let start = Instant::now();
     fit(state, latents, asked.roi.as_ref())?;
     let Some((_, segmenter)) = &mut state.segmenter else { return Ok(()) };
+    segmenter.set_tests(asked.tests.unwrap_or_default());
     let maps = segmenter.run_latents(latents, asked.bound.unwrap_or_default())?;
     state.finder.find(&maps, log10_epsilon, size.0 as usize, size.1 as usize)?;
     state.finder.keep_at_least(criteria.min_area);

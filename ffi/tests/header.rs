@@ -33,6 +33,7 @@ const ENUMS: [&str; 8] = [
     "uflow_format",
     "uflow_verdict",
     "uflow_bound",
+    "uflow_tests",
     "uflow_maps",
     "uflow_log_level",
     "uflow_augmentation",

@@ -214,6 +214,7 @@ fn options() {
             (uflow_options_set_verdict(options, 0), ARGUMENT, "0 is no UFLOW_VERDICT"),
             (uflow_options_set_verdict(options, 9), ARGUMENT, "9 is no UFLOW_VERDICT"),
             (uflow_options_set_bound(options, 0), ARGUMENT, "0 is no UFLOW_BOUND"),
+            (uflow_options_set_tests(options, 3), ARGUMENT, "3 is no UFLOW_TESTS"),
             (uflow_options_set_score_threshold(options, 1.5), ARGUMENT, "1.5"),
             (uflow_options_set_score_threshold(options, f32::NAN), ARGUMENT, "NaN"),
             (uflow_options_set_min_area(null(), 1), ARGUMENT, "options: is NULL"),

@@ -66,8 +66,15 @@ fn write_scale(out: &mut fmt::Formatter<'_>, index: usize, scale: &ScaleReport) 
     writeln!(out, "  correlation with the neighbour at (rows, columns), z/U: {}", neighbours.join(", "))?;
     writeln!(
         out,
-        "  U / C: mean {:.3}, effective degrees of freedom {:.1} of {}, border against middle {:.2}",
-        scale.energy_mean, scale.effective_degrees, shape.channels, scale.border
+        "  U / C: mean {:.3}, effective degrees of freedom {:.1} of {}, tail index {:.1} ({:.1} if white), border against middle {:.2}, \
+         {:.1} pixels vary as one",
+        scale.energy_mean,
+        scale.effective_degrees,
+        shape.channels,
+        scale.tail_index,
+        scale.white_tail_index,
+        scale.border,
+        scale.correlated_pixels
     )?;
     let quantiles: Vec<String> =
         (scale.quantiles.iter()).map(|q| format!("{}: {:.2} ({:.2})", q.probability, q.found, q.expected)).collect();

@@ -5,7 +5,7 @@ use serde::Serialize;
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
 use super::Pairs;
-use crate::{Error, Result, latents::ScaleShape};
+use crate::{Error, Result, latents::ScaleShape, segment::ScaleNull};
 
 /// Probabilities at which U is held against χ².
 const PROBABILITIES: [f64; 9] = [0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999, 0.9999];
@@ -39,6 +39,16 @@ pub struct ScaleReport {
     pub effective_degrees: f64,
     /// Quantiles of U / C against χ²_C / C.
     pub quantiles: Vec<Quantile>,
+    /// More of them, for a plot.
+    pub quantile_plot: Vec<Quantile>,
+    /// Hill's estimate of the tail index of U from its highest hundredth: P(U > u) falls like u to minus this.
+    pub tail_index: f64,
+    /// The same of so many values of χ²_C.
+    pub white_tail_index: f64,
+    /// κ, the sum of the spatial autocorrelation of ln U around its mean at each position and in each image: pixels that vary as one; 1 if white.
+    pub correlated_pixels: f64,
+    /// Mean of U / C at each position, row by row.
+    pub positions: Vec<f32>,
     /// Mean of U / C over the map's outermost pixels, divided by that over all others; 1 if the border is as the middle.
     pub border: f64,
 }
@@ -148,6 +158,7 @@ impl ScaleStatistics {
         let second = self.products.diag().sum() / values;
         let variance = second - mean * mean;
         let [channel_correlation, channel_correlation_max] = self.channel_correlations(&means, &variances);
+        let correlated_pixels = self.correlated_pixels();
         self.energies.sort_by(f32::total_cmp);
         let energy_mean = second;
         let count = self.energies.len() as f64;
@@ -167,7 +178,12 @@ impl ScaleStatistics {
             neighbours: self.neighbours(),
             energy_mean,
             effective_degrees: 2.0 * of_energy * of_energy / spread.max(f64::MIN_POSITIVE),
-            quantiles: self.quantiles(),
+            quantiles: self.quantiles(&PROBABILITIES),
+            quantile_plot: self.quantiles(&plot_probabilities()),
+            tail_index: self.tail_index(),
+            white_tail_index: white_tail_index(channels),
+            correlated_pixels,
+            positions: self.positions(),
             border: self.border(),
         }
     }
@@ -201,11 +217,11 @@ impl ScaleStatistics {
     }
 
     /// Those that so many pixels can tell.
-    fn quantiles(&self) -> Vec<Quantile> {
+    fn quantiles(&self, probabilities: &[f64]) -> Vec<Quantile> {
         let (channels, count) = (self.shape.channels as f64, self.energies.len());
         let Ok(expected) = ChiSquared::new(channels) else { return Vec::new() };
         let told = |&&p: &&f64| (p.min(1.0 - p)) * count as f64 >= 10.0;
-        PROBABILITIES
+        probabilities
             .iter()
             .filter(told)
             .map(|&probability| {
@@ -214,6 +230,27 @@ impl ScaleStatistics {
                 Quantile { probability, found, expected: expected.inverse_cdf(probability) / channels }
             })
             .collect()
+    }
+
+    /// Needs U in the order of the images.
+    fn correlated_pixels(&self) -> f64 {
+        let maps: Vec<&[f32]> = self.energies.chunks_exact(self.shape.pixels()).collect();
+        ScaleNull::estimate(self.shape, None, &maps).correlated_pixels.into()
+    }
+
+    /// Needs U sorted.
+    fn tail_index(&self) -> f64 {
+        let tail = (self.energies.len() / 100).max(2).min(self.energies.len());
+        let highest = &self.energies[self.energies.len() - tail..];
+        let start = f64::from(highest[0]).max(f64::MIN_POSITIVE);
+        let excess: f64 = highest.iter().map(|u| (f64::from(*u) / start).ln()).sum();
+        (tail - 1) as f64 / excess.max(1e-9)
+    }
+
+    fn positions(&self) -> Vec<f32> {
+        let images = self.pixels / self.shape.pixels() as f64;
+        let scale = 1.0 / (images * self.shape.channels as f64).max(f64::MIN_POSITIVE);
+        self.by_position.iter().map(|sum| (sum * scale) as f32).collect()
     }
 
     fn border(&self) -> f64 {
@@ -226,6 +263,26 @@ impl ScaleStatistics {
         }
         if middle.1 > 0.0 && middle.0 > 0.0 { (edge.0 / edge.1) / (middle.0 / middle.1) } else { 1.0 }
     }
+}
+
+/// From the lowest thousandth to the highest ten-thousandth, evenly on the scale of a normal distribution's logarithm.
+fn plot_probabilities() -> Vec<f64> {
+    let upper = (1..=32).map(|step| 1.0 - 10_f64.powf(-f64::from(step) / 8.0));
+    let lower = (1..=24).rev().map(|step| 10_f64.powf(-f64::from(step) / 8.0));
+    let mut all: Vec<f64> = lower.chain(upper).collect();
+    all.sort_by(f64::total_cmp);
+    all
+}
+
+/// Hill's estimate for χ² with so many degrees of freedom, from a thousand quantiles of its highest hundredth.
+fn white_tail_index(channels: f64) -> f64 {
+    const VALUES: usize = 1000;
+    let Ok(chi) = ChiSquared::new(channels) else { return f64::NAN };
+    let start = chi.inverse_cdf(0.99);
+    let excess: f64 = (0..VALUES)
+        .map(|index| (chi.inverse_cdf(0.99 + 0.01 * (index as f64 + 0.5) / VALUES as f64) / start).ln())
+        .sum();
+    VALUES as f64 / excess
 }
 
 fn extremes(values: &Array1<f64>) -> [f64; 2] {

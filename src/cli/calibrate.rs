@@ -15,15 +15,17 @@ use crate::{
     calibrate::Calibration,
     detector::{LatentReader, roi_from_image},
     frame::{Image, Limits},
-    latents::ScaleShape,
-    package::Package,
-    segment::{Bound, Segmenter},
+    latents::{ScaleShape, energy},
+    package::{self, Content, FileSource, Files, Package},
+    segment::{Bound, CalibratedNull, Segmenter, Tests},
 };
 
 const AFTER_HELP: &str = "\
 Examples:
   uflow calibrate --model bolt.uflow --good held-out/
   uflow calibrate --model bolt.uflow --good held-out/ --json
+  uflow calibrate --model bolt.uflow --good held-out/ --out bolt-calibrated.uflow
+  uflow calibrate --model bolt.uflow --good held-out/ --report bolt.html
 
 The images must be good ones that the model was not fitted to: on those it was fitted to, latents are whiter than elsewhere. 100 or more say
 something about ε = 0.1; below 3 / images no false-alarm rate can be told.";
@@ -44,6 +46,18 @@ pub struct Args {
     #[arg(long)]
     bound: Option<Bound>,
 
+    /// How tests are counted: paper, or sized (on the package's calibrated null) [default: the package's]
+    #[arg(long)]
+    tests: Option<Tests>,
+
+    /// Also write pictures of all this: a page for a browser
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+
+    /// Also write the package anew, with its null calibrated on these images. Check it on others
+    #[arg(long, value_name = "PKG")]
+    out: Option<PathBuf>,
+
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -55,6 +69,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         return Err(Error::Data { path: args.good.clone(), reason: no_images() }.into());
     }
     let package = Package::open(&args.model)?;
+    args.out.as_ref().map_or(Ok(()), package::check_writable)?;
     let mut reader = LatentReader::open(context.runtime()?, &package, &args.device.session())?;
     let manifest = reader.manifest();
     let shapes: Vec<ScaleShape> = manifest.scales.iter().map(|scale| scale.latents).collect();
@@ -64,13 +79,25 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         let mask = Image::decode(png, "region of interest", &Limits::default())?;
         segmenter.set_roi(Some(&roi_from_image(&mask)?))?;
     }
+    let tests = args.tests.unwrap_or(manifest.detection.tests);
+    if !tests.is_paper() && manifest.calibration.is_none() {
+        let reason = "`sized` needs a package with a calibrated null; write one first, with --out".to_owned();
+        return Err(Error::parameter("tests", reason).into());
+    }
+    segmenter.set_null(manifest.calibration.as_ref())?;
+    segmenter.set_tests(tests);
     let mut calibration = Calibration::new(&shapes)?;
+    let mut energies = Vec::new();
     let progress = Progress::new(context.json);
     for (done, path) in images.iter().enumerate() {
         let image = Image::open(path, &Limits::default())?;
         let latents = reader.read(&image.frame())?;
         let maps = segmenter.run_latents(&latents, bound)?;
         calibration.push(&latents, maps.log10_nfa)?;
+        if args.out.is_some() {
+            let maps = latents.iter().map(|z| energy(z.view()).into_raw_vec_and_offset().0);
+            energies.push(maps.collect::<Vec<_>>());
+        }
         progress.at("calibrating", done + 1, images.len());
     }
     progress.finish();
@@ -79,6 +106,28 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         context.print_json(&report)?;
     } else {
         context.print(&report.to_string())?;
+    }
+    if let Some(path) = &args.report {
+        report.write_html(&package.manifest.name, path)?;
+    }
+    if let Some(out) = &args.out {
+        let mask = package.roi.as_ref().map(|png| Image::decode(png, "region of interest", &Limits::default()));
+        let roi = mask.transpose()?.map(|mask| roi_from_image(&mask)).transpose()?;
+        let null = CalibratedNull::estimate(&shapes, roi.as_ref(), &energies)?;
+        null.warning().iter().for_each(|warning| eprintln!("uflow: warning: {warning}"));
+        let mut manifest = package.manifest.clone();
+        manifest.calibration = Some(null);
+        let backbone = match &package.backbone.content {
+            Content::File(path) => FileSource::Path(path),
+            Content::Bytes(bytes) => FileSource::Bytes(bytes),
+        };
+        let files = Files {
+            flow: &package.flow,
+            backbone: manifest.backbone.file.as_ref().map(|_| backbone),
+            roi: package.roi.as_deref(),
+        };
+        package::write(out, &manifest, &files)?;
+        context.print(&format!("{}: with a null calibrated on {} good images", out.display(), images.len()))?;
     }
     Ok(if report.verdict.holds() { Outcome::Done } else { Outcome::Failed })
 }

@@ -21,6 +21,7 @@ use crate::{
     flow::{NormalisationKind, Topology},
     frame::Limits,
     package,
+    segment::CalibratedNull,
     train::{
         Control, StopReason, TrainOptions,
         fit::{Augmentation, BackboneChoice, Event, FitOptions, Fitted, fit_files},
@@ -124,6 +125,10 @@ struct TrainingArgs {
     #[arg(long, default_value_t = TrainOptions::default().steps)]
     steps: usize,
 
+    /// Calibrate the null on every good image: hold out a quarter, and fit three more flows for it, each without another quarter.
+    #[arg(long)]
+    cross_fit: bool,
+
     /// How the flow's stages are joined: u, as published, or parallel, one flow per scale (for comparison).
     #[arg(long, value_name = "KIND", default_value = "u")]
     flow: FlowKind,
@@ -179,6 +184,7 @@ impl ModelArgs {
                 ..TrainOptions::default()
             },
             detection,
+            cross_fit: training.cross_fit,
             roi,
             memory: self.memory.saturating_mul(1 << 20),
             session: device.session(),
@@ -238,19 +244,20 @@ pub(crate) fn show(event: &Event<'_>, progress: &Progress, context: &Context) {
         }
         Event::Training(state) => {
             let position = state.epoch.saturating_sub(1) * state.batches + state.batch;
-            let figure = format!("epoch {}  loss {:.4}", state.epoch, state.loss);
+            let part = if state.fold == 0 { String::new() } else { format!("to calibrate, {} of 3: ", state.fold) };
+            let figure = format!("{part}epoch {}  loss {:.4}", state.epoch, state.loss);
             progress.at_with("training", position, state.epochs * state.batches, &figure);
             state.held_out.as_ref().map(|held_out| {
                 let variances: Vec<_> = held_out.latent_variance.iter().map(|v| format!("{v:.2}")).collect();
                 let loss = if state.epoch == 0 { "     —".to_owned() } else { format!("{:.4}", state.loss) };
                 progress.say(&format!(
-                    "epoch {:>3}  loss {loss}  held out {:.4}{}  latent variance {}",
+                    "{part}epoch {:>3}  loss {loss}  held out {:.4}{}  latent variance {}",
                     state.epoch,
                     held_out.nll,
                     if held_out.best { " *" } else { "  " },
                     variances.join(" ")
                 ));
-                json!({ "event": "epoch", "epoch": state.epoch, "loss": state.loss, "held_out": held_out,
+                json!({ "event": "epoch", "fold": state.fold, "epoch": state.epoch, "loss": state.loss, "held_out": held_out,
                         "learning_rate": state.learning_rate, "seconds": state.elapsed.as_secs_f64() })
             })
         }
@@ -263,7 +270,10 @@ pub(crate) fn show(event: &Event<'_>, progress: &Progress, context: &Context) {
 }
 
 fn summarise(fitted: &Fitted, out: &Path, context: &Context) -> anyhow::Result<()> {
-    let warnings = fitted.summary.warnings();
+    let mut warnings = fitted.summary.warnings();
+    if !fitted.manifest.detection.tests.is_paper() {
+        warnings.extend(fitted.manifest.calibration.as_ref().and_then(CalibratedNull::warning));
+    }
     if context.json {
         context.print_json(&json!({
             "event": "fitted", "package": out, "summary": fitted.summary, "warnings": warnings,

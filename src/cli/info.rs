@@ -58,12 +58,24 @@ fn print(manifest: &Manifest) {
             scores.fair_threshold
         );
     }
+    match &manifest.calibration {
+        None => println!("null       not calibrated; `uflow calibrate --out` does it"),
+        Some(null) => {
+            let scales: Vec<_> = null.scales.iter().map(|s| format!("{:.1}", s.correlated_pixels)).collect();
+            println!(
+                "null       calibrated on {} good images; pixels that vary as one, finest scale first: {}",
+                null.images,
+                scales.join(", ")
+            );
+        }
+    }
     let decision = &manifest.detection;
     println!(
-        "decision   verdict {}, ε = {}, bound {}, smallest region {} px{}{}",
+        "decision   verdict {}, ε = {}, bound {}, tests {}, smallest region {} px{}{}",
         decision.verdict,
         decision.epsilon,
         decision.bound,
+        decision.tests,
         decision.min_area,
         decision.score_threshold.map_or_else(String::new, |t| format!(", score threshold {t}")),
         if decision.roi.is_some() { ", with a region of interest" } else { "" }

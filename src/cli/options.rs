@@ -10,7 +10,7 @@ use crate::{
     frame::{Image, Limits},
     package::DetectionDefaults,
     runtime::{Device, Precision, SessionOptions},
-    segment::{self, Bound, Verdict},
+    segment::{self, Bound, Tests, Verdict},
 };
 
 /// Where the networks run.
@@ -59,6 +59,10 @@ pub struct DecisionArgs {
     #[arg(long, help_heading = "Decision")]
     pub bound: Option<Bound>,
 
+    /// Number of tests: paper (all sizes of region together) or sized (by size, on the package's calibrated null).
+    #[arg(long)]
+    pub tests: Option<Tests>,
+
     /// Region of interest: an image that is white where defects count.
     #[arg(long, value_name = "MASK.png", help_heading = "Decision")]
     pub roi: Option<PathBuf>,
@@ -86,6 +90,7 @@ impl DecisionArgs {
             score_threshold: self.score_threshold,
             min_area: self.min_area.unwrap_or(defaults.min_area),
             bound: self.bound.unwrap_or(defaults.bound),
+            tests: self.tests.unwrap_or(defaults.tests),
             roi: None,
         };
         Ok((detection, roi))
@@ -104,6 +109,7 @@ impl DecisionArgs {
             score_threshold: self.score_threshold,
             min_area: self.min_area,
             bound: self.bound,
+            tests: self.tests,
             roi,
         })
     }

@@ -11,7 +11,7 @@ use ndarray_npy::{NpzReader, NpzWriter};
 use serde::Serialize;
 
 use crate::latents::ScaleShape;
-use crate::segment::{Bound, Segmentation, Segmenter, log10_epsilon};
+use crate::segment::{Bound, Segmentation, Segmenter, Tests, log10_epsilon};
 
 /// Segment latents from a file, without a model.
 ///
@@ -39,6 +39,10 @@ pub struct Args {
     /// How the probability of a region is evaluated: chernoff, exact
     #[arg(long, default_value_t = Bound::Chernoff)]
     pub bound: Bound,
+
+    /// Number of tests: paper (all sizes of region together) or sized (by size, on the theoretical null).
+    #[arg(long, default_value_t = Tests::Paper)]
+    pub tests: Tests,
 
     /// Segment this many times and report the times of all
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
@@ -115,6 +119,7 @@ pub fn segment(args: &Args) -> Result<Report> {
         .collect();
     let views: Vec<_> = latents.iter().map(|z| z.view()).collect();
     let mut segmenter = Segmenter::new(&scales, args.size.0, args.size.1)?;
+    segmenter.set_tests(args.tests);
     let mut times = Vec::with_capacity(args.repeat as usize);
     for _ in 0..args.repeat {
         let start = Instant::now();

@@ -9,7 +9,7 @@ use crate::{
     Error, Result,
     latents::{EnergyView, ScaleShape},
     package::Manifest,
-    segment::{self, Bound, Criteria, RegionFinder, Regions, Roi, Segmenter},
+    segment::{self, Bound, Criteria, RegionFinder, Regions, Roi, Segmenter, Tests},
 };
 
 /// Decides on one frame after another of one model. Owns the scratch memory of segmentation and regions.
@@ -31,7 +31,8 @@ impl Judge {
     pub fn new(manifest: Arc<Manifest>, roi: Option<Arc<Roi>>) -> Result<Self> {
         let latents: Vec<ScaleShape> = manifest.scales.iter().map(|scale| scale.latents).collect();
         let (height, width) = (manifest.input.height as usize, manifest.input.width as usize);
-        let segmenter = Segmenter::new(&latents, height, width)?;
+        let mut segmenter = Segmenter::new(&latents, height, width)?;
+        segmenter.set_null(manifest.calibration.as_ref())?;
         Ok(Self { manifest, roi, applied: None, segmenter, finder: RegionFinder::new() })
     }
 
@@ -55,6 +56,7 @@ impl Judge {
         let Self { manifest, segmenter, finder, .. } = self;
         let view =
             |scale: usize| EnergyView { energy: energy(scale), channels: manifest.scales[scale].latents.channels };
+        segmenter.set_tests(rule.tests);
         let maps = segmenter.run_scales(manifest.scales.len(), view, rule.bound)?;
         finder.find(&maps, rule.log10_epsilon, height as usize, width as usize)?;
         finder.keep_at_least(rule.criteria.min_area);
@@ -127,6 +129,7 @@ pub struct Rule {
     criteria: Criteria,
     log10_epsilon: f32,
     bound: Bound,
+    tests: Tests,
     roi: Option<Arc<Roi>>,
 }
 
@@ -134,7 +137,7 @@ impl Rule {
     /// What holds for one call.
     ///
     /// # Errors
-    /// An ε that is not positive, or a verdict by score without any threshold.
+    /// An ε that is not positive, a verdict by score without any threshold, or tests counted by size without a calibration.
     pub fn new(manifest: &Manifest, options: &DetectOptions) -> Result<Self> {
         let defaults = &manifest.detection;
         let fair = manifest.scores.as_ref().map(|scores| scores.fair_threshold);
@@ -147,8 +150,18 @@ impl Rule {
         if let Some(threshold) = options.score_threshold.filter(|threshold| !(0.0..=1.0).contains(threshold)) {
             return Err(Error::parameter("score_threshold", format!("{threshold} is not from 0 to 1, as scores are")));
         }
+        let tests = options.tests.unwrap_or(defaults.tests);
+        if !tests.is_paper() && manifest.calibration.is_none() {
+            let reason = format!(
+                "`sized` needs to know what good images are like, and the package of `{}` does not; fit it anew, or add it with \
+                 `uflow calibrate --model PKG --good DIR --out NEW`",
+                manifest.name
+            );
+            return Err(Error::parameter("tests", reason));
+        }
         Ok(Self {
             criteria,
+            tests,
             log10_epsilon: segment::log10_epsilon(options.epsilon.unwrap_or(defaults.epsilon))?,
             bound: options.bound.unwrap_or(defaults.bound),
             roi: options.roi.clone(),

@@ -23,7 +23,7 @@ use crate::{
     package::{Manifest, Package},
     preprocess::Preprocessor,
     runtime::{Backbone, Network, NetworkOutput, Runtime, SessionOptions},
-    segment::{Bound, Region, Regions, Roi, Verdict},
+    segment::{Bound, Region, Regions, Roi, Tests, Verdict},
 };
 
 /// What one call asks for; `None` means what the package says.
@@ -39,6 +39,8 @@ pub struct DetectOptions {
     pub min_area: Option<u32>,
     /// Probability bound of the number of false alarms.
     pub bound: Option<Bound>,
+    /// How tests are counted; `sized` needs a package with a calibration.
+    pub tests: Option<Tests>,
     /// Region of interest, in place of the package's own.
     pub roi: Option<Arc<Roi>>,
 }

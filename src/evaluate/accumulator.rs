@@ -133,6 +133,10 @@ impl Accumulator {
             anomalous: observation.anomalous,
             regions: observation.regions,
             iou: (!defective || observation.truth.is_some()).then_some(iou),
+            defective_part: observation
+                .truth
+                .filter(|_| defective)
+                .map(|truth| truth.iter().filter(|&&defective| defective).count() as f64 / truth.len().max(1) as f64),
         };
         self.images.push(result);
         Ok(&self.images[image as usize])

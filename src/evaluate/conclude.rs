@@ -6,7 +6,7 @@ use super::{
     components::ComponentCounts,
     curve::{Builder, Curves, Level, Totals, curves},
     iou::{self, AtThreshold},
-    metrics::{Evaluation, ImageResult, KindMetrics, Metrics, MiouPoint, Operating},
+    metrics::{Evaluation, ImageResult, KindMetrics, Metrics, MiouPoint, Operating, SizeClass},
     scores::{Entry, Scores, Source},
 };
 
@@ -22,7 +22,7 @@ pub(super) fn conclude(mut found: Accumulator) -> Evaluation {
     let names = found.kinds.iter().enumerate().filter(|(_, name)| *name != GOOD);
     let kinds = names.map(|(number, name)| KindMetrics { kind: name.clone(), metrics: summary.metrics(Some(number)) });
     let (kinds, total) = (kinds.collect(), summary.metrics(None));
-    let image_curves = summary.image_curves(None);
+    let image_curves = summary.image_curves(None, |image| image.score);
     Evaluation {
         good_images: found.images.len() - defective_images,
         defective_images,
@@ -39,6 +39,7 @@ pub(super) fn conclude(mut found: Accumulator) -> Evaluation {
         false_alarms: found.alarms.finish(),
         latency,
         unmarked: found.unmarked,
+        sizes: SizeClass::all(&found.images),
         images: found.images,
     }
 }
@@ -173,12 +174,14 @@ impl Summary<'_> {
             Some(kind) => self.pixels.kinds.get(kind).and_then(Option::as_ref),
             None => self.pixels.total.as_ref(),
         };
-        let images = self.image_curves(kind);
+        let images = self.image_curves(kind, |image| image.score);
+        let by_nfa = self.image_curves(kind, |image| -image.log10_nfa_min);
         let nfa_oracle = self.pixels.nfa_oracle.as_ref();
         Metrics {
             images: self.found.images.iter().filter(|image| kind.is_none() || self.of(kind, image)).count(),
             pixel_auroc: pixels.map(|curves| curves.roc.auroc),
             image_auroc: images.as_ref().map(|curves| curves.roc.auroc),
+            image_auroc_nfa: by_nfa.map(|curves| curves.roc.auroc),
             aupro: pixels.and_then(|curves| curves.pro.as_ref()).map(|pro| pro.aupro),
             pixel_f1_max: pixels.map(|curves| curves.f1_max),
             image_f1_max: images.map(|curves| curves.f1_max),
@@ -206,9 +209,9 @@ impl Summary<'_> {
         self.found.images.iter().filter(|image| !image.defective())
     }
 
-    fn image_curves(&self, kind: Option<usize>) -> Option<Curves> {
-        let negatives: Vec<f32> = self.good().map(|image| image.score).collect();
-        let positives: Vec<f32> = self.defective(kind).map(|image| image.score).collect();
+    fn image_curves(&self, kind: Option<usize>, rank: impl Fn(&ImageResult) -> f32) -> Option<Curves> {
+        let negatives: Vec<f32> = self.good().map(&rank).collect();
+        let positives: Vec<f32> = self.defective(kind).map(&rank).collect();
         curves(&negatives, &positives)
     }
 

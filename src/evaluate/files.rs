@@ -67,6 +67,7 @@ pub fn metrics_csv(evaluations: &[Named<'_>]) -> Result<String> {
         "good_flagged_fair",
         "false_alarms_fair",
         "miou_nfa_oracle",
+        "image_auroc_nfa",
     ])?;
     for (category, evaluation) in evaluations {
         let kinds = evaluation.kinds.iter().map(|kind| (&*kind.kind, &kind.metrics));
@@ -81,7 +82,7 @@ pub fn metrics_csv(evaluations: &[Named<'_>]) -> Result<String> {
             let values = [metrics.pixel_auroc, metrics.image_auroc, metrics.aupro].into_iter();
             let values = values.chain(f1.into_iter().flatten()).chain(operating.into_iter().flatten());
             let values = values
-                .chain([metrics.miou_nfa_oracle])
+                .chain([metrics.miou_nfa_oracle, metrics.image_auroc_nfa])
                 .map(|value| value.map_or(String::new(), |value| value.to_string()));
             rows.push([(*category).to_owned(), kind.to_owned(), metrics.images.to_string()].into_iter().chain(values))?;
         }
@@ -91,8 +92,17 @@ pub fn metrics_csv(evaluations: &[Named<'_>]) -> Result<String> {
 
 /// A row for each test image.
 pub fn images_csv(evaluations: &[Named<'_>]) -> Result<String> {
-    let mut rows =
-        Rows::new(&["category", "image", "kind", "score", "log10_nfa_min", "anomalous", "regions", "iou_epsilon"])?;
+    let mut rows = Rows::new(&[
+        "category",
+        "image",
+        "kind",
+        "score",
+        "log10_nfa_min",
+        "anomalous",
+        "regions",
+        "iou_epsilon",
+        "defective_part",
+    ])?;
     for (category, evaluation) in evaluations {
         for image in &evaluation.images {
             rows.push([
@@ -104,6 +114,7 @@ pub fn images_csv(evaluations: &[Named<'_>]) -> Result<String> {
                 image.anomalous.to_string(),
                 image.regions.to_string(),
                 image.iou.map_or(String::new(), |iou| iou.to_string()),
+                image.defective_part.map_or(String::new(), |part| part.to_string()),
             ])?;
         }
     }
@@ -140,8 +151,8 @@ pub fn false_alarms_csv(evaluations: &[Named<'_>]) -> Result<String> {
 /// A table of the categories with their mean, and one of the false alarms.
 pub fn markdown(evaluations: &[Named<'_>]) -> String {
     let mut text = String::from(
-        "| category | images | pixel AUROC | image AUROC | AUPRO | pixel F1-max | mIoU at ε | mIoU, best ε | mIoU, oracle | mIoU, fair | recall at ε | \
-         good images flagged | false alarms per good image |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+        "| category | images | pixel AUROC | image AUROC | by NFA | AUPRO | pixel F1-max | mIoU at ε | mIoU, best ε | mIoU, oracle | mIoU, fair | recall at ε | \
+         good images flagged | false alarms per good image |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     let mut row = |name: &str, metrics: &Metrics| {
         let miou = |at: &Option<Operating>| number(at.as_ref().and_then(|at| at.miou), 3);
@@ -151,6 +162,7 @@ pub fn markdown(evaluations: &[Named<'_>]) -> String {
             metrics.images.to_string(),
             number(metrics.pixel_auroc, 3),
             number(metrics.image_auroc, 3),
+            number(metrics.image_auroc_nfa, 3),
             number(metrics.aupro, 3),
             number(metrics.pixel_f1_max.map(|best| best.f1), 3),
             number(at.miou, 3),

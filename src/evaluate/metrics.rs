@@ -44,6 +44,9 @@ pub struct Evaluation {
     pub false_alarms: Vec<FalseAlarms>,
     /// How long the images took, by stage and in total; empty where it was not measured.
     pub latency: Vec<Latency>,
+    /// How defects are found by their size; empty without masks.
+    #[serde(default)]
+    pub sizes: Vec<SizeClass>,
     /// Every image, in the order it was seen.
     pub images: Vec<ImageResult>,
 }
@@ -67,6 +70,9 @@ pub struct Metrics {
     pub pixel_auroc: Option<f64>,
     /// Area under the ROC curve of image scores.
     pub image_auroc: Option<f64>,
+    /// The same with images ranked by their lowest log₁₀NFA instead of their score.
+    #[serde(default)]
+    pub image_auroc_nfa: Option<f64>,
     /// Area under the curve of per-region overlap up to a false-positive rate of 0.3, divided by it.
     pub aupro: Option<f64>,
     /// Best F1 over pixels.
@@ -124,6 +130,51 @@ pub struct ImageResult {
     pub regions: usize,
     /// Intersection over union at ε; none where the truth is not known.
     pub iou: Option<f64>,
+    /// The part of a defective image that is marked as defective; none where it is not known.
+    #[serde(default)]
+    pub defective_part: Option<f64>,
+}
+
+/// How defects of one size are found at ε.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SizeClass {
+    /// The defects cover at least this part of the image.
+    pub from: f64,
+    /// And less than this.
+    pub below: f64,
+    /// Such images.
+    pub images: usize,
+    /// The part of them that is called anomalous.
+    pub recall: f64,
+    /// The mean of their intersection over union.
+    pub miou: f64,
+}
+
+/// Where one size of defects ends and the next begins, as parts of the image.
+const SIZES: [f64; 4] = [0.0, 0.005, 0.05, f64::INFINITY];
+
+impl SizeClass {
+    /// Of all images whose defects are marked; sizes that no image has are left out.
+    pub(super) fn all(images: &[ImageResult]) -> Vec<Self> {
+        let class = |limits: &[f64]| {
+            let (from, below) = (limits[0], limits[1].min(1.0));
+            let of: Vec<&ImageResult> = images
+                .iter()
+                .filter(|image| image.defective_part.is_some_and(|part| part > 0.0 && part >= from && part < limits[1]))
+                .collect();
+            let mean = |value: &dyn Fn(&ImageResult) -> f64| {
+                of.iter().map(|image| value(image)).sum::<f64>() / of.len() as f64
+            };
+            (!of.is_empty()).then(|| Self {
+                from,
+                below,
+                images: of.len(),
+                recall: mean(&|image| f64::from(image.anomalous)),
+                miou: mean(&|image| image.iou.unwrap_or_default()),
+            })
+        };
+        SIZES.windows(2).filter_map(class).collect()
+    }
 }
 
 impl ImageResult {
@@ -154,6 +205,7 @@ impl Metrics {
             images: sets.iter().map(|set| set.images).sum(),
             pixel_auroc: mean(&|set| set.pixel_auroc),
             image_auroc: mean(&|set| set.image_auroc),
+            image_auroc_nfa: mean(&|set| set.image_auroc_nfa),
             aupro: mean(&|set| set.aupro),
             pixel_f1_max: best(mean(&|set| Some(set.pixel_f1_max?.f1))),
             image_f1_max: best(mean(&|set| Some(set.image_f1_max?.f1))),

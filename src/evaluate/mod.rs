@@ -47,7 +47,7 @@ pub use dataset::{Dataset, GOOD, IMAGE_SUFFIXES, Layout, Sample, images};
 pub use files::{Named, false_alarms_csv, images_csv, markdown, metrics_csv, write_files};
 pub use latency::Latency;
 pub use mask::{Mask, read_mask, read_masks, resize_mask};
-pub use metrics::{Evaluation, ImageResult, KindMetrics, Metrics, MiouPoint, Operating};
+pub use metrics::{Evaluation, ImageResult, KindMetrics, Metrics, MiouPoint, Operating, SizeClass};
 pub use table::Summary;
 pub(crate) use table::number;
 

@@ -22,6 +22,20 @@ impl fmt::Display for Evaluation {
             let (oracle, fair) = (at(&self.total.at_oracle), at(&self.total.at_fair));
             writeln!(out, "mIoU over the defective images alone: {miou:.3} at ε, {oracle} oracle, {fair} fair")?;
         }
+        for size in &self.sizes {
+            let [from, below] = [size.from, size.below].map(|part| 100.0 * part);
+            let limits = if from == 0.0 { format!("below {below} %") } else { format!("{from} to {below} %") };
+            writeln!(
+                out,
+                "defects of {limits} of the image: {} images, recall {:.2}, mIoU {:.3} at ε",
+                size.images, size.recall, size.miou
+            )?;
+        }
+        writeln!(
+            out,
+            "image AUROC by the lowest log10 NFA: {} (above, by the score's maximum)",
+            number(self.total.image_auroc_nfa, 3)
+        )?;
         let f1 = [self.total.pixel_f1_max, self.total.image_f1_max].map(|best| number(best.map(|best| best.f1), 3));
         writeln!(out, "F1-max: {} over pixels, {} over images", f1[0], f1[1])?;
         let name = |threshold: Option<f32>| threshold.map_or("none".to_owned(), |value| format!("{value:.4}"));

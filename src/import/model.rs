@@ -91,6 +91,7 @@ pub fn import(runtime: &Runtime, checkpoint: &mut Checkpoint, options: ImportOpt
         scales: features.iter().zip(latents).map(|(&features, latents)| Scale { features, latents }).collect(),
         training: None,
         scores: None,
+        calibration: None,
         detection,
     };
     manifest.validate()?;

@@ -10,7 +10,7 @@ use super::{MANIFEST_FILE, MAX_MANIFEST_BYTES};
 use crate::flow::Topology;
 use crate::latents::ScaleShape;
 use crate::preprocess::Preprocess;
-use crate::segment::{Bound, Verdict};
+use crate::segment::{Bound, CalibratedNull, Tests, Verdict};
 use crate::{Error, Result};
 
 /// The manifest format that this version reads and writes.
@@ -45,6 +45,9 @@ pub struct Manifest {
     /// How good images score.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scores: Option<ScoreStatistics>,
+    /// The null hypothesis as good images have it; none in packages from before it was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<CalibratedNull>,
     /// How a detection is decided unless a request says otherwise.
     pub detection: DetectionDefaults,
 }
@@ -116,7 +119,7 @@ pub struct TrainingRecord {
 }
 
 /// Statistics of the image scores of good images: those held out from training, or those an import was shown.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScoreStatistics {
     /// Images.
@@ -150,6 +153,9 @@ pub struct DetectionDefaults {
     pub min_area: u32,
     /// How tail probabilities are computed.
     pub bound: Bound,
+    /// How tests are counted; `sized` needs the package's calibration.
+    #[serde(default, skip_serializing_if = "Tests::is_paper")]
+    pub tests: Tests,
     /// PNG file in the package whose non-zero pixels are the region of interest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roi: Option<String>,
@@ -163,6 +169,7 @@ impl Default for DetectionDefaults {
             score_threshold: None,
             min_area: 0,
             bound: Bound::default(),
+            tests: Tests::Paper,
             roi: None,
         }
     }
@@ -238,6 +245,14 @@ impl Manifest {
         check_scales(&self.scales, &self.input)?;
         self.training.as_ref().map_or(Ok(()), |training| training.check(self.scales.len()))?;
         self.scores.as_ref().map_or(Ok(()), ScoreStatistics::check)?;
+        let latents: Vec<ScaleShape> = self.scales.iter().map(|scale| scale.latents).collect();
+        self.calibration
+            .as_ref()
+            .map_or(Ok(()), |null| null.check(&latents))
+            .map_err(|e| format!("calibration.{e}"))?;
+        if !self.detection.tests.is_paper() && self.calibration.is_none() {
+            return Err("detection.tests: `sized` needs a calibration, and there is none".to_owned());
+        }
         self.detection.check(self.scores.is_some())
     }
 

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::evaluate::{Evaluation, FalseAlarms, GOOD, ImageResult, PRO_LIMIT, Pro, Roc};
+use crate::{
+    calibrate::{Neighbour, Quantile},
+    evaluate::{Evaluation, FalseAlarms, GOOD, ImageResult, PRO_LIMIT, Pro, Roc},
+};
 
 const WIDTH: f64 = 360.0;
 const HEIGHT: f64 = 260.0;
@@ -162,17 +165,22 @@ pub(super) fn miou(evaluation: &Evaluation) -> String {
         (0..=4).map(|tick| (f64::from(tick) / 4.0, format!("{:.2}", most * f64::from(tick) / 4.0))).collect();
     let mut svg = frame("mIoU against the threshold", ["log₁₀ ε", "mIoU"], [&across, &up]);
     line(&mut svg, "good-line", curve.iter().map(|point| (place(point.log10_epsilon.into()), point.miou / most)));
-    let best = evaluation.oracle_log10_epsilon.map(|best| (f64::from(best), "best"));
+    let best = evaluation.oracle_log10_epsilon.map(|best| (f64::from(best), "best ε"));
     let marks = [Some((evaluation.epsilon.log10(), "ε")), best];
     for (row, (log10_epsilon, name)) in marks.into_iter().flatten().enumerate() {
-        let at = x(place(log10_epsilon).clamp(0.0, 1.0));
+        let (place, height) = (place(log10_epsilon), y(0.9 - 0.08 * row as f64));
+        let at = x(place.clamp(0.0, 1.0));
+        // What lies beyond the axis has no line of its own, and a label that would not fit to the left stands to the right.
+        let beyond = if (0.0..=1.0).contains(&place) { "" } else { ", off the axis" };
+        if beyond.is_empty() {
+            let (low, high) = (y(0.0), y(1.0));
+            let _ = write!(svg, r#"<line class="mark" x1="{at:.1}" y1="{low:.1}" x2="{at:.1}" y2="{high:.1}"/>"#);
+        }
+        let (side, anchor) = if place < 0.5 { (4.0, "start") } else { (-4.0, "end") };
         let _ = write!(
             svg,
-            r#"<line class="mark" x1="{at:.1}" y1="{:.1}" x2="{at:.1}" y2="{:.1}"/><text class="legend" x="{:.1}" y="{:.1}" text-anchor="end">{name} {log10_epsilon:.1}</text>"#,
-            y(0.0),
-            y(1.0),
-            at - 4.0,
-            y(0.9 - 0.08 * row as f64)
+            r#"<text class="legend" x="{:.1}" y="{height:.1}" text-anchor="{anchor}">{name} = 10^{log10_epsilon:.0}{beyond}</text>"#,
+            at + side
         );
     }
     svg + "</svg>"
@@ -212,7 +220,12 @@ pub(super) fn false_alarms(alarms: &[FalseAlarms]) -> String {
             );
         }
     }
-    let _ = write!(svg, r#"<text class="legend" x="{:.1}" y="{:.1}">dotted: as promised</text>"#, x(0.03), y(0.94));
+    let _ = write!(
+        svg,
+        r#"<text class="legend" x="{:.1}" y="{:.1}">dotted: as promised; bars: 95% bounds</text>"#,
+        x(0.03),
+        y(0.94)
+    );
     svg + "</svg>"
 }
 
@@ -223,4 +236,74 @@ fn line(svg: &mut String, class: &str, points: impl Iterator<Item = (f64, f64)>)
         let _ = write!(path, "{}{:.1} {:.1}", if index == 0 { 'M' } else { 'L' }, x(across), y(up));
     }
     let _ = write!(svg, r#"<path class="{class}" d="{path}"/>"#);
+}
+
+/// Quantiles found against those of white noise; the dotted line is where they are equal.
+pub(super) fn quantiles(quantiles: &[Quantile]) -> String {
+    let values = || quantiles.iter().flat_map(|at| [at.found, at.expected]).filter(|value| *value > 0.0);
+    let low = values().fold(f64::INFINITY, f64::min).min(0.9);
+    let high = values().fold(0.0, f64::max).max(1.1);
+    let place = |value: f64| ((value / low).ln() / (high / low).ln()).clamp(0.0, 1.0);
+    let ticks: Vec<(f64, String)> = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]
+        .into_iter()
+        .filter(|value| (low..=high).contains(value))
+        .map(|value| (place(value), format!("{value}")))
+        .collect();
+    let mut svg = frame("Quantiles of U / C", ["of χ² / C", "of good images"], [&ticks, &ticks]);
+    line(&mut svg, "chance", [(0.0, 0.0), (1.0, 1.0)].into_iter());
+    line(&mut svg, "bad-line", quantiles.iter().map(|at| (place(at.expected), place(at.found))));
+    svg + "</svg>"
+}
+
+/// Correlation of U and of z with the neighbours along rows and columns.
+pub(super) fn autocorrelation(neighbours: &[Neighbour]) -> String {
+    let ticks: Vec<(f64, String)> = [0.0, 0.5, 1.0].map(|value| (value, format!("{value}"))).into();
+    let farthest = neighbours.iter().map(|near| near.rows.max(near.columns)).max().unwrap_or(1) as f64;
+    let across: Vec<(f64, String)> =
+        (0..=farthest as usize).map(|shift| (shift as f64 / farthest, format!("{shift}"))).collect();
+    let mut svg = frame("Autocorrelation", ["pixels apart", "correlation"], [&across, &ticks]);
+    for (row, (class, name, along_rows)) in
+        [("bad-line", "along columns", true), ("good-line", "along rows", false)].into_iter().enumerate()
+    {
+        let along = neighbours.iter().filter(|near| if along_rows { near.columns == 0 } else { near.rows == 0 });
+        let points = along.map(|near| ((near.rows + near.columns) as f64 / farthest, near.energy.clamp(0.0, 1.0)));
+        line(&mut svg, class, [(0.0, 1.0)].into_iter().chain(points));
+        let at = y(0.92 - 0.09 * row as f64);
+        let _ = write!(
+            svg,
+            r#"<line class="{class}" x1="{:.1}" y1="{at:.1}" x2="{:.1}" y2="{at:.1}"/><text class="legend" x="{:.1}" y="{:.1}">{name}</text>"#,
+            x(0.62),
+            x(0.7),
+            x(0.72),
+            at + 3.5
+        );
+    }
+    svg + "</svg>"
+}
+
+/// A map with its lowest value light and its highest dark, and both in the legend.
+pub(super) fn positions(map: &[f32], width: usize) -> String {
+    let height = map.len() / width.max(1);
+    let (low, high) = map.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &v| (low.min(v), high.max(v)));
+    let side = ((WIDTH - 2.0 * MARGIN) / width as f64).min((HEIGHT - BOTTOM - MARGIN) / height as f64);
+    let mut svg = format!(
+        r#"<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="Mean of U / C by position">"#
+    );
+    for (index, &value) in map.iter().enumerate() {
+        let (row, column) = (index / width, index % width);
+        let depth = if high > low { (value - low) / (high - low) } else { 0.0 };
+        let _ = write!(
+            svg,
+            r#"<rect class="bad-bar" opacity="{:.2}" x="{:.1}" y="{:.1}" width="{side:.2}" height="{side:.2}"><title>{value:.3}</title></rect>"#,
+            0.05 + 0.95 * depth,
+            MARGIN + column as f64 * side,
+            MARGIN + row as f64 * side
+        );
+    }
+    let _ = write!(
+        svg,
+        r#"<text class="legend" x="{MARGIN}" y="{:.1}">{low:.2} (light) to {high:.2}</text>"#,
+        HEIGHT - 10.0
+    );
+    svg + "</svg>"
 }

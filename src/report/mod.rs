@@ -4,6 +4,7 @@
 //! follows the reader's light or dark setting. Every figure in it comes from the [`Report`] it is made from.
 
 mod charts;
+mod diagnosis;
 mod gallery;
 mod machine;
 mod page;

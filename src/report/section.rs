@@ -151,12 +151,13 @@ fn table(out: &mut String, evaluation: &Evaluation) {
     let _ = write!(
         out,
         "</tbody></table></div>\n<p class=\"key\">{} good images: {} false alarms per image, {} of them called anomalous. mIoU over the \
-         defective images alone: {} at ε. The oracle threshold and the best ε are the best for these very images: bounds, not results. \
+         defective images alone: {} at ε. Image AUROC by the lowest log₁₀NFA: {}. The oracle threshold and the best ε are the best for these very images: bounds, not results. \
          The fair threshold is set on the good training images.</p>\n",
         evaluation.good_images,
         number(at.false_alarms, 2),
         number(at.good_flagged, 2),
         number(at.miou_defective, 3),
+        number(evaluation.total.image_auroc_nfa, 3),
     );
 }
 

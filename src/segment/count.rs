@@ -6,8 +6,8 @@
 
 use crate::latents::ScaleShape;
 
-const ALPHA: f64 = 0.316_915;
-const BETA: f64 = 4.062_570;
+pub(super) const ALPHA: f64 = 0.316_915;
+pub(super) const BETA: f64 = 4.062_570;
 
 /// log₁₀ N_T for latents of these shapes, every pixel taking part.
 pub fn log10_number_of_tests(shapes: &[ScaleShape]) -> f64 {

@@ -27,6 +27,7 @@
 
 mod block;
 mod count;
+mod null;
 mod outline;
 mod prune;
 mod region;
@@ -44,6 +45,7 @@ mod verdict;
 
 pub use block::Blocks;
 pub use count::{log10_number_of_tests, log10_number_of_tests_in};
+pub use null::{CalibratedNull, FEW_IMAGES, ScaleNull, Tests};
 pub use outline::Ring;
 pub use region::{Region, RegionView, Regions};
 pub use regions::{Findings, RegionFinder, log10_epsilon, mask};

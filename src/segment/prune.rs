@@ -66,14 +66,20 @@ impl Pruner {
         Self { nodes: Vec::with_capacity(pixels) }
     }
 
-    /// Writes log₁₀PFA on the pixels of the regions of `tree` to `map`, which holds zeros. `log10_tail(u)` is one pixel's
-    /// log₁₀ P(U ≥ u).
-    pub(crate) fn run(&mut self, tree: &Tree, log10_tail: impl Fn(f32) -> f64, map: &mut [f32]) {
-        self.ascend(tree, log10_tail);
-        self.descend(tree, map);
+    /// Writes the regions of `tree` to `map`, which holds zeros. `weigh(n, u)` is the log₁₀PFA, or log₁₀NFA, of a node of n
+    /// pixels of at least u; `write` turns a region's into what its pixels get, and is called once for each.
+    pub(crate) fn run(
+        &mut self,
+        tree: &Tree,
+        weigh: impl Fn(u32, f32) -> f64,
+        write: impl FnMut(f64) -> f64,
+        map: &mut [f32],
+    ) {
+        self.ascend(tree, weigh);
+        self.descend(tree, write, map);
     }
 
-    fn ascend(&mut self, tree: &Tree, log10_tail: impl Fn(f32) -> f64) {
+    fn ascend(&mut self, tree: &Tree, weigh: impl Fn(u32, f32) -> f64) {
         self.nodes.clear();
         self.nodes.resize(tree.len(), FRESH);
         let (parents, ahead) = (tree.parents(), tree.ahead());
@@ -87,7 +93,7 @@ impl Pruner {
                 continue;
             }
             let node = &mut self.nodes[rank];
-            let own = f64::from(node.pixels) * log10_tail(tree.value(rank));
+            let own = weigh(node.pixels, tree.value(rank));
             let is_fork = node.children > 1;
             node.closed &= !is_fork | (own <= node.log10_pfa);
             node.is_best = node.closed & (is_fork | (own < node.log10_pfa));
@@ -102,8 +108,8 @@ impl Pruner {
         }
     }
 
-    /// Turns each node's log₁₀PFA into that of the region it belongs to, 0 where none.
-    fn descend(&mut self, tree: &Tree, map: &mut [f32]) {
+    /// Turns each node's log₁₀PFA into what is written of the region it belongs to, 0 where none.
+    fn descend(&mut self, tree: &Tree, mut write: impl FnMut(f64) -> f64, map: &mut [f32]) {
         let (parents, ahead) = (tree.parents(), tree.ahead());
         for (rank, &parent) in parents.iter().enumerate().rev() {
             if let Some(later) = rank.checked_sub(ahead) {
@@ -113,7 +119,7 @@ impl Pruner {
             let above = self.nodes[parent as usize];
             let is_open = above.is_open | (parent as usize == rank);
             let node = &mut self.nodes[rank];
-            let own = if node.is_best { node.log10_pfa } else { 0.0 };
+            let own = if node.is_best & is_open { write(node.log10_pfa) } else { 0.0 };
             node.log10_pfa = if is_open { own } else { above.log10_pfa };
             node.is_open = is_open & !node.is_best;
             map[tree.pixel(rank)] = node.log10_pfa.max(LOWEST) as f32;
@@ -141,7 +147,7 @@ mod tests {
         let mut tree = Tree::default();
         tree.build(map.as_slice().unwrap(), map.ncols(), |_, _| true);
         let mut out = Array2::zeros(map.dim());
-        Pruner::default().run(&tree, log10_tail, out.as_slice_mut().unwrap());
+        Pruner::default().run(&tree, |n, u| f64::from(n) * log10_tail(u), |value| value, out.as_slice_mut().unwrap());
         out
     }
 

@@ -2,6 +2,7 @@
 
 use ndarray::ArrayView3;
 
+use super::null::{ScaleNull, Weights, log10_normal_tail};
 use super::prune::Pruner;
 use super::tree::Tree;
 use super::upsample::{Axis, Rows};
@@ -23,6 +24,15 @@ pub(super) struct Scale {
     /// Which rows of `log10_pfa` have a region.
     pub(super) occupied: Vec<bool>,
     pub(super) inside: Option<Vec<bool>>,
+    /// What good images are like, once it is known.
+    pub(super) null: Option<ScaleNull>,
+    /// For the count by size, with the null and the region of interest as they are.
+    weights: Weights,
+    /// U or z, whatever the tree is built of where tests are counted by size.
+    statistic: Vec<f32>,
+    /// 1 on the pixels of regions, where tests are counted by size.
+    pub(super) occupancy: Vec<f32>,
+    pub(super) stretched_occupancy: Rows,
 }
 
 impl Scale {
@@ -38,6 +48,11 @@ impl Scale {
             log10_pfa: vec![0.0; shape.pixels()],
             occupied: vec![false; shape.height],
             inside: None,
+            null: None,
+            weights: Weights::new(shape.pixels(), shape.pixels(), 1.0),
+            occupancy: vec![0.0; shape.pixels()],
+            stretched_occupancy: Rows::new(width),
+            statistic: vec![0.0; shape.pixels()],
         }
     }
 
@@ -102,10 +117,81 @@ impl Scale {
         }
         self.log10_pfa.fill(0.0);
         let tail = self.tail;
-        pruner.run(tree, |u| tail.log10_tail(f64::from(u), bound), &mut self.log10_pfa);
+        let weigh = |size: u32, u: f32| f64::from(size) * tail.log10_tail(f64::from(u), bound);
+        pruner.run(tree, weigh, |log10_pfa| log10_pfa, &mut self.log10_pfa);
+        self.note_occupied();
+    }
+
+    fn note_occupied(&mut self) {
         for (occupied, row) in self.occupied.iter_mut().zip(self.log10_pfa.chunks_exact(self.shape.width)) {
             *occupied = row.iter().any(|&value| value != 0.0);
         }
+    }
+
+    /// Pixels that take part.
+    fn pixels(&self) -> usize {
+        self.inside.as_ref().map_or(self.shape.pixels(), |inside| inside.iter().filter(|&&inside| inside).count())
+    }
+
+    /// To be called when the null or the region of interest has changed.
+    pub(super) fn prepare_weights(&mut self) {
+        // Of a calibrated null t means what it meant there; how much of it takes part is another factor.
+        let (pixels, correlated) = match &self.null {
+            Some(null) => (null.pixels, f64::from(null.correlated_pixels)),
+            None => (self.pixels(), 1.0),
+        };
+        self.weights = Weights::new(pixels, self.shape.pixels(), correlated);
+    }
+
+    /// log₁₀ NFA where there is no evidence, of tests counted by size at one of `scales` scales.
+    pub(super) fn log10_nothing(&self, scales: usize) -> f64 {
+        let at_one = match &self.null {
+            Some(null) => null.log10_rate_of_all() + self.log10_share(null),
+            None => self.weights.nothing(),
+        };
+        at_one + (scales as f64).log10()
+    }
+
+    /// log₁₀ of the part of the null's pixels that take part: so many fewer regions are there to be found.
+    fn log10_share(&self, null: &ScaleNull) -> f64 {
+        (self.pixels() as f64 / null.pixels as f64).log10()
+    }
+
+    /// As [`find_regions`](Self::find_regions) with tests counted by size; the map then holds log₁₀NFA less `nothing`.
+    pub(super) fn find_sized_regions(
+        &mut self,
+        bound: Bound,
+        scales: usize,
+        nothing: f64,
+        tree: &mut Tree,
+        pruner: &mut Pruner,
+    ) {
+        let (channels, width) = (self.shape.channels, self.shape.width);
+        let beyond = (scales as f64).log10() - nothing;
+        self.log10_pfa.fill(0.0);
+        let (inside, weights) = (self.inside.as_deref(), &self.weights);
+        let takes_part = |pixel: usize| inside.is_none_or(|inside| inside[pixel]);
+        match &self.null {
+            Some(null) => {
+                let share = self.log10_share(null);
+                null.standardise(&null.location, channels, &self.energy, &mut self.statistic);
+                tree.build(&self.statistic, width, |pixel, z| takes_part(pixel) & (z > 0.0));
+                let weigh = |size, z| weights.weigh(size, log10_normal_tail(f64::from(z)));
+                let write = |t| (null.log10_rate(t) + share + beyond).min(0.0);
+                pruner.run(tree, weigh, write, &mut self.log10_pfa);
+            }
+            None => {
+                let tail = self.tail;
+                // Below its expectation no bound says anything, and no region there can be meaningful.
+                tree.build(&self.energy, width, |pixel, u| takes_part(pixel) & (u > channels as f32));
+                let weigh = |size, u| weights.weigh(size, tail.log10_tail(f64::from(u), bound));
+                pruner.run(tree, weigh, |t| (t + beyond).min(0.0), &mut self.log10_pfa);
+            }
+        }
+        for (occupied, &value) in self.occupancy.iter_mut().zip(&self.log10_pfa) {
+            *occupied = f32::from(value < 0.0);
+        }
+        self.note_occupied();
     }
 
     pub(super) fn log10_pfa_at(&self, row: usize, column: usize) -> f32 {

@@ -6,7 +6,7 @@ use super::prune::Pruner;
 use super::scale::Scale;
 use super::tree::Tree;
 use super::upsample::row_of;
-use super::{Blocks, Bound, Roi, log10_number_of_tests_in};
+use super::{Blocks, Bound, CalibratedNull, Roi, Tests, log10_number_of_tests_in};
 use crate::latents::{EnergyView, ScaleShape};
 use crate::{Error, Result};
 
@@ -26,6 +26,9 @@ pub struct Segmenter {
     /// The region of interest at the maps' size.
     inside: Option<Vec<bool>>,
     log10_tests: f64,
+    tests: Tests,
+    /// log₁₀NFA of no evidence in the maps of the last image.
+    nothing: f64,
     last: Last,
 }
 
@@ -57,7 +60,7 @@ pub struct Segmentation<'a> {
     pub image_score: f32,
     /// Minimum of the log₁₀NFA map.
     pub log10_nfa_min: f32,
-    /// log₁₀ N_T (Eq. 9), the log₁₀NFA of no evidence.
+    /// log₁₀NFA of no evidence: log₁₀ N_T (Eq. 9) where tests are counted as in the paper.
     pub log10_number_of_tests: f64,
     scales: &'a [Scale],
 }
@@ -104,6 +107,8 @@ impl Segmenter {
             log10_nfa: Array2::zeros((height, width)),
             inside: None,
             log10_tests: log10_number_of_tests_in(shapes.iter().map(ScaleShape::pixels)),
+            tests: Tests::Paper,
+            nothing: 0.0,
             last: Last::default(),
         })
     }
@@ -145,10 +150,36 @@ impl Segmenter {
         self.inside = inside;
         for (scale, inside) in self.scales.iter_mut().zip(at_scales) {
             scale.inside = inside;
+            scale.prepare_weights();
         }
         self.log10_tests = log10_tests;
         self.last = Last::default();
         Ok(())
+    }
+
+    /// Takes the null hypothesis that tests counted by size stand on; without one it is the theoretical, white noise.
+    ///
+    /// # Errors
+    /// One that does not fit the latents' shapes.
+    pub fn set_null(&mut self, null: Option<&CalibratedNull>) -> Result<()> {
+        if let Some(null) = null {
+            let shapes: Vec<ScaleShape> = self.scales.iter().map(|scale| scale.shape).collect();
+            null.check(&shapes).map_err(|reason| Error::parameter("calibrated null", reason))?;
+        }
+        for (index, scale) in self.scales.iter_mut().enumerate() {
+            scale.null = null.map(|null| null.scales[index].clone());
+            scale.prepare_weights();
+        }
+        self.last = Last::default();
+        Ok(())
+    }
+
+    /// How the tests of the images that follow are counted.
+    pub fn set_tests(&mut self, tests: Tests) {
+        if self.tests != tests {
+            self.tests = tests;
+            self.last = Last::default();
+        }
     }
 
     /// Scores and segments one image from its energies, finest scale first.
@@ -264,8 +295,19 @@ impl Segmenter {
 
     fn segment(&mut self, bound: Bound) -> Segmentation<'_> {
         let image_score = self.write_score();
+        let count = self.scales.len();
+        self.nothing = match self.tests {
+            Tests::Paper => self.log10_tests,
+            Tests::Sized => {
+                self.scales.iter().map(|scale| scale.log10_nothing(count)).fold(f64::NEG_INFINITY, f64::max)
+            }
+        };
         for scale in &mut self.scales {
-            scale.find_regions(bound, &mut self.tree, &mut self.pruner);
+            let scratch = (&mut self.tree, &mut self.pruner);
+            match self.tests {
+                Tests::Paper => scale.find_regions(bound, scratch.0, scratch.1),
+                Tests::Sized => scale.find_sized_regions(bound, count, self.nothing, scratch.0, scratch.1),
+            }
         }
         let log10_nfa_min = self.write_log10_nfa();
         self.last = Last { image_score: Some(image_score), log10_nfa_min: Some(log10_nfa_min) };
@@ -278,7 +320,7 @@ impl Segmenter {
             log10_nfa: self.log10_nfa.view(),
             image_score,
             log10_nfa_min,
-            log10_number_of_tests: self.log10_tests,
+            log10_number_of_tests: self.nothing,
             scales: &self.scales,
         }
     }
@@ -307,11 +349,13 @@ impl Segmenter {
         highest
     }
 
-    /// Eqs. 8 and 10: the minimum over scales of the upsampled log₁₀PFA, plus log₁₀ N_T. Returns its minimum.
+    /// Eqs. 8 and 10: the minimum over scales of the upsampled log₁₀PFA, plus log₁₀ N_T. Returns its minimum. Where tests are counted by
+    /// size a region keeps its value up to its edge: calibrated on regions, ε counts those that a map shows.
     fn write_log10_nfa(&mut self) -> f32 {
-        let nothing = self.log10_tests as f32;
+        let nothing = self.nothing as f32;
         for scale in &mut self.scales {
             scale.stretched.reset(self.width);
+            scale.stretched_occupancy.reset(self.width);
         }
         let mut lowest = nothing;
         for (y, row) in self.log10_nfa.as_slice_mut().unwrap_or_default().chunks_exact_mut(self.width).enumerate() {
@@ -321,7 +365,15 @@ impl Segmenter {
                 let (low, high, _) = scale.rows.at(y);
                 if scale.occupied[low] || scale.occupied[high] {
                     let source = row_of(&scale.log10_pfa, scale.shape.width);
-                    scale.stretched.blend(y, &scale.rows, &scale.columns, source).lower(row);
+                    let blend = scale.stretched.blend(y, &scale.rows, &scale.columns, source);
+                    match self.tests {
+                        Tests::Paper => blend.lower(row),
+                        Tests::Sized => {
+                            let source = row_of(&scale.occupancy, scale.shape.width);
+                            let occupancy = &mut scale.stretched_occupancy;
+                            blend.lower_within(occupancy.blend(y, &scale.rows, &scale.columns, source), row);
+                        }
+                    }
                     touched = true;
                 }
             }

@@ -74,6 +74,18 @@ impl Blend<'_> {
         self.each(out, |least, value| if value < least { value } else { least });
     }
 
+    /// `out = min(out, blend)` over the sources that are occupied alone, where they have at least half of the weight: a
+    /// map with edges, which keeps its values up to them.
+    pub(crate) fn lower_within(self, occupancy: Self, out: &mut [f32]) {
+        let ((a, b), (c, d)) = (self.weights, occupancy.weights);
+        let values = self.first.iter().zip(self.second).zip(occupancy.first.iter().zip(occupancy.second));
+        for (least, ((first, second), (one, other))) in out.iter_mut().zip(values) {
+            let (value, part) = (first * a + second * b, one * c + other * d);
+            let value = if part >= 0.5 { value / part } else { 0.0 };
+            *least = if value < *least { value } else { *least };
+        }
+    }
+
     #[inline(always)]
     fn each(self, out: &mut [f32], combine: impl Fn(f32, f32) -> f32) {
         let (first, second) = self.weights;

@@ -40,6 +40,9 @@ pub struct TrainOptions {
     pub noise: f64,
     /// Part of the images that is held out of training to watch it.
     pub held_out: f64,
+    /// Which part of the images is held out, from 0: parts of different numbers have no image in common.
+    #[serde(default)]
+    pub fold: usize,
     /// Stop after this many epochs without a better held-out likelihood.
     pub patience: usize,
     /// Images that ActNorm is initialised from, at most.
@@ -65,6 +68,7 @@ impl Default for TrainOptions {
             clip: Some(1.0),
             noise: 0.05,
             held_out: 0.1,
+            fold: 0,
             patience: 4,
             initial_images: 16,
             seed: 0,
@@ -74,6 +78,11 @@ impl Default for TrainOptions {
 }
 
 impl TrainOptions {
+    /// How many of so many images are held out.
+    pub(crate) fn held_out_images(&self, images: usize) -> usize {
+        ((images as f64 * self.held_out).round() as usize).max(1)
+    }
+
     /// Checks every range.
     ///
     /// # Errors
@@ -133,6 +142,8 @@ pub struct Progress {
     pub loss: f64,
     /// Rate of the last optimiser step.
     pub learning_rate: f64,
+    /// Which part of the images is held out.
+    pub fold: usize,
     /// Time since training began.
     pub elapsed: Duration,
     /// Only after an epoch, and before the first: how the held-out images do.

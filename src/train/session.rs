@@ -120,9 +120,14 @@ impl<'a> Session<'a> {
         let mut random = ChaCha8Rng::seed_from_u64(options.seed);
         let mut order: Vec<usize> = (0..cache.len()).collect();
         order.shuffle(&mut random);
-        let held = ((cache.len() as f64 * options.held_out).round() as usize).max(1);
-        let (held_out, training) = order.split_at(held);
-        let (mut held_out, training) = (held_out.to_vec(), training.to_vec());
+        let held = options.held_out_images(cache.len());
+        let first = held * options.fold;
+        if first + held > order.len() {
+            let reason = format!("there is no part {} of {held} in {} images", options.fold, order.len());
+            return Err(Error::parameter("fold", reason));
+        }
+        let mut held_out: Vec<usize> = order.drain(first..first + held).collect();
+        let training = order;
         held_out.sort_unstable();
 
         let architecture = Architecture::with_steps(cache.shapes().to_vec(), options.steps, options.kernels.clone())?
@@ -280,7 +285,7 @@ impl<'a> Session<'a> {
         held_out: Option<HeldOut>,
     ) -> Progress {
         let (epochs, elapsed) = (self.options.epochs, self.begun.elapsed());
-        Progress { epoch, epochs, batch, batches, loss, learning_rate, elapsed, held_out }
+        Progress { epoch, epochs, batch, batches, loss, learning_rate, fold: self.options.fold, elapsed, held_out }
     }
 
     fn finish(self, stopped: StopReason) -> Result<Trained> {

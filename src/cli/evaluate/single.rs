@@ -107,7 +107,7 @@ pub(super) fn report(models: Vec<ModelReport>, engine: Vec<(String, String)>, se
         models,
         notes: Vec::new(),
         seconds,
-        closing: "Made by uflow evaluate; metrics.csv, images.csv, false_alarms.csv and metrics.json beside this page have every figure of it."
+        closing: "Made by uflow evaluate; `uflow evaluate --out` keeps every figure of it as CSV and JSON too."
             .to_owned(),
     }
 }

@@ -19,12 +19,13 @@ use crate::{
 };
 
 /// Every parameter there is.
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 16] = [
     "epsilon",
     "verdict",
     "score_threshold",
     "min_area",
     "bound",
+    "tests",
     "roi",
     "priority",
     "time_limit_ms",
@@ -115,6 +116,7 @@ impl Query {
             "score_threshold" => options.score_threshold = Some(number(name, value)?),
             "min_area" => options.min_area = Some(number(name, value)?),
             "bound" => options.bound = Some(value.parse()?),
+            "tests" => options.tests = Some(value.parse()?),
             "roi" => self.roi = base64(name, value)?,
             "priority" => {
                 self.priority = choice(name, value, &[("normal", Priority::Normal), ("high", Priority::High)])?;

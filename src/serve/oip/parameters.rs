@@ -27,7 +27,7 @@ const OWN: &str = "uflow_";
 pub(super) fn parse(parameters: &HashMap<String, InferParameter>) -> Result<Parameters> {
     if let Some(name) = parameters.keys().filter(|name| name.starts_with(OWN)).min() {
         let reason = format!(
-            "there is none of the name `{}`; there are epsilon, verdict, score_threshold, min_area, bound, priority and \
+            "there is none of the name `{}`; there are epsilon, verdict, score_threshold, min_area, bound, tests, priority and \
              timeout",
             name.escape_debug()
         );
@@ -47,6 +47,7 @@ pub(super) fn parse(parameters: &HashMap<String, InferParameter>) -> Result<Para
         score_threshold: get("score_threshold").map(|parameter| parameter.number()).transpose()?.map(|x| x as f32),
         min_area: min_area.transpose()?,
         bound: get("bound").map(|parameter| parameter.word()).transpose()?,
+        tests: get("tests").map(|parameter| parameter.word()).transpose()?,
         roi: None,
     };
     let priority = match get("priority").map(|parameter| parameter.integer()).transpose()? {

@@ -7,7 +7,7 @@ use crate::{
     detector::DetectOptions,
     engine::{Priority, Source, Wanted},
     frame::PixelFormat,
-    segment::{Bound, Verdict},
+    segment::{Bound, Tests, Verdict},
     serve::{
         app::{Call, Protocol},
         pixels,
@@ -106,8 +106,13 @@ fn options(options: proto::DetectOptions) -> Result<(DetectOptions, bytes::Bytes
         proto::Bound::Chernoff => Some(Bound::Chernoff),
         proto::Bound::Exact => Some(Bound::Exact),
     };
+    let tests = match enumeration("options.tests", options.tests)? {
+        proto::Tests::Unspecified => None,
+        proto::Tests::Paper => Some(Tests::Paper),
+        proto::Tests::Sized => Some(Tests::Sized),
+    };
     let (epsilon, score_threshold, min_area) = (options.epsilon, options.score_threshold, options.min_area);
-    Ok((DetectOptions { epsilon, verdict, score_threshold, min_area, bound, roi: None }, options.roi))
+    Ok((DetectOptions { epsilon, verdict, score_threshold, min_area, bound, tests, roi: None }, options.roi))
 }
 
 /// A number that the protocol gives a name.

@@ -15,11 +15,13 @@ use std::{
     time::SystemTime,
 };
 
-use ndarray::{Array3, Array4, ArrayView3, Axis};
+use ndarray::{Array2, Array3, Array4, ArrayView3, Axis};
 use prost::Message;
 use rayon::prelude::*;
 
-use super::{Control, FeatureCache, Progress, Trained, TrainingSummary, session::thread_pool, train};
+use super::{
+    Control, FeatureCache, Progress, StopReason, TrainOptions, Trained, TrainingSummary, session::thread_pool, train,
+};
 use crate::{
     Error, Result, backbone,
     flow::{Architecture, Flow},
@@ -30,13 +32,22 @@ use crate::{
     },
     preprocess::{Preprocess, Preprocessor},
     runtime::{Backbone, Runtime},
-    segment::{FairThreshold, Roi, Segmenter},
+    segment::{CalibratedNull, FEW_IMAGES, FairThreshold, Roi, Segmenter},
 };
 
 /// Fewer good images cannot tell what is normal.
 pub const FEWEST_IMAGES: usize = 8;
+/// Parts that good images are divided into where each is held out once.
+const FOLDS: usize = 4;
 /// Probabilities whose score quantiles a package keeps.
 const QUANTILES: [f32; 7] = [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99];
+
+/// What a fitted flow makes of the good images.
+struct Measured {
+    scores: ScoreStatistics,
+    /// U of each scale of each image that was held out.
+    held_out: Vec<Vec<Vec<f32>>>,
+}
 
 /// Takes good frames and fits a model to them.
 #[derive(Debug)]
@@ -150,19 +161,40 @@ impl Fitter {
         }
         let mut training = self.options.training.clone();
         training.threads = training.threads.or(self.options.session.threads);
+        let few = training.held_out_images(self.cache.len()) < FEW_IMAGES;
+        let cross_fit = self.options.cross_fit || (few && !self.options.detection.tests.is_paper());
+        if cross_fit {
+            training.held_out = 1.0 / FOLDS as f64;
+        }
         let trained = train(&self.cache, &training, &mut |state| progress(&state))?;
-        let scores = match training.threads {
-            None => self.measure(&trained),
-            Some(threads) => thread_pool(threads)?.install(|| self.measure(&trained)),
-        }?;
+        let on_threads = |work: &(dyn Fn() -> Result<Measured> + Sync)| match training.threads {
+            None => work(),
+            Some(threads) => thread_pool(threads)?.install(work),
+        };
+        let Measured { scores, mut held_out } = on_threads(&|| self.measure(&trained))?;
+        for fold in (1..FOLDS).filter(|_| cross_fit) {
+            if trained.summary.stopped == StopReason::Asked {
+                break;
+            }
+            // The last part may be an image or two short of the others where four do not divide them.
+            let part = TrainOptions { fold, ..training.clone() };
+            if part.held_out_images(self.cache.len()) * (fold + 1) > self.cache.len() {
+                break;
+            }
+            let other = train(&self.cache, &part, &mut |state| progress(&state))?;
+            held_out.extend(on_threads(&|| self.measure_held_out(&other))?.held_out);
+        }
+        // Of fewer images nothing can be said; a package that needs it is refused when it is written.
+        let calibration = (held_out.len() >= 3)
+            .then(|| CalibratedNull::estimate(&trained.flow.architecture().latents(), self.roi.as_ref(), &held_out));
         let flow = trained.flow.to_onnx().encode_to_vec();
-        let manifest = self.manifest(&trained, scores, &flow);
+        let manifest = Manifest { calibration: calibration.transpose()?, ..self.manifest(&trained, scores, &flow) };
         let (backbone, roi) = (self.options.backbone.clone(), self.options.roi.clone());
         Ok(Fitted { manifest, flow, backbone, roi, summary: trained.summary })
     }
 
     /// Score statistics of the held-out images and the fair threshold of all good images (paper, §4.1.1).
-    fn measure(&self, trained: &Trained) -> Result<ScoreStatistics> {
+    fn measure(&self, trained: &Trained) -> Result<Measured> {
         let latents = trained.flow.architecture().latents();
         let (height, width) = (self.input().height as usize, self.input().width as usize);
         let mut fair = FairThreshold::new();
@@ -186,7 +218,30 @@ impl Fitter {
             }
         }
         let held_out = trained.summary.held_out.iter().map(|&image| image_scores[image]).collect();
-        Ok(statistics(held_out, fair.value()?))
+        let scores = statistics(held_out, fair.value()?);
+        Ok(Measured { scores, ..self.measure_held_out(trained)? })
+    }
+
+    /// The energies of the held-out images alone.
+    fn measure_held_out(&self, trained: &Trained) -> Result<Measured> {
+        let energies = |&image: &usize| -> Result<Vec<Vec<f32>>> {
+            Ok(self.energies(&trained.flow, image)?.into_iter().map(|map| map.into_raw_vec_and_offset().0).collect())
+        };
+        let held_out = trained.summary.held_out.par_iter().map(energies).collect::<Result<_>>()?;
+        Ok(Measured { scores: ScoreStatistics::default(), held_out })
+    }
+
+    /// U of each scale of an image.
+    fn energies(&self, flow: &Flow, image: usize) -> Result<Vec<Array2<f32>>> {
+        let mut features = Vec::with_capacity(self.cache.shapes().len());
+        for (scale, shape) in self.cache.shapes().iter().enumerate() {
+            let mut map = Array3::<f32>::zeros((shape.channels, shape.height, shape.width));
+            self.cache.read(image, 0, scale, map.as_slice_mut().unwrap_or_default());
+            features.push(map);
+        }
+        let views: Vec<_> = features.iter().map(|map| map.view()).collect();
+        let (latents, _) = flow.forward(&views)?;
+        Ok(latents.iter().map(|z| crate::latents::energy(z.view())).collect())
     }
 
     fn segmenter(&self, latents: &[ScaleShape], height: usize, width: usize) -> Result<Segmenter> {
@@ -201,16 +256,8 @@ impl Fitter {
         shapes: &[ScaleShape],
         segmenter: &mut Segmenter,
         image: usize,
-    ) -> Result<(f32, ndarray::Array2<f32>)> {
-        let mut features = Vec::with_capacity(shapes.len());
-        for (scale, shape) in self.cache.shapes().iter().enumerate() {
-            let mut map = Array3::<f32>::zeros((shape.channels, shape.height, shape.width));
-            self.cache.read(image, 0, scale, map.as_slice_mut().unwrap_or_default());
-            features.push(map);
-        }
-        let views: Vec<_> = features.iter().map(|map| map.view()).collect();
-        let (latents, _) = flow.forward(&views)?;
-        let energies: Vec<_> = latents.iter().map(|z| crate::latents::energy(z.view())).collect();
+    ) -> Result<(f32, Array2<f32>)> {
+        let energies = self.energies(flow, image)?;
         let views: Vec<_> = energies
             .iter()
             .zip(shapes)
@@ -257,6 +304,7 @@ impl Fitter {
                 latent_variance: summary.best.latent_variance.clone(),
             }),
             scores: Some(scores),
+            calibration: None,
             detection,
         }
     }

@@ -105,6 +105,10 @@ pub struct FitOptions {
     pub training: TrainOptions,
     /// What the package decides by.
     pub detection: DetectionDefaults,
+    /// Calibrate the null hypothesis on all good images: a quarter is held out, and three more flows are fitted with the other
+    /// quarters held out, for this alone. Without it the held-out images of the one flow must do, unless the package
+    /// is to count tests by size and they are fewer than 30.
+    pub cross_fit: bool,
     /// PNG of the region of interest, kept in the package.
     pub roi: Option<Vec<u8>>,
     /// Bytes of features that are kept in memory; the rest goes to a temporary file.
@@ -152,6 +156,7 @@ impl FitOptions {
             augmentation: Augmentation::None,
             training: TrainOptions::default(),
             detection: DetectionDefaults::default(),
+            cross_fit: false,
             roi: None,
             memory: 2 << 30,
             features: None,

@@ -1,0 +1,79 @@
+//! What `uflow calibrate` found, as pictures: one page beside the evaluations' reports and in their style.
+
+use std::{fmt::Write as _, path::Path};
+
+use super::{
+    charts::{self, false_alarms},
+    section::facts,
+    text::{capital, escape},
+    write_whole,
+};
+use crate::{
+    Result,
+    calibrate::{CalibrationReport, ScaleReport},
+};
+
+/// The page about a model of this name.
+pub(super) fn html(name: &str, report: &CalibrationReport) -> String {
+    let mut content = format!(
+        "<main>\n<h1>{}: what good images are like</h1>\n<p class=\"lead\">{} good images that the model was not fitted to, against the \
+         white noise that its number of false alarms supposes.</p>\n<section><h2>False alarms</h2><p>{}</p><div class=\"charts\">{}</div></section>\n",
+        escape(name),
+        report.images,
+        escape(&report.verdict.to_string()),
+        false_alarms(&report.false_alarms)
+    );
+    for (index, scale) in report.scales.iter().enumerate() {
+        section(&mut content, index, scale);
+    }
+    content += "<section><h2>What does not hold</h2><ul>";
+    for finding in &report.findings {
+        let _ = write!(content, "<li>{}</li>", escape(&capital(finding)));
+    }
+    for (index, correlation) in report.between_scales.iter().enumerate() {
+        let _ = write!(content, "<li>Correlation of U between scales {index} and {}: {correlation:.2}</li>", index + 1);
+    }
+    content += "</ul></section>\n</main>";
+    let page = include_str!("page.html").replace("{{style}}", include_str!("report.css"));
+    page.replace("{{title}}", &escape(name)).replace("{{content}}", &content)
+}
+
+fn section(out: &mut String, index: usize, scale: &ScaleReport) {
+    let shape = scale.shape;
+    let _ = write!(
+        out,
+        "<section><h2>Scale {index}: {} channels of {}×{}</h2><div class=\"charts\">",
+        shape.channels, shape.width, shape.height
+    );
+    for (title, chart) in [
+        ("U / C against χ² (quantiles)", charts::quantiles(&scale.quantile_plot)),
+        ("Autocorrelation of U", charts::autocorrelation(&scale.neighbours)),
+        ("Mean of U / C by position", charts::positions(&scale.positions, shape.width)),
+    ] {
+        let _ = write!(out, "<div><h3>{title}</h3>{chart}</div>");
+    }
+    *out += "</div>";
+    let figures = [
+        ("variance of z (1 if white)", format!("{:.3}", scale.variance)),
+        ("excess kurtosis of z (0)", format!("{:.2}", scale.excess_kurtosis)),
+        ("effective degrees of freedom of U", format!("{:.0} of {}", scale.effective_degrees, shape.channels)),
+        (
+            "tail index of U (the higher, the lighter)",
+            format!("{:.1} ({:.1} of χ²)", scale.tail_index, scale.white_tail_index),
+        ),
+        ("pixels that vary as one (1)", format!("{:.1}", scale.correlated_pixels)),
+        ("border against middle (1)", format!("{:.2}", scale.border)),
+    ];
+    facts(out, figures.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    *out += "</section>\n";
+}
+
+impl CalibrationReport {
+    /// Writes the pictures as one self-contained HTML page.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io).
+    pub fn write_html(&self, name: &str, path: &Path) -> Result<()> {
+        write_whole(path, html(name, self).as_bytes())
+    }
+}
