@@ -271,6 +271,35 @@ typedef uint32_t uflow_bound;
 #endif // __cplusplus
 
 /**
+ * How the number of tests is counted.
+ */
+enum uflow_tests
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Not set: an error.
+   */
+  UFLOW_TESTS_UNKNOWN = 0,
+  /**
+   * All sizes of region together, as in the paper.
+   */
+  UFLOW_TESTS_PAPER = 1,
+  /**
+   * By the size of a region, on the null hypothesis that the package was calibrated to on good images.
+   */
+  UFLOW_TESTS_SIZED = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum uflow_tests uflow_tests;
+#else
+typedef uint32_t uflow_tests;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * What of the maps a result keeps, to be added up.
  */
 enum uflow_maps
@@ -1278,8 +1307,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_memory(struct uflow_fi
                                                   uint64_t bytes);
 
 /**
- * Sets what the model decides by where a call says nothing, from the ε, verdict, score threshold, smallest area and bound of
- * `detection`. A region of interest in it is kept in the package, and only what lies inside counts for the fair threshold.
+ * Sets what the model decides by where a call says nothing, from the ε, verdict, score threshold, smallest area, bound and count of tests
+ * of `detection`. A region of interest in it is kept in the package, and only what lies inside counts for the fair threshold.
  *
  * `options` and `detection` are NULL (an error) or options that were not freed.
  */
@@ -1381,6 +1410,15 @@ UFLOW_MUST_USE struct uflow_status *uflow_options_set_min_area(struct uflow_opti
  * `options` is NULL (an error) or options that were not freed.
  */
 UFLOW_MUST_USE struct uflow_status *uflow_options_set_bound(struct uflow_options *options, uint32_t bound);
+
+/**
+ * Sets how the number of tests is counted, a `uflow_tests`. With `UFLOW_TESTS_SIZED` a detection fails where the model's package
+ * has no calibrated null hypothesis; `uflow_segment` has none and takes white noise for it.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_options_set_tests(struct uflow_options *options,
+                                             uint32_t tests);
 
 /**
  * Sets the region of interest, in place of the package's own: height × width bytes, rows `stride` bytes apart (0: without a gap),
@@ -1506,7 +1544,7 @@ void uflow_segmenter_free(struct uflow_segmenter *segmenter);
  * `image_width` × `image_height` (both 0: of the maps). Maps are written to `buffers` (NULL: to none), all else to `result`.
  *
  * From `options` (NULL: none) it takes ε (1), verdict (`UFLOW_VERDICT_NFA`), score threshold, smallest area (0), bound
- * (`UFLOW_BOUND_CHERNOFF`), region of interest and maps. The latents are read during the call alone. As long as shapes stay it allocates nothing
+ * (`UFLOW_BOUND_CHERNOFF`), count of tests (`UFLOW_TESTS_PAPER`), region of interest and maps. The latents are read during the call alone. As long as shapes stay it allocates nothing
  * once it has seen as much as there is to see.
  *
  * Fails with `UFLOW_STATUS_INVALID_ARGUMENT` for shapes, sizes or options that are none, `UFLOW_STATUS_NON_FINITE` for latents that are not

@@ -43,6 +43,7 @@ fn manifest(flow: &[u8], backbone: &[u8]) -> Manifest {
         ],
         training: None,
         scores: None,
+        calibration: None,
         detection: DetectionDefaults { roi: Some("roi.png".to_owned()), ..DetectionDefaults::default() },
     }
 }

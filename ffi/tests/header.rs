@@ -29,7 +29,7 @@ const STRUCTS: [(&str, &str); 7] = [
 ];
 
 /// Enumerations that functions take and give as `uint32_t`.
-const ENUMS: [&str; 8] = [
+const ENUMS: [&str; 9] = [
     "uflow_format",
     "uflow_verdict",
     "uflow_bound",
