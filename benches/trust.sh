@@ -24,7 +24,8 @@ for count in 30 100 all; do
   rm -rf "$folder" && mkdir "$folder"
   if [ "$count" = all ]; then cat "$out/images"; else head -n "$count" "$out/images"; fi |
     while read -r file; do ln -s "$file" "$folder/"; done
-  "$uflow" fit --good "$folder" --out "$out/$count.uflow" --tests sized > "$out/fit-$count.txt" 2>&1
+  # A model from an earlier run is used again.
+  [ -e "$out/$count.uflow" ] || "$uflow" fit --good "$folder" --out "$out/$count.uflow" --tests sized > "$out/fit-$count.txt" 2>&1
   for tests in paper sized; do
     "$uflow" evaluate --model "$out/$count.uflow" --data "$data" --tests "$tests" > "$out/evaluate-$count-$tests.txt" 2>&1
     false_alarms=$out/evaluate-$count-$tests.txt

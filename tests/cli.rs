@@ -175,6 +175,63 @@ fn detect_scores_a_defect_above_good_pictures_and_outlines_it() {
     assert!((largest - score_of(&lines[1])).abs() < 1e-6, "the image score is the map's maximum");
 }
 
+#[test]
+fn tests_are_counted_by_size_once_the_null_is_calibrated() {
+    let fixture = fixture();
+    let (good, bad) = (fixture.path("unseen-2.png"), fixture.path("bad-2.png"));
+    texture(102).save(&good).unwrap();
+    defective(103).save(&bad).unwrap();
+    let refused = detect(&[text(&bad), "--tests", "sized"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("uflow calibrate --model PKG --good DIR --out NEW"), "{}", stderr(&refused));
+    let unseen = fixture.path("unseen");
+    std::fs::create_dir(&unseen).unwrap();
+    for seed in 200..212 {
+        texture(seed).save(unseen.join(format!("{seed}.png"))).unwrap();
+    }
+    let (package, out, page) = (fixture.package(), fixture.path("calibrated.uflow"), fixture.path("diagnosis.html"));
+    let arguments = [
+        "--json",
+        "calibrate",
+        "--model",
+        text(&package),
+        "--good",
+        text(&unseen),
+        "--out",
+        text(&out),
+        "--report",
+        text(&page),
+    ];
+    let calibrated = uflow(&arguments);
+    assert!(stderr(&calibrated).contains("12 good images, fewer than 30"), "{}", stderr(&calibrated));
+    assert_eq!(json_lines(&calibrated)[0]["images"], 12);
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("Autocorrelation of U") && page.contains("tail index") && !page.contains("{{"));
+    let run = |tests: &str, epsilon: &str| {
+        let output = uflow(&[
+            "detect",
+            "--model",
+            text(&out),
+            "--json",
+            "--tests",
+            tests,
+            "--epsilon",
+            epsilon,
+            text(&good),
+            text(&bad),
+        ]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        json_lines(&output)
+    };
+    let lines = run("sized", "0.1");
+    let nfa = |line: &Value| line["log10_nfa_min"].as_f64().unwrap();
+    assert!(nfa(&lines[1]) < -1.0 && nfa(&lines[1]) < nfa(&lines[0]), "{lines:?}");
+    assert!(lines[1]["anomalous"].as_bool().unwrap() && !lines[1]["regions"].as_array().unwrap().is_empty());
+    assert_ne!(nfa(&run("paper", "0.1")[1]), nfa(&lines[1]));
+    let info = uflow(&["info", text(&out)]);
+    assert!(String::from_utf8_lossy(&info.stdout).contains("calibrated on 12 good images"));
+}
+
 fn score_of(line: &Value) -> f64 {
     line["score"].as_f64().unwrap()
 }

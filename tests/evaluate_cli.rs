@@ -154,6 +154,8 @@ fn one_model_is_reported_compared_and_calibrated() {
     assert_eq!(scores(&all_scales), scores(&whole));
     let none = uflow(&["evaluate", "--model", &model, "--data", &data, "--only-scale", "7"]);
     assert!(stderr(&none).contains("no scale 7"), "{}", stderr(&none));
+    let both = uflow(&["evaluate", "--model", &model, "--data", &data, "--only-scale", "0", "--tests", "sized"]);
+    assert!(stderr(&both).contains("go with --tests paper alone"), "{}", stderr(&both));
 
     let good = fixture().path("data/printed_grid/train/good").display().to_string();
     let calibrated = uflow(&["--json", "calibrate", "--model", &model, "--good", &good]);

@@ -127,7 +127,10 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
             roi: package.roi.as_deref(),
         };
         package::write(out, &manifest, &files)?;
-        context.print(&format!("{}: with a null calibrated on {} good images", out.display(), images.len()))?;
+        let written = format!("{}: with a null calibrated on {} good images\n", out.display(), images.len());
+        if !context.json {
+            context.print(&written)?;
+        }
     }
     Ok(if report.verdict.holds() { Outcome::Done } else { Outcome::Failed })
 }

@@ -7,6 +7,9 @@
 //!                                                     └─ threshold ──────── mask, regions, verdict
 //! ```
 //!
+//! With [`Tests::Sized`] the middle line weighs regions on the null of good images ([`CalibratedNull`]) and maps have log₁₀NFA itself, each
+//! pixel its nearest cell's.
+//!
 //! [`Segmenter`] owns every buffer of the first three lines and allocates nothing after it is built; [`RegionFinder`] does
 //! the last one in the frame the image came from, and allocates nothing once it has seen as much as there is to see. Both are for one thread at a time: make one of each per thread.
 //!

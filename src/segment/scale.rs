@@ -30,9 +30,6 @@ pub(super) struct Scale {
     weights: Weights,
     /// U or z, whatever the tree is built of where tests are counted by size.
     statistic: Vec<f32>,
-    /// 1 on the pixels of regions, where tests are counted by size.
-    pub(super) occupancy: Vec<f32>,
-    pub(super) stretched_occupancy: Rows,
 }
 
 impl Scale {
@@ -50,8 +47,6 @@ impl Scale {
             inside: None,
             null: None,
             weights: Weights::new(shape.pixels(), shape.pixels(), 1.0),
-            occupancy: vec![0.0; shape.pixels()],
-            stretched_occupancy: Rows::new(width),
             statistic: vec![0.0; shape.pixels()],
         }
     }
@@ -187,9 +182,6 @@ impl Scale {
                 let weigh = |size, u| weights.weigh(size, tail.log10_tail(f64::from(u), bound));
                 pruner.run(tree, weigh, |t| (t + beyond).min(0.0), &mut self.log10_pfa);
             }
-        }
-        for (occupied, &value) in self.occupancy.iter_mut().zip(&self.log10_pfa) {
-            *occupied = f32::from(value < 0.0);
         }
         self.note_occupied();
     }

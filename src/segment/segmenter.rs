@@ -350,12 +350,11 @@ impl Segmenter {
     }
 
     /// Eqs. 8 and 10: the minimum over scales of the upsampled log₁₀PFA, plus log₁₀ N_T. Returns its minimum. Where tests are counted by
-    /// size a region keeps its value up to its edge: calibrated on regions, ε counts those that a map shows.
+    /// size each pixel has its nearest cell's: interpolated, a region would lose evidence that it was calibrated with.
     fn write_log10_nfa(&mut self) -> f32 {
         let nothing = self.nothing as f32;
         for scale in &mut self.scales {
             scale.stretched.reset(self.width);
-            scale.stretched_occupancy.reset(self.width);
         }
         let mut lowest = nothing;
         for (y, row) in self.log10_nfa.as_slice_mut().unwrap_or_default().chunks_exact_mut(self.width).enumerate() {
@@ -365,13 +364,15 @@ impl Segmenter {
                 let (low, high, _) = scale.rows.at(y);
                 if scale.occupied[low] || scale.occupied[high] {
                     let source = row_of(&scale.log10_pfa, scale.shape.width);
-                    let blend = scale.stretched.blend(y, &scale.rows, &scale.columns, source);
                     match self.tests {
-                        Tests::Paper => blend.lower(row),
+                        Tests::Paper => {
+                            scale.stretched.blend(y, &scale.rows, &scale.columns, source).lower(row);
+                        }
                         Tests::Sized => {
-                            let source = row_of(&scale.occupancy, scale.shape.width);
-                            let occupancy = &mut scale.stretched_occupancy;
-                            blend.lower_within(occupancy.blend(y, &scale.rows, &scale.columns, source), row);
+                            let nearest = scale.stretched.nearest(y, &scale.rows, &scale.columns, source);
+                            for (least, &value) in row.iter_mut().zip(nearest) {
+                                *least = if value < *least { value } else { *least };
+                            }
                         }
                     }
                     touched = true;

@@ -48,6 +48,21 @@ impl Axis {
     }
 }
 
+impl Axis {
+    /// The source position nearest to an output position.
+    fn nearest(&self, position: usize) -> usize {
+        let (low, high, weight) = self.at(position);
+        if weight < 0.5 { low } else { high }
+    }
+
+    /// Writes the nearest of the source row at every output position.
+    fn repeat(&self, row: &[f32], out: &mut [f32]) {
+        for (((out, &low), &high), &weight) in out.iter_mut().zip(&self.low).zip(&self.high).zip(&self.weight) {
+            *out = row[(if weight < 0.5 { low } else { high }) as usize];
+        }
+    }
+}
+
 /// Two rows of equal length and their weights: an output row before it is summed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Blend<'a> {
@@ -72,18 +87,6 @@ impl Blend<'_> {
     /// `out = min(out, blend)`.
     pub(crate) fn lower(self, out: &mut [f32]) {
         self.each(out, |least, value| if value < least { value } else { least });
-    }
-
-    /// `out = min(out, blend)` over the sources that are occupied alone, where they have at least half of the weight: a
-    /// map with edges, which keeps its values up to them.
-    pub(crate) fn lower_within(self, occupancy: Self, out: &mut [f32]) {
-        let ((a, b), (c, d)) = (self.weights, occupancy.weights);
-        let values = self.first.iter().zip(self.second).zip(occupancy.first.iter().zip(occupancy.second));
-        for (least, ((first, second), (one, other))) in out.iter_mut().zip(values) {
-            let (value, part) = (first * a + second * b, one * c + other * d);
-            let value = if part >= 0.5 { value / part } else { 0.0 };
-            *least = if value < *least { value } else { *least };
-        }
     }
 
     #[inline(always)]
@@ -133,6 +136,23 @@ impl Rows {
             }
         }
         Blend { first: &self.slots[low & 1], second: &self.slots[high & 1], weights: (1.0 - weight, weight) }
+    }
+
+    /// Output row `y` of the nearest of `source(row)`. Not to be mixed with [`blend`](Self::blend) without a reset.
+    pub(crate) fn nearest<'a>(
+        &mut self,
+        y: usize,
+        rows: &Axis,
+        columns: &Axis,
+        source: impl Fn(usize) -> &'a [f32],
+    ) -> &[f32] {
+        let row = rows.nearest(y);
+        let slot = row & 1;
+        if self.held[slot] != row {
+            columns.repeat(source(row), &mut self.slots[slot]);
+            self.held[slot] = row;
+        }
+        &self.slots[slot]
     }
 }
 

@@ -33,6 +33,7 @@ fn parameters() -> impl Strategy<Value = HashMap<String, InferParameter>> {
         "score_threshold",
         "min_area",
         "bound",
+        "tests",
         "priority",
         "timeout",
         "uflow_x",

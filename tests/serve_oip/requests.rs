@@ -46,6 +46,8 @@ async fn parameters_are_heard() {
         ("min_area", Choice::DoubleParam(1.5), "min_area: it is the number 1.5; give an integer from 0"),
         ("min_area", Choice::Int64Param(1 << 40), "min_area: 1099511627776 is not 0 to 4294967295"),
         ("bound", text("tight"), "bound: `tight` is not one of chernoff, exact"),
+        ("tests", text("all"), "tests: `all` is not one of paper, sized"),
+        ("tests", text("sized"), "tests: `sized` needs to know what good images are like"),
         ("priority", text("high"), "priority: it is the text `high`; give an integer from 0"),
         ("timeout", Choice::Int64Param(-1), "timeout: it is the integer -1; give an integer from 0"),
         ("uflow_epsilon", Choice::DoubleParam(1.0), "parameters: there is none of the name `uflow_epsilon`"),

@@ -150,6 +150,9 @@ impl Args {
             );
         }
         let defaults = &package.manifest.detection;
+        if !decision.tests.unwrap_or(defaults.tests).is_paper() {
+            anyhow::bail!("--segmentation block and --only-scale go with --tests paper alone");
+        }
         Ok(Variant {
             segmentation: self.segmentation,
             scales: self.only_scale.clone(),
