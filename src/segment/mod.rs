@@ -48,7 +48,7 @@ mod verdict;
 
 pub use block::Blocks;
 pub use count::{log10_number_of_tests, log10_number_of_tests_in};
-pub use null::{CalibratedNull, FEW_IMAGES, ScaleNull, Tests};
+pub use null::{CalibratedNull, FEW_IMAGES, FEWEST_IMAGES, ScaleNull, Tests};
 pub use outline::Ring;
 pub use region::{Region, RegionView, Regions};
 pub use regions::{Findings, RegionFinder, log10_epsilon, mask};

@@ -32,7 +32,7 @@ use crate::{
     },
     preprocess::{Preprocess, Preprocessor},
     runtime::{Backbone, Runtime},
-    segment::{CalibratedNull, FEW_IMAGES, FairThreshold, Roi, Segmenter},
+    segment::{CalibratedNull, FEW_IMAGES, FEWEST_IMAGES as FEWEST_TO_CALIBRATE, FairThreshold, Roi, Segmenter},
 };
 
 /// Fewer good images cannot tell what is normal.
@@ -185,7 +185,7 @@ impl Fitter {
             held_out.extend(on_threads(&|| self.measure_held_out(&other))?.held_out);
         }
         // Of fewer images nothing can be said; a package that needs it is refused when it is written.
-        let calibration = (held_out.len() >= 3)
+        let calibration = (held_out.len() >= FEWEST_TO_CALIBRATE)
             .then(|| CalibratedNull::estimate(&trained.flow.architecture().latents(), self.roi.as_ref(), &held_out));
         let flow = trained.flow.to_onnx().encode_to_vec();
         let manifest = Manifest { calibration: calibration.transpose()?, ..self.manifest(&trained, scores, &flow) };
