@@ -249,6 +249,8 @@ class options : public detail::handle<uflow_options, uflow_options_free> {
   }
   outcome<void> set_min_area(std::uint32_t pixels) { return detail::finish(uflow_options_set_min_area(get(), pixels)); }
   outcome<void> set_bound(std::uint32_t bound) { return detail::finish(uflow_options_set_bound(get(), bound)); }
+  /// As `uflow_options_set_tests`.
+  outcome<void> set_tests(std::uint32_t tests) { return detail::finish(uflow_options_set_tests(get(), tests)); }
   outcome<void> set_maps(std::uint32_t maps) { return detail::finish(uflow_options_set_maps(get(), maps)); }
   outcome<void> set_roi(const std::uint8_t* mask, std::uint32_t width, std::uint32_t height, std::size_t stride = 0) {
     return detail::finish(uflow_options_set_roi(get(), mask, width, height, stride));
