@@ -119,7 +119,7 @@ pub struct TrainingRecord {
 }
 
 /// Statistics of the image scores of good images: those held out from training, or those an import was shown.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScoreStatistics {
     /// Images.

@@ -42,13 +42,6 @@ const FOLDS: usize = 4;
 /// Probabilities whose score quantiles a package keeps.
 const QUANTILES: [f32; 7] = [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99];
 
-/// What a fitted flow makes of the good images.
-struct Measured {
-    scores: ScoreStatistics,
-    /// U of each scale of each image that was held out.
-    held_out: Vec<Vec<Vec<f32>>>,
-}
-
 /// Takes good frames and fits a model to them.
 #[derive(Debug)]
 pub struct Fitter {
@@ -167,22 +160,17 @@ impl Fitter {
             training.held_out = 1.0 / FOLDS as f64;
         }
         let trained = train(&self.cache, &training, &mut |state| progress(&state))?;
-        let on_threads = |work: &(dyn Fn() -> Result<Measured> + Sync)| match training.threads {
-            None => work(),
-            Some(threads) => thread_pool(threads)?.install(work),
-        };
-        let Measured { scores, mut held_out } = on_threads(&|| self.measure(&trained))?;
+        let (scores, mut held_out) =
+            on(training.threads, || Ok((self.measure(&trained)?, self.held_out_energies(&trained)?)))?;
         for fold in (1..FOLDS).filter(|_| cross_fit) {
-            if trained.summary.stopped == StopReason::Asked {
-                break;
-            }
-            // The last part may be an image or two short of the others where four do not divide them.
             let part = TrainOptions { fold, ..training.clone() };
-            if part.held_out_images(self.cache.len()) * (fold + 1) > self.cache.len() {
+            // Where four do not divide the images the last part can be an image or two short, and is left out.
+            let short = part.held_out_images(self.cache.len()) * (fold + 1) > self.cache.len();
+            if short || trained.summary.stopped == StopReason::Asked {
                 break;
             }
             let other = train(&self.cache, &part, &mut |state| progress(&state))?;
-            held_out.extend(on_threads(&|| self.measure_held_out(&other))?.held_out);
+            held_out.extend(on(training.threads, || self.held_out_energies(&other))?);
         }
         // Of fewer images nothing can be said; a package that needs it is refused when it is written.
         let calibration = (held_out.len() >= FEWEST_TO_CALIBRATE)
@@ -194,7 +182,7 @@ impl Fitter {
     }
 
     /// Score statistics of the held-out images and the fair threshold of all good images (paper, §4.1.1).
-    fn measure(&self, trained: &Trained) -> Result<Measured> {
+    fn measure(&self, trained: &Trained) -> Result<ScoreStatistics> {
         let latents = trained.flow.architecture().latents();
         let (height, width) = (self.input().height as usize, self.input().width as usize);
         let mut fair = FairThreshold::new();
@@ -218,17 +206,15 @@ impl Fitter {
             }
         }
         let held_out = trained.summary.held_out.iter().map(|&image| image_scores[image]).collect();
-        let scores = statistics(held_out, fair.value()?);
-        Ok(Measured { scores, ..self.measure_held_out(trained)? })
+        Ok(statistics(held_out, fair.value()?))
     }
 
-    /// The energies of the held-out images alone.
-    fn measure_held_out(&self, trained: &Trained) -> Result<Measured> {
+    /// U of each scale of each image that was held out.
+    fn held_out_energies(&self, trained: &Trained) -> Result<Vec<Vec<Vec<f32>>>> {
         let energies = |&image: &usize| -> Result<Vec<Vec<f32>>> {
             Ok(self.energies(&trained.flow, image)?.into_iter().map(|map| map.into_raw_vec_and_offset().0).collect())
         };
-        let held_out = trained.summary.held_out.par_iter().map(energies).collect::<Result<_>>()?;
-        Ok(Measured { scores: ScoreStatistics::default(), held_out })
+        trained.summary.held_out.par_iter().map(energies).collect()
     }
 
     /// U of each scale of an image.
@@ -307,6 +293,14 @@ impl Fitter {
             calibration: None,
             detection,
         }
+    }
+}
+
+/// Runs on so many threads, or on the process's own.
+fn on<R: Send>(threads: Option<usize>, work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
+    match threads {
+        None => work(),
+        Some(threads) => thread_pool(threads)?.install(work),
     }
 }
 
