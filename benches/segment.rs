@@ -1,5 +1,5 @@
 //! Score and segmentation on one thread, maps at 448×448: from energies and from latents, by family of backbones, and by
-//! size of the maps.
+//! size of the maps; with the paper's count of tests, and (`sized`) with that by size on a calibrated null.
 //!
 //! Latents are white noise with a defect of a few percent of the area, so trees have the shape they have in use; by size
 //! also hills, whose trees have another.
@@ -12,7 +12,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use ndarray::{Array2, Array3, s};
 use rand::{RngExt, SeedableRng};
 use uflow::latents::{EnergyView, ScaleShape, energy};
-use uflow::segment::{Bound, RegionFinder, Segmenter};
+use uflow::segment::{Bound, CalibratedNull, RegionFinder, Segmenter, Tests};
 
 /// Family, and the shapes of its latents at an input of 448×448.
 const FAMILIES: [(&str, &[ScaleShape]); 2] =
@@ -22,12 +22,17 @@ const fn shape(channels: usize, side: usize) -> ScaleShape {
     ScaleShape { channels, height: side, width: side }
 }
 
-fn latents(shape: ScaleShape) -> Array3<f32> {
-    let mut generator = rand_chacha::ChaCha8Rng::seed_from_u64(shape.channels as u64);
+/// White noise.
+fn noise(shape: ScaleShape, seed: u64) -> Array3<f32> {
+    let mut generator = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
     // Twelve uniform numbers less six: near enough to a Gaussian for the shape of a tree.
-    let mut z = Array3::from_shape_simple_fn((shape.channels, shape.height, shape.width), || {
+    Array3::from_shape_simple_fn((shape.channels, shape.height, shape.width), || {
         (0..12).map(|_| generator.random::<f32>()).sum::<f32>() - 6.0
-    });
+    })
+}
+
+fn latents(shape: ScaleShape) -> Array3<f32> {
+    let mut z = noise(shape, shape.channels as u64);
     let (y, x) = (shape.height / 3, shape.width / 2);
     z.slice_mut(s![.., y..y + shape.height / 6, x..x + shape.width / 5]).mapv_inplace(|z| 2.5 * z);
     z
@@ -35,6 +40,12 @@ fn latents(shape: ScaleShape) -> Array3<f32> {
 
 fn views<'a>(energies: &'a [Array2<f32>], shapes: &[ScaleShape]) -> Vec<EnergyView<'a>> {
     energies.iter().zip(shapes).map(|(u, shape)| EnergyView { energy: u.view(), channels: shape.channels }).collect()
+}
+
+/// The null of eight images of white noise.
+fn null(shapes: &[ScaleShape]) -> CalibratedNull {
+    let image = |seed| shapes.iter().map(|&shape| energy(noise(shape, seed).view()).into_raw_vec_and_offset().0).collect();
+    CalibratedNull::estimate(shapes, None, &(1..=8).map(image).collect::<Vec<_>>()).unwrap()
 }
 
 fn families(criterion: &mut Criterion) {
@@ -57,6 +68,12 @@ fn families(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("score_only", name), |bench| {
             bench.iter(|| black_box(segmenter.run_score(&energies).unwrap().image_score));
         });
+        segmenter.set_null(Some(&null(shapes))).unwrap();
+        segmenter.set_tests(Tests::Sized);
+        group.bench_function(BenchmarkId::new("sized", name), |bench| {
+            bench.iter(|| black_box(segmenter.run(&energies, Bound::Chernoff).unwrap().log10_nfa_min));
+        });
+        segmenter.set_tests(Tests::Paper);
         let result = segmenter.run(&energies, Bound::Chernoff).unwrap();
         let mut finder = RegionFinder::new();
         group.bench_function(BenchmarkId::new("regions_1920x1080", name), |bench| {

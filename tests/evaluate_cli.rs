@@ -104,6 +104,15 @@ fn a_data_set_is_evaluated_category_by_category_and_taken_up_again() {
     assert_eq!(rows.lines().count(), 1 + 2 * 5, "{rows}");
     let cells: Vec<usize> = rows.lines().map(|row| row.split(',').count()).collect();
     assert!(cells.iter().all(|&count| count == cells[0]), "{rows}");
+    let common = fs::read_to_string(out.join("report.html")).unwrap();
+    for part in [
+        "<a href=\"printed_grid/report.html\">printed grid</a>",
+        "<h2>Beside the paper</h2>",
+        "the paper has no results for `printed_grid`",
+    ] {
+        assert!(common.contains(part), "no {part}");
+    }
+    assert_eq!(common.matches("<dt>uflow</dt>").count(), 1);
     let page = fs::read_to_string(out.join("printed_grid/report.html")).unwrap();
     assert!(
         page.contains("AUPRO") && page.matches("<img ").count() >= 5 && page.contains("Evaluation of printed_grid")

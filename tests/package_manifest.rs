@@ -7,6 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use uflow::package::{Manifest, timestamp};
+use uflow::segment::Tests;
 
 fn full() -> Value {
     json!({
@@ -42,6 +43,32 @@ fn full() -> Value {
     })
 }
 
+/// A small model whose tests are counted by size, on a calibrated null.
+fn calibrated() -> Value {
+    let mut manifest = full();
+    let shape = |channels, height, width| json!({ "channels": channels, "height": height, "width": width });
+    manifest["scales"] = json!([
+        { "features": shape(2, 2, 4), "latents": shape(3, 2, 4) },
+        { "features": shape(8, 1, 2), "latents": shape(4, 1, 2) }
+    ]);
+    manifest["training"]["latent_variance"] = json!([0.97, 1.01]);
+    manifest["detection"]["tests"] = json!("sized");
+    manifest["calibration"] = json!({
+        "images": 30,
+        "scales": [
+            {
+                "location": [-0.1, -0.05, -0.05, -0.1, 0.0, 0.02, 0.02, 0.0], "pixels": 8, "deviation": 0.3,
+                "correlated_pixels": 1.5, "rates": [[-3.0, -1.5], [-1.5, -0.4], [0.5, 1.0]], "tail_slope": 0.8
+            },
+            {
+                "location": [0.0, 0.1], "pixels": 2, "deviation": 0.25, "correlated_pixels": 1.0,
+                "rates": [[0.0, -1.5]], "tail_slope": 1.0
+            }
+        ]
+    });
+    manifest
+}
+
 fn load(manifest: &Value) -> Result<Manifest, String> {
     load_text(&manifest.to_string())
 }
@@ -61,6 +88,17 @@ fn a_manifest_is_what_it_was_written_from() {
     assert!(same_meaning(&serde_json::from_str(&text).unwrap(), &full()));
     assert_eq!(manifest.scales[1].latents.channels, 80);
     assert_eq!(manifest.training.unwrap().seed, 1 << 32);
+    let sized = load(&calibrated()).unwrap();
+    assert_eq!(load_text(&sized.to_json().unwrap()).unwrap(), sized);
+}
+
+#[test]
+fn a_manifest_from_before_nulls_were_calibrated_loads_and_counts_as_the_paper() {
+    assert!(full().get("calibration").is_none() && full()["detection"].get("tests").is_none());
+    let manifest = load(&full()).unwrap();
+    assert_eq!((manifest.calibration.as_ref(), manifest.detection.tests), (None, Tests::Paper));
+    let written = manifest.to_json().unwrap();
+    assert!(!written.contains("calibration") && !written.contains("tests"), "an older uflow could not read {written}");
 }
 
 #[test]
@@ -84,7 +122,10 @@ fn optional_fields_may_be_absent_or_null() {
 
 /// The message for the full manifest with one value changed.
 fn refusal(pointer: &str, value: Value) -> String {
-    let mut manifest = full();
+    refusal_of(full(), pointer, value)
+}
+
+fn refusal_of(mut manifest: Value, pointer: &str, value: Value) -> String {
     *manifest.pointer_mut(pointer).unwrap() = value;
     load(&manifest).map(|_| pointer.to_owned()).expect_err("is refused")
 }
@@ -203,6 +244,29 @@ fn every_field_has_its_message() {
 }
 
 #[test]
+fn a_calibration_that_cannot_be_is_refused() {
+    let cases = [
+        ("/calibration/images", json!(2), "calibration.images: 2 must be at least 3"),
+        ("/calibration/scales/1/location", json!([0.0]), "calibration.scales[1].location: not 2 numbers"),
+        ("/calibration/scales/1/pixels", json!(3), "calibration.scales[1].pixels: 3 is not within 1 to 2"),
+        ("/calibration/scales/0/deviation", json!(0), "calibration.scales[0].deviation: 0 must be above 0"),
+        (
+            "/calibration/scales/0/correlated_pixels",
+            json!(0.5),
+            "calibration.scales[0].correlated_pixels: 0.5 must be at least 1",
+        ),
+        ("/calibration/scales/0/tail_slope", json!(-1), "calibration.scales[0].tail_slope: -1 must be above 0"),
+        ("/calibration/scales/0/rates/1/0", json!(-4), "calibration.scales[0].rates: must be finite and increase"),
+        ("/calibration/scales/0/rates", json!([]), "calibration.scales[0].rates: must be finite and increase"),
+        ("/calibration/scales", json!([]), "calibration.scales: 0 for a model of 2"),
+        ("/calibration", json!(null), "detection.tests: `sized` needs a calibration, and there is none"),
+    ];
+    for (pointer, value, message) in cases {
+        assert_eq!(refusal_of(calibrated(), pointer, value), message);
+    }
+}
+
+#[test]
 fn wrong_types_and_unknown_fields_are_located() {
     let start = |pointer, value, start: &str| {
         let message = refusal(pointer, value);
@@ -306,6 +370,17 @@ fn paths(value: &Value, path: String, all: &mut Vec<String>) {
     }
 }
 
+/// Every place of both manifests.
+fn places() -> Vec<(Value, String)> {
+    let mut all = Vec::new();
+    for manifest in [full(), calibrated()] {
+        let mut here = Vec::new();
+        paths(&manifest, String::new(), &mut here);
+        all.extend(here.into_iter().map(|path| (manifest.clone(), path)));
+    }
+    all
+}
+
 /// The innermost named field of a path.
 fn field_of(path: &str) -> &str {
     path.rsplit('/').find(|part| part.parse::<usize>().is_err()).unwrap()
@@ -373,10 +448,9 @@ proptest! {
 
     #[test]
     fn mutated_manifests_mean_what_they_say_or_name_the_field(
-        path in prop::sample::select({ let mut all = Vec::new(); paths(&full(), String::new(), &mut all); all }),
+        (mut manifest, path) in prop::sample::select(places()),
         mutation in mutation(),
     ) {
-        let mut manifest = full();
         let Some(field) = mutate(&mut manifest, &path, mutation) else { return Ok(()) };
         match load(&manifest) {
             Ok(loaded) => {
@@ -393,9 +467,10 @@ proptest! {
 
     #[test]
     fn changed_texts_mean_what_they_say_or_are_refused(
+        manifest in prop::sample::select(vec![full(), calibrated()]),
         changes in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(b"0129.-eE\"{}[],: x\\u\x00\xFF".to_vec())), 1..4),
     ) {
-        let mut text = full().to_string().into_bytes();
+        let mut text = manifest.to_string().into_bytes();
         for (index, byte) in changes {
             let at = index.index(text.len());
             text[at] = byte;

@@ -8,7 +8,7 @@ use std::cell::Cell;
 
 use ndarray::Array2;
 use uflow::latents::{EnergyView, ScaleShape};
-use uflow::segment::{Bound, RegionFinder, Roi, Segmenter};
+use uflow::segment::{Bound, CalibratedNull, RegionFinder, Roi, Segmenter, Tests};
 
 struct Counting;
 
@@ -53,6 +53,10 @@ fn energies(level: f32) -> Vec<Array2<f32>> {
         .collect()
 }
 
+fn flat(maps: &[Array2<f32>]) -> Vec<Vec<f32>> {
+    maps.iter().map(|map| map.iter().copied().collect()).collect()
+}
+
 fn views(maps: &[Array2<f32>]) -> [EnergyView<'_>; 2] {
     [0, 1].map(|scale| EnergyView { energy: maps[scale].view(), channels: SHAPES[scale].channels })
 }
@@ -68,8 +72,17 @@ fn allocations(work: impl FnOnce()) -> usize {
 fn segmenting_allocates_nothing() {
     let mut segmenter = Segmenter::new(&SHAPES, 112, 120).unwrap();
     let roi = Roi::new(Array2::from_shape_fn((60, 60), |(y, _)| u8::from(y > 20)).view()).unwrap();
-    for roi in [None, Some(&roi)] {
+    let good: Vec<Vec<Vec<f32>>> = [0.7, 0.9, 1.1].map(|level| flat(&energies(level))).into();
+    let null = CalibratedNull::estimate(&SHAPES, None, &good).unwrap();
+    for (roi, tests, null) in [
+        (None, Tests::Paper, None),
+        (Some(&roi), Tests::Paper, None),
+        (None, Tests::Sized, None),
+        (Some(&roi), Tests::Sized, Some(&null)),
+    ] {
         segmenter.set_roi(roi).unwrap();
+        segmenter.set_tests(tests);
+        segmenter.set_null(null).unwrap();
         for bound in [Bound::Chernoff, Bound::Exact] {
             for level in [0.3, 0.8, 1.2, 6.0] {
                 let maps = energies(level);
@@ -78,7 +91,7 @@ fn segmenting_allocates_nothing() {
                     segmenter.run(&views, bound).unwrap();
                     segmenter.run_score(&views).unwrap();
                 });
-                assert_eq!(count, 0, "level {level}, {bound}");
+                assert_eq!(count, 0, "level {level}, {bound}, tests {tests}");
             }
         }
     }

@@ -58,7 +58,6 @@ impl FileInspector {
 /// What runs the networks, for a report: names and values.
 pub(crate) fn describe(runtime: &Runtime, session: &SessionOptions) -> Vec<(String, String)> {
     vec![
-        ("uflow".to_owned(), format!("{} ({})", crate::VERSION, crate::COMMIT)),
         ("ONNX Runtime".to_owned(), runtime.version().to_owned()),
         ("device".to_owned(), format!("{}, {}", session.device, session.precision)),
     ]

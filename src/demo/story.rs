@@ -164,6 +164,7 @@ fn report(
                files, on several streams at once (uflow client)."
             .to_owned(),
         facts: served,
+        ..Note::default()
     };
     Report {
         title: "U-Flow demo".to_owned(),
@@ -219,6 +220,7 @@ fn run_product(
     Ok(ModelReport {
         name: product.name().to_owned(),
         package: options.keep.then_some(package),
+        page: None,
         facts,
         choice: "Chosen by their place in the test set, not by the result.".to_owned(),
         cases: gallery.cases,

@@ -22,6 +22,22 @@ fn y(value: f64) -> f64 {
     HEIGHT - BOTTOM - value * (HEIGHT - BOTTOM - MARGIN)
 }
 
+/// Four to eight round places from `low` to `high` on a scale from `low` to `end`, as places in [0, 1] with their labels.
+fn round_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
+    let rough = (high - low).max(f64::MIN_POSITIVE) / 4.0;
+    let decade = 10_f64.powf(rough.log10().floor());
+    let step = [5.0, 2.0, 1.0].map(|digit| digit * decade).into_iter().find(|step| *step <= rough).unwrap_or(decade);
+    let decimals = (-step.log10().floor()).max(0.0) as usize;
+    let first = (low / step - 1e-6).ceil() as i64;
+    let last = (high / step + 1e-6).floor() as i64;
+    (first..=last)
+        .map(|count| {
+            let value = count as f64 * step;
+            ((value - low) / (high - low), format!("{value:.decimals$}"))
+        })
+        .collect()
+}
+
 /// An empty chart with its axes; ticks are places in [0, 1] with their labels.
 fn frame(title: &str, axes: [&str; 2], ticks: [&[(f64, String)]; 2]) -> String {
     let mut svg = format!(r#"<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">"#);
@@ -99,12 +115,13 @@ pub(super) fn scores(images: &[ImageResult], fair_threshold: Option<f32>) -> Str
         counts[usize::from(image.kind != GOOD)][(bin as usize).min(BINS - 1)] += 1;
     }
     let most = counts.iter().flatten().copied().max().unwrap_or(0).max(1);
-    let step = most.div_ceil(4);
-    let across: Vec<(f64, String)> = (0..=4)
-        .map(|tick| (f64::from(tick) / 4.0, format!("{:.2}", low + (high - low) * f64::from(tick) / 4.0)))
-        .collect();
-    let up: Vec<(f64, String)> =
-        (0..=most).step_by(step).map(|count| (count as f64 / most as f64, count.to_string())).collect();
+    let across = round_ticks(low, high);
+    // Whole images; below four each has its mark.
+    let up = if most < 4 {
+        (0..=most).map(|count| (count as f64 / most as f64, count.to_string())).collect()
+    } else {
+        round_ticks(0.0, most as f64)
+    };
     let mut svg = frame("Histogram of image scores", ["image score", "images"], [&across, &up]);
     let width = (x(1.0) - x(0.0)) / BINS as f64;
     for (side, class) in ["good-bar", "bad-bar"].into_iter().enumerate() {
@@ -161,8 +178,7 @@ pub(super) fn miou(evaluation: &Evaluation) -> String {
     let across: Vec<(f64, String)> =
         (-3..=1).map(|tick| (place(f64::from(10 * tick)), format!("{}", 10 * tick))).collect();
     let most = curve.iter().map(|point| point.miou).fold(0.05, f64::max);
-    let up: Vec<(f64, String)> =
-        (0..=4).map(|tick| (f64::from(tick) / 4.0, format!("{:.2}", most * f64::from(tick) / 4.0))).collect();
+    let up = round_ticks(0.0, most);
     let mut svg = frame("mIoU against the threshold", ["log₁₀ ε", "mIoU"], [&across, &up]);
     line(&mut svg, "good-line", curve.iter().map(|point| (place(point.log10_epsilon.into()), point.miou / most)));
     let best = evaluation.oracle_log10_epsilon.map(|best| (f64::from(best), "best ε"));
@@ -306,4 +322,23 @@ pub(super) fn positions(map: &[f32], width: usize) -> String {
         HEIGHT - 10.0
     );
     svg + "</svg>"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::round_ticks;
+
+    #[test]
+    fn ticks_are_round_and_within() {
+        let labels = |low, high| round_ticks(low, high).into_iter().map(|(_, label)| label).collect::<Vec<_>>();
+        assert_eq!(labels(0.0, 0.388), ["0.00", "0.05", "0.10", "0.15", "0.20", "0.25", "0.30", "0.35"]);
+        assert_eq!(labels(0.35, 0.85), ["0.4", "0.5", "0.6", "0.7", "0.8"]);
+        assert_eq!(labels(0.0, 37.0), ["0", "5", "10", "15", "20", "25", "30", "35"]);
+        assert_eq!(labels(0.0, 4.0), ["0", "1", "2", "3", "4"]);
+        for (low, high) in [(0.0, 1.0), (0.1, 0.15), (3.0, 977.0)] {
+            let ticks = round_ticks(low, high);
+            assert!((4..=9).contains(&ticks.len()), "{low} to {high}: {ticks:?}");
+            assert!(ticks.iter().all(|(place, _)| (-1e-9..=1.0 + 1e-9).contains(place)), "{ticks:?}");
+        }
+    }
 }

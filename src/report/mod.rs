@@ -1,7 +1,7 @@
 //! What models find, as one self-contained HTML page: the demo's report and that of `uflow evaluate`.
 //!
-//! Pictures are inline JPEGs, charts inline SVG, the style sheet is in the page; it refers to nothing outside itself, and
-//! follows the reader's light or dark setting. Every figure in it comes from the [`Report`] it is made from.
+//! Pictures are inline JPEGs, charts inline SVG, the style sheet is in the page; it loads nothing from outside
+//! itself (a page of several models links to theirs), and follows the reader's light or dark setting. Every figure in it comes from the [`Report`] it is made from.
 
 mod charts;
 mod diagnosis;
@@ -49,8 +49,8 @@ pub struct Report {
     pub closing: String,
 }
 
-/// A section of names and values.
-#[derive(Clone, Debug)]
+/// A section of names and values, or of a table.
+#[derive(Clone, Debug, Default)]
 pub struct Note {
     /// Its heading.
     pub title: String,
@@ -58,6 +58,10 @@ pub struct Note {
     pub text: String,
     /// Names and values.
     pub facts: Vec<(String, String)>,
+    /// Rows of cells, the headings first; may be none.
+    pub table: Vec<Vec<String>>,
+    /// What stands beneath, a paragraph each.
+    pub remarks: Vec<String>,
 }
 
 /// One model's part.
@@ -67,6 +71,8 @@ pub struct ModelReport {
     pub name: String,
     /// Its package, where it was kept.
     pub package: Option<PathBuf>,
+    /// A page of its own, by its path from the folder that this one is written to.
+    pub page: Option<PathBuf>,
     /// What is known of it: names and values.
     pub facts: Vec<(String, String)>,
     /// Its metrics.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    Report,
+    Note, Report,
     section::{facts, section, summary},
     text::escape,
 };
@@ -17,14 +17,27 @@ pub(super) fn page(report: &Report) -> Result<String> {
         section(&mut content, model)?;
     }
     for note in &report.notes {
-        let _ = write!(content, "<section><h2>{}</h2>\n<p>{}</p>", escape(&note.title), escape(&note.text));
-        facts(&mut content, note.facts.iter().cloned());
-        content += "</section>\n";
+        write_note(&mut content, note);
     }
     footer(&mut content, report);
     content += "</main>";
     let page = include_str!("page.html").replace("{{style}}", include_str!("report.css"));
     Ok(page.replace("{{title}}", &escape(&report.title)).replace("{{content}}", &content))
+}
+
+fn write_note(out: &mut String, note: &Note) {
+    let _ = write!(out, "<section><h2>{}</h2>\n<p>{}</p>", escape(&note.title), escape(&note.text));
+    facts(out, note.facts.iter().cloned());
+    for (index, row) in note.table.iter().enumerate() {
+        *out += if index == 0 { "<div class=\"scroll\"><table><thead>" } else { "" };
+        let cell = if index == 0 { "th" } else { "td" };
+        *out += "<tr>";
+        row.iter().for_each(|text| *out += &format!("<{cell}>{}</{cell}>", escape(text)));
+        *out += if index == 0 { "</tr></thead><tbody>" } else { "</tr>" };
+    }
+    *out += if note.table.is_empty() { "" } else { "</tbody></table></div>\n" };
+    note.remarks.iter().for_each(|remark| *out += &format!("<p class=\"key\">{}</p>\n", escape(remark)));
+    *out += "</section>\n";
 }
 
 fn header(out: &mut String, report: &Report) {

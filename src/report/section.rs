@@ -1,12 +1,13 @@
 //! One model's part of the page, and the table that compares models.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use image::{RgbImage, codecs::jpeg::JpegEncoder};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
-    Case, ModelReport, charts,
+    Case, ModelReport, Pictures, charts,
     text::{capital, escape, prose},
 };
 use crate::{
@@ -17,6 +18,12 @@ use crate::{
 /// Quality of the inline JPEGs, of 100.
 const QUALITY: u8 = 86;
 
+/// What is escaped in a link: all but RFC 3986's unreserved characters.
+const IN_A_LINK: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Headings of a case's pictures; beside narrow pictures they are captions.
+const COLUMNS: [&str; 5] = ["input", "score", "log₁₀ NFA", "mask", "outline"];
+
 /// A row for each model, where there are several.
 pub(super) fn summary(out: &mut String, models: &[ModelReport]) {
     if models.len() < 2 {
@@ -26,7 +33,9 @@ pub(super) fn summary(out: &mut String, models: &[ModelReport]) {
     let totals = || models.iter().map(|model| &model.evaluation.total);
     head(out, "category", None);
     for model in models {
-        cells(out, "", &prose(&model.name), &model.evaluation.total);
+        let name = prose(&model.name);
+        let name = model.page.as_deref().map_or(name.clone(), |page| link(page, &name));
+        cells(out, "", &name, &model.evaluation.total);
     }
     cells(out, " class=\"total\"", "mean", &Metrics::mean(totals()));
     *out += "</tbody></table></div></section>\n";
@@ -35,6 +44,9 @@ pub(super) fn summary(out: &mut String, models: &[ModelReport]) {
 pub(super) fn section(out: &mut String, model: &ModelReport) -> Result<()> {
     let evaluation = &model.evaluation;
     let _ = write!(out, "<section>\n<h2>{}</h2>\n", capital(&prose(&model.name)));
+    if let Some(page) = &model.page {
+        let _ = writeln!(out, "<p class=\"key\">{}</p>", link(page, "its own page, with pictures"));
+    }
     if !model.cases.is_empty() {
         cases(out, model)?;
     }
@@ -73,8 +85,9 @@ pub(super) fn section(out: &mut String, model: &ModelReport) -> Result<()> {
 
 fn cases(out: &mut String, model: &ModelReport) -> Result<()> {
     let _ = write!(out, "<h3>What was found</h3>\n<p class=\"key\">{}</p>\n", escape(&model.choice));
-    *out += "<div class=\"case head\"><span></span><span>input</span><span>score</span><span>log₁₀ NFA</span>\
-             <span>mask</span><span>outline</span></div>\n";
+    *out += "<div class=\"case head\"><span></span>";
+    COLUMNS.iter().for_each(|column| *out += &format!("<span>{column}</span>"));
+    *out += "</div>\n";
     for case in &model.cases {
         row(out, case)?;
     }
@@ -99,20 +112,31 @@ fn row(out: &mut String, case: &Case) -> Result<()> {
         let _ = write!(out, ", IoU {iou:.2}");
     }
     let _ = write!(out, "<br>{}</small></div>", escape(&case.result.name));
-    for (picture, name) in [
-        (&case.pictures.input, "input"),
-        (&case.pictures.heat, "score map"),
-        (&case.pictures.nfa, "log₁₀ NFA map"),
-        (&case.pictures.mask, "mask against the truth"),
-        (&case.pictures.outlined, "outlined regions"),
-    ] {
+    let Pictures { input, heat, nfa, mask, outlined } = &case.pictures;
+    let pictures = [
+        (input, "input"),
+        (heat, "score map"),
+        (nfa, "log₁₀ NFA map"),
+        (mask, "mask against the truth"),
+        (outlined, "outlined regions"),
+    ];
+    for ((picture, name), column) in pictures.into_iter().zip(COLUMNS) {
         let (width, height) = picture.dimensions();
         let source = data_uri(picture)?;
         let name = escape(&format!("{name} of {}", case.result.name));
-        let _ = write!(out, "<img src=\"{source}\" width=\"{width}\" height=\"{height}\" alt=\"{name}\">");
+        let _ = write!(
+            out,
+            "<figure><img src=\"{source}\" width=\"{width}\" height=\"{height}\" alt=\"{name}\"><figcaption>{column}</figcaption></figure>"
+        );
     }
     *out += "</div>\n";
     Ok(())
+}
+
+/// A link to a page at a relative path, around HTML.
+fn link(page: &Path, content: &str) -> String {
+    let parts = page.iter().map(|part| utf8_percent_encode(&part.to_string_lossy(), IN_A_LINK).to_string());
+    format!("<a href=\"{}\">{content}</a>", parts.collect::<Vec<_>>().join("/"))
 }
 
 fn data_uri(picture: &RgbImage) -> Result<String> {

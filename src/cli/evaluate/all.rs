@@ -151,6 +151,7 @@ impl Run<'_> {
         let model = ModelReport {
             name: category.name.clone(),
             package: Some(folder.join(PACKAGE_FILE)),
+            page: None,
             facts: vec![
                 ("good images to learn from".to_owned(), category.data.train.len().to_string()),
                 ("test set".to_owned(), category.data.root.display().to_string()),
@@ -161,7 +162,7 @@ impl Run<'_> {
             steps: vec![("fitting", fit_seconds), ("testing, with metrics", test_seconds)],
         };
         let engine = describe(self.context.runtime()?, &self.args.device.session());
-        report(vec![model], engine, fit_seconds + test_seconds).write(&folder.join("report.html"))?;
+        report(vec![model], Vec::new(), engine, fit_seconds + test_seconds).write(&folder.join("report.html"))?;
         if self.context.json {
             let line = json!({ "event": "category", "category": category.name, "total": evaluation.total });
             self.context.print_json(&line)?;

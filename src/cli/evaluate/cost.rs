@@ -39,14 +39,19 @@ pub(super) struct Cost {
 impl fmt::Display for Cost {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (hours, minutes) = (self.seconds / 3600.0, self.seconds / 60.0);
-        let time = if hours >= 1.5 { format!("{hours:.1} h") } else { format!("{minutes:.0} min") };
+        let time = match () {
+            () if hours >= 1.5 => format!("{hours:.1} h"),
+            () if minutes >= 1.5 => format!("{minutes:.0} min"),
+            () => format!("{:.0} s", self.seconds.ceil()),
+        };
         writeln!(
             out,
-            "cost: at most {time} on this machine for {} categories ({} images to learn from, {} epochs at most, {} to test on; measured on {} \
+            "cost: at most {time} on this machine for {} categories ({} images to learn from, at most {} epoch{}, {} to test on; measured on {} \
              images: {:.0} ms for features, {:.0} ms for training, {:.0} ms for testing an image)",
             self.categories,
             self.train_images,
             self.epochs,
+            if self.epochs == 1 { "" } else { "s" },
             self.test_images,
             FEWEST_IMAGES,
             self.feature_ms,

@@ -35,11 +35,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome> {
 pub(super) fn write(out: &Path, found: &[(PathBuf, Record)], paper: bool, context: &Context) -> Result<()> {
     let named: Vec<Named<'_>> = found.iter().map(|(_, record)| (&*record.category, &record.evaluation)).collect();
     write_files(out, &named)?;
-    let models: Vec<ModelReport> = found.iter().map(|(folder, record)| model(folder, record)).collect();
+    let comparison = paper.then(|| published::comparison(&named)).transpose()?;
+    let models: Vec<ModelReport> = found.iter().map(|(folder, record)| model(out, folder, record)).collect();
     let seconds = found.iter().flat_map(|(_, record)| record.seconds.values()).sum();
-    let settings = found.first().map_or(Vec::new(), |(_, record)| record.settings.clone().into_iter().collect());
+    // The version is on the page in any case.
+    let settings = found.iter().take(1).flat_map(|(_, record)| record.settings.clone());
+    let settings = settings.filter(|(name, _)| name != "uflow").collect();
     let page = out.join("report.html");
-    report(models, settings, seconds).write(&page)?;
+    report(models, comparison.iter().map(published::note).collect(), settings, seconds).write(&page)?;
     if context.json {
         let metrics: serde_json::Map<String, serde_json::Value> = (named.iter())
             .map(|(name, evaluation)| Ok(((*name).to_owned(), serde_json::to_value(evaluation)?)))
@@ -48,8 +51,8 @@ pub(super) fn write(out: &Path, found: &[(PathBuf, Record)], paper: bool, contex
     } else {
         context.print(&Summary(&named).to_string())?;
     }
-    if paper {
-        published::print(&named, Some(out), context)?;
+    if let Some(comparison) = &comparison {
+        published::print(comparison, Some(out), context)?;
     }
     if context.json {
         return Ok(());
@@ -58,11 +61,12 @@ pub(super) fn write(out: &Path, found: &[(PathBuf, Record)], paper: bool, contex
 }
 
 /// A category's part of the common page; its pictures are on its own page.
-fn model(folder: &Path, record: &Record) -> ModelReport {
+fn model(out: &Path, folder: &Path, record: &Record) -> ModelReport {
     ModelReport {
         name: record.category.clone(),
         package: Some(folder.join(super::all::PACKAGE_FILE)),
-        facts: vec![("its own report, with pictures".to_owned(), folder.join("report.html").display().to_string())],
+        page: relative(out, folder).map(|folder| folder.join("report.html")),
+        facts: Vec::new(),
         choice: String::new(),
         cases: Vec::new(),
         evaluation: record.evaluation.clone(),
@@ -70,5 +74,29 @@ fn model(folder: &Path, record: &Record) -> ModelReport {
             .into_iter()
             .filter_map(|(name, step)| Some((name, *record.seconds.get(step)?)))
             .collect(),
+    }
+}
+
+/// The way from one folder to another, where both are there.
+fn relative(from: &Path, to: &Path) -> Option<PathBuf> {
+    let (from, to) = (from.canonicalize().ok()?, to.canonicalize().ok()?);
+    let common = from.iter().zip(to.iter()).take_while(|(a, b)| a == b).count();
+    let up = std::iter::repeat_n("..", from.iter().count() - common).map(AsRef::as_ref);
+    Some(up.chain(to.iter().skip(common)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::relative;
+    use std::path::PathBuf;
+
+    #[test]
+    fn the_way_leads_down_and_up() {
+        let root = tempfile::tempdir().unwrap();
+        let [all, bolt, other] = ["all", "all/bolt", "other/nut"].map(|name| root.path().join(name));
+        [&bolt, &other].iter().for_each(|folder| std::fs::create_dir_all(folder).unwrap());
+        assert_eq!(relative(&all, &bolt), Some(PathBuf::from("bolt")));
+        assert_eq!(relative(&all, &other), Some(PathBuf::from("../other/nut")));
+        assert_eq!(relative(&all, &all.join("none")), None);
     }
 }

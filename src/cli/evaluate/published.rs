@@ -8,16 +8,31 @@ use crate::{
     cli::Context,
     evaluate::{
         Evaluation, Named,
-        paper::{Metric, Run, compare_all},
+        paper::{Comparison, Metric, Run, compare_all},
     },
-    report::write_whole,
+    report::{Note, write_whole},
 };
 
-/// Prints the comparison, and writes it to `paper.md` in the folder of the results, where there is one.
-pub(super) fn print(evaluations: &[Named<'_>], out: Option<&Path>, context: &Context) -> Result<()> {
+/// The comparison.
+pub(super) fn comparison(evaluations: &[Named<'_>]) -> Result<Comparison> {
     let figures: Vec<Vec<(Metric, f64)>> = evaluations.iter().map(|(_, evaluation)| figures(evaluation)).collect();
     let runs = evaluations.iter().zip(&figures).map(|((category, _), figures)| Run { category, figures });
-    let comparison = compare_all(&runs.collect::<Vec<_>>())?;
+    Ok(compare_all(&runs.collect::<Vec<_>>())?)
+}
+
+/// The comparison as a section of the report.
+pub(super) fn note(comparison: &Comparison) -> Note {
+    Note {
+        title: "Beside the paper".to_owned(),
+        text: "Categories are matched by their names alone.".to_owned(),
+        facts: Vec::new(),
+        table: comparison.table(),
+        remarks: comparison.remarks(),
+    }
+}
+
+/// Prints it, and writes it to `paper.md` in the folder of the results, where there is one.
+pub(super) fn print(comparison: &Comparison, out: Option<&Path>, context: &Context) -> Result<()> {
     if let Some(out) = out {
         write_whole(&out.join("paper.md"), comparison.markdown().as_bytes())?;
     }

@@ -8,7 +8,7 @@ use super::{Args, Opened, extremes::Extremes, published};
 use crate::{
     cli::{Context, Outcome, progress::Progress},
     evaluate::{Dataset, Evaluation, evaluate, number, write_files},
-    report::{Machine, ModelReport, Report},
+    report::{Machine, ModelReport, Note, Report},
 };
 
 /// Runs it. The test set is read before `open` loads the model, so that a wrong folder is told at once.
@@ -37,25 +37,28 @@ pub(super) fn run(
     });
     progress.finish();
     let evaluation = evaluation?;
+    // The category is the folder: the model may be called anything.
+    let category = root.canonicalize().ok().and_then(|root| Some(root.file_name()?.to_str()?.to_owned()));
+    let category = category.unwrap_or_else(|| name.clone());
+    let comparison = args.paper.then(|| published::comparison(&[(&category, &evaluation)])).transpose()?;
     if let (Some(out), Some(extremes)) = (&args.out, extremes) {
         write_files(out, &[(&name, &evaluation)])?;
         let model = ModelReport {
             name: name.clone(),
             package: args.model.clone(),
+            page: None,
             facts: vec![("test set".to_owned(), root.display().to_string())],
             choice: extremes.choice(),
             cases: extremes.cases(),
             evaluation: evaluation.clone(),
             steps: Vec::new(),
         };
-        report(vec![model], engine, start.elapsed().as_secs_f64()).write(&out.join("report.html"))?;
+        let notes = comparison.iter().map(published::note).collect();
+        report(vec![model], notes, engine, start.elapsed().as_secs_f64()).write(&out.join("report.html"))?;
     }
     print(&evaluation, args, context)?;
-    if args.paper {
-        // The category is the folder: the model may be called anything.
-        let category = root.canonicalize().ok().and_then(|root| Some(root.file_name()?.to_str()?.to_owned()));
-        let category = category.unwrap_or(name);
-        published::print(&[(&category, &evaluation)], args.out.as_deref(), context)?;
+    if let Some(comparison) = &comparison {
+        published::print(comparison, args.out.as_deref(), context)?;
     }
     Ok(Outcome::Done)
 }
@@ -73,7 +76,12 @@ fn print(evaluation: &Evaluation, args: &Args, context: &Context) -> Result<()> 
 }
 
 /// The page about these models.
-pub(super) fn report(models: Vec<ModelReport>, engine: Vec<(String, String)>, seconds: f64) -> Report {
+pub(super) fn report(
+    models: Vec<ModelReport>,
+    notes: Vec<Note>,
+    engine: Vec<(String, String)>,
+    seconds: f64,
+) -> Report {
     let evaluations = || models.iter().map(|model| &model.evaluation);
     let images: usize = evaluations().map(|each| each.good_images + each.defective_images).sum();
     let defective: usize = evaluations().map(|each| each.defective_images).sum();
@@ -105,7 +113,7 @@ pub(super) fn report(models: Vec<ModelReport>, engine: Vec<(String, String)>, se
         machine: Machine::here(),
         engine,
         models,
-        notes: Vec::new(),
+        notes,
         seconds,
         closing: "Made by uflow evaluate; `uflow evaluate --out` keeps every figure of it as CSV and JSON too."
             .to_owned(),

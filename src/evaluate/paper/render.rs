@@ -22,9 +22,18 @@ impl Comparison {
             rows.iter().for_each(|row| out += &line(row));
             out.push('\n');
         }
-        let beneath = self.beneath();
-        beneath.iter().for_each(|note| out += &format!("- {note}\n"));
+        let remarks = self.remarks();
+        remarks.iter().for_each(|note| out += &format!("- {note}\n"));
         out
+    }
+
+    /// The table's rows of cells, the headings first; none where the paper has nothing to compare with.
+    pub fn table(&self) -> Vec<Vec<String>> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let (heads, rows) = self.cells();
+        [heads].into_iter().chain(rows).collect()
     }
 
     /// Headings and rows of cells. Rivals have a column each, in the order in which the tables name them.
@@ -39,8 +48,8 @@ impl Comparison {
         (HEADS.iter().chain(&rivals).map(|&head| head.to_owned()).collect(), rows)
     }
 
-    /// What stands beneath the table.
-    fn beneath(&self) -> Vec<String> {
+    /// What stands beneath the table: categories that the paper does not have, notes, the source.
+    pub fn remarks(&self) -> Vec<String> {
         let unknown = self.unknown.iter().map(|name| format!("the paper has no results for `{name}`"));
         let source = format!("the paper: {}", self.source);
         unknown.chain(self.notes.iter().cloned()).chain([source]).collect()
@@ -66,7 +75,7 @@ impl fmt::Display for Comparison {
                 line(out, &cells, &widths)?;
             }
         }
-        self.beneath().iter().try_for_each(|note| writeln!(out, "{note}"))
+        self.remarks().iter().try_for_each(|note| writeln!(out, "{note}"))
     }
 }
 
