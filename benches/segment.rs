@@ -44,7 +44,8 @@ fn views<'a>(energies: &'a [Array2<f32>], shapes: &[ScaleShape]) -> Vec<EnergyVi
 
 /// The null of eight images of white noise.
 fn null(shapes: &[ScaleShape]) -> CalibratedNull {
-    let image = |seed| shapes.iter().map(|&shape| energy(noise(shape, seed).view()).into_raw_vec_and_offset().0).collect();
+    let image =
+        |seed| shapes.iter().map(|&shape| energy(noise(shape, seed).view()).into_raw_vec_and_offset().0).collect();
     CalibratedNull::estimate(shapes, None, &(1..=8).map(image).collect::<Vec<_>>()).unwrap()
 }
 

@@ -32,13 +32,16 @@ use crate::{
     },
     preprocess::{Preprocess, Preprocessor},
     runtime::{Backbone, Runtime},
-    segment::{CalibratedNull, FEW_IMAGES, FEWEST_IMAGES as FEWEST_TO_CALIBRATE, FairThreshold, Roi, Segmenter},
+    segment::{CalibratedNull, FEWEST_IMAGES as FEWEST_TO_CALIBRATE, FairThreshold, Roi, Segmenter},
 };
 
 /// Fewer good images cannot tell what is normal.
 pub const FEWEST_IMAGES: usize = 8;
 /// Parts that good images are divided into where each is held out once.
 const FOLDS: usize = 4;
+/// Good images that a null is calibrated on where there are so many: what it promises is then within a factor of 3 of what
+/// it gives (benches/trust.md); 30 images can be further off.
+const ENOUGH_TO_CALIBRATE: usize = 100;
 /// Probabilities whose score quantiles a package keeps.
 const QUANTILES: [f32; 7] = [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99];
 
@@ -154,15 +157,12 @@ impl Fitter {
         }
         let mut training = self.options.training.clone();
         training.threads = training.threads.or(self.options.session.threads);
-        let few = training.held_out_images(self.cache.len()) < FEW_IMAGES;
-        let cross_fit = self.options.cross_fit || (few && !self.options.detection.tests.is_paper());
-        if cross_fit {
-            training.held_out = 1.0 / FOLDS as f64;
-        }
+        let (held_out, folds) = calibration_folds(&self.options, self.cache.len());
+        training.held_out = held_out;
         let trained = train(&self.cache, &training, &mut |state| progress(&state))?;
         let (scores, mut held_out) =
             on(training.threads, || Ok((self.measure(&trained)?, self.held_out_energies(&trained)?)))?;
-        for fold in (1..FOLDS).filter(|_| cross_fit) {
+        for fold in 1..folds {
             let part = TrainOptions { fold, ..training.clone() };
             // Where four do not divide the images the last part can be an image or two short, and is left out.
             let short = part.held_out_images(self.cache.len()) * (fold + 1) > self.cache.len();
@@ -296,6 +296,21 @@ impl Fitter {
     }
 }
 
+/// The part of so many good images that is held out of a flow, and how many flows the null needs, each with other images held out.
+fn calibration_folds(options: &FitOptions, images: usize) -> (f64, usize) {
+    let own = options.training.held_out;
+    let quarter = 1.0 / FOLDS as f64;
+    if options.cross_fit {
+        return (quarter, FOLDS);
+    }
+    if options.detection.tests.is_paper() || options.training.held_out_images(images) >= ENOUGH_TO_CALIBRATE {
+        return (own, 1);
+    }
+    let held_out = own.max(quarter.min(ENOUGH_TO_CALIBRATE as f64 / images as f64));
+    let of_each = TrainOptions { held_out, ..options.training.clone() }.held_out_images(images);
+    (held_out, ENOUGH_TO_CALIBRATE.div_ceil(of_each).min(FOLDS))
+}
+
 /// Runs on so many threads, or on the process's own.
 fn on<R: Send>(threads: Option<usize>, work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
     match threads {
@@ -384,6 +399,7 @@ impl Fitted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::segment::Tests;
 
     #[test]
     fn turns_and_mirror_images() {
@@ -396,6 +412,32 @@ mod tests {
         all.sort();
         all.dedup();
         assert_eq!(all.len(), 8);
+    }
+
+    #[test]
+    fn a_null_has_a_hundred_images_where_there_are_so_many() {
+        let mut options = FitOptions::new("bracket");
+        let plan = |options: &FitOptions, images| {
+            let (held_out, folds) = calibration_folds(options, images);
+            (TrainOptions { held_out, ..options.training.clone() }.held_out_images(images), folds)
+        };
+        assert_eq!(plan(&options, 300), (30, 1), "the paper's count needs no null");
+        options.detection.tests = Tests::Sized;
+        for (images, expected) in [
+            (40, (10, 4)),
+            (100, (25, 4)),
+            (200, (50, 2)),
+            (300, (75, 2)),
+            (400, (100, 1)),
+            (900, (100, 1)),
+            (2000, (200, 1)),
+        ] {
+            assert_eq!(plan(&options, images), expected, "{images} images");
+        }
+        options.training.held_out = 0.5;
+        assert_eq!(plan(&options, 100), (50, 2));
+        options.cross_fit = true;
+        assert_eq!(plan(&options, 2000), (500, 4));
     }
 
     #[test]

@@ -107,7 +107,7 @@ pub struct FitOptions {
     pub detection: DetectionDefaults,
     /// Calibrate the null hypothesis on all good images: a quarter is held out, and three more flows are fitted with the other
     /// quarters held out, for this alone. Without it the held-out images of the one flow must do, unless the package
-    /// is to count tests by size and they are fewer than 30.
+    /// is to count tests by size: then as many are held out, and as many flows fitted, as make 100 images, up to this.
     pub cross_fit: bool,
     /// PNG of the region of interest, kept in the package.
     pub roi: Option<Vec<u8>>,
