@@ -232,6 +232,26 @@ fn tests_are_counted_by_size_once_the_null_is_calibrated() {
     assert!(String::from_utf8_lossy(&info.stdout).contains("calibrated on 12 good images"));
 }
 
+#[test]
+fn a_sized_package_is_calibrated_on_every_one_of_few_good_images() {
+    let fixture = fixture();
+    let (good, out) = (fixture.path("good"), fixture.path("sized.uflow"));
+    let fit = ["fit", "--good", text(&good), "--out", text(&out), "--input-size", "128", "--epochs", "2"];
+    let output = uflow(&[&fit[..], &["--tests", "sized"]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("16 good images, fewer than 30"), "{}", stderr(&output));
+    let info = uflow(&["info", text(&out)]);
+    let info = String::from_utf8_lossy(&info.stdout);
+    assert!(info.contains("calibrated on 16 good images"), "{info}");
+    // Its default is what it was fitted for.
+    let lines = |tests: &[&str]| {
+        let package = ["detect", "--json", "--model", text(&out)];
+        json_lines(&uflow(&[&package[..], tests, &[text(&good.join("00.png"))]].concat()))[0]["log10_nfa_min"].clone()
+    };
+    assert_eq!(lines(&[]), lines(&["--tests", "sized"]));
+    assert_ne!(lines(&[]), lines(&["--tests", "paper"]));
+}
+
 fn score_of(line: &Value) -> f64 {
     line["score"].as_f64().unwrap()
 }

@@ -139,6 +139,19 @@ fn stopping_keeps_the_best_model_so_far() {
 }
 
 #[test]
+fn every_image_is_held_out_of_one_fold() {
+    let cache = cache(30, u64::MAX);
+    let fold = |fold| TrainOptions { fold, epochs: 1, held_out: 0.25, ..options() };
+    let parts = [0, 1, 2, 3].map(|number| quietly(&cache, &fold(number)).summary.held_out);
+    assert_eq!(parts.each_ref().map(Vec::len), [8, 8, 8, 6]);
+    let mut all = parts.concat();
+    all.sort_unstable();
+    assert_eq!(all, (0..30).collect::<Vec<_>>());
+    let error = train(&cache, &fold(4), &mut |_| Control::Continue).unwrap_err().to_string();
+    assert!(error.contains("no part 4 of 8 in 30 images"), "{error}");
+}
+
+#[test]
 fn patience_ends_training() {
     let cache = cache(12, u64::MAX);
     // Far too high a rate for so few images: the held-out likelihood soon gets worse.

@@ -40,7 +40,7 @@ pub struct TrainOptions {
     pub noise: f64,
     /// Part of the images that is held out of training to watch it.
     pub held_out: f64,
-    /// Which part of the images is held out, from 0: parts of different numbers have no image in common.
+    /// Which part of the images is held out, from 0: parts of different numbers have no image in common. The last may be smaller.
     #[serde(default)]
     pub fold: usize,
     /// Stop after this many epochs without a better held-out likelihood.

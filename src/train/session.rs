@@ -122,11 +122,11 @@ impl<'a> Session<'a> {
         order.shuffle(&mut random);
         let held = options.held_out_images(cache.len());
         let first = held * options.fold;
-        if first + held > order.len() {
+        if first >= order.len() {
             let reason = format!("there is no part {} of {held} in {} images", options.fold, order.len());
             return Err(Error::parameter("fold", reason));
         }
-        let mut held_out: Vec<usize> = order.drain(first..first + held).collect();
+        let mut held_out: Vec<usize> = order.drain(first..(first + held).min(order.len())).collect();
         let training = order;
         held_out.sort_unstable();
 

@@ -164,9 +164,8 @@ impl Fitter {
             on(training.threads, || Ok((self.measure(&trained)?, self.held_out_energies(&trained)?)))?;
         for fold in 1..folds {
             let part = TrainOptions { fold, ..training.clone() };
-            // Where four do not divide the images the last part can be an image or two short, and is left out.
-            let short = part.held_out_images(self.cache.len()) * (fold + 1) > self.cache.len();
-            if short || trained.summary.stopped == StopReason::Asked {
+            let begins = part.held_out_images(self.cache.len()) * fold;
+            if begins >= self.cache.len() || trained.summary.stopped == StopReason::Asked {
                 break;
             }
             let other = train(&self.cache, &part, &mut |state| progress(&state))?;
