@@ -260,10 +260,12 @@ pub(super) fn quantiles(quantiles: &[Quantile]) -> String {
     let low = values().fold(f64::INFINITY, f64::min).min(0.9);
     let high = values().fold(0.0, f64::max).max(1.1);
     let place = |value: f64| ((value / low).ln() / (high / low).ln()).clamp(0.0, 1.0);
-    let ticks: Vec<(f64, String)> = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]
-        .into_iter()
+    let fine: &[f64] = &[0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0, 2.5];
+    let coarse: &[f64] = &[0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0];
+    let ticks: Vec<(f64, String)> = (if high < 5.0 * low { fine } else { coarse })
+        .iter()
         .filter(|value| (low..=high).contains(value))
-        .map(|value| (place(value), format!("{value}")))
+        .map(|&value| (place(value), format!("{value}")))
         .collect();
     let mut svg = frame("Quantiles of U / C", ["of χ² / C", "of good images"], [&ticks, &ticks]);
     line(&mut svg, "chance", [(0.0, 0.0), (1.0, 1.0)].into_iter());

@@ -17,7 +17,7 @@ use crate::{
 pub(super) fn html(name: &str, report: &CalibrationReport) -> String {
     let mut content = format!(
         "<main>\n<h1>{}: what good images are like</h1>\n<p class=\"lead\">{} good images that the model was not fitted to, against the \
-         white noise that its number of false alarms supposes.</p>\n<section><h2>False alarms</h2><p>{}</p><div class=\"charts\">{}</div></section>\n",
+         white noise that its number of false alarms supposes.</p>\n<section><h2>False alarms</h2><p>{}</p><div class=\"charts\"><div>{}</div></div></section>\n",
         escape(name),
         report.images,
         escape(&report.verdict.to_string()),

@@ -102,7 +102,7 @@ fn row(out: &mut String, case: &Case) -> Result<()> {
     let _ = write!(
         out,
         "<div class=\"case\"><div class=\"what\"><b>{}</b><span class=\"badge {class}\">{verdict}</span>\
-         <small>score {:.3}<br>log₁₀ NFA {:.0}<br>{regions} region{}",
+         <small>score {:.3}<br>log₁₀ NFA {:.1}<br>{regions} region{}",
         capital(&prose(&case.result.kind)),
         case.result.score,
         case.result.log10_nfa_min,
