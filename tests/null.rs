@@ -43,16 +43,15 @@ fn flat(image: &[Array2<f32>]) -> Vec<Vec<f32>> {
     image.iter().map(|map| map.iter().copied().collect()).collect()
 }
 
+fn views(image: &[Array2<f32>]) -> Vec<EnergyView<'_>> {
+    image.iter().zip(SHAPES).map(|(map, shape)| EnergyView { energy: map.view(), channels: shape.channels }).collect()
+}
+
 /// Regions per image at ε = 10, 1, 0.1 and 0.01.
 fn alarms(segmenter: &mut Segmenter, images: impl Iterator<Item = Vec<Array2<f32>>>) -> [f64; 4] {
     let mut counter = AlarmCounter::default();
     for image in images {
-        let views: Vec<_> = image
-            .iter()
-            .zip(SHAPES)
-            .map(|(map, shape)| EnergyView { energy: map.view(), channels: shape.channels })
-            .collect();
-        let maps = segmenter.run(&views, Bound::Exact).unwrap();
+        let maps = segmenter.run(&views(&image), Bound::Exact).unwrap();
         counter.push(maps.log10_nfa);
     }
     let found = counter.finish();
@@ -120,17 +119,18 @@ fn a_small_defect_is_found_by_size_and_not_by_the_papers_count() {
     let null = CalibratedNull::estimate(&SHAPES, None, &good).unwrap();
     let mut defective = image(&mut random, 1, 0.05);
     defective[0][[5, 9]] = 24.0 * 6.0;
-    let views: Vec<_> = defective
-        .iter()
-        .zip(SHAPES)
-        .map(|(map, shape)| EnergyView { energy: map.view(), channels: shape.channels })
-        .collect();
     let mut segmenter = sized(Some(&null));
-    let by_size = segmenter.run(&views, Bound::Chernoff).unwrap();
+    let by_size = segmenter.run(&views(&defective), Bound::Chernoff).unwrap();
     assert!(by_size.log10_nfa_min < -2.0, "{}", by_size.log10_nfa_min);
     assert!(by_size.log10_nfa[[22, 38]] < 0.0 && by_size.log10_nfa[[50, 10]] > 0.0);
+    // A pixel's scale is that whose cell there has the evidence, not what would be the stronger if it were interpolated.
+    let mut both = defective.clone();
+    both[1][[2, 4]] = 40.0 * 3.2;
+    let found = segmenter.run(&views(&both), Bound::Chernoff).unwrap();
+    let scales = [(20, 36), (23, 39), (16, 32)].map(|(row, column)| found.scale_at(row, column));
+    assert_eq!(scales, [0, 0, 1]);
     segmenter.set_tests(Tests::Paper);
-    assert!(segmenter.run(&views, Bound::Chernoff).unwrap().log10_nfa_min > 0.0);
+    assert!(segmenter.run(&views(&defective), Bound::Chernoff).unwrap().log10_nfa_min > 0.0);
 }
 
 #[test]

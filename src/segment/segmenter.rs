@@ -62,6 +62,7 @@ pub struct Segmentation<'a> {
     pub log10_nfa_min: f32,
     /// log₁₀NFA of no evidence: log₁₀ N_T (Eq. 9) where tests are counted as in the paper.
     pub log10_number_of_tests: f64,
+    tests: Tests,
     scales: &'a [Scale],
 }
 
@@ -70,7 +71,7 @@ impl Segmentation<'_> {
     pub fn scale_at(&self, row: usize, column: usize) -> usize {
         let mut best = (0, 0.0);
         for (index, scale) in self.scales.iter().enumerate() {
-            let value = scale.log10_pfa_at(row, column);
+            let value = scale.log10_pfa_at(row, column, self.tests);
             if value < best.1 {
                 best = (index, value);
             }
@@ -321,6 +322,7 @@ impl Segmenter {
             image_score,
             log10_nfa_min,
             log10_number_of_tests: self.nothing,
+            tests: self.tests,
             scales: &self.scales,
         }
     }

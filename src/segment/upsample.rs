@@ -50,7 +50,7 @@ impl Axis {
 
 impl Axis {
     /// The source position nearest to an output position.
-    fn nearest(&self, position: usize) -> usize {
+    pub(crate) fn nearest(&self, position: usize) -> usize {
         let (low, high, weight) = self.at(position);
         if weight < 0.5 { low } else { high }
     }
