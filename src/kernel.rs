@@ -1,8 +1,8 @@
-//! The one module with `unsafe`: matrix views whose columns can be handed to several threads, matrix products (the
-//! `gemm` crate), loops compiled for the vector instructions of the CPU at hand, prefetching, read-only memory mapping, and an
-//! environment variable for a library that asks for it.
+//! The only module with `unsafe`: matrix views whose columns can be given to several threads, matrix products (the
+//! `gemm` crate), loops compiled for the vector instructions of the current CPU, prefetching, read-only memory mapping, and
+//! setting an environment variable for a library that reads one.
 //!
-//! Everything here is safe to call: shapes are checked on entry and a wrong one panics, as with slices.
+//! Everything here is safe to call. Shapes are checked on entry; a wrong shape panics, as with slices.
 
 #![allow(unsafe_code)]
 
@@ -14,14 +14,14 @@ use std::{
     ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Range, Sub},
 };
 
-/// Sets an environment variable of this process, unless it is set.
+/// Sets an environment variable of this process, unless it is already set.
 ///
-/// Other Rust code may read the environment at the same time. C code that does so by `getenv`, on another thread, at the first
-/// call for a name, may read it while it is moved, where the C library does not prevent it (glibc does from 2.41 on): so call this
-/// early.
+/// Other Rust code may read the environment at the same time. C code on another thread that calls `getenv` may read the environment
+/// while it is moved, unless the C library prevents this (glibc does from 2.41). Call this function early, before such
+/// code runs.
 pub(crate) fn set_variable(name: &str, value: &str) {
     if std::env::var_os(name).is_none() {
-        // SAFETY: guarded against other Rust code by the standard library; for C code see above.
+        // SAFETY: the standard library guards against other Rust code; for C code see above.
         unsafe { std::env::set_var(name, value) };
     }
 }
@@ -32,7 +32,7 @@ mod sealed {
     impl Sealed for f64 {}
 }
 
-/// The two number types a flow is computed in: `f32` in use, `f64` where gradients are checked.
+/// The number types of a flow's computation: `f32` in use, `f64` where gradients are checked.
 pub trait Real:
     sealed::Sealed
     + Copy
@@ -82,8 +82,8 @@ impl Real for f64 {
     }
 }
 
-/// `exp` and `tanh` are within 4 units in the last place, free of branches and table look-ups, so that the loops around
-/// them become vector code. NaN stays NaN.
+/// `exp` and `tanh` are within 4 units in the last place. They have no branches and no table look-ups, so loops around
+/// them compile to vector code. NaN stays NaN.
 impl Real for f32 {
     #[inline(always)]
     fn of(value: f64) -> Self {
@@ -109,7 +109,7 @@ impl Real for f32 {
     }
 }
 
-/// `x` within `[low, high]`; unlike `f32::clamp` and `min`/`max` this is two compare-and-select instructions that keep NaN.
+/// `x` within `[low, high]`. Unlike `f32::clamp` and `min`/`max`, this is two compare-and-select instructions that keep NaN.
 #[inline(always)]
 fn limit(x: f32, low: f32, high: f32) -> f32 {
     let x = if x > high { high } else { x };
@@ -119,7 +119,7 @@ fn limit(x: f32, low: f32, high: f32) -> f32 {
 /// eˣ = 2ⁿ·(1 + p): returns (2ⁿ, p) with n = round(x / ln 2) and p = eʳ − 1 on |r| ≤ ln 2 / 2 by its Taylor series.
 #[inline(always)]
 fn exp_parts(x: f32) -> (f32, f32) {
-    // Adding 1.5·2²³ rounds to a whole number and leaves it in the low bits.
+    // Adding 1.5·2²³ rounds to an integer and leaves it in the low bits.
     const ROUND: f32 = 12_582_912.0;
     // ln 2 in two parts, so that n·(first part) is exact.
     const LN_2_HIGH: f32 = 0.693_359_4;
@@ -133,13 +133,13 @@ fn exp_parts(x: f32) -> (f32, f32) {
     (power, r + r * r * series)
 }
 
-/// A loop to be compiled for the widest vector instructions of the CPU; `run` must be `#[inline(always)]`.
+/// A loop that is compiled for the widest vector instructions of the CPU; `run` must be `#[inline(always)]`.
 pub(crate) trait Vectorised {
     type Output;
     fn run(self) -> Self::Output;
 }
 
-/// Runs a loop with AVX-512, AVX2 or the target's baseline instructions, whichever the CPU has.
+/// Runs a loop with AVX-512, AVX2 or the target's baseline instructions, whichever is the best the CPU has.
 pub(crate) fn vectorised<K: Vectorised>(kernel: K) -> K::Output {
     #[cfg(target_arch = "x86_64")]
     {
@@ -166,7 +166,7 @@ pub(crate) fn vectorised<K: Vectorised>(kernel: K) -> K::Output {
     kernel.run()
 }
 
-/// A strided matrix that is read.
+/// A strided matrix, read-only.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Matrix<'a, T> {
     data: &'a [T],
@@ -177,7 +177,7 @@ pub(crate) struct Matrix<'a, T> {
 }
 
 impl<'a, T> Matrix<'a, T> {
-    /// Rows × columns of `data`, rows contiguous.
+    /// A view of `data` as rows × columns with contiguous rows.
     pub(crate) fn new(data: &'a [T], rows: usize, columns: usize) -> Self {
         Self::strided(data, rows, columns, columns, 1)
     }
@@ -188,7 +188,7 @@ impl<'a, T> Matrix<'a, T> {
         Self { data, rows, columns, row_stride, column_stride }
     }
 
-    /// Some of the columns.
+    /// A range of the columns.
     pub(crate) fn columns(self, range: Range<usize>) -> Self {
         assert!(range.start <= range.end && range.end <= self.columns, "columns out of range");
         let start = (range.start * self.column_stride).min(self.data.len());
@@ -201,7 +201,7 @@ impl<'a, T> Matrix<'a, T> {
         Self { rows, ..self }
     }
 
-    /// Rows and columns exchanged.
+    /// The transposed matrix.
     pub(crate) fn transposed(self) -> Self {
         Self {
             rows: self.columns,
@@ -224,7 +224,7 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
-/// A strided matrix that is written. Unlike a slice, it can be split by columns among threads.
+/// A strided matrix, writable. Unlike a slice, it can be split by columns among threads.
 ///
 /// Invariant: `pointer` stands for exclusive access, for `'a`, to the elements (r, c) of this view and to no others;
 /// distinct (r, c) are distinct elements.
@@ -242,12 +242,12 @@ pub(crate) struct MatrixMut<'a, T> {
 unsafe impl<T: Send> Send for MatrixMut<'_, T> {}
 
 impl<'a, T> MatrixMut<'a, T> {
-    /// Rows × columns of `data`, rows contiguous.
+    /// A view of `data` as rows × columns with contiguous rows.
     pub(crate) fn new(data: &'a mut [T], rows: usize, columns: usize) -> Self {
         Self::checked(data, rows, columns, columns, 1)
     }
 
-    /// Rows × columns of `data`, columns contiguous.
+    /// A view of `data` as rows × columns with contiguous columns.
     pub(crate) fn by_columns(data: &'a mut [T], rows: usize, columns: usize) -> Self {
         Self::checked(data, rows, columns, 1, rows)
     }
@@ -257,16 +257,16 @@ impl<'a, T> MatrixMut<'a, T> {
         Self { pointer: data.as_mut_ptr(), rows, columns, row_stride, column_stride, lifetime: PhantomData }
     }
 
-    /// The columns before `column` and those from it on.
+    /// Splits the matrix into the columns before `column` and the others.
     pub(crate) fn split_columns(self, column: usize) -> (Self, Self) {
         assert!(column <= self.columns, "columns out of range");
         let Self { pointer, rows, columns, row_stride, column_stride, lifetime } = self;
         let view = |pointer, columns| Self { pointer, rows, columns, row_stride, column_stride, lifetime };
-        // `wrapping_add`, since a view without rows may have no memory behind it.
+        // `wrapping_add`, because a view without rows may have no memory.
         (view(pointer, column), view(pointer.wrapping_add(column * column_stride), columns - column))
     }
 
-    /// Some of the columns, for as long as `self` is borrowed.
+    /// A range of the columns, for as long as `self` is borrowed.
     pub(crate) fn columns(&mut self, range: Range<usize>) -> MatrixMut<'_, T> {
         assert!(range.start <= range.end && range.end <= self.columns, "columns out of range");
         MatrixMut {
@@ -299,7 +299,7 @@ impl<'a, T> MatrixMut<'a, T> {
     }
 }
 
-/// How many elements a matrix reaches over.
+/// The number of elements that a matrix spans in its data.
 fn span(rows: usize, columns: usize, row_stride: usize, column_stride: usize) -> usize {
     if rows == 0 || columns == 0 { 0 } else { (rows - 1) * row_stride + (columns - 1) * column_stride + 1 }
 }
@@ -342,7 +342,7 @@ pub(crate) fn multiply<T: Real>(
     }
 }
 
-/// Asks for an element that will be read or written soon, where the CPU can be asked; does nothing out of bounds.
+/// Prefetches an element that will be read or written soon, if the CPU supports this. Does nothing out of bounds.
 #[inline(always)]
 pub(crate) fn prefetch<T>(values: &[T], index: usize) {
     #[cfg(target_arch = "x86_64")]
@@ -355,9 +355,9 @@ pub(crate) fn prefetch<T>(values: &[T], index: usize) {
     let _ = (values, index);
 }
 
-/// Maps a file that nothing else can reach (an unlinked temporary file) into memory, read-only.
+/// Maps a file that no other code can reach (an unlinked temporary file) into memory, read-only.
 ///
-/// The caller must own the only handle to `file` and neither shrink it nor change what was mapped.
+/// The caller must own the only handle to `file`, and must neither shrink the file nor change the mapped part.
 pub(crate) fn map_private_file(file: &File) -> io::Result<memmap2::Mmap> {
     // SAFETY: the file has no name, so no other process can truncate or write it, and the caller only appends to it.
     unsafe { memmap2::Mmap::map(file) }

@@ -1,4 +1,4 @@
-//! What the flow gives for one image: per scale the energies U = Σ_c z² and, on request, the latents z themselves.
+//! The flow's output for one image: per scale the energies U = Σ_c z² and, on request, the latents z.
 
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! ONNX models as protobuf messages, and the few helpers needed to write one.
+//! ONNX models as protobuf messages, and helpers to write them.
 //!
 //! The messages are generated from `proto/onnx/onnx.proto`, the subset of the ONNX specification in use here.
 
@@ -9,7 +9,7 @@ mod generated {
 
 pub use generated::*;
 
-/// ONNX IR version written by this crate (8 goes with operator set 17).
+/// ONNX IR version written by this crate (8 belongs to operator set 17).
 pub const IR_VERSION: i64 = 8;
 /// Operator set written by this crate.
 pub const OPSET: i64 = 17;
@@ -18,7 +18,7 @@ const FLOAT: i32 = 1;
 const INT64: i32 = 7;
 const FLOAT16: i32 = 10;
 
-/// Builds a graph node by node; values are named by the caller.
+/// Builds a graph node by node; the caller names the values.
 #[derive(Debug, Default)]
 pub struct GraphBuilder {
     graph: GraphProto,
@@ -29,7 +29,7 @@ pub struct GraphBuilder {
 pub enum Dim<'a> {
     /// A fixed size.
     Fixed(usize),
-    /// A named size, known when the model runs.
+    /// A named size that is known only when the model runs.
     Named(&'a str),
 }
 
@@ -75,7 +75,7 @@ impl GraphBuilder {
         name.to_owned()
     }
 
-    /// Adds a node with one output, which it also names, and returns that name.
+    /// Adds a node with one output. `output` names the output and the node; it is returned.
     pub fn node(&mut self, op: &str, inputs: &[&str], output: &str, attributes: Vec<AttributeProto>) -> String {
         self.node_with_outputs(op, inputs, &[output], attributes);
         output.to_owned()
@@ -126,12 +126,12 @@ fn value_info(name: &str, dims: &[Dim<'_>]) -> ValueInfoProto {
     }
 }
 
-/// A whole-number attribute.
+/// An integer attribute.
 pub fn int(name: &str, value: i64) -> AttributeProto {
     attribute(name, attribute_proto::AttributeType::Int, |attribute| attribute.i = value)
 }
 
-/// A list-of-whole-numbers attribute.
+/// An attribute with a list of integers.
 pub fn ints(name: &str, values: &[i64]) -> AttributeProto {
     attribute(name, attribute_proto::AttributeType::Ints, |attribute| attribute.ints = values.to_vec())
 }

@@ -1,7 +1,7 @@
-//! Pictures of what was found: heat maps, log₁₀NFA maps, masks and outlines.
+//! Pictures of results: heat maps, log₁₀NFA maps, masks and outlines.
 //!
-//! Colours are absolute, so that pictures can be compared: the heat map spans scores from 0.3 to 1 (unremarkable pixels of a
-//! white latent score 0.39), the log₁₀NFA map changes from blue to orange exactly at the threshold.
+//! Colours are absolute, so pictures can be compared. The heat map spans scores from 0.3 to 1 (a typical pixel of white latents
+//! scores 0.39). The log₁₀NFA map changes from blue to orange exactly at the threshold.
 
 use image::{GrayImage, Rgb, RgbImage, imageops};
 use ndarray::{Array2, ArrayView2};
@@ -14,7 +14,7 @@ use crate::{
 /// Scores at the two ends of the heat map's colours.
 pub const SCORE_RANGE: (f32, f32) = (0.3, 1.0);
 
-/// Matplotlib's `inferno` (CC0) at tenths.
+/// Matplotlib's `inferno` (CC0) at ten evenly spaced points.
 const INFERNO: [[u8; 3]; 10] = [
     [0x00, 0x00, 0x04],
     [0x1b, 0x0c, 0x41],
@@ -27,9 +27,9 @@ const INFERNO: [[u8; 3]; 10] = [
     [0xf7, 0xd1, 0x3d],
     [0xfc, 0xff, 0xa4],
 ];
-/// From just above the threshold to far above it: unremarkable.
+/// Colours from just above the threshold to far above it: not anomalous.
 const CALM: [[u8; 3]; 3] = [[0xa9, 0xbd, 0xd3], [0x4a, 0x6a, 0x8f], [0x16, 0x24, 0x3a]];
-/// From just below the threshold to far below it: anomalous.
+/// Colours from just below the threshold to far below it: anomalous.
 const ALARM: [[u8; 3]; 3] = [[0xd9, 0x5f, 0x1e], [0xf5, 0xa6, 0x23], [0xff, 0xf3, 0xb0]];
 
 const FOUND: [u8; 3] = [0xf2, 0xf5, 0xf7];
@@ -40,7 +40,7 @@ const NOTHING: [u8; 3] = [0x12, 0x16, 0x1c];
 /// Colour of the outlines.
 pub const OUTLINE: [u8; 3] = [0x2e, 0xf2, 0x9b];
 
-/// The frame in 8 bits a colour; gray is repeated, 16 bits keep their upper half, alpha is dropped.
+/// The frame as 8-bit RGB. Gray is repeated, 16-bit values keep their upper byte, alpha is dropped.
 pub fn rgb(frame: &Frame<'_>) -> RgbImage {
     let bytes = frame.format().bytes_per_pixel();
     let pixels = frame.rows().flat_map(|row| row.chunks_exact(bytes)).flat_map(|pixel| match (frame.format(), pixel) {
@@ -63,8 +63,8 @@ pub fn heat_map(score: ArrayView2<'_, f32>) -> RgbImage {
     picture(score, |score| palette(&INFERNO, heat(score)))
 }
 
-/// The log₁₀NFA map in colours, at its own size: blue where the pixel is not anomalous at ε, orange to yellow where it is,
-/// each to the map's own extreme.
+/// The log₁₀NFA map in colours, at its own size: blue for pixels that are not anomalous at ε, orange to yellow for anomalous ones.
+/// Each side is scaled to the map's own extreme.
 pub fn nfa_map(log10_nfa: ArrayView2<'_, f32>, log10_epsilon: f32) -> RgbImage {
     let above = |value: f32| value - log10_epsilon;
     let (low, high) = log10_nfa
@@ -77,7 +77,7 @@ pub fn nfa_map(log10_nfa: ArrayView2<'_, f32>, log10_epsilon: f32) -> RgbImage {
     })
 }
 
-/// Found and true pixels: white where both, blue where missed, red where false.
+/// Found and true pixels: white if both, blue if missed, red if false.
 pub fn mask_map(found: ArrayView2<'_, bool>, truth: Option<ArrayView2<'_, bool>>) -> RgbImage {
     let both =
         Array2::from_shape_fn(found.dim(), |at| (found[at], truth.is_some_and(|truth| truth.get(at) == Some(&true))));
@@ -90,7 +90,7 @@ pub fn mask_map(found: ArrayView2<'_, bool>, truth: Option<ArrayView2<'_, bool>>
     })
 }
 
-/// The frame with the score map over it, as strong as the score is high, and the regions' outlines (either may be left out).
+/// The frame with the score map on top, more opaque where the score is higher, and the regions' outlines. Either may be left out.
 pub fn overlay(frame: &RgbImage, score: Option<ArrayView2<'_, f32>>, regions: &[Outline]) -> RgbImage {
     let mut result = frame.clone();
     if let Some(score) = score.filter(|score| !score.is_empty()) {
@@ -107,7 +107,7 @@ pub fn overlay(frame: &RgbImage, score: Option<ArrayView2<'_, f32>>, regions: &[
     result
 }
 
-/// Draws closed polygons with a thin dark edge, so that they show on any ground. Lines widen with the picture.
+/// Draws closed polygons with a thin dark edge, so that they are visible on any background. The line width grows with the picture.
 pub fn draw_outlines(picture: &mut RgbImage, regions: &[Outline], colour: [u8; 3]) {
     let (width, height) = picture.dimensions();
     let half = (f64::from(width.min(height)) / 220.0).clamp(1.0, 4.0) as f32;
@@ -142,12 +142,12 @@ fn to_segment(point: [f32; 2], [from, to]: [[f32; 2]; 2]) -> f32 {
     (px - t * dx).hypot(py - t * dy)
 }
 
-/// Where a score lies in [`SCORE_RANGE`], from 0 to 1.
+/// The position of a score in [`SCORE_RANGE`], from 0 to 1.
 fn heat(score: f32) -> f32 {
     ((score - SCORE_RANGE.0) / (SCORE_RANGE.1 - SCORE_RANGE.0)).clamp(0.0, 1.0)
 }
 
-/// The colour at `t` in [0, 1] of evenly spaced colours.
+/// The colour at `t` in [0, 1], between evenly spaced colours.
 fn palette(colours: &[[u8; 3]], t: f32) -> [u8; 3] {
     let place = t.clamp(0.0, 1.0) * (colours.len() - 1) as f32;
     let index = (place as usize).min(colours.len() - 2);
@@ -206,7 +206,7 @@ mod tests {
         for (x, y) in [(20, 15), (4, 4), (36, 27)] {
             assert_eq!(drawn.get_pixel(x, y).0, [90, 90, 90], "({x}, {y})");
         }
-        // Touching and crossing the border, or of no extent: drawn as far as they are in the picture.
+        // Polygons that touch or cross the border, or have no area: the part inside the picture is drawn.
         let odd = vec![vec![vec![[0, 0], [40, 0], [40, 30], [0, 30]], vec![[100, 100]], Vec::new()]];
         assert_eq!(overlay(&frame, None, &odd).get_pixel(0, 15).0, OUTLINE);
     }

@@ -223,7 +223,7 @@ fn observations_that_cannot_be_right_are_refused() {
     let mut refused = |observation: Observation<'_>| accumulator.push(&observation).unwrap_err().to_string();
     assert_eq!(
         refused(observation("good", &map, &small, None, 0.1)),
-        "a/b.png: its log₁₀NFA map is 4×2, its score map 4×3"
+        "a/b.png: the log₁₀NFA map has 4×2 pixels, the score map 4×3"
     );
     assert!(refused(observation("good", &broken, &map, None, 0.1)).contains("1 of 12 values are not finite"));
     assert!(refused(observation("good", &map, &map, None, f32::INFINITY)).contains("not finite"));

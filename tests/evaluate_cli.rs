@@ -80,7 +80,7 @@ fn a_data_set_is_evaluated_category_by_category_and_taken_up_again() {
     let first = fs::read(out.join("woven_cloth/evaluation.json")).unwrap();
     let merged = uflow(&["evaluate", "--merge", out.to_str().unwrap(), "--data", data.to_str().unwrap()]);
     assert_eq!(merged.status.code(), Some(1));
-    assert!(stderr(&merged).contains("no result of printed_grid"), "{}", stderr(&merged));
+    assert!(stderr(&merged).contains("no result for printed_grid"), "{}", stderr(&merged));
 
     // As after a kill between fit and test: the model stays, the result is made anew.
     fs::remove_file(out.join("woven_cloth/evaluation.json")).unwrap();
@@ -107,7 +107,7 @@ fn a_data_set_is_evaluated_category_by_category_and_taken_up_again() {
     let common = fs::read_to_string(out.join("report.html")).unwrap();
     for part in [
         "<a href=\"printed_grid/report.html\">printed grid</a>",
-        "<h2>Beside the paper</h2>",
+        "<h2>Comparison with the paper</h2>",
         "the paper has no results for `printed_grid`",
     ] {
         assert!(common.contains(part), "no {part}");
@@ -119,10 +119,10 @@ fn a_data_set_is_evaluated_category_by_category_and_taken_up_again() {
     );
 
     let again = evaluate(&out, &["--all-categories"]);
-    assert!(stderr(&again).contains("2 categories, 2 done already"), "{}", stderr(&again));
+    assert!(stderr(&again).contains("2 categories, 2 already done"), "{}", stderr(&again));
     let other = evaluate(&out, &["--all-categories", "--seed", "5"]);
     assert_eq!(other.status.code(), Some(1));
-    assert!(stderr(&other).contains("training.seed = 0, this run has 5"), "{}", stderr(&other));
+    assert!(stderr(&other).contains("training.seed = 0, but this run has 5"), "{}", stderr(&other));
     let unknown = evaluate(&out, &["--category", "screw"]);
     assert!(
         stderr(&unknown).contains("has no category `screw`; it has printed_grid, woven_cloth"),
@@ -164,7 +164,7 @@ fn one_model_is_reported_compared_and_calibrated() {
     let none = uflow(&["evaluate", "--model", &model, "--data", &data, "--only-scale", "7"]);
     assert!(stderr(&none).contains("no scale 7"), "{}", stderr(&none));
     let both = uflow(&["evaluate", "--model", &model, "--data", &data, "--only-scale", "0", "--tests", "sized"]);
-    assert!(stderr(&both).contains("go with --tests paper alone"), "{}", stderr(&both));
+    assert!(stderr(&both).contains("can only be used with --tests paper"), "{}", stderr(&both));
 
     let good = fixture().path("data/printed_grid/train/good").display().to_string();
     let calibrated = uflow(&["--json", "calibrate", "--model", &model, "--good", &good]);

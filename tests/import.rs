@@ -95,7 +95,7 @@ fn a_package_that_detects() {
         "hard permutations",
         "clamp 1.3 (by the checkpoint's hyper-parameters)",
         "LayerNorms (model.feature_extractor.feature_normalizations.0",
-        "is not checked",
+        "only its shapes were checked",
         "image_threshold (1), model.feature_extractor (2)",
     ] {
         assert!(said.contains(words), "no `{words}` in: {said}");
@@ -160,13 +160,13 @@ fn good_images_give_scores_and_a_warning_where_latents_are_not_white() {
     let (out, output) = import(folder.path(), &["--good", text(&good), "--name", "other"]);
     // A random flow on a random backbone: nothing is white.
     assert!(stderr(&output).contains("not 0.8 to 1.25"), "{}", stderr(&output));
-    assert!(stdout(&output).contains("variance of 3 good images' latents"));
+    assert!(stdout(&output).contains("latent variance on 3 good images"));
     let manifest = Package::open(&out).unwrap().manifest;
     let scores = manifest.scores.unwrap();
     assert_eq!((manifest.name.as_str(), scores.images), ("other", 3));
     assert!(scores.min <= scores.mean && scores.mean <= scores.max && scores.fair_threshold <= scores.max);
     let info = stdout(&uflow(&["info", text(&out)]));
-    assert!(info.contains("of 3 good images") && !info.contains("training"), "{info}");
+    assert!(info.contains("on 3 good images") && !info.contains("training"), "{info}");
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn wrong_use_is_2_and_what_fails_is_1() {
     }
     assert_eq!(uflow(&["import", "model.ckpt", "-o", "out.uflow"]).status.code(), Some(2));
     let failures: [(&[&str], &str); 5] = [
-        (&["--input-size", "64"], "features of 5×8×8, the backbone gives 5×16×16"),
+        (&["--input-size", "64"], "features of 5×8×8, but the backbone gives 5×16×16"),
         (&["--prefix", "other"], "no flow's names begin with `other`"),
         (&["--good", "nowhere"], "not a folder"),
         (&["--compare", "nowhere.png"], "nowhere.png"),
@@ -201,6 +201,6 @@ fn wrong_use_is_2_and_what_fails_is_1() {
     std::fs::write(&text_file, "no checkpoint").unwrap();
     let output = uflow(&["import", text(&text_file), "--backbone", "photonet", "-o", text(&out)]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("text.ckpt: it is not a checkpoint"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("text.ckpt: the file is not a checkpoint"), "{}", stderr(&output));
     assert!(!out.exists());
 }

@@ -164,7 +164,7 @@ fn lengths_that_are_not_there() {
         (b"h\x07.", "no memo"),
         (b"Na.", "nothing on the stack"),
         (b"NNs.", "nothing on the stack"),
-        (b"NNNs.", "no dictionary"),
+        (b"NNNs.", "not a dictionary"),
         (b"\x82\x01.", "0x82"),
         (b"NQ.", "storage's description"),
         (b"P0\n.", "by text"),
@@ -234,9 +234,9 @@ fn tensors_that_do_not_fit_their_storages() {
     };
     let large = i64::MAX;
     let cases = [
-        ("past its storage", scale("FloatStorage", "0", 4, 1, &[4, 1, 1, 1]), "lead out"),
+        ("past its storage", scale("FloatStorage", "0", 4, 1, &[4, 1, 1, 1]), "exceed the storage"),
         ("a large stride", scale("FloatStorage", "0", 4, 0, &[4, large, 1, 1]), "too large"),
-        ("a large offset", scale("FloatStorage", "0", 4, large, &[4, 1, 1, 1]), "lead out"),
+        ("a large offset", scale("FloatStorage", "0", 4, large, &[4, 1, 1, 1]), "exceed the storage"),
         ("a storage that claims more", scale("FloatStorage", "0", large, 0, &[4, 1 << 40, 1, 1]), "cut off"),
         ("a storage that claims more bytes", scale("DoubleStorage", "0", 4, 0, &[4, 1, 1, 1]), "cut off"),
         ("an overlap", scale("FloatStorage", "0", 4, 0, &[4, 0, 1, 1]), "overlap"),

@@ -80,13 +80,13 @@ fn what_is_missing_unexpected_or_of_the_wrong_shape_is_named() {
     entries.retain(|entry| !entry.name.contains("subnet"));
     refused(&entries, &["missing: `net.0.subnet.0.weight`", "and 10 more"]);
     let entries: Vec<Entry> = whole().into_iter().filter(|entry| !entry.name.ends_with("global_scale")).collect();
-    refused(&entries, &["none of its", "another kind of model"]);
+    refused(&entries, &["none of the", "another kind of model"]);
 }
 
 #[test]
 fn the_backbone_must_fit() {
     let entries: Vec<Entry> = whole().into_iter().filter(|entry| !entry.name.starts_with("net.6.")).collect();
-    refused(&entries, &["coarsest scale first, 2 × 9 channels, 1 × 5 channels", "4×4×6, 9×2×3", "of 9, 5 channels"]);
+    refused(&entries, &["coarsest scale first, 2 × 9 channels, 1 × 5 channels", "4×4×6, 9×2×3", "with 9, 5 channels"]);
     let mut entries = whole();
     entries.retain(|entry| !entry.name.starts_with("net.1."));
     entries.extend(block("net.1.", 9, 3));
@@ -112,14 +112,14 @@ fn layer_norms_are_told_by_their_shapes() {
         |name: &str, shape: &[usize]| [entry(&format!("{name}.weight"), shape), entry(&format!("{name}.bias"), shape)];
     let mut entries = whole();
     entries.extend(norm("norms.0", &[4, 4, 6]));
-    refused(&entries, &["none of scales [1]"]);
+    refused(&entries, &["not for scales [1]"]);
     entries.extend(norm("norms.1", &[9, 2, 3]));
     let facts = recognise(&entries, &RecogniseOptions::default()).unwrap();
     assert_eq!(facts.layer_norms, [Some("norms.0".to_owned()), Some("norms.1".to_owned())]);
     assert!(facts.unused.is_empty());
     let mut other_size = whole();
     other_size.extend(norm("norms.0", &[4, 8, 12]));
-    refused(&other_size, &["`norms.0` is for features of 4×8×12, the backbone gives 4×4×6, 9×2×3", "--input-size"]);
+    refused(&other_size, &["`norms.0` is for features of 4×8×12, but the backbone gives 4×4×6, 9×2×3", "--input-size"]);
     entries.extend(norm("twice", &[9, 2, 3]));
     refused(&entries, &["both LayerNorms of scale 1"]);
     let mut no_bias = whole();
@@ -128,7 +128,7 @@ fn layer_norms_are_told_by_their_shapes() {
 }
 
 #[test]
-fn mixings_upsamplings_and_clamps_that_are_none_are_refused() {
+fn invalid_mixings_upsamplings_and_clamps_are_refused() {
     let mut entries = whole();
     at(&mut entries, "net.0.w_perm").values[0] = 0.5;
     at(&mut entries, "net.0.w_perm_inv").values[0] = 0.5;

@@ -160,10 +160,7 @@ fn a_network_of_a_fixed_size_takes_no_other() {
     let backbone = load(&model).unwrap();
     assert!(backbone.feature_shapes(12, 20).is_ok());
     let text = message(backbone.features(images(1, 1, 12, 24).view()));
-    assert_eq!(
-        text,
-        "network backbone: it takes images of the shape (?, 3, 12, 20) only, not 12 × 24 (height × width)"
-    );
+    assert_eq!(text, "network backbone: the input accepts only images of (?, 3, 12, 20), not 12 × 24 (height × width)");
 }
 
 #[test]
@@ -176,7 +173,7 @@ fn images_of_the_wrong_shape_are_refused() {
     let text = message(network.run(images(1, 1, 24, 20).view(), false));
     assert_eq!(
         text,
-        "network backbone: its output `fine` (scale 0) gave the shape (1, 4, 12, 10), (1, 4, 6, 10) is expected"
+        "network backbone: the output `fine` (scale 0) has the shape (1, 4, 12, 10); (1, 4, 6, 10) is expected"
     );
 }
 
@@ -220,7 +217,10 @@ fn corrupt_and_truncated_networks_are_refused() {
     let mut unknown = ModelProto::decode(&*flow).unwrap();
     unknown.graph.as_mut().unwrap().node[0].op_type = "NoSuchOperator".to_owned();
     let text = message(load_flow(&unknown.encode_to_vec()));
-    assert!(text.starts_with("network flow: ONNX Runtime refuses it: ") && text.contains("NoSuchOperator"), "{text}");
+    assert!(
+        text.starts_with("network flow: ONNX Runtime refuses the network: ") && text.contains("NoSuchOperator"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -267,7 +267,9 @@ fn a_backbone_is_its_own_description() {
             "{text}"
         );
     }
-    assert!(with("\"fine\", ", "\"medium\", ").ends_with("it has no output `medium`; it has coarse, fine"));
+    assert!(
+        with("\"fine\", ", "\"medium\", ").ends_with("the output `medium` is missing; the network has coarse, fine")
+    );
     let square = META.replace("[12, 20]", "64");
     let model = TinyBackbone::new(1).model(&square, Dim::Named("h"), Dim::Named("w")).encode_to_vec();
     assert_eq!(load(&model).unwrap().meta().input_size, [64, 64]);
@@ -289,9 +291,9 @@ fn backbones_with_other_inputs_or_ranks_are_refused() {
     };
     let (batch, side) = (Dim::Named("batch"), Dim::Fixed(8));
     let text = build(&[("a", &[batch, Dim::Fixed(3), side, side]), ("b", &[batch, Dim::Fixed(3), side, side])], "Add");
-    assert!(text.ends_with("it has 2 inputs, one is needed: the images"), "{text}");
+    assert!(text.ends_with("the network has 2 inputs; one is needed, the images"), "{text}");
     let text = build(&[("a", &[batch, Dim::Fixed(1), side, side])], "Relu");
-    assert!(text.ends_with("its input `a` has the shape (?, 1, 8, 8), (batch, 3, height, width) is needed"), "{text}");
+    assert!(text.ends_with("the input `a` has the shape (?, 1, 8, 8); (batch, 3, height, width) is needed"), "{text}");
     let text = build(&[("a", &[batch, Dim::Fixed(3)])], "Relu");
     assert!(text.contains("(batch, 3, height, width) is needed"), "{text}");
 }
@@ -312,27 +314,27 @@ fn flows_that_are_not_what_the_manifest_says_are_refused() {
         names.chain(ports).filter(|name| *name == from).for_each(|name| *name = to.to_owned());
         load(&model.encode_to_vec(), &right, &CPU)
     };
-    assert_eq!(rename("feature1", "x"), "network flow: it has no input `feature1`; it has feature0, x");
-    assert!(rename("energy0", "u").starts_with("network flow: it has no output `energy0`; it has u, "));
-    assert!(rename("latent1", "z").starts_with("network flow: it has no output `latent1`; it has "));
+    assert_eq!(rename("feature1", "x"), "network flow: the input `feature1` is missing; the network has feature0, x");
+    assert!(rename("energy0", "u").starts_with("network flow: the output `energy0` is missing; the network has u, "));
+    assert!(rename("latent1", "z").starts_with("network flow: the output `latent1` is missing; the network has "));
 
     let mut other = right.clone();
     other[1].0.width += 1;
     assert_eq!(
         load(&flow, &other, &CPU),
-        "network flow: its input `feature1` has the shape (?, 6, 3, 5), (?, 6, 3, 6) is expected"
+        "network flow: the input `feature1` has the shape (?, 6, 3, 5); (?, 6, 3, 6) is expected"
     );
     let mut other = right.clone();
     other[0].1.channels = 9;
     assert_eq!(
         load(&flow, &other, &CPU),
-        "network flow: its output `latent0` has the shape (?, 5, 6, 10), (?, 9, 6, 10) is expected"
+        "network flow: the output `latent0` has the shape (?, 5, 6, 10); (?, 9, 6, 10) is expected"
     );
-    assert_eq!(load(&flow, &right[..1], &CPU), "network flow: the model has 1 scales, the backbone `tiny` 2");
+    assert_eq!(load(&flow, &right[..1], &CPU), "network flow: the model has 1 scales, but the backbone `tiny` has 2");
     let one = TinyFlow::new(1).onnx(&right[..1]);
-    assert_eq!(load(&one, &right, &CPU), "network flow: it has 1 inputs, 2 are needed: one per scale");
+    assert_eq!(load(&one, &right, &CPU), "network flow: the flow has 1 inputs; 2 are needed, one per scale");
     let text = load(&flow, &right, &SessionOptions { device: Device::Cuda(1), ..CPU });
-    assert_eq!(text, "device `cuda:1`: the backbone runs on `cpu`, a flow runs where it does");
+    assert_eq!(text, "device `cuda:1`: the backbone runs on `cpu`; a flow must use the same device");
 }
 
 #[test]
@@ -422,7 +424,7 @@ fn devices_that_are_not_there_say_so() {
             runtime.version(),
             runtime.path().display()
         );
-        assert!(text.starts_with(&expected) && text.ends_with(" as --onnxruntime"), "{text}");
+        assert!(text.starts_with(&expected) && text.ends_with(" with --onnxruntime"), "{text}");
     }
     assert!(load(Device::Cpu, Precision::Bf16).starts_with("device `cpu`: has no precision bf16: "));
     assert!(load(Device::TensorRt(0), Precision::Int8).starts_with("device `tensorrt`: has no precision int8: "));
@@ -438,6 +440,6 @@ fn the_runtime_is_one_per_process() {
     let other = folder.path().join("libother.so");
     fs::write(&other, b"").unwrap();
     let text = message(Runtime::load(Some(&other)));
-    assert!(text.contains("is loaded from ") && text.contains("libother.so needs a process of its own"), "{text}");
+    assert!(text.contains("is already loaded from ") && text.contains("libother.so in another process"), "{text}");
     assert_eq!(runtime.version().split('.').count(), 3, "{}", runtime.version());
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Triton's Python client and its load generator, unmodified, against a server that runs.
+# Tests a running server with Triton's Python client and its load generator, both unmodified.
 #
 #   tools/check_clients.sh ADDRESS MODEL        e.g. 127.0.0.1:8001 bracket
 #
-# Nothing is installed outside target/clients, beyond what the package clients keep in caches of their own.
+# Installs into target/clients only; the package managers also use their own caches.
 set -euo pipefail
 address=${1:?"usage: $0 ADDRESS MODEL"}
 model=${2:?"usage: $0 ADDRESS MODEL"}
@@ -21,14 +21,14 @@ if [ ! -e "$venv/complete" ]; then
   python3 -m venv "$venv"
   pip=("$venv/bin/pip" install --quiet --disable-pip-version-check --only-binary=:all:)
   "${pip[@]}" "tritonclient[grpc]==$tritonclient" numpy
-  # The load generator is linked with CUDA's runtime, though it needs no GPU.
+  # The load generator links CUDA's runtime but needs no GPU.
   "${pip[@]}" --no-deps "nvidia-cuda-runtime-cu12==$cuda_runtime"
   touch "$venv/complete"
 fi
 
 "$venv/bin/python" tests/clients/oip.py "$address" "$model"
 
-# What the wheel and its dependencies hold, wherever pip put it.
+# The folders of the wheel and its dependencies.
 installed() {
   "$venv/bin/python" - "$1" "$2" <<'PYTHON'
 import sys
@@ -43,7 +43,7 @@ cudart=$(installed nvidia-cuda-runtime-cu12 libcudart.so.12)
 LD_LIBRARY_PATH=$(dirname "$cudart"):$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 export LD_LIBRARY_PATH
 if ldd "$perf_analyzer" | grep -q 'libb64.* => not found'; then
-  # A library of Debian and Ubuntu that is on few machines: unpacked beside the client, no root needed.
+  # A library of Debian and Ubuntu that few machines have. It is unpacked next to the client, which needs no root.
   if ! command -v apt-get >/dev/null; then
     echo "$0: perf_analyzer needs libb64.so.0d, which was not found; install it (libb64-0d)" >&2
     exit 1
@@ -51,7 +51,7 @@ if ldd "$perf_analyzer" | grep -q 'libb64.* => not found'; then
   mkdir -p "$libraries"
   fetch=(apt-get -q -o "APT::Sandbox::User=$(id -un)" download libb64-0d)
   cd "$libraries"
-  # A machine that was just made has no list of packages yet.
+  # A new machine has no package list yet.
   "${fetch[@]}" || { apt-get -q update && "${fetch[@]}"; }
   dpkg -x libb64-0d_*.deb .
   cp -P usr/lib/*/libb64.so.* .

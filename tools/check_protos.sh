@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Generates Go and Java stubs from proto/ with the stock tools and compiles them: the files stand alone for other
-# languages.
+# Generates Go and Java stubs from proto/ with the stock tools and compiles them. This shows that other languages can use the
+# files.
 #
-# Nothing is installed outside target/ (protoc, the Go plugins, what is generated), beyond what the package clients keep
-# in caches of their own. A language whose tools are missing is skipped with a word; in CI (CI=true) that is a failure.
+# Installs into target/ only (protoc, the Go plugins, the stubs); the package managers also use their own caches.
+# If the tools of a language are missing, the language is skipped with a message; in CI (CI=true) this is an error.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Plugins and the runtimes that their stubs are compiled with. The Java ones are in examples/java/pom.xml.
+# The plugins, and the runtimes that the stubs need. The versions for Java are in examples/java/pom.xml.
 grpcio_tools=1.80.0
 go_protobuf=v1.36.11
 go_grpc=v1.81.1
@@ -17,7 +17,7 @@ work=$PWD/target/protos
 mkdir -p "$work"
 mapfile -t protos < <(cd proto && find inference uflow -name '*.proto' | sort)
 
-# Whether the tools named after the language are there.
+# Whether the tools of a language are installed.
 have() {
   local language=$1 tool missing=()
   shift

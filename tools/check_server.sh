@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# A real server under clients that nobody here wrote: tritonclient, perf_analyzer, grpcurl, ghz, grpc-health-probe, curl.
+# Tests a real server with third-party clients: tritonclient, perf_analyzer, grpcurl, ghz, grpc-health-probe, curl.
 #
 #   tools/check_server.sh [BINARY]        default target/debug/uflow
 #
-# Nothing is installed outside target/, beyond what the package clients keep in caches of their own.
+# Installs into target/ only; the package managers also use their own caches.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 uflow=$(realpath "${1:-target/debug/uflow}")

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Fetches ONNX Runtime's shared library from its Python wheel (hash checked) into .onnxruntime/.
+# Downloads ONNX Runtime's Python wheel, checks its hash, and extracts the shared library into .onnxruntime/.
 #
 #   tools/fetch_onnxruntime.sh             the CPU build, into .onnxruntime/lib
 #   tools/fetch_onnxruntime.sh openvino    the OpenVINO build, into .onnxruntime/openvino
 #
-# Any Python 3 with pip will do: the wheel is named by platform, not taken for the Python that runs pip.
+# Works with any Python 3 with pip: the wheel is chosen by platform, not for the Python that runs pip.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 case "${1:-cpu}" in

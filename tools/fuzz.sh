@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Fuzzes the C interface under AddressSanitizer: `tools/fuzz.sh [SECONDS]`, 600 by default. Installs cargo-fuzz where it is missing.
-# Findings are left in fuzz/artifacts, the corpus in fuzz/corpus; neither is committed.
+# Fuzzes the C interface under AddressSanitizer: `tools/fuzz.sh [SECONDS]` (default 600). Installs cargo-fuzz if it is missing.
+# Findings are in fuzz/artifacts, the corpus is in fuzz/corpus; neither is committed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
-# cargo-fuzz asks for a nightly compiler's sanitizers; this asks the stable one for them, here alone.
+# Sanitizers are a nightly feature. RUSTC_BOOTSTRAP enables them in the stable compiler, for this command only.
 export RUSTC_BOOTSTRAP=1 UFLOW_ONNXRUNTIME=$PWD/.onnxruntime/lib
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

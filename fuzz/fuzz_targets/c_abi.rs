@@ -1,8 +1,8 @@
-//! The C interface under whatever bytes come: images of every size, stride and format, encoded files, latents, manifests, package
-//! files. Whatever is given fails with a status or succeeds; nothing is read or written out of bounds, and nothing panics.
+//! Fuzzes the C interface with random images of every size, stride and format, encoded files, latents, manifests and package
+//! files. Every call must succeed or fail with a status; no call may read or write out of bounds or panic.
 //!
-//! `tools/fuzz.sh` builds and runs it. The networks of a package are left as they are: what ONNX Runtime makes of hostile networks is its
-//! own matter, and a package's hashes keep them from being changed by accident.
+//! `tools/fuzz.sh` builds and runs this target. The networks of a package are not changed: ONNX Runtime's handling of malicious networks
+//! is not under test, and the hashes in a package detect accidental changes.
 
 #![no_main]
 
@@ -30,7 +30,7 @@ enum Input<'a> {
 
 struct Fixture {
     folder: PathBuf,
-    /// A package that is good, as one file.
+    /// A valid package, as one file.
     package: Vec<u8>,
     engine: *mut uflow_engine,
     detector: *mut uflow_detector,
@@ -42,12 +42,12 @@ struct Fixture {
 unsafe impl Send for Fixture {}
 unsafe impl Sync for Fixture {}
 
-/// No failure.
+/// Requires success.
 fn ok(status: *mut uflow_status) {
     assert!(status.is_null(), "{:?}", unsafe { CStr::from_ptr(uflow_status_get_message(status)) });
 }
 
-/// A failure or none, but no bug.
+/// Accepts success and every failure except an internal error.
 fn any(status: *mut uflow_status) {
     let code = unsafe { uflow_status_get_code(status) };
     let message = unsafe { CStr::from_ptr(uflow_status_get_message(status)) };
@@ -97,7 +97,7 @@ fn fixture() -> &'static Fixture {
     })
 }
 
-/// Everything that a result gives.
+/// Reads everything from a result.
 fn read(result: *const uflow_result) {
     unsafe {
         let mut summary: uflow_summary = mem::zeroed();
@@ -148,12 +148,12 @@ fuzz_target!(|input: Input<'_>| {
     let fixture = fixture();
     match input {
         Input::Image { width, height, stride, format, struct_size, epsilon, data } => unsafe {
-            // A struct may say that it is larger than this one, but then it must be; smaller it may say.
+            // The stated size may be smaller than the struct, but not larger.
             let struct_size = if struct_size % 4 == 0 { struct_size % size_of::<uflow_image>() } else { size_of::<uflow_image>() };
             let mut options = ptr::null_mut();
             ok(uflow_options_new(&raw mut options));
             any(uflow_options_set_epsilon(options, epsilon));
-            // What the pixels would take must not be what is tested.
+            // Without this, almost every input would only test the check of the format.
             let format = format % 9;
             detect(&uflow_image { struct_size, ..image(data, width, height, stride, format) }, options);
             uflow_options_free(options);
@@ -208,7 +208,7 @@ fuzz_target!(|input: Input<'_>| {
             load(&fixture.folder.join("fuzz"));
         }
         Input::Package { cut, at, data } => {
-            // The good file with some bytes in another place's stead, or cut short: at its ends, where the archive's structure is.
+            // The valid file with some bytes replaced or cut off, at its ends, where the archive's structure is.
             let mut bytes = fixture.package.clone();
             let end = bytes.len();
             let at = if at % 2 == 0 { usize::from(at) } else { end - usize::from(at).min(end) };

@@ -1,4 +1,4 @@
-//! `uflow client`: streams frames to a server and says how that went.
+//! `uflow client`: streams frames to a server and reports order, loss and latency.
 
 use std::{
     io::Write,
@@ -21,53 +21,53 @@ use crate::{
 
 const AFTER_HELP: &str = "\
 Examples:
-  uflow client --model bracket line3/                             stream files, print verdicts and a summary
+  uflow client --model bracket line3/      stream files, print verdicts and a summary
   uflow client --model bracket --camera 1920x1080 --rate 30 --frames 900
   uflow client --model a,b,c --camera 448x448 --streams 4 --frames 2000 --json
 
-Exit code 1 if a frame was lost, out of order or answered with an error.";
+The exit code is 1 if a frame was lost, out of order, or answered with an error.";
 
-/// Stream frames to a server; check order and loss; print throughput and latency.
+/// Stream frames to a server, check order and loss, print throughput and latency.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
-    /// The server's gRPC port.
+    /// Address of the server's gRPC port.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8001", env = "UFLOW_SERVER")]
     server: String,
 
-    /// The model; several separated by commas take turns.
+    /// Model name; for several names, separated by commas, frames alternate between them.
     #[arg(long, required = true, value_delimiter = ',')]
     model: Vec<String>,
 
-    /// Images, folders (searched below) or patterns; sent as they are.
+    /// Image files, folders (searched recursively) or patterns. Files are sent unchanged.
     #[arg(value_name = "IMAGE", required_unless_present = "camera", conflicts_with = "camera")]
     images: Vec<String>,
 
-    /// A made-up camera of this size instead: raw frames, each different.
+    /// Send raw frames of a simulated camera of this size instead of images.
     #[arg(long, value_name = "WxH")]
     camera: Option<String>,
 
-    /// Layout of the camera's pixels: gray8, rgb8, bgr8, rgba8 or bgra8.
+    /// Pixel format of the simulated camera.
     #[arg(long, default_value = "rgb8", requires = "camera")]
     format: PixelFormat,
 
-    /// Frames to send; images are repeated [default: each image once; 100 of a camera].
+    /// Number of frames; images are repeated [default: each image once, or 100 camera frames].
     #[arg(long, value_name = "N")]
     frames: Option<u64>,
 
-    /// Frames per second [default: as fast as they are answered].
+    /// Frames per second [default: as fast as the server answers].
     #[arg(long, value_name = "FPS")]
     rate: Option<f64>,
 
-    /// Streams at once, each on its own connection.
+    /// Number of parallel streams, each on its own connection.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     streams: u16,
 
-    /// Most frames of a stream that are not answered yet; 1 is lock step.
+    /// Most unanswered frames of a stream; with 1, each frame waits for the answer to the last.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     window: u16,
 
-    /// ε: false alarms expected per image [default: as the package says].
+    /// ε: false alarms expected per image [default: the package's].
     #[arg(long, value_name = "E")]
     epsilon: Option<f64>,
 
@@ -75,7 +75,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", help_heading = "Security")]
     token_file: Option<PathBuf>,
 
-    /// PEM file of the authority of the server's certificate.
+    /// PEM file of the authority that signed the server's certificate.
     #[arg(long, value_name = "PEM", help_heading = "Security")]
     tls_ca: Option<PathBuf>,
 
@@ -83,7 +83,7 @@ pub struct Args {
     #[arg(long, value_name = "PEM", requires = "tls_key", help_heading = "Security")]
     tls_cert: Option<PathBuf>,
 
-    /// PEM file of its private key.
+    /// PEM file of this client's private key.
     #[arg(long, value_name = "PEM", requires = "tls_cert", help_heading = "Security")]
     tls_key: Option<PathBuf>,
 }
@@ -91,7 +91,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     if args.rate.is_some_and(|rate| !(rate.is_finite() && rate > 0.0)) {
-        return Err(Error::parameter("--rate", "it must be a number of frames per second above 0").into());
+        return Err(Error::parameter("--rate", "must be a number above 0 (frames per second)").into());
     }
     let token = match &args.token_file {
         None => None,
@@ -106,13 +106,13 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let pace = Pace { streams: args.streams.into(), window: args.window.into(), rate: args.rate };
     let (frames, labels) = args.frames()?;
     let (json, print) = (context.json, args.camera.is_none());
-    // Answers of several streams come at once; lines must not mix.
+    // Several streams answer at the same time; their lines must not mix.
     let output = Mutex::new(());
     let watch = Arc::new(move |index: u64, answer: &v1::DetectResponse, latency: std::time::Duration| {
         if print {
             let _lock = output.lock();
             let label = &labels[(index % labels.len() as u64) as usize];
-            // Frames are streamed, and counted, whether or not anybody reads this.
+            // A closed output does not stop the streams.
             let _ = writeln!(std::io::stdout(), "{}", line(label, answer, latency.as_secs_f64() * 1e3, json));
         }
     });
@@ -126,7 +126,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 }
 
 impl Args {
-    /// What to send, and what each of it is called.
+    /// The frames to send, and their names.
     fn frames(&self) -> anyhow::Result<(Frames, Vec<String>)> {
         let options = v1::DetectOptions { epsilon: self.epsilon, ..v1::DetectOptions::default() };
         let models = self.model.clone();
@@ -144,7 +144,7 @@ impl Args {
         }
         let images = inputs::expand(&self.images)?;
         if images.iter().any(|input| input.path.is_none()) {
-            return Err(Error::parameter("IMAGE", "standard input cannot be streamed; name files or folders").into());
+            return Err(Error::parameter("IMAGE", "standard input cannot be streamed; give files or folders").into());
         }
         let labels = images.iter().map(inputs::Input::label).collect();
         let count = self.frames.unwrap_or(images.len() as u64);
@@ -157,7 +157,7 @@ impl Args {
     }
 }
 
-/// Frames of a moving pattern with noise. A few are made; more would measure the client.
+/// Frames of a moving pattern with noise. Only a few are made, so that making frames does not slow down the measurement.
 struct Camera {
     width: u32,
     height: u32,
@@ -238,8 +238,8 @@ fn describe(report: &Report) -> String {
         format!("  {count} answered {code}{}", message.unwrap_or_default())
     }));
     lines.extend(report.skipped.iter().map(|error| format!("  skipped: {error}")));
-    lines.extend(report.broken_streams.iter().map(|status| format!("  a stream ended early: {status}")));
-    lines.push(format!("{seconds:.2} s, {frames_per_second:.1} frames/s, {:.2} frames a batch", report.mean_batch));
+    lines.extend(report.broken_streams.iter().map(|status| format!("  stream ended early: {status}")));
+    lines.push(format!("{seconds:.2} s, {frames_per_second:.1} frames/s, {:.2} frames per batch", report.mean_batch));
     let ms = &report.latency_ms;
     lines.push(format!(
         "latency ms: min {:.2}  p50 {:.2}  p90 {:.2}  p99 {:.2}  max {:.2}",

@@ -1,4 +1,4 @@
-//! `uflow demo`: the whole story on three made-up products, with a report to look at.
+//! `uflow demo`: runs all steps on three synthetic products and writes a report.
 
 use std::path::{Path, PathBuf};
 
@@ -9,19 +9,19 @@ use serde_json::json;
 use super::progress::Progress;
 use crate::demo::{Counts, Engine, Options, Outcome, Product, Step, story};
 
-/// Makes pictures of three products, fits a model to the good ones, finds the defects in pictures it has not seen, and writes a
+/// Makes pictures of three products, learns a model from good ones, finds the defects in new ones, and writes a
 /// report (one self-contained HTML page).
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
-  uflow demo                            # writes uflow-demo.html
-  uflow demo --out DIR                  # keeps DIR/report.html, DIR/data/<product>/ and DIR/models/<product>/1/
-  uflow demo --data-only --out DIR      # only the pictures, in MVTec AD's layout")]
+  uflow demo                            writes uflow-demo.html
+  uflow demo --out DIR                  writes DIR/report.html, DIR/data/ and DIR/models/
+  uflow demo --data-only --out DIR      writes only the pictures, in MVTec AD's layout")]
 pub struct Args {
-    /// Folder that keeps the pictures, the packages and the report; without it the report alone is kept, as ./uflow-demo.html
+    /// Folder for the pictures, the packages and the report [default: only the report, ./uflow-demo.html]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
-    /// Make the pictures and stop
+    /// Only make the pictures
     #[arg(long, requires = "out")]
     pub data_only: bool,
 
@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 
-    /// Good pictures to learn from, of each product
+    /// Number of good pictures to learn from, per product
     #[arg(long, value_name = "N", default_value_t = Counts::default().train, value_parser = clap::value_parser!(u32).range(8..=10_000))]
     pub train: u32,
 }
@@ -59,7 +59,7 @@ impl From<ProductName> for Product {
     }
 }
 
-/// Runs the command. `engine` is made only where models are to be fitted, before the first picture is.
+/// Runs the command. `engine` is called only if models are fitted, and before the first picture is made.
 pub fn run<'a>(args: &Args, json: bool, engine: impl FnOnce(&Args) -> Result<Box<dyn Engine + 'a>>) -> Result<()> {
     let scratch;
     let (folder, report) = match &args.out {
@@ -93,7 +93,7 @@ pub fn run<'a>(args: &Args, json: bool, engine: impl FnOnce(&Args) -> Result<Box
 fn show(progress: &Progress, step: Step) {
     match step {
         Step::Data(product) => progress.say(&format!("{}: making pictures", product.name())),
-        Step::Fit(product) => progress.say(&format!("{}: fitting a model", product.name())),
+        Step::Fit(product) => progress.say(&format!("{}: training a model", product.name())),
         Step::Test(product, done, all) => progress.at(&format!("{}: testing", product.name()), done, all),
         Step::Serve => progress.say("serving the models and streaming the test pictures to them"),
         Step::Report => progress.say("writing the report"),
@@ -122,6 +122,6 @@ fn print_outcome(outcome: &Outcome, report: &Path, json: bool) -> Result<()> {
     for (product, evaluation) in &outcome.evaluations {
         println!("\n{}\n{evaluation}", product.name());
     }
-    println!("\n{:.0} s in all. Open {}", outcome.seconds, report.display());
+    println!("\nDone in {:.0} s. Open {}", outcome.seconds, report.display());
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The detector as `evaluate` and `demo` see it.
+//! The detector for `evaluate` and `demo`.
 
 use std::{
     path::{Path, PathBuf},
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// A detector behind its file reader.
+/// A detector with a file reader.
 pub(crate) struct FileInspector {
     detector: Detector,
     options: DetectOptions,
@@ -37,7 +37,7 @@ impl FileInspector {
         Ok(Self { detector: Detector::open(runtime, package, session)?, options, limits: Limits::default() })
     }
 
-    /// Opens a package on its backbone, which is loaded already.
+    /// Opens a package on its backbone, which must already be loaded.
     pub(crate) fn open_on(
         runtime: &Runtime,
         backbone: Arc<Backbone>,
@@ -49,13 +49,13 @@ impl FileInspector {
         Ok(Self { detector, options, limits: Limits::default() })
     }
 
-    /// The points of operation that the package and the options name.
+    /// The thresholds from the package and the options.
     pub(crate) fn settings(&self) -> Settings {
         settings(self.detector.manifest(), self.options.epsilon)
     }
 }
 
-/// What runs the networks, for a report: names and values.
+/// ONNX Runtime and the device, as names and values for a report.
 pub(crate) fn describe(runtime: &Runtime, session: &SessionOptions) -> Vec<(String, String)> {
     vec![
         ("ONNX Runtime".to_owned(), runtime.version().to_owned()),
@@ -100,7 +100,7 @@ impl Inspector for FileInspector {
 
 /// Size of the network's input in the demo: that of its pictures.
 const DEMO_INPUT: u32 = 256;
-/// Epochs in the demo: few, as it should be over soon.
+/// Epochs in the demo: few, so that the demo takes about a minute.
 const DEMO_EPOCHS: usize = 14;
 
 /// Fits and opens the demo's models.

@@ -1,4 +1,4 @@
-//! `uflow import`: a checkpoint that was trained elsewhere in, a package out.
+//! `uflow import`: converts a checkpoint that was trained elsewhere to a package.
 
 use std::{
     fmt::Write as _,
@@ -26,20 +26,21 @@ use crate::{
 const AFTER_HELP: &str = "\
 Examples:
   uflow import model.ckpt --backbone resnet18.onnx --input-size 256 -o bracket.uflow
-  uflow import model.ckpt --backbone resnet18.onnx -o bracket.uflow --good parts/good --compare line3/001.png
+  uflow import model.ckpt --backbone resnet18.onnx -o bracket.uflow --good parts/good
 
-CHECKPOINT is anomalib's (Uflow), or any file of torch.save with a U-shaped flow of FrEIA's AllInOneBlocks. Nothing in it is
-executed. The backbone must be the very network that the flow was trained on: only its shapes can be checked. With good
-images (--good, or --compare) the latents' variance tells: near 1 it is, far from it it is not.";
+CHECKPOINT is a checkpoint of anomalib's Uflow, or any torch.save file with a U-shaped flow of
+FrEIA's AllInOneBlocks. Nothing in the file is executed.
+Use the backbone that the flow was trained on. Only its shapes can be checked. To check more, give
+good images with --good or --compare: with the right backbone the variance of the latents is near 1.";
 
-/// Make a package of a model that was trained by anomalib or other PyTorch code.
+/// Convert a checkpoint of anomalib or other PyTorch code to a package.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
     /// The checkpoint: .ckpt, .pt or .pth.
     checkpoint: PathBuf,
 
-    /// The backbone as ONNX with U-Flow's metadata, or `photonet` for the one inside this program.
+    /// ONNX file of the backbone with U-Flow's metadata, or `photonet` for the built-in backbone.
     #[arg(long, value_name = "FILE")]
     backbone: PathBuf,
 
@@ -59,15 +60,15 @@ pub struct Args {
     #[arg(long, value_name = "C")]
     clamp: Option<f64>,
 
-    /// What the flow's names begin with, where the checkpoint has several flows.
+    /// Prefix of the flow's tensor names, if the checkpoint has several flows.
     #[arg(long, value_name = "NAMES")]
     prefix: Option<String>,
 
-    /// Folder of good images: their scores and the fair threshold go into the package.
+    /// Folder of good images; their scores and the fair threshold are stored in the package.
     #[arg(long, value_name = "DIR")]
     good: Option<PathBuf>,
 
-    /// Run the model on images (files, folders, patterns) and print the latents' statistics.
+    /// Run the model on these images (files, folders, patterns) and print statistics of the latents.
     #[arg(long, value_name = "IMAGE", num_args = 1..)]
     compare: Vec<String>,
 
@@ -143,7 +144,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// What is told beside the model itself.
+/// The results besides the model.
 struct Report {
     warnings: Vec<String>,
     compared: Vec<(String, Examination)>,
@@ -161,13 +162,13 @@ fn measure(examiner: &mut Examiner, good: &[PathBuf], context: &Context) -> Resu
     Ok(())
 }
 
-/// What to say of good images' latents that are no white noise.
+/// Warnings about good images whose latents are not white noise.
 fn not_white(variances: &[f64]) -> Vec<String> {
     let scales = variances.iter().enumerate().filter(|(_, variance)| !(0.8..=1.25).contains(*variance));
     let warning = |(scale, variance): (usize, &f64)| {
         format!(
-            "the latents of scale {scale} have variance {variance:.3} on these good images, not 0.8 to 1.25: the numbers of false \
-             alarms of this model are not to be trusted; is it the backbone, and the input size, that the flow was trained on, and was it trained to the end?"
+            "the latents of scale {scale} have variance {variance:.3} on these good images, not 0.8 to 1.25: do not trust this model's \
+             numbers of false alarms; check that backbone and input size are those of the training, and that the training was finished"
         )
     };
     scales.map(warning).collect()
@@ -193,7 +194,7 @@ fn report(args: &Args, model: &Imported, report: &Report, context: &Context) -> 
         let variances: Vec<_> = variance.iter().map(|v| format!("{v:.3}")).collect();
         let _ = writeln!(
             text,
-            "  variance of {} good images' latents, finest scale first: {}",
+            "  latent variance on {} good images, finest scale first: {}",
             scores.images,
             variances.join(", ")
         );
@@ -216,7 +217,7 @@ fn report(args: &Args, model: &Imported, report: &Report, context: &Context) -> 
     context.print(&text)
 }
 
-/// What was found, in words.
+/// A summary in words.
 fn summary(out: &Path, model: &Imported) -> String {
     let Facts { scales, steps, clamp, kernels, .. } = &model.facts;
     let facts = &model.facts;
@@ -226,18 +227,18 @@ fn summary(out: &Path, model: &Imported) -> String {
         (hard, soft) => format!("{hard} hard and {soft} soft permutations"),
     };
     let clamp_from = match facts.clamp_from {
-        ClampSource::Given => "as given",
-        ClampSource::HyperParameters => "by the checkpoint's hyper-parameters",
-        ClampSource::Published => "the published value; the checkpoint does not say",
+        ClampSource::Given => "from --clamp",
+        ClampSource::HyperParameters => "from the checkpoint's hyper-parameters",
+        ClampSource::Published => "the published default; not stored in the checkpoint",
     };
     let norms = match facts.layer_norms.iter().flatten().next() {
         Some(name) => format!("the checkpoint's LayerNorms ({name}, …)"),
-        None => "no LayerNorms in the checkpoint; the backbone's features are taken as they are".to_owned(),
+        None => "no LayerNorms in the checkpoint; the backbone's features are used unchanged".to_owned(),
     };
     let unused: Vec<_> = facts.unused.iter().map(|(name, count)| format!("{name} ({count})")).collect();
     let mut text = format!(
         "{}: {scales} scales of {steps} steps from `{}`, kernels {kernels:?}, {mixing}\n  clamp {clamp} ({clamp_from}); {norms}\n  \
-         backbone {} at {}×{}; that it is the network the flow was trained on is not checked\n",
+         backbone {} at {}×{}; only its shapes were checked against the flow\n",
         out.display(),
         facts.prefix,
         model.manifest.backbone.name,
@@ -245,7 +246,7 @@ fn summary(out: &Path, model: &Imported) -> String {
         model.manifest.input.height,
     );
     if !unused.is_empty() {
-        let _ = writeln!(text, "  tensors that are not needed: {}", unused.join(", "));
+        let _ = writeln!(text, "  unused tensors: {}", unused.join(", "));
     }
     text
 }

@@ -1,18 +1,18 @@
-//! `uflow info`: what a package holds, in words.
+//! `uflow info`: prints the content of a package.
 
 use std::path::PathBuf;
 
 use super::{Context, Outcome};
 use crate::package::{Manifest, Package};
 
-/// Show what a package holds.
+/// Show the content of a package.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The model package: a folder or a .uflow file.
     package: PathBuf,
 }
 
-/// Runs the command. The hashes of the package's files are checked by opening it.
+/// Runs the command. Opening the package checks the hashes of its files.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let package = Package::open(&args.package)?;
     let manifest = &package.manifest;
@@ -41,7 +41,7 @@ fn print(manifest: &Manifest) {
     }
     if let Some(record) = &manifest.training {
         println!(
-            "training   {} good images ({} held out), best epoch {} of {}, held-out loss {:.4} nats a value",
+            "training   {} good images ({} held out), best epoch {} of {}, held-out loss {:.4} nats per value",
             record.images, record.held_out, record.best_epoch, record.epochs, record.held_out_nll
         );
         let variances: Vec<_> = record.latent_variance.iter().map(|v| format!("{v:.3}")).collect();
@@ -49,7 +49,7 @@ fn print(manifest: &Manifest) {
     }
     if let Some(scores) = &manifest.scores {
         println!(
-            "scores     of {} {}good images: mean {:.4}, deviation {:.4}, largest {:.4}; fair threshold {:.4}",
+            "scores     on {} {}good images: mean {:.4}, deviation {:.4}, largest {:.4}; fair threshold {:.4}",
             scores.images,
             if manifest.training.is_some() { "held-out " } else { "" },
             scores.mean,
@@ -59,11 +59,11 @@ fn print(manifest: &Manifest) {
         );
     }
     match &manifest.calibration {
-        None => println!("null       not calibrated; `uflow calibrate --out` does it"),
+        None => println!("null       not calibrated; run `uflow calibrate --out` to calibrate"),
         Some(null) => {
             let scales: Vec<_> = null.scales.iter().map(|s| format!("{:.1}", s.correlated_pixels)).collect();
             println!(
-                "null       calibrated on {} good images; pixels that vary as one, finest scale first: {}",
+                "null       calibrated on {} good images; pixels that vary together, finest scale first: {}",
                 null.images,
                 scales.join(", ")
             );

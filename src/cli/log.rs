@@ -1,4 +1,4 @@
-//! Where log lines go: standard error, as text or JSON.
+//! Logging to standard error, as text or JSON.
 
 use std::io::IsTerminal;
 
@@ -7,19 +7,19 @@ use tracing_subscriber::{EnvFilter, fmt};
 #[cfg(feature = "serve")]
 use crate::Error;
 
-/// Starts logging at what `UFLOW_LOG` says, else warnings.
+/// Starts logging with the filter in `UFLOW_LOG`; without the variable, warnings only.
 pub fn start_default() {
     let filter = EnvFilter::try_from_env("UFLOW_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
 }
 
-/// Starts logging what `filter` lets through.
+/// Starts logging with this filter.
 #[cfg(feature = "serve")]
 pub fn start(filter: &str, format: crate::serve::config::LogFormat) -> crate::Result<()> {
     use crate::serve::config::LogFormat;
     let wrong =
         |error| Error::parameter("log", format!("`{filter}` is not a filter such as info or uflow=debug: {error}"));
-    // The network's own lines are for those who ask for them by name.
+    // Debug lines of the network crates appear only if the filter names those crates.
     let parsed = EnvFilter::try_new(format!("h2=info,hyper=info,hyper_util=info,tower=info,rustls=info,{filter}"));
     let parsed = parsed.map_err(wrong)?;
     let builder = fmt().with_env_filter(parsed).with_writer(std::io::stderr);

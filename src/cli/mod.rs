@@ -1,7 +1,7 @@
-//! The `uflow` command: one file a sub-command, all on the crate's public interface.
+//! The `uflow` command: one file per sub-command, all on the crate's public interface.
 //!
-//! Exit codes: 0 success, 1 something failed, 2 the command was used wrongly. With `--json` the results go to standard
-//! output as JSON, one object a line; messages go to standard error.
+//! Exit codes: 0 success, 1 something failed, 2 wrong usage. With `--json`, results are printed to standard
+//! output as JSON, one object per line. Messages are printed to standard error.
 
 mod bench;
 mod calibrate;
@@ -30,7 +30,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{Error, Result, runtime::Runtime};
 
-/// What every sub-command is given.
+/// The context of every sub-command.
 #[derive(Debug)]
 pub struct Context {
     /// Whether results are printed as JSON lines.
@@ -57,13 +57,13 @@ impl Context {
         self.print(&line)
     }
 
-    /// Prints lines for people, where a reader that is gone is an error.
+    /// Prints lines for people. Fails if the reader has closed standard output.
     pub fn print(&self, lines: &str) -> Result<()> {
         std::io::stdout().write_all(lines.as_bytes()).map_err(Error::io("write to", "standard output"))
     }
 }
 
-/// How a command ended, when nothing stopped it.
+/// How a command ended, if there was no error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Exit code 0.
@@ -74,7 +74,7 @@ pub enum Outcome {
 
 const AFTER_HELP: &str = "\
 Examples:
-  uflow demo                                        the whole story in about two minutes
+  uflow demo                                        show everything, in about two minutes
   uflow fit --good parts/good --out bracket.uflow   learn from a folder of good images
   uflow detect --model bracket.uflow line3/ --out marked/
   uflow evaluate --model bracket.uflow --data parts
@@ -82,23 +82,30 @@ Examples:
   uflow import model.ckpt --backbone resnet18.onnx -o bracket.uflow
 
 Environment:
-  UFLOW_ONNXRUNTIME   ONNX Runtime's shared library, or the folder it is in
-  UFLOW_LOG           what to log to standard error, e.g. `uflow=debug` (default `warn`)";
+  UFLOW_ONNXRUNTIME   ONNX Runtime's shared library, or the folder that contains it
+  UFLOW_LOG           filter of the log on standard error, e.g. `uflow=debug` (default `warn`)";
 
 /// Finds and outlines defects in images after learning from good images only.
 #[derive(Debug, Parser)]
 #[command(name = "uflow", version = crate::VERSION, disable_version_flag = true, after_help = AFTER_HELP, max_term_width = 110)]
 struct Cli {
-    /// Print the version, its commit and that of ONNX Runtime.
+    /// Print the versions of uflow and ONNX Runtime.
     #[arg(short = 'V', long)]
     version: bool,
 
-    /// Print results as JSON, one object a line.
-    #[arg(long, global = true)]
+    /// Print results as JSON, one object per line.
+    #[arg(long, global = true, help_heading = "Global options")]
     json: bool,
 
-    /// ONNX Runtime's shared library, or the folder it is in.
-    #[arg(long, global = true, env = "UFLOW_ONNXRUNTIME", value_name = "PATH", hide_env_values = true)]
+    /// ONNX Runtime's shared library, or the folder that contains it.
+    #[arg(
+        long,
+        global = true,
+        env = "UFLOW_ONNXRUNTIME",
+        value_name = "PATH",
+        hide_env_values = true,
+        help_heading = "Global options"
+    )]
     onnxruntime: Option<PathBuf>,
 
     #[command(subcommand)]
@@ -107,39 +114,39 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a small data set, learn it, find its defects and write a report.
+    /// Make pictures of products, learn them, find their defects and write a report.
     Demo(demo::Args),
     /// Learn a model from a folder of good images.
     Fit(fit::Args),
-    /// Make a package of a model that was trained by anomalib or other PyTorch code.
+    /// Convert a checkpoint of anomalib or other PyTorch code to a package.
     Import(import::Args),
     /// Find defects in images.
     Detect(detect::Args),
-    /// Segment latents made anywhere (.npz in, .npz out).
+    /// Segment latents from any network (.npz in, .npz out).
     Segment(segment::Args),
     /// Measure a model on images with known defects.
     Evaluate(evaluate::Args),
-    /// Tell whether a model's ε can be trusted, from good images it was not fitted to.
+    /// Check on new good images whether a model's ε can be trusted.
     Calibrate(calibrate::Args),
-    /// Show what a package holds.
+    /// Show the content of a package.
     Info(info::Args),
-    /// Time a model's networks and compare devices.
+    /// Measure the speed of a model's networks and compare devices.
     Bench(bench::Args),
     /// Serve models over gRPC and HTTP.
     #[cfg(feature = "serve")]
     Serve(Box<serve::Args>),
-    /// Stream frames to a server; check order and loss; print throughput and latency.
+    /// Stream frames to a server, check order and loss, print throughput and latency.
     #[cfg(feature = "serve")]
     Client(client::Args),
     /// Print a completion script for a shell.
     Completions {
-        /// Which shell.
+        /// The shell.
         shell: clap_complete::Shell,
     },
 }
 
 impl Command {
-    /// Whether it sets up its own log.
+    /// Whether the command sets up its own log.
     fn has_log(&self) -> bool {
         #[cfg(feature = "serve")]
         return matches!(self, Self::Serve(_));
@@ -147,13 +154,14 @@ impl Command {
         false
     }
 
-    /// Whether nothing is left to do once nobody reads its output, and no peer that hangs up can be mistaken for that.
+    /// Whether the command may end as soon as its output is closed. A command with network peers may not: a peer that
+    /// hangs up raises the same signal.
     fn only_prints(&self) -> bool {
         matches!(self, Self::Detect(_) | Self::Evaluate(_) | Self::Info(_) | Self::Bench(_) | Self::Completions { .. })
     }
 }
 
-/// Parses the command line, runs the command and maps the outcome to an exit code.
+/// Parses the command line, runs the command and returns the exit code.
 pub fn main() -> ExitCode {
     crate::runtime::forbid_telemetry();
     let cli = Cli::parse();
@@ -161,7 +169,7 @@ pub fn main() -> ExitCode {
     if command.is_none_or(|command| !command.has_log()) {
         log::start_default();
     }
-    // A reader that has seen enough (`uflow detect … | head`) ends the command without a word.
+    // A closed output (`uflow detect … | head`) ends the command silently.
     if command.is_none_or(Command::only_prints) {
         sigpipe::reset();
     }

@@ -1,4 +1,4 @@
-//! The demo's last leg: its models behind a server, its pictures through a client.
+//! The last step of the demo: a server with its models, and a client that sends its pictures.
 
 use std::{
     path::Path,
@@ -17,15 +17,15 @@ use crate::{
     },
 };
 
-/// Streams at once, and frames of each that are on their way.
+/// Parallel streams, and unanswered frames of each.
 const PACE: Pace = Pace { streams: 4, window: 4, rate: None };
-/// Most that batches may change an image score.
+/// Largest difference of an image score that batching may cause.
 const TOLERANCE: f32 = 1e-5;
 
-/// Serves `models`, streams every picture once, and holds the answers against what was found before.
+/// Serves `models`, streams every picture once, and compares the answers with the detector's results.
 ///
 /// # Errors
-/// Also a frame that is lost, out of order, or answered with another score than the one known.
+/// Also if a frame is lost, out of order, or answered with another score.
 pub(super) fn stream(runtime: &Runtime, models: &Path, pictures: &[Looked]) -> Result<Vec<(String, String)>> {
     let any = Some(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
     let config = Config::new(Settings {
@@ -36,7 +36,7 @@ pub(super) fn stream(runtime: &Runtime, models: &Path, pictures: &[Looked]) -> R
         stream_overload: Some(Overload::Wait),
         ..Settings::default()
     })?;
-    // Products mixed, as on a line that makes several: picture i is number i · stride, modulo their count.
+    // Mix the products as on a line that makes several: picture i is number i · stride, modulo their count.
     let count = pictures.len();
     let stride = (1..count).find(|stride| *stride * *stride > count && gcd(*stride, count) == 1).unwrap_or(1);
     let order: Arc<[Looked]> = (0..count).map(|index| pictures[index * stride % count].clone()).collect();
@@ -56,7 +56,7 @@ pub(super) fn stream(runtime: &Runtime, models: &Path, pictures: &[Looked]) -> R
     let difference = difference.lock().unwrap_or_else(PoisonError::into_inner);
     if !report.is_clean() || report.answered != count as u64 || difference.score > TOLERANCE {
         return Err(Error::Internal(format!(
-            "the server did not give what the detector gives: {report:?}, scores differ by up to {:e}",
+            "the server's results differ from the detector's: {report:?}, scores differ by up to {:e}",
             difference.score
         )));
     }
@@ -79,7 +79,7 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// How far the server's answers are from the detector's.
+/// The differences between the server's answers and the detector's results.
 #[derive(Debug, Default)]
 struct Difference {
     score: f32,
@@ -99,13 +99,13 @@ fn facts(report: &Report, difference: &Difference) -> Vec<(String, String)> {
     let ms = &report.latency_ms;
     [
         ("frames", format!("{} sent, {} answered, each once and in order", report.sent, report.answered)),
-        ("streams", format!("{}, at most {} frames of each on their way", PACE.streams, PACE.window)),
+        ("streams", format!("{}, each with at most {} unanswered frames", PACE.streams, PACE.window)),
         ("throughput", format!("{:.1} frames/s, decoding included", report.frames_per_second)),
-        ("latency", format!("{:.1} ms (median), {:.1} ms (99 in 100)", ms.p50, ms.p99)),
-        ("frames in a batch", format!("{:.1} (mean), of all models together", report.mean_batch)),
+        ("latency", format!("{:.1} ms (median), {:.1} ms (99th percentile)", ms.p50, ms.p99)),
+        ("frames per batch", format!("{:.1} (mean), over all models", report.mean_batch)),
         (
-            "against the detector",
-            format!("{} verdicts differ, image scores by at most {:.0e}", difference.verdicts, difference.score),
+            "difference from the detector",
+            format!("{} verdicts; image scores by at most {:.0e}", difference.verdicts, difference.score),
         ),
     ]
     .map(|(name, value)| (name.to_owned(), value))

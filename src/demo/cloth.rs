@@ -1,7 +1,7 @@
 //! Plain-woven cloth: two sets of round yarns that pass over and under each other.
 //!
 //! Warp yarns run along v, weft yarns along u, one every [`PITCH`] pixels. A yarn is a half cylinder whose height swings
-//! with the weave; where both yarns cover a point the higher one is seen, in the gaps the dark ground. Each yarn wanders,
+//! with the weave. Where both yarns cover a point, the higher one is visible; in the gaps, the dark ground. Each yarn wanders,
 //! swells and fades a little along its length, and its fibres give it a grain.
 
 use rand::{Rng, RngExt};
@@ -24,7 +24,7 @@ pub(super) struct Cloth<'a> {
     damage: Option<&'a Damage>,
 }
 
-/// A yarn at one point: its height there (negative: the point is beside it) and its colour.
+/// A yarn at one point: its height (negative if the point is beside the yarn) and its colour.
 struct Yarn {
     cover: f32,
     height: f32,
@@ -37,7 +37,7 @@ impl<'a> Cloth<'a> {
         Self { seed, damage }
     }
 
-    /// One to three neighbouring yarns, missing over a length that grows with `size`.
+    /// One to three neighbouring yarns are missing, over a length that grows with `size`.
     pub(super) fn missing(rng: &mut impl Rng, camera: Camera, size: f32) -> Part {
         let length = lerp(60.0, 160.0, size);
         let vertical = rng.random();
@@ -73,7 +73,7 @@ impl<'a> Cloth<'a> {
         }
     }
 
-    /// How far a hole or a pulled yarn took this yarn away: 0 it is there, 1 it is gone.
+    /// The share of this yarn that a hole or a pulled yarn removed: 0 intact, 1 gone.
     fn missing_here(&self, vertical: bool, index: i32, along: f32, u: f32, v: f32) -> f32 {
         match self.damage {
             Some(Damage { shape: Shape::Part(part), seed, .. }) if part.has(vertical, index) => {
@@ -88,7 +88,7 @@ impl<'a> Cloth<'a> {
         }
     }
 
-    /// A stain: dye or oil that soaked in, darker where it dried last, at the rim.
+    /// A stain: dye or oil that soaked in, darker at the rim, where it dried last.
     fn stain(damage: &Damage, sample: &mut Sample, u: f32, v: f32) {
         let Shape::Spot(spot) = &damage.shape else { return };
         let distance = spot.distance(u, v) + 2.2 * fractal(damage.seed, u / 9.0, v / 9.0, 3);
@@ -102,7 +102,7 @@ impl<'a> Cloth<'a> {
         sample.damage = wet;
     }
 
-    /// A scrape: the fibres are torn up into a pale fuzz that hides the weave.
+    /// A scrape: fibres torn up into a pale fuzz that hides the weave.
     fn scratch(damage: &Damage, sample: &mut Sample, u: f32, v: f32) {
         let Shape::Stroke(stroke) = &damage.shape else { return };
         let (distance, place) = stroke.nearest(u, v);
@@ -120,14 +120,14 @@ impl<'a> Cloth<'a> {
 
 impl Surface for Cloth<'_> {
     fn sample(&self, u: f32, v: f32) -> Sample {
-        // Cloth never lies quite straight.
+        // Cloth is never perfectly straight.
         let wander = |seed: u32| 1.6 * noise(self.seed ^ seed, u / 90.0, v / 90.0);
         let (x, y) = (u + wander(31), v + wander(32));
         let warp = self.yarn(true, x, y, u, v);
         let weft = self.yarn(false, y, x, u, v);
         let (warp_cover, weft_cover) = (warp.cover * (1.0 - warp.missing), weft.cover * (1.0 - weft.missing));
         let over = step(-0.35, 0.35, warp.height - weft.height);
-        // What is on top hides what is below it by its cover.
+        // The upper layer hides the lower one in proportion to its coverage.
         let warp_seen = warp_cover * lerp(1.0 - weft_cover, 1.0, over);
         let weft_seen = weft_cover * lerp(1.0, 1.0 - warp_cover, over);
         let ground = (1.0 - warp_seen - weft_seen).max(0.0);

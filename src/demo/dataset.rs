@@ -7,8 +7,8 @@
 //! DIR/<product>/ground_truth/<kind>/000_mask.png
 //! ```
 //!
-//! Each picture has a seed of its own, made from the data set's seed, the product and the picture's place, so a picture
-//! does not depend on how many others are made.
+//! Each picture has its own seed, computed from the data set's seed, the product and the picture's position. So a picture
+//! does not depend on the number of pictures.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::picture::{Defect, Picture, Product, picture};
 use crate::{Error, Result};
 
-/// How many pictures of each sort.
+/// Number of pictures of each sort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Good pictures to learn from.
@@ -33,13 +33,13 @@ pub struct Counts {
 }
 
 impl Default for Counts {
-    /// 60 to learn from; 20 good and 4 × 8 defective to test on.
+    /// 60 to learn from, 20 good and 4 × 8 defective to test on.
     fn default() -> Self {
         Self { train: 60, good: 20, defective: 8 }
     }
 }
 
-/// One picture to be made.
+/// One picture to make.
 struct Job {
     folder: String,
     index: u32,
@@ -47,7 +47,7 @@ struct Job {
     defect: Option<(Defect, f32)>,
 }
 
-/// Writes `product`'s pictures to `root/<product>` and returns that folder. Files of the same names are replaced.
+/// Writes `product`'s pictures to `root/<product>` and returns this folder. Existing files with the same names are replaced.
 pub fn write(root: &Path, product: Product, seed: u64, counts: &Counts) -> Result<PathBuf> {
     let folder = root.join(product.name());
     let jobs = jobs(counts);
@@ -92,7 +92,7 @@ fn jobs(counts: &Counts) -> Vec<Job> {
 }
 
 impl Job {
-    /// The picture's own seed: the parts have bits of their own, so no two pictures share one.
+    /// The picture's own seed. Each part has its own bits, so no two pictures share a seed.
     fn seed(&self, seed: u64, product: Product) -> u64 {
         seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)
             ^ ((product as u64) << 48)

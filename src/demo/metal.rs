@@ -1,7 +1,7 @@
 //! A brushed sheet of metal with rows of rivets.
 //!
-//! Brushing leaves streaks along u: noise stretched sixty-fold, in several widths. Rivets sit every [`PITCH`] pixels in
-//! both directions, as domes in a shallow seat; each is placed and tilted a little differently.
+//! Brushing leaves streaks along u: noise stretched sixty-fold, in several widths. Rivets are domes in a shallow seat, every [`PITCH`]
+//! pixels in both directions; the position and tilt of each varies a little.
 
 use rand::{Rng, RngExt};
 
@@ -52,7 +52,7 @@ impl<'a> Metal<'a> {
         }
     }
 
-    /// Adds the rivet nearest to the point, or the hole it left.
+    /// Adds the rivet nearest to the point, or its hole.
     fn rivet(&self, sample: &mut Sample, u: f32, v: f32) {
         let (column, row) = ((u / PITCH).round() as i32, (v / PITCH).round() as i32);
         let jitter = |seed: u32| 0.8 * lattice(self.seed ^ seed, column, row);
@@ -80,7 +80,7 @@ impl<'a> Metal<'a> {
         }
     }
 
-    /// What a rivet leaves behind: a drilled hole within the ring that its head pressed into the sheet.
+    /// The place of a missing rivet: a drilled hole inside the ring that the rivet's head pressed into the sheet.
     fn empty_seat(&self, sample: &mut Sample, distance: f32) {
         let hole = step(HEAD * 0.55 + 0.6, HEAD * 0.55 - 0.6, distance);
         let seat = step(HEAD + 0.5, HEAD - 0.5, distance);
@@ -108,7 +108,7 @@ impl<'a> Metal<'a> {
         sample.damage = inside.max(if distance < 2.6 { 1.0 } else { 0.0 });
     }
 
-    /// A groove across the brushing: fresh bright metal with a shaded and a lit flank.
+    /// A groove across the brushing: bright metal with a shaded and a lit flank.
     fn scratch(damage: &Damage, sample: &mut Sample, u: f32, v: f32) {
         let Shape::Stroke(stroke) = &damage.shape else { return };
         let (distance, place) = stroke.nearest(u, v);
@@ -124,7 +124,7 @@ impl<'a> Metal<'a> {
         sample.damage = if distance.abs() < width + 1.0 { 1.0 } else { 0.0 };
     }
 
-    /// Rust: brown, dull, rough, in grains that thin out towards the rim.
+    /// Rust: brown, dull, rough grains that become sparse towards the rim.
     fn stain(damage: &Damage, sample: &mut Sample, u: f32, v: f32) {
         let Shape::Spot(spot) = &damage.shape else { return };
         let distance = spot.distance(u, v);

@@ -1,6 +1,6 @@
 //! The demo: three procedural products, a model fitted to each, and a report of what the models find.
 //!
-//! [`dataset`] writes the pictures ([`picture`] renders one of them from its seed), [`story`] goes from them to metrics with
+//! [`dataset`] writes the pictures ([`picture`] renders one picture from its seed), [`story`] computes metrics with
 //! an [`Engine`] that fits and detects, and [`crate::report`] shows the outcome.
 
 pub mod dataset;

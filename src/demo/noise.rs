@@ -1,7 +1,7 @@
-//! Deterministic value noise: the texture of every surface the demo renders.
+//! Deterministic value noise: the texture of every surface in the demo.
 //!
-//! A lattice point's value is an integer hash of (seed, x, y), so a picture depends on its seed alone and on no global
-//! state. All functions are continuous, have mean zero and lie in [−1, 1].
+//! A lattice point's value is an integer hash of (seed, x, y), so a picture depends only on its seed. All functions are
+//! continuous, have mean zero and lie in [−1, 1].
 
 /// A well mixed hash of a lattice point (the finaliser of MurmurHash3 over a linear combination).
 fn mix(seed: u32, x: i32, y: i32) -> u32 {

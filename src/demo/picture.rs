@@ -37,7 +37,7 @@ impl Product {
         }
     }
 
-    /// Largest rotation in degrees and largest change of scale from picture to picture.
+    /// Largest rotation in degrees and largest relative change of scale between pictures.
     fn freedom(self) -> (f32, f32) {
         match self {
             Self::WovenCloth => (4.0, 0.035),
@@ -56,7 +56,7 @@ pub enum Defect {
     Hole,
     /// A discoloured spot.
     Stain,
-    /// Yarns, rivets or print that should be there.
+    /// Missing yarns, rivets or print.
     MissingPart,
 }
 
@@ -79,12 +79,12 @@ impl Defect {
 pub struct Picture {
     /// The photograph, [`SIDE`] × [`SIDE`].
     pub image: RgbImage,
-    /// 255 where the defect changed what is seen, 0 elsewhere.
+    /// 255 where the defect changed the picture, 0 elsewhere.
     pub mask: GrayImage,
 }
 
-/// The picture that `seed` stands for. `defect` gives a kind and a size from 0 (small) to 1 (large); without one the same
-/// seed shows the same piece, in the same light, undamaged.
+/// The picture of `seed`. `defect` gives a kind and a size from 0 (small) to 1 (large). Without a defect, the same
+/// seed shows the same piece in the same light, undamaged.
 pub fn picture(product: Product, seed: u64, defect: Option<(Defect, f32)>) -> Picture {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (degrees, zoom) = product.freedom();
@@ -132,7 +132,7 @@ fn missing(rng: &mut impl Rng, product: Product, size: f32, camera: Camera) -> P
     }
 }
 
-/// From `small` to `large` by equal ratios.
+/// Interpolates between `small` and `large` by equal ratios.
 fn grow(small: f32, large: f32, size: f32) -> f32 {
     small * (large / small).powf(size)
 }

@@ -1,7 +1,7 @@
-//! The camera, the light and the sensor: from a surface's height and colour to the picture of it.
+//! The camera, the light and the sensor: makes a picture from a surface's height and colour.
 //!
-//! Surfaces are sampled in the object's own coordinates (pixels at scale 1), where the camera's pose says which point a
-//! pixel sees. Lambert's law with an ambient part and a Blinn highlight shades them; then come the lens (a slight blur),
+//! Surfaces are sampled in the object's own coordinates (pixels at scale 1); the camera's pose maps a pixel to its point.
+//! Shading uses Lambert's law with an ambient part and a Blinn highlight. Then follow the lens (a slight blur),
 //! the sensor (noise that grows with the signal) and the sRGB curve.
 
 use image::RgbImage;
@@ -10,10 +10,10 @@ use rand::{Rng, RngExt};
 /// Width and height of every picture, in pixels.
 pub const SIDE: u32 = 256;
 
-/// Part of the light that comes from everywhere.
+/// Share of ambient light.
 const AMBIENT: f32 = 0.42;
 
-/// What there is at one point of a surface.
+/// The surface at one point.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sample {
     /// Height above the surface's plane, in pixels.
@@ -22,17 +22,17 @@ pub(super) struct Sample {
     pub(super) albedo: [f32; 3],
     /// Strength of the highlight.
     pub(super) gloss: f32,
-    /// How much of the point a defect changed: 0 none, 1 all.
+    /// Degree to which a defect changed the point: 0 not at all, 1 fully.
     pub(super) damage: f32,
 }
 
-/// A material with at most one defect in it.
+/// A material with at most one defect.
 pub(super) trait Surface {
     /// The point (u, v), in the object's coordinates.
     fn sample(&self, u: f32, v: f32) -> Sample;
 }
 
-/// Where the camera stands: a rotation, a zoom and a shift.
+/// The camera's pose: a rotation, a zoom and a shift.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Camera {
     cos: f32,
@@ -41,7 +41,7 @@ pub(super) struct Camera {
 }
 
 impl Camera {
-    /// A pose within ±`degrees` and ±`zoom` (relative), at a place of the surface drawn from all of it.
+    /// A random pose within ±`degrees` and ±`zoom` (relative), at a random place of the surface.
     pub(super) fn draw(rng: &mut impl Rng, degrees: f32, zoom: f32) -> Self {
         let angle = rng.random_range(-degrees..degrees).to_radians();
         let zoom = 1.0 + rng.random_range(-zoom..zoom);
@@ -59,7 +59,7 @@ impl Camera {
     }
 }
 
-/// Lamp, lens and sensor of one picture.
+/// Lamp, lens and sensor for one picture.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Optics {
     direction: [f32; 3],
@@ -72,7 +72,7 @@ pub(super) struct Optics {
 }
 
 impl Optics {
-    /// A lamp at the upper left whose place, brightness, colour and fall-off vary as on a real line.
+    /// A lamp at the upper left. Its place, brightness, colour and fall-off vary as on a real line.
     pub(super) fn draw(rng: &mut impl Rng) -> Self {
         let azimuth = (-125.0 + rng.random_range(-14.0..14.0_f32)).to_radians();
         let elevation = (48.0 + rng.random_range(-4.0..4.0_f32)).to_radians();
@@ -89,7 +89,7 @@ impl Optics {
         }
     }
 
-    /// Light that a point with this slope and colour sends to the camera, at (x, y) in [−1, 1]² of the picture.
+    /// Light from a point with this slope and colour to the camera, at (x, y) in [−1, 1]² of the picture.
     fn shade(&self, sample: &Sample, slope: [f32; 2], x: f32, y: f32) -> [f32; 3] {
         let normal = unit([-slope[0], -slope[1], 1.0]);
         let diffuse = dot(normal, self.direction).max(0.0) / self.direction[2];
@@ -102,7 +102,7 @@ impl Optics {
     }
 }
 
-/// A picture and, per pixel, whether a defect changed what is seen there.
+/// A picture and, per pixel, whether a defect changed it.
 pub(super) struct Exposure {
     /// The photograph.
     pub(super) image: RgbImage,
@@ -175,7 +175,7 @@ fn encode(linear: f32) -> u8 {
     (value * 255.0).round() as u8
 }
 
-/// A standard normal number, from the sum of four uniform ones: the tails of a sensor's noise do not matter here.
+/// A standard normal number as the sum of four uniform ones: the tails of the sensor's noise do not matter here.
 fn gaussian(rng: &mut impl Rng) -> f32 {
     let bits = rng.next_u64();
     let sum: u64 = (0..4).map(|part| (bits >> (16 * part)) & 0xffff).sum();

@@ -1,7 +1,7 @@
-//! Where a defect lies: irregular spots, curved strokes, and stretches of a regular pattern.
+//! Shapes of defects: irregular spots, curved strokes, and stretches of a regular pattern.
 //!
-//! Shapes live in the object's coordinates and answer with signed distances in pixels, negative inside, so that a material
-//! can draw soft edges, rims and shadows from them.
+//! Shapes use the object's coordinates. They return signed distances in pixels, negative inside, from which a material
+//! draws soft edges, rims and shadows.
 
 use std::f32::consts::TAU;
 
@@ -13,7 +13,7 @@ use super::{
     scene::{Camera, SIDE},
 };
 
-/// A defect to be drawn: its kind, its place and the seed of its texture.
+/// A defect to draw: its kind, its place and the seed of its texture.
 #[derive(Clone, Debug)]
 pub(super) struct Damage {
     pub(super) defect: Defect,
@@ -65,7 +65,7 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Whether `line` of the direction `vertical` is one of the part's.
+    /// Whether `line` in the direction `vertical` belongs to this stretch.
     pub(super) fn has(&self, vertical: bool, line: i32) -> bool {
         self.vertical == vertical && (self.first..self.first + self.count).contains(&line)
     }
@@ -76,7 +76,7 @@ impl Part {
     }
 }
 
-/// A place in the picture that leaves `margin` pixels to its border, in the object's coordinates.
+/// A random place in the picture at least `margin` pixels from its border, in the object's coordinates.
 fn place(rng: &mut impl Rng, camera: Camera, margin: f32) -> [f32; 2] {
     let margin = margin.min(SIDE as f32 * 0.45);
     let mut draw = || rng.random_range(margin..SIDE as f32 - margin);
@@ -85,7 +85,7 @@ fn place(rng: &mut impl Rng, camera: Camera, margin: f32) -> [f32; 2] {
 }
 
 impl Spot {
-    /// A spot of about `radius` whose outline deviates by `unevenness` (relative).
+    /// A spot of about `radius`; its outline varies by `unevenness` (relative).
     pub(super) fn draw(rng: &mut impl Rng, camera: Camera, radius: f32, unevenness: f32) -> Self {
         let waves = std::array::from_fn(|wave| {
             let amplitude = unevenness * rng.random_range(0.4..1.0) / (1.0 + wave as f32 * 0.7);
@@ -115,7 +115,7 @@ impl Spot {
 }
 
 impl Stroke {
-    /// A stroke of the given length at a random angle, bent a little.
+    /// A slightly bent stroke of the given length at a random angle.
     pub(super) fn draw(rng: &mut impl Rng, camera: Camera, length: f32, half_width: f32) -> Self {
         const SEGMENTS: usize = 20;
         let angle = rng.random_range(0.0..TAU);
@@ -136,7 +136,7 @@ impl Stroke {
         Self { points, half_width }
     }
 
-    /// Distance to the curve, with its sign by the side of the curve, and the place along it in [0, 1].
+    /// Distance to the curve, signed by the side of the curve, and the place along the curve in [0, 1].
     pub(super) fn nearest(&self, u: f32, v: f32) -> (f32, f32) {
         let (mut best, mut side, mut place) = (f32::INFINITY, 1.0, 0.0);
         for (index, ends) in self.points.windows(2).enumerate() {
@@ -153,7 +153,7 @@ impl Stroke {
         (best.sqrt() * side, place)
     }
 
-    /// Half the width at `place`: the ends taper.
+    /// Half the width at `place`; the ends taper.
     pub(super) fn half_width_at(&self, place: f32) -> f32 {
         self.half_width * (0.35 + 0.65 * (place * (1.0 - place) * 4.0).sqrt())
     }

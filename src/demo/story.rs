@@ -1,7 +1,7 @@
-//! The demo from beginning to end: make the data, fit, look at the test images, report.
+//! The whole demo: make the data, fit, examine the test images, report.
 //!
-//! Fitting and detecting are behind [`Engine`], so that this module knows nothing of networks. What it shows is what the
-//! engine gave for the pictures that were written, and nothing else.
+//! Fitting and detecting are behind [`Engine`], so this module does not depend on networks. The report shows only the
+//! engine's results for the pictures that were written.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,7 +15,7 @@ use crate::{
     report::{Case, Machine, ModelReport, Note, Report, pictures},
 };
 
-/// Fits models and opens them again.
+/// Fits models and opens them.
 pub trait Engine {
     /// Fits a model to good images and writes its package to `package`, a version folder of a model repository
     /// (`<root>/<model>/<version>`).
@@ -24,21 +24,21 @@ pub trait Engine {
     /// Opens a package that [`Self::fit`] wrote.
     fn open(&mut self, package: &Path) -> Result<Box<dyn Inspector>>;
 
-    /// Serves the model repository `models` from this process, streams the pictures to it over gRPC, and holds its answers
-    /// against `pictures`. Gives names and values for the report; nothing where there is no server in this build.
+    /// Serves the model repository `models` from this process, streams the pictures to the server over gRPC, and compares the answers
+    /// with `pictures`. Returns names and values for the report; empty if this build has no server.
     ///
     /// # Errors
-    /// Also a picture whose answer is missing or another than the one given.
+    /// Also if an answer is missing or differs.
     fn serve(&mut self, models: &Path, pictures: &[Looked]) -> Result<Vec<(String, String)>> {
         let _ = (models, pictures);
         Ok(Vec::new())
     }
 
-    /// What runs the networks, e.g. ONNX Runtime's version and the device: names and values for the report.
+    /// ONNX Runtime's version, the device and so on: names and values for the report.
     fn describe(&self) -> Vec<(String, String)>;
 }
 
-/// A test picture that was looked at.
+/// A test picture and the detector's result.
 #[derive(Clone, Debug)]
 pub struct Looked {
     /// Its product: the model's name.
@@ -51,40 +51,40 @@ pub struct Looked {
     pub anomalous: bool,
 }
 
-/// What is known of a fitted model.
+/// Facts about a fitted model.
 #[derive(Clone, Debug)]
 pub struct Fitted {
-    /// At which points to evaluate it.
+    /// The thresholds at which to evaluate it.
     pub settings: Settings,
-    /// Its training in names and values, for the report.
+    /// Names and values about its training, for the report.
     pub facts: Vec<(String, String)>,
 }
 
-/// What to do.
+/// Options of the demo.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Folder for the data (`data/<product>`) and the packages (`models/<product>/1`).
     pub folder: PathBuf,
-    /// Whether the folder stays, so that the report may name what is in it.
+    /// Whether the folder is kept, so that the report can name files in it.
     pub keep: bool,
     /// The report's file.
     pub report: PathBuf,
-    /// Which products.
+    /// The products to make.
     pub products: Vec<Product>,
     /// Seed of the pictures.
     pub seed: u64,
-    /// How many pictures.
+    /// Numbers of pictures.
     pub counts: Counts,
 }
 
-/// Where the demo is.
+/// Progress of the demo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Pictures of a product are being made.
     Data(Product),
     /// Its model is being fitted.
     Fit(Product),
-    /// Its test images are being looked at: done, and how many there are.
+    /// Its test images are being examined: number done, and number in total.
     Test(Product, usize, usize),
     /// The models are being served.
     Serve,
@@ -92,12 +92,12 @@ pub enum Step {
     Report,
 }
 
-/// What came out.
+/// Result of the demo.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// Each product's metrics.
     pub evaluations: Vec<(Product, Evaluation)>,
-    /// Wall-clock seconds of the whole.
+    /// Total wall-clock seconds.
     pub seconds: f64,
 }
 
@@ -151,7 +151,7 @@ fn report(
         (pooled(&|each| at(each).false_alarms, &|each| each.good_images), "false alarms per good image"),
         (pooled(&|each| at(each).miou_defective, &of_defective), "mIoU on defective images"),
         (pooled(&|each| each.total.pixel_auroc, &|_| 1), "pixel AUROC, mean of products"),
-        (format!("{seconds:.0} s"), "from nothing to this page"),
+        (format!("{seconds:.0} s"), "total time, from no data to this page"),
     ];
     let fitted = match models.len() {
         1 => "One model was fitted".to_owned(),
@@ -160,8 +160,8 @@ fn report(
     let epsilon = evaluations().next().map_or(1.0, |each| each.epsilon);
     let served = Note {
         title: "Served over gRPC".to_owned(),
-        text: "The same models behind a server of this process (uflow serve), the test pictures of all products mixed, as \
-               files, on several streams at once (uflow client)."
+        text: "The same models were served by this process (uflow serve). The test pictures of all products, mixed, were sent as \
+               files on several streams at once (uflow client)."
             .to_owned(),
         facts: served,
         ..Note::default()
@@ -169,9 +169,9 @@ fn report(
     Report {
         title: "U-Flow demo".to_owned(),
         lead: format!(
-            "{fitted} on this machine, to pictures of good products only. Here is what was found in {} pictures not seen in \
-             training, of which {defective} show a defect. A pixel is called anomalous where the number of false alarms expected per \
-             image, computed and not tuned, is below ε = {epsilon}.",
+            "{fitted} on this machine, on pictures of good products only. This page shows the results on {} new \
+             pictures; {defective} of them show a defect. A pixel is anomalous if its number of false alarms, expected per \
+             image and computed without tuning, is below ε = {epsilon}.",
             good + defective
         ),
         tiles: tiles.into_iter().map(|(value, name)| (value, name.to_owned())).collect(),
@@ -180,8 +180,8 @@ fn report(
         models,
         notes: (!served.facts.is_empty()).then_some(served).into_iter().collect(),
         seconds,
-        closing: "The products are made by a program, not photographed: they show that the whole works on your machine, not how it \
-                  does on your parts. For those, run uflow fit and uflow evaluate on your own pictures."
+        closing: "The products are generated by a program. This report shows that everything works on your machine, not how well \
+                  it works on your parts. For that, run uflow fit and uflow evaluate on your own pictures."
             .to_owned(),
     }
 }
@@ -222,7 +222,7 @@ fn run_product(
         package: options.keep.then_some(package),
         page: None,
         facts,
-        choice: "Chosen by their place in the test set, not by the result.".to_owned(),
+        choice: "These images are chosen by their position in the test set, not by the result.".to_owned(),
         cases: gallery.cases,
         evaluation,
         steps: vec![("making the pictures", made), ("fitting", fitted), ("testing, with metrics", tested)],
@@ -242,14 +242,14 @@ impl Clock {
 /// The pictures of some test images.
 struct Gallery {
     settings: Settings,
-    /// Places within a kind whose images are shown.
+    /// Positions within a kind whose images are shown.
     places: Vec<usize>,
     seen: Vec<(String, usize)>,
     cases: Vec<Case>,
 }
 
 impl Gallery {
-    /// A small defect and a large one of each kind.
+    /// A small and a large defect of each kind.
     fn new(settings: Settings, counts: &Counts) -> Self {
         let last = counts.defective.saturating_sub(1) as usize;
         let mut places = vec![last / 4, last];
@@ -265,7 +265,7 @@ impl Gallery {
         Ok(())
     }
 
-    /// Whether the next image of `kind` is one of those shown: the first good one, and a kind's chosen places.
+    /// Whether to show the next image of `kind`: the first good one, and the chosen positions of each kind.
     fn shown(&mut self, kind: &str) -> bool {
         let index = match self.seen.iter().position(|(name, _)| name == kind) {
             Some(index) => index,

@@ -1,10 +1,11 @@
-//! Gathers what a model found, image by image, and works out the metrics at the end.
+//! Collects what a model found in each image, and computes the metrics at the end.
 //!
-//! Everything is compared at the size of the score map, the network's input size: the ground truth is brought to it by
-//! nearest neighbour ([`super::resize_mask`]). That is how the method's authors and most of the field report; it
-//! counts every image alike, whatever its size, and needs no interpolation of scores before they are ranked.
+//! Everything is compared at the size of the score map, which is the network's input size. The ground truth is resized to it by
+//! nearest neighbour ([`super::resize_mask`]). The method's authors and most of the field do the same: every image counts
+//! alike, whatever its size, and scores are ranked without interpolation.
 //!
-//! Two passes over the pixels: here each image's scores are sorted and packed ([`super::scores`]), at the end they are
+//! There are two passes over the pixels. The first sorts and packs the scores of each image ([`super::scores`]); the second
+//! merges them. Scores are not binned, so every metric is exact, ties included.
 //! merged. Nothing is binned, so every metric is exact, ties included.
 
 use ndarray::ArrayView2;
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// At which points a model is evaluated.
+/// The thresholds at which a model is evaluated.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// ε: the number of false alarms per image that the detections were made with.
@@ -29,10 +30,10 @@ pub struct Settings {
     pub fair_threshold: Option<f32>,
 }
 
-/// What a model says about one image, and what is true.
+/// A model's output for one image, and the ground truth.
 #[derive(Clone, Copy, Debug)]
 pub struct Observation<'a> {
-    /// Name of the image, for the list of results.
+    /// Name of the image in the list of results.
     pub name: &'a str,
     /// Its kind; [`super::GOOD`] for an image without a defect.
     pub kind: &'a str,
@@ -40,7 +41,7 @@ pub struct Observation<'a> {
     pub score: ArrayView2<'a, f32>,
     /// The log₁₀NFA map, H × W, finite.
     pub log10_nfa: ArrayView2<'a, f32>,
-    /// Where the defects are, H × W. None: unknown for a defective image, nowhere for a good one.
+    /// The ground truth, H × W. `None` for a good image, and for a defective image without a mask.
     pub truth: Option<ArrayView2<'a, bool>>,
     /// The image's score.
     pub image_score: f32,
@@ -52,17 +53,17 @@ pub struct Observation<'a> {
     pub timings: &'a [(&'static str, f64)],
 }
 
-/// Takes observations and gives an [`Evaluation`].
+/// Takes observations and computes an [`Evaluation`].
 #[derive(Debug)]
 pub struct Accumulator {
     pub(super) settings: Settings,
-    /// Names of the kinds, by number.
+    /// Names of the kinds; a kind's number is its index.
     pub(super) kinds: Vec<String>,
     pub(super) images: Vec<ImageResult>,
-    /// For each image the number of its kind and its marked pixels.
+    /// For each image, the number of its kind and the number of its marked pixels.
     pub(super) kind_of: Vec<u32>,
     pub(super) marked: Vec<u64>,
-    /// The score maps, and the log₁₀NFA maps with the sign changed, so that higher is more anomalous.
+    /// The score maps, and the log₁₀NFA maps with their sign changed so that higher is more anomalous.
     pub(super) scores: Scores,
     pub(super) negated_nfa: Scores,
     /// Components of the good images' score maps.
@@ -75,7 +76,7 @@ pub struct Accumulator {
 }
 
 impl Accumulator {
-    /// An empty one. Fails where ε is not positive and finite or the fair threshold not finite.
+    /// An empty accumulator. Fails if ε is not positive and finite, or the fair threshold is not finite.
     pub fn new(settings: Settings) -> Result<Self> {
         if !(settings.epsilon > 0.0 && settings.epsilon.is_finite()) {
             return Err(Error::parameter("--epsilon", format!("must be positive, is {}", settings.epsilon)));
@@ -99,8 +100,8 @@ impl Accumulator {
         })
     }
 
-    /// Takes one image and gives its line of the evaluation. Fails where its maps differ in size or are not finite, or a good image has
-    /// a defect marked.
+    /// Adds one image and returns its line of the evaluation. Fails if its maps differ in size or are not finite, or if a good image
+    /// has marked pixels.
     pub fn push(&mut self, observation: &Observation<'_>) -> Result<&ImageResult> {
         check(observation)?;
         let defective = observation.kind != super::GOOD;
@@ -163,13 +164,13 @@ impl Accumulator {
         ratio(both, either)
     }
 
-    /// The metrics of all images taken.
+    /// Computes the metrics of all images added.
     pub fn finish(self) -> Evaluation {
         conclude(self)
     }
 }
 
-/// Packs a map's values: those that are not marked, and those of each region.
+/// Packs a map's values: one run for the pixels outside the mask, one for each region of the mask.
 fn pack(
     scores: &mut Scores,
     source: Source,
@@ -198,19 +199,19 @@ fn check(observation: &Observation<'_>) -> Result<()> {
     let wrong = |reason: String| Error::Data { path: observation.name.into(), reason };
     let size = observation.score.dim();
     if size.0 * size.1 == 0 {
-        return Err(wrong("its score map is empty".to_owned()));
+        return Err(wrong("the score map is empty".to_owned()));
     }
     for (name, other) in [
         ("log₁₀NFA map", Some(observation.log10_nfa.dim())),
         ("ground truth", observation.truth.map(|truth| truth.dim())),
     ] {
         if let Some(other) = other.filter(|&other| other != size) {
-            let reason = format!("its {name} is {}×{}, its score map {}×{}", other.1, other.0, size.1, size.0);
+            let reason = format!("the {name} has {}×{} pixels, the score map {}×{}", other.1, other.0, size.1, size.0);
             return Err(wrong(reason));
         }
     }
     if observation.kind == super::GOOD && observation.truth.is_some_and(|truth| truth.iter().any(|&marked| marked)) {
-        return Err(wrong("is a good image, but its ground truth marks a defect".to_owned()));
+        return Err(wrong("is a good image, but its mask marks a defect".to_owned()));
     }
     for (what, map) in [("score map", observation.score), ("log₁₀NFA map", observation.log10_nfa)] {
         let found = map.iter().filter(|value| !value.is_finite()).count();

@@ -1,9 +1,9 @@
-//! False alarms against what ε promises, with confidence bounds.
+//! False alarms compared with ε, with confidence bounds.
 //!
-//! ε is the number of false alarms expected in an image without a defect. What good images really have is a count of regions
-//! in so many images; its bounds are those of a Poisson rate (Garwood, 1936), and the bounds of the part of the images that have one are
-//! Clopper and Pearson's (1934). Both are exact and keep their promise at any number of images. Regions of one image may come together, and
-//! the rate's bounds are then too narrow: the part of the images is the safer figure.
+//! ε is the number of false alarms expected in an image without a defect. The measurement counts the regions found in good images.
+//! The bounds of the rate are those of a Poisson rate (Garwood, 1936); the bounds of the share of images with a region are
+//! Clopper and Pearson's (1934). Both are exact for any number of images. If regions of one image come in clusters, the
+//! bounds of the rate are too narrow: the share of images is then the safer figure.
 
 use std::fmt;
 
@@ -16,32 +16,32 @@ use super::components::ComponentCounts;
 /// The values of ε at which false alarms are counted.
 pub const EPSILONS: [f64; 8] = [10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
 
-/// What part of all experiments the bounds hold in.
+/// Confidence level of the bounds.
 pub const CONFIDENCE: f64 = 0.95;
 
 /// False alarms on good images at one ε.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FalseAlarms {
-    /// False alarms per image that ε promises not to exceed.
+    /// ε: the number of false alarms expected per image.
     pub epsilon: f64,
-    /// Good images.
+    /// Number of good images.
     pub images: u64,
-    /// Regions found in them: 8-connected components of log₁₀NFA < log₁₀ε at the network's input size.
+    /// Regions found in these images: 8-connected components of log₁₀NFA < log₁₀ε at the network's input size.
     pub regions: u64,
-    /// Good images with a region.
+    /// Number of good images with at least one region.
     pub flagged: u64,
     /// Regions per image.
     pub rate: f64,
-    /// Bounds of the rate at [`CONFIDENCE`].
+    /// Bounds of the rate at the confidence level [`CONFIDENCE`].
     pub rate_bounds: [f64; 2],
-    /// Part of the images that have a region.
+    /// Share of the images that have at least one region.
     pub flagged_rate: f64,
-    /// Bounds of that part at [`CONFIDENCE`].
+    /// Bounds of that share at the confidence level [`CONFIDENCE`].
     pub flagged_bounds: [f64; 2],
 }
 
 impl FalseAlarms {
-    /// From counts; `images` is not 0.
+    /// Computes the rates from counts; `images` must not be 0.
     pub fn new(epsilon: f64, images: u64, regions: u64, flagged: u64) -> Self {
         let per_image = |count: f64| count / images as f64;
         let [low, high] = poisson_bounds(regions);
@@ -58,7 +58,7 @@ impl FalseAlarms {
     }
 }
 
-/// A line of a curve: `ε = 0.1: 0.260 (0.170 to 0.381); in 0.260 of the images (0.177 to 0.357)`, in columns.
+/// One line per ε, in columns: `ε = 0.1: 0.260 (0.170 to 0.381); in 0.260 of the images (0.177 to 0.357)`.
 impl fmt::Display for FalseAlarms {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [low, high] = self.rate_bounds;
@@ -75,12 +75,12 @@ impl fmt::Display for FalseAlarms {
 #[derive(Debug, Default)]
 pub struct AlarmCounter {
     images: u64,
-    /// Regions, and images with one.
+    /// Number of regions, and of images with at least one.
     counts: [(u64, u64); EPSILONS.len()],
 }
 
 impl AlarmCounter {
-    /// Takes the log₁₀NFA map of a good image.
+    /// Adds the log₁₀NFA map of a good image.
     pub fn push(&mut self, log10_nfa: ArrayView2<'_, f32>) {
         let negated = log10_nfa.mapv(|value| -value);
         let limits = EPSILONS.map(|epsilon| -epsilon.log10() as f32);
@@ -93,7 +93,7 @@ impl AlarmCounter {
         self.images += 1;
     }
 
-    /// False alarms at each ε; empty without an image.
+    /// The false alarms at each ε; empty if no image was added.
     pub fn finish(&self) -> Vec<FalseAlarms> {
         let counts = EPSILONS.into_iter().zip(self.counts);
         let curve =
@@ -102,7 +102,7 @@ impl AlarmCounter {
     }
 }
 
-/// Bounds of the mean of a Poisson count of which `count` was seen.
+/// Bounds of the mean of a Poisson distribution after one count of `count`.
 fn poisson_bounds(count: u64) -> [f64; 2] {
     let tail = (1.0 - CONFIDENCE) / 2.0;
     let quantile = |shape: f64, p: f64| Gamma::new(shape, 1.0).map_or(f64::NAN, |gamma| gamma.inverse_cdf(p));
@@ -110,7 +110,7 @@ fn poisson_bounds(count: u64) -> [f64; 2] {
     [low, quantile(count as f64 + 1.0, 1.0 - tail)]
 }
 
-/// Bounds of a probability after `hits` of `trials`.
+/// Bounds of a probability after `hits` successes in `trials`.
 fn binomial_bounds(hits: u64, trials: u64) -> [f64; 2] {
     let tail = (1.0 - CONFIDENCE) / 2.0;
     let quantile = |a: u64, b: u64, p: f64| Beta::new(a as f64, b as f64).map_or(f64::NAN, |beta| beta.inverse_cdf(p));
@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    /// Against `scipy.stats`: `gamma.ppf` and `binomtest(k, n).proportion_ci(method="exact")`.
+    /// Values from `scipy.stats`: `gamma.ppf` and `binomtest(k, n).proportion_ci(method="exact")`.
     #[test]
     fn bounds_equal_scipys() {
         for (count, low, high) in [

@@ -1,8 +1,8 @@
-//! Data sets of several categories: which there are, and each one's result on disk.
+//! Data sets with several categories: finds the categories and stores the result of each on disk.
 //!
-//! A run over a whole data set takes hours, perhaps on several machines. Each category's result is therefore a file of its
-//! own ([`Record`]), written last and whole, with the settings it was made with: a run that was killed goes on with what is missing, machines
-//! share the work by categories, and results that do not belong together are not mixed.
+//! An evaluation of a whole data set takes hours and may run on several machines. So each category's result is a file of its
+//! own ([`Record`]) with the settings it was made with, written atomically at the end. A run that was killed continues with the missing
+//! categories, machines can share the categories, and results with different settings are never merged.
 
 use std::{
     collections::BTreeMap,
@@ -26,14 +26,14 @@ pub const RECORD_FILE: &str = "evaluation.json";
 /// One category of a data set.
 #[derive(Clone, Debug)]
 pub struct Category {
-    /// Its name: the folder's.
+    /// Its name: the name of its folder.
     pub name: String,
     /// Its images.
     pub data: Dataset,
 }
 
 impl Category {
-    /// A short hash of what images and masks there are, by path and size.
+    /// A short hash of the paths and sizes of all images and masks.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -53,10 +53,10 @@ impl Category {
     }
 }
 
-/// The categories below `root`, by name: the folders that are laid out as a test set. Other folders are passed over.
+/// Finds the categories below `root`, sorted by name: every folder that is laid out as a test set. Other folders are ignored.
 ///
 /// # Errors
-/// No category at all; a category that [`Dataset::open`] refuses, or that has no good images to learn from.
+/// No category is found; [`Dataset::open`] refuses one; or one has no good images to learn from.
 pub fn categories(root: &Path, layout: Option<Layout>) -> Result<Vec<Category>> {
     if !root.is_dir() {
         return Err(data(root, "is not a folder"));
@@ -81,20 +81,20 @@ pub fn categories(root: &Path, layout: Option<Layout>) -> Result<Vec<Category>> 
             (Err(error), _) => return Err(error),
         };
         if set.train.is_empty() {
-            let reason = "has no good images to learn from (a layout with `train` is needed)";
+            let reason = "has no good images to learn from; use a layout with a `train` folder";
             return Err(data(&folder, reason));
         }
         found.push(Category { name, data: set });
     }
     if found.is_empty() {
-        let reason = "has no categories: folders that are laid out as MVTec AD's, LOCO's, AD 2's, BTAD's or VisA's are; to evaluate one \
-                      category leave out --all-categories and give --model";
+        let reason = "has no categories (folders with the layout of MVTec AD, LOCO, AD 2, BTAD or VisA); to evaluate one \
+                      category, give --model instead of --all-categories";
         return Err(data(root, reason));
     }
     Ok(found)
 }
 
-/// What a result was made with, as flat names and values.
+/// The settings of a result, as flat names and values.
 pub type RunSettings = BTreeMap<String, String>;
 
 /// A category's result.
@@ -102,18 +102,18 @@ pub type RunSettings = BTreeMap<String, String>;
 pub struct Record {
     /// The category's name.
     pub category: String,
-    /// What it was made with.
+    /// The settings it was made with.
     pub settings: RunSettings,
-    /// What of it may differ from category to category: the images.
+    /// Settings that may differ between categories: the images.
     pub images: String,
-    /// Seconds by step.
+    /// Seconds for each step.
     pub seconds: BTreeMap<String, f64>,
     /// The metrics.
     pub evaluation: Evaluation,
 }
 
 impl Record {
-    /// Writes it into the category's folder, whole or not at all.
+    /// Writes the record into the category's folder, atomically.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -122,10 +122,10 @@ impl Record {
         write_whole(&folder.join(RECORD_FILE), json.as_bytes())
     }
 
-    /// Reads a category's folder; none where there is no result yet.
+    /// Reads the record in a category's folder; `None` if there is no result yet.
     ///
     /// # Errors
-    /// [`Error::Data`] for a file that is no result; [`Error::Io`].
+    /// [`Error::Data`] if the file is not a valid result; [`Error::Io`].
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(RECORD_FILE);
         let text = match fs::read(&path) {
@@ -134,10 +134,10 @@ impl Record {
             Err(error) => return Err(Error::io("read", &path)(error)),
         };
         let record = serde_json::from_slice(&text);
-        record.map(Some).map_err(|error| data(&path, format!("is no result of this version: {error}")))
+        record.map(Some).map_err(|error| data(&path, format!("is not a result of this version of uflow: {error}")))
     }
 
-    /// The first setting in which it differs: name, here, there.
+    /// The first setting that differs: its name, its value here, its value there.
     pub fn difference(&self, settings: &RunSettings) -> Option<(String, String, String)> {
         let names = self.settings.keys().chain(settings.keys());
         let value = |of: &RunSettings, name: &str| of.get(name).cloned().unwrap_or_else(|| "nothing".to_owned());
@@ -145,10 +145,10 @@ impl Record {
     }
 }
 
-/// All results below these folders, by category.
+/// Reads all results below these folders, sorted by category.
 ///
 /// # Errors
-/// No result; two of one category; results of different settings (naming the setting and the categories).
+/// There is no result; a category has two; or results have different settings (the error names the setting and the categories).
 pub fn records(folders: &[PathBuf]) -> Result<Vec<(PathBuf, Record)>> {
     let mut found: Vec<(PathBuf, Record)> = Vec::new();
     for root in folders {
@@ -162,7 +162,7 @@ pub fn records(folders: &[PathBuf]) -> Result<Vec<(PathBuf, Record)>> {
     found.sort_by(|a, b| a.1.category.cmp(&b.1.category));
     let Some((_, first)) = found.first() else {
         let names: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
-        return Err(data(Path::new(&names.join(", ")), format!("no folder in it has a result ({RECORD_FILE})")));
+        return Err(data(Path::new(&names.join(", ")), format!("contains no result ({RECORD_FILE})")));
     };
     if let Some(pair) = found.windows(2).find(|pair| pair[0].1.category == pair[1].1.category) {
         let reason =
@@ -172,7 +172,7 @@ pub fn records(folders: &[PathBuf]) -> Result<Vec<(PathBuf, Record)>> {
     for (folder, record) in &found {
         if let Some((name, there, here)) = record.difference(&first.settings) {
             let reason =
-                format!("was made with {name} = {there}, `{}` with {here}: they are not one run", first.category);
+                format!("has {name} = {there}, but `{}` has {here}; merge only results of one run", first.category);
             return Err(data(folder, reason));
         }
     }

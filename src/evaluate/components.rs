@@ -1,24 +1,24 @@
-//! Connected components, 8-connected: of a mask, and of what every threshold of a map selects.
+//! 8-connected components: of a mask, and of a map at every threshold.
 
 use ndarray::ArrayView2;
 
 use super::scores::key;
 
-/// A pixel that is not there yet.
+/// Marks a pixel that is not added yet.
 const ABSENT: u32 = u32::MAX;
 
-/// How many components a map has above every threshold: the scores at which the number changes, and by how much.
+/// The number of components of a map at every threshold: the scores at which the number changes, and by how much.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ComponentCounts {
     changes: Vec<(u32, i32)>,
 }
 
 impl ComponentCounts {
-    /// Of `map`, looking at its pixels above `floor` only.
+    /// Counts the components of `map`, using only its pixels above `floor`.
     ///
-    /// Pixels are added from the highest score down; each starts a component and joins those of the neighbours that are
-    /// there already (union-find), so the count at a threshold is what remains of the births after the joins. Inside a slope both
-    /// happen at one score and cancel: only peaks and passes are kept.
+    /// Pixels are added from the highest score down. Each pixel starts a component and joins the components of the neighbours
+    /// added before it (union-find). The number of components at a threshold is the number of starts minus the number of joins. On a slope,
+    /// a start and a join have the same score and cancel, so only peaks and passes are stored.
     pub(super) fn of(map: ArrayView2<'_, f32>, floor: f32) -> Self {
         let mut order: Vec<u64> = (map.iter().enumerate())
             .filter(|(_, value)| **value > floor)
@@ -36,7 +36,7 @@ impl ComponentCounts {
         Self { changes }
     }
 
-    /// Components of the pixels above `threshold`, which is not below the floor.
+    /// Number of components of the pixels above `threshold`, which must be at least the floor.
     pub(super) fn above(&self, threshold: f32) -> u32 {
         let limit = key(threshold);
         let sum: i32 = self.changes.iter().take_while(|(key, _)| *key < limit).map(|(_, change)| change).sum();
@@ -44,8 +44,8 @@ impl ComponentCounts {
     }
 }
 
-/// The components of a mask: for each pixel its component's number from 0, or [`u32::MAX`] where the mask is false; and each
-/// component's pixels.
+/// Labels the components of a mask. Returns each pixel's component number from 0, or [`u32::MAX`] where the mask is false, and the
+/// pixel count of each component.
 pub(super) fn label(mask: ArrayView2<'_, bool>) -> (Vec<u32>, Vec<u32>) {
     let mut forest = Forest::new(mask.dim());
     for (pixel, _) in mask.iter().enumerate().filter(|(_, marked)| **marked) {
@@ -57,7 +57,7 @@ pub(super) fn label(mask: ArrayView2<'_, bool>) -> (Vec<u32>, Vec<u32>) {
         if forest.parent[pixel] == ABSENT {
             continue;
         }
-        // Roots are the first pixels of their components, so they come first.
+        // The root of a component is its first pixel, so it is visited first.
         let root = forest.root(pixel as u32) as usize;
         if root == pixel {
             labels[pixel] = sizes.len() as u32;
@@ -70,7 +70,7 @@ pub(super) fn label(mask: ArrayView2<'_, bool>) -> (Vec<u32>, Vec<u32>) {
     (labels, sizes)
 }
 
-/// Components as trees: each pixel points to one before it of the same component, or to itself.
+/// Components as trees: each pixel points to an earlier pixel of the same component, or to itself.
 struct Forest {
     height: usize,
     width: usize,
@@ -82,7 +82,7 @@ impl Forest {
         Self { height, width, parent: vec![ABSENT; height * width] }
     }
 
-    /// Adds a pixel; says how many components it joined to its own.
+    /// Adds a pixel and returns the number of components that it joined.
     fn add(&mut self, pixel: usize) -> i32 {
         let (row, column) = (pixel / self.width, pixel % self.width);
         self.parent[pixel] = pixel as u32;
@@ -107,7 +107,7 @@ impl Forest {
         pixel
     }
 
-    /// Joins two components; false where they are one already.
+    /// Joins two components. Returns false if they are one already.
     fn join(&mut self, a: u32, b: u32) -> bool {
         let (a, b) = (self.root(a), self.root(b));
         self.parent[a.max(b) as usize] = a.min(b);

@@ -1,4 +1,4 @@
-//! From what was gathered to the metrics.
+//! Computes the metrics from the collected scores.
 
 use super::{
     GOOD,
@@ -44,11 +44,11 @@ pub(super) fn conclude(mut found: Accumulator) -> Evaluation {
     }
 }
 
-/// What follows from the pixels.
+/// Results that are computed from the pixels.
 #[derive(Default)]
 struct Pixels {
     total: Option<Curves>,
-    /// For each kind against the good images.
+    /// For each kind, against the good images.
     kinds: Vec<Option<Curves>>,
     oracle: Option<AtThreshold>,
     fair: Option<AtThreshold>,
@@ -57,7 +57,7 @@ struct Pixels {
 }
 
 impl Pixels {
-    /// The second pass over the pixels. Takes the scores, as the last to need them.
+    /// The second pass over the pixels. Consumes the scores.
     fn sweep(found: &mut Accumulator) -> Self {
         let scores = std::mem::take(&mut found.scores);
         let fair = found.settings.fair_threshold;
@@ -95,12 +95,12 @@ impl Pixels {
     }
 }
 
-/// Curves over all pixels, and over those of each kind and the good images.
+/// Curves over all pixels, and over the pixels of each kind together with those of the good images.
 struct Ranks {
     good: Option<usize>,
-    /// Unmarked pixels above the score, by kind.
+    /// Unmarked pixels above the current score, by kind.
     above: Vec<u64>,
-    /// Of the score at hand, by kind: unmarked pixels, marked ones, and their overlap.
+    /// At the current score, by kind: unmarked pixels, marked pixels, and their overlap.
     here: Vec<(u64, u64, f64)>,
     total: Builder,
     kinds: Vec<Builder>,
@@ -162,7 +162,7 @@ impl Ranks {
     }
 }
 
-/// Metrics of all images, or of one kind's.
+/// Metrics of all images, or of one kind.
 struct Summary<'a> {
     found: &'a Accumulator,
     pixels: &'a Pixels,
@@ -196,7 +196,7 @@ impl Summary<'_> {
         }
     }
 
-    /// Whether an image is a defective one of the kind, or of any.
+    /// Whether the image is defective and of this kind, or of any kind.
     fn of(&self, kind: Option<usize>, image: &ImageResult) -> bool {
         image.defective() && kind.is_none_or(|kind| image.kind == self.found.kinds[kind])
     }
@@ -227,7 +227,7 @@ impl Summary<'_> {
         }
     }
 
-    /// With the score map cut at a threshold; `at` has the images' IoU there, where masks are known.
+    /// Metrics with the score map cut at a threshold. `at` holds the IoU of each image at this threshold, if masks are known.
     fn at_threshold(&self, kind: Option<usize>, threshold: f32, at: Option<&AtThreshold>) -> Operating {
         let above = |image: &ImageResult| f64::from(image.score > threshold);
         let components = |counts: &ComponentCounts| f64::from(counts.above(threshold));
@@ -240,7 +240,7 @@ impl Summary<'_> {
         }
     }
 
-    /// Over one kind's images, or over all.
+    /// Over the images of one kind, or over all.
     fn mean_iou(&self, kind: Option<usize>, at: &AtThreshold) -> Option<f64> {
         let all = (!self.found.images.is_empty()).then(|| at.total() / self.found.images.len() as f64);
         if kind.is_some() { self.mean_iou_defective(kind, at) } else { all }
@@ -257,7 +257,7 @@ impl Summary<'_> {
     }
 }
 
-/// The mean; none of nothing.
+/// The mean; `None` for an empty slice.
 fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     let (sum, count) = values.fold((0.0, 0_usize), |(sum, count), value| (sum + value, count + 1));
     (count > 0).then(|| sum / count as f64)

@@ -1,13 +1,13 @@
 //! Curves over all thresholds: ROC, per-region overlap (PRO), F1.
 //!
-//! A threshold calls positive what scores at or above it. All three follow from one pass over the distinct scores in descending
-//! order; at each the false-positive rate, the true-positive rate and the overlap move together, so that scores which tie between the
-//! classes are joined by a straight line:
+//! A pixel or image is positive if its score is at or above the threshold. One pass over the distinct scores in descending order
+//! computes all three curves. At each score, the false-positive rate, the true-positive rate and the overlap change together, so
+//! scores that occur in both classes are joined by a straight line:
 //!
-//! - **AUROC**: the area under (false-positive rate, true-positive rate), which is the probability that a positive scores
-//!   above a negative, a tie counting one half (Mann and Whitney). In whole numbers, so exact.
+//! - **AUROC**: the area under (false-positive rate, true-positive rate). It is the probability that a positive scores
+//!   above a negative, where a tie counts one half (Mann and Whitney). It is computed in integers, so it is exact.
 //! - **AUPRO** (Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 2021): the area under (false-positive rate over all unmarked pixels,
-//!   mean over the marked regions of the part of the region that is found), up to a false-positive rate of 0.3, divided by 0.3. A region is an
+//!   mean found share of the marked regions), up to a false-positive rate of 0.3, divided by 0.3. A region is an
 //!   8-connected component of an image's mask.
 //! - **F1-max**: the highest harmonic mean of precision and recall.
 
@@ -15,20 +15,20 @@ use serde::{Deserialize, Serialize};
 
 use super::scores::key;
 
-/// Up to which false-positive rate the overlap counts.
+/// The false-positive rate up to which the overlap counts.
 pub const PRO_LIMIT: f64 = 0.3;
 
-/// Curves are thinned to steps of at least this in one of the rates.
+/// Stored curves have steps of at least this size in one of the rates.
 const STEP: f64 = 1.0 / 256.0;
 
-/// One point of a curve: what a threshold of `score` gives.
+/// One point of a curve, at a threshold of `score`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RocPoint {
     /// False-positive rate.
     pub fpr: f64,
     /// True-positive rate.
     pub tpr: f64,
-    /// The lowest score that counts as positive here; none at the origin.
+    /// The lowest score that is positive here; `None` at the origin.
     pub score: Option<f32>,
 }
 
@@ -46,42 +46,42 @@ pub struct Roc {
 pub struct ProPoint {
     /// False-positive rate.
     pub fpr: f64,
-    /// Mean over the regions of the part that is found.
+    /// Mean over the regions of the share of the region that is found.
     pub overlap: f64,
-    /// The lowest score that counts as positive here; none at the origin.
+    /// The lowest score that is positive here; `None` at the origin.
     pub score: Option<f32>,
 }
 
 /// A curve of per-region overlap and the exact area under it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pro {
-    /// Area under the curve up to [`PRO_LIMIT`], divided by it.
+    /// Area under the curve up to [`PRO_LIMIT`], divided by [`PRO_LIMIT`].
     pub aupro: f64,
-    /// Marked regions.
+    /// Number of marked regions.
     pub regions: u64,
-    /// The curve from (0, 0) to the first point at or beyond [`PRO_LIMIT`], thinned as [`Roc`] is.
+    /// The curve from (0, 0) to the first point at or beyond [`PRO_LIMIT`], thinned like [`Roc`].
     pub points: Vec<ProPoint>,
 }
 
-/// The best F1 and where it is.
+/// The best F1 and its threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct F1Max {
     /// Harmonic mean of precision and recall.
     pub f1: f64,
-    /// The lowest score that counts as positive there; none for a mean over several sets.
+    /// The lowest score that is positive at this threshold; `None` for a mean over several sets.
     pub threshold: Option<f32>,
 }
 
-/// What the curves of two classes come to.
+/// The curves of two classes.
 #[derive(Clone, Debug)]
 pub(super) struct Curves {
     pub(super) roc: Roc,
-    /// None where the positives have no regions.
+    /// `None` if the positives have no regions.
     pub(super) pro: Option<Pro>,
     pub(super) f1_max: F1Max,
 }
 
-/// How many pixels, or images, there are.
+/// Numbers of pixels, or of images.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Totals {
     pub(super) negatives: u64,
@@ -99,29 +99,29 @@ impl Totals {
     }
 }
 
-/// What a score has that was not reached before.
+/// The pixels of one score.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Level {
     pub(super) score: f32,
-    /// Negatives above the score.
+    /// Negatives with a higher score.
     pub(super) above: u64,
-    /// Negatives of the score.
+    /// Negatives with this score.
     pub(super) negatives: u64,
-    /// Positives of the score.
+    /// Positives with this score.
     pub(super) positives: u64,
     /// Sum over these positives of 1 / (pixels of their region).
     pub(super) overlap: f64,
 }
 
-/// Makes curves from levels in descending order of their scores. Levels without a positive may be left out.
+/// Computes the curves from levels in descending order of their scores. Levels without a positive may be left out.
 #[derive(Debug)]
 pub(super) struct Builder {
     totals: Totals,
     hits: u64,
     twice_area: u128,
-    /// Regions found so far, each counted by its part.
+    /// Regions found so far; a region counts by its found share.
     found: f64,
-    /// Where the PRO curve is, and the area under it.
+    /// The current point of the PRO curve, and the area under it so far.
     last: (f64, f64),
     pro_area: f64,
     best: F1Max,
@@ -173,7 +173,7 @@ impl Builder {
         }
     }
 
-    /// Goes straight to a point of the PRO curve, adding what lies under the way there as far as it counts.
+    /// Moves in a straight line to a point of the PRO curve and adds the area under this line up to [`PRO_LIMIT`].
     fn advance(&mut self, fpr: f64, overlap: f64) {
         let (from, low) = self.last;
         if from < PRO_LIMIT && fpr > from {
@@ -184,7 +184,7 @@ impl Builder {
         self.last = (fpr, overlap);
     }
 
-    /// None where a class is empty.
+    /// `None` if a class is empty.
     pub(super) fn finish(mut self) -> Option<Curves> {
         let Totals { negatives, positives, regions } = self.totals;
         if negatives == 0 || positives == 0 {
@@ -201,7 +201,7 @@ fn far(a: f64, b: f64) -> bool {
     a - b >= STEP
 }
 
-/// The curves of two classes of single scores, none of which is NaN; none where a class is empty.
+/// The curves of two classes of single scores without NaN; `None` if a class is empty.
 pub(super) fn curves(negatives: &[f32], positives: &[f32]) -> Option<Curves> {
     let totals = Totals { negatives: negatives.len() as u64, positives: positives.len() as u64, regions: 0 };
     let mut keys: Vec<(u32, bool)> = (negatives.iter().map(|&score| (key(score), false)))
@@ -219,7 +219,7 @@ pub(super) fn curves(negatives: &[f32], positives: &[f32]) -> Option<Curves> {
     builder.finish()
 }
 
-/// The ROC curve of two classes of scores, none of which is NaN; none where a class is empty.
+/// The ROC curve of two classes of scores without NaN; `None` if a class is empty.
 pub fn roc(negatives: &[f32], positives: &[f32]) -> Option<Roc> {
     curves(negatives, positives).map(|curves| curves.roc)
 }

@@ -1,15 +1,15 @@
 //! The mean intersection over union at every threshold.
 //!
-//! Lowering a threshold adds pixels: a marked one to its image's intersection, another to its union. So one pass over the
-//! scores in descending order visits every mask that any threshold can give, and the best of them is the best there is.
+//! Lowering a threshold adds pixels. A marked pixel increases its image's intersection, another pixel its union. One pass over the
+//! scores in descending order therefore visits every mask that a threshold can give, and finds the best of them.
 
 use super::scores::{Entry, Source};
 
-/// What one threshold gives: a pixel is anomalous where its score is above it.
+/// The result of one threshold: a pixel is anomalous if its score is above it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct AtThreshold {
     pub(super) threshold: f32,
-    /// For each kind the sum of its images' IoU.
+    /// For each kind, the sum of its images' IoU.
     pub(super) sums: Vec<f64>,
 }
 
@@ -19,16 +19,16 @@ impl AtThreshold {
     }
 }
 
-/// What the pass found.
+/// The result of the pass.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
-    /// The threshold of the highest mean, the lowest of equals.
+    /// The threshold with the highest mean; the lowest one if several are equal.
     pub(super) best: AtThreshold,
-    /// The thresholds that were asked for, in descending order.
+    /// The results at the requested thresholds, in descending order.
     pub(super) asked: Vec<AtThreshold>,
 }
 
-/// Sums that differ by no more are equal: what a few hundred million additions may round off.
+/// Sums that differ by at most this much are equal: the rounding error of a few hundred million additions.
 const EQUAL: f64 = 1e-9;
 
 /// The pass.
@@ -40,14 +40,14 @@ pub(super) struct Sweep {
     sums: Vec<f64>,
     best: AtThreshold,
     highest: f64,
-    /// Whether the best threshold reaches down to the next score.
+    /// Whether the best threshold extends down to the next score.
     open: bool,
     waiting: Vec<f32>,
     asked: Vec<AtThreshold>,
 }
 
 impl Sweep {
-    /// Over images of these kinds with so many marked pixels; `asked` are thresholds to be looked at.
+    /// A pass over images with these kinds and numbers of marked pixels; `asked` are the requested thresholds.
     pub(super) fn new(kinds: &[u32], marked: &[u64], asked: &[f32]) -> Self {
         let images: Vec<(u64, u64)> = marked.iter().map(|&marked| (0, marked)).collect();
         let mut sums = vec![0.0; kinds.iter().max().map_or(0, |&kind| kind as usize + 1)];
@@ -69,7 +69,7 @@ impl Sweep {
         }
     }
 
-    /// Takes the entries of the next lower score.
+    /// Adds the entries of the next lower score.
     pub(super) fn push(&mut self, score: f32, entries: &[Entry], sources: &[Source]) {
         if self.open {
             self.best.threshold = score;
@@ -107,7 +107,7 @@ impl Sweep {
     }
 }
 
-/// Intersection over union of counts; 1 where the union is empty.
+/// Intersection over union from counts; 1 if the union is empty.
 pub(super) fn ratio(intersection: u64, union: u64) -> f64 {
     if union == 0 { 1.0 } else { intersection as f64 / union as f64 }
 }

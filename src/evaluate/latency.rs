@@ -1,11 +1,11 @@
-//! How long the images took.
+//! Processing time of the images.
 
 use serde::{Deserialize, Serialize};
 
 /// Milliseconds per image of one stage; percentiles by nearest rank.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
-    /// The stage's name; `total` for all together.
+    /// Name of the stage; `total` is the sum of all stages.
     pub stage: String,
     /// Mean.
     pub mean_ms: f64,
@@ -21,7 +21,7 @@ pub struct Latency {
     pub max_ms: f64,
 }
 
-/// Collects the stages' times.
+/// Collects the times of the stages.
 #[derive(Debug, Default)]
 pub(super) struct Times {
     stages: Vec<(String, Vec<f64>)>,
@@ -41,7 +41,7 @@ impl Times {
         }
     }
 
-    /// Each stage in the order it was passed, and the total.
+    /// Each stage in the order in which it ran, then the total.
     pub(super) fn finish(self) -> Vec<Latency> {
         let total = (!self.total.is_empty()).then(|| ("total".to_owned(), self.total));
         self.stages.into_iter().chain(total).map(|(stage, times)| latency(stage, times)).collect()

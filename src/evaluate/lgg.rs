@@ -5,9 +5,9 @@
 //! kaggle_3m/TCGA_CS_4941_19960909/TCGA_CS_4941_19960909_1_mask.tif
 //! ```
 //!
-//! A slice is good where its mask marks nothing. The paper does not say how it divides them; here it is by patients, so that no slice of a
-//! test patient was learned from: in the order of their folders' names every fifth patient is tested on with all slices, the good slices
-//! of the others are learned from, and their slices with a tumour are left out.
+//! A slice is good if its mask marks nothing. The paper does not say how it splits the slices. This module splits by patient, so that training
+//! never sees a slice of a test patient. In the order of folder names, every fifth patient is for testing, with all slices. Of the
+//! other patients, the good slices are for training, and the slices with a tumour are not used.
 
 use std::path::{Path, PathBuf};
 
@@ -17,14 +17,14 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// Every which patient is tested on.
+/// One patient of this many is tested on.
 const TESTED: usize = 5;
-/// Beginning of a patient's folder's name.
+/// Prefix of a patient's folder name.
 const PATIENT: &str = "TCGA_";
-/// End of a mask's name.
+/// Suffix of a mask's file name.
 const MASK: &str = "_mask";
 
-/// Whether a folder has patients' folders in it.
+/// Whether a folder contains patients' folders.
 pub(super) fn is(root: &Path) -> bool {
     patients(root).is_ok_and(|patients| !patients.is_empty())
 }
@@ -38,7 +38,7 @@ fn patients(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(patients)
 }
 
-/// Images to learn from, and samples to test on: good ones first, then those with a tumour.
+/// Images to learn from, and samples to test on: first the good ones, then those with a tumour.
 pub(super) fn read(root: &Path) -> Result<(Vec<PathBuf>, Vec<Sample>)> {
     let (mut train, mut good, mut bad) = (Vec::new(), Vec::new(), Vec::new());
     for (number, folder) in patients(root)?.into_iter().enumerate() {
@@ -62,7 +62,7 @@ pub(super) fn read(root: &Path) -> Result<(Vec<PathBuf>, Vec<Sample>)> {
         [("to learn from", train.len()), ("good to test on", good.len()), ("with a tumour to test on", bad.len())]
     {
         if count == 0 {
-            return Err(data(root, format!("has no slice that is {what}; {TESTED} patients at least are needed")));
+            return Err(data(root, format!("has no slice {what}; at least {TESTED} patients are needed")));
         }
     }
     good.extend(bad);

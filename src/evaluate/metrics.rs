@@ -1,4 +1,4 @@
-//! The metrics of a test set and what each means.
+//! The metrics of a test set and their definitions.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,13 +16,13 @@ pub struct Evaluation {
     pub good_images: usize,
     /// Number of defective images.
     pub defective_images: usize,
-    /// ε of the detections.
+    /// ε used for the detections.
     pub epsilon: f64,
-    /// The threshold of the score map with the best mIoU over all images, the lowest of equals; none without masks. It is
-    /// chosen on the test set itself, so what it gives is a bound for any fixed threshold, not a result.
+    /// The threshold of the score map with the best mIoU over all images; the lowest one if several are equal; `None` without masks. It is
+    /// chosen on the test set itself, so its results are an upper bound for any fixed threshold.
     pub oracle_threshold: Option<f32>,
-    /// The log₁₀ε with the best mIoU over all images, the highest of equals; none without masks. This is the paper's oracle for U-Flow
-    /// itself (§4.1.1 and Figure 7), and a bound as the other one.
+    /// The log₁₀ε with the best mIoU over all images; the highest one if several are equal; `None` without masks. This is the paper's oracle
+    /// for U-Flow itself (§4.1.1 and Figure 7), and an upper bound like the oracle threshold.
     pub oracle_log10_epsilon: Option<f32>,
     /// The fair threshold, from the good training images.
     pub fair_threshold: Option<f32>,
@@ -30,24 +30,24 @@ pub struct Evaluation {
     pub total: Metrics,
     /// For each kind of defect, against all good images.
     pub kinds: Vec<KindMetrics>,
-    /// Defective images whose masks mark nothing: to the pixel metrics they are good ones.
+    /// Defective images whose masks mark nothing. The pixel metrics treat them as good.
     pub unmarked: Vec<String>,
-    /// ROC curve over pixels; none without masks.
+    /// ROC curve over pixels; `None` without masks.
     pub pixel_roc: Option<Roc>,
     /// ROC curve over images.
     pub image_roc: Option<Roc>,
-    /// Curve of the per-region overlap; none without masks.
+    /// Curve of the per-region overlap; `None` without masks.
     pub pro: Option<Pro>,
     /// mIoU over all images against log₁₀ε (paper, Figure 7), ascending; empty without masks.
     pub miou_curve: Vec<MiouPoint>,
     /// False alarms on the good images from ε = 10 down to 10⁻⁶.
     pub false_alarms: Vec<FalseAlarms>,
-    /// How long the images took, by stage and in total; empty where it was not measured.
+    /// Processing time of the images, by stage and in total; empty if it was not measured.
     pub latency: Vec<Latency>,
-    /// How defects are found by their size; empty without masks.
+    /// Detection by the size of the defects; empty without masks.
     #[serde(default)]
     pub sizes: Vec<SizeClass>,
-    /// Every image, in the order it was seen.
+    /// Every image, in the order of evaluation.
     pub images: Vec<ImageResult>,
 }
 
@@ -61,44 +61,44 @@ pub struct KindMetrics {
     pub metrics: Metrics,
 }
 
-/// Metrics of a set of images. None: cannot be known, for lack of masks, good images or defective ones.
+/// Metrics of a set of images. A metric is `None` if masks, good images or defective images are missing.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Metrics {
-    /// Number of images of the kind (in the total: of all images).
+    /// Number of images of this kind; in the total, the number of all images.
     pub images: usize,
-    /// Area under the ROC curve of pixels, exact, ties counting one half.
+    /// Exact area under the ROC curve of pixels; a tie counts one half.
     pub pixel_auroc: Option<f64>,
     /// Area under the ROC curve of image scores.
     pub image_auroc: Option<f64>,
-    /// The same with images ranked by their lowest log₁₀NFA instead of their score.
+    /// The same, with images ranked by their lowest log₁₀NFA instead of their score.
     #[serde(default)]
     pub image_auroc_nfa: Option<f64>,
-    /// Area under the curve of per-region overlap up to a false-positive rate of 0.3, divided by it.
+    /// Area under the curve of per-region overlap up to a false-positive rate of 0.3, divided by 0.3.
     pub aupro: Option<f64>,
     /// Best F1 over pixels.
     pub pixel_f1_max: Option<F1Max>,
     /// Best F1 over images.
     pub image_f1_max: Option<F1Max>,
-    /// With the detections at ε.
+    /// Of the detections at ε.
     pub at_epsilon: Operating,
-    /// With the score map cut at the oracle threshold.
+    /// Of the score map cut at the oracle threshold.
     pub at_oracle: Option<Operating>,
-    /// mIoU with the log₁₀NFA map cut at the oracle's log₁₀ε.
+    /// mIoU of the log₁₀NFA map cut at the oracle's log₁₀ε.
     pub miou_nfa_oracle: Option<f64>,
-    /// With the score map cut at the fair threshold.
+    /// Of the score map cut at the fair threshold.
     pub at_fair: Option<Operating>,
 }
 
-/// What one way to decide gives.
+/// The results of one decision rule.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Operating {
     /// Intersection over union of predicted and true mask, averaged over the images; two empty masks count 1.
     pub miou: Option<f64>,
     /// The same over the defective images alone.
     pub miou_defective: Option<f64>,
-    /// Part of the defective images that are called anomalous.
+    /// Share of the defective images with the verdict anomalous.
     pub image_recall: Option<f64>,
-    /// Part of the good images that are called anomalous.
+    /// Share of the good images with the verdict anomalous.
     pub good_flagged: Option<f64>,
     /// Regions found per good image.
     pub false_alarms: Option<f64>,
@@ -113,7 +113,7 @@ pub struct MiouPoint {
     pub miou: f64,
 }
 
-/// What was found in one image.
+/// The result of one image.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ImageResult {
     /// The image's name.
@@ -128,33 +128,33 @@ pub struct ImageResult {
     pub anomalous: bool,
     /// Number of regions found.
     pub regions: usize,
-    /// Intersection over union at ε; none where the truth is not known.
+    /// Intersection over union at ε; `None` without ground truth.
     pub iou: Option<f64>,
-    /// The part of a defective image that is marked as defective; none where it is not known.
+    /// The share of a defective image that is marked as defective; `None` without a mask.
     #[serde(default)]
     pub defective_part: Option<f64>,
 }
 
-/// How defects of one size are found at ε.
+/// Detection at ε of the defects of one size class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SizeClass {
-    /// The defects cover at least this part of the image.
+    /// Smallest share of the image that the defects cover (inclusive).
     pub from: f64,
-    /// And less than this.
+    /// Largest share of the image that the defects cover (exclusive).
     pub below: f64,
-    /// Such images.
+    /// Number of such images.
     pub images: usize,
-    /// The part of them that is called anomalous.
+    /// The share of them with the verdict anomalous.
     pub recall: f64,
     /// The mean of their intersection over union.
     pub miou: f64,
 }
 
-/// Where one size of defects ends and the next begins, as parts of the image.
+/// Limits of the size classes, as shares of the image.
 const SIZES: [f64; 4] = [0.0, 0.005, 0.05, f64::INFINITY];
 
 impl SizeClass {
-    /// Of all images whose defects are marked; sizes that no image has are left out.
+    /// Of all images with masks; classes without images are left out.
     pub(super) fn all(images: &[ImageResult]) -> Vec<Self> {
         let class = |limits: &[f64]| {
             let (from, below) = (limits[0], limits[1].min(1.0));
@@ -185,8 +185,8 @@ impl ImageResult {
 }
 
 impl Metrics {
-    /// The mean of each metric over several sets, as tables of categories end with: a metric that one set lacks has none. Images are
-    /// added; thresholds are left out.
+    /// The mean of each metric over several sets, for the last row of a table of categories. If one set lacks a metric, its mean is `None`.
+    /// Numbers of images are added. Thresholds are left out.
     pub fn mean<'a>(sets: impl Iterator<Item = &'a Self>) -> Self {
         let sets: Vec<&Self> = sets.collect();
         let mean = |metric: &dyn Fn(&Self) -> Option<f64>| -> Option<f64> {

@@ -1,23 +1,23 @@
-//! How good a model is: test sets, metrics, and the loop that brings them together.
+//! Evaluation: test sets, metrics, and the loop that runs a model over a test set.
 //!
-//! [`Dataset`] reads a test set's layout, [`Accumulator`] takes what was found in each image and gives an [`Evaluation`],
-//! and [`evaluate`] runs an [`Inspector`] over a set. Nothing here knows how detections are made.
+//! [`Dataset`] reads a test set, [`Accumulator`] takes the result of each image and computes an [`Evaluation`],
+//! and [`evaluate`] runs an [`Inspector`] over a set. This module does not depend on how detections are made.
 //!
-//! Maps and masks are compared at the size of the network's input. A threshold of a score calls anomalous what is above it.
+//! Maps and masks are compared at the size of the network's input. A pixel is anomalous if its score is above the threshold.
 //!
 //! | metric | definition | source |
 //! |---|---|---|
-//! | pixel AUROC | area under the ROC curve of all pixels, a tie counting one half | paper, §4 |
-//! | image AUROC | the same of the images' scores, each the maximum of its score map | paper, Appendix A |
+//! | pixel AUROC | area under the ROC curve of all pixels; a tie counts one half | paper, §4 |
+//! | image AUROC | area under the ROC curve of the image scores; an image's score is the maximum of its score map | paper, Appendix A |
 //! | AUPRO | area under the mean overlap of the masks' 8-connected regions against the false-positive rate over all unmarked pixels, up to 0.3, divided by 0.3 | named by the paper, §4; limit and regions from Bergmann et al., IJCV 2021 |
-//! | F1-max | the highest F1 of any threshold, over pixels and over images | the custom of the field |
-//! | mIoU | intersection over union of each image, averaged over the images; two empty masks count 1 | paper, §4.1.1; the empty case is ours |
-//! | … at ε | of log₁₀NFA < log₁₀ε, by default log₁₀NFA < 0 | paper, §4.1.1 |
-//! | … at the oracle | of the score's threshold that gives the highest mIoU on the test set | paper, §4.1.1, for the methods it compares with |
-//! | … at the best ε | the same of log₁₀ε | paper, Figure 7: its oracle for U-Flow |
-//! | … at the fair threshold | of the lowest score threshold with one component per good training image on average | paper, §4.1.1 |
-//! | false alarms | 8-connected regions per good image, and the part of the good images with one, at each ε | exact bounds: [`FalseAlarms`] |
-//! | latency | percentiles by nearest rank of each stage and of all together | ours |
+//! | F1-max | the highest F1 over all thresholds, for pixels and for images | common practice |
+//! | mIoU | intersection over union per image, averaged over the images; two empty masks count 1 | paper, §4.1.1; the empty case is defined here |
+//! | … at ε | mIoU of log₁₀NFA < log₁₀ε, by default log₁₀NFA < 0 | paper, §4.1.1 |
+//! | … at the oracle | mIoU at the score threshold with the highest mIoU on the test set | paper, §4.1.1, for the methods it compares with |
+//! | … at the best ε | mIoU at the log₁₀ε with the highest mIoU on the test set | paper, Figure 7: its oracle for U-Flow |
+//! | … at the fair threshold | mIoU at the lowest score threshold that gives on average one component per good training image | paper, §4.1.1 |
+//! | false alarms | at each ε: 8-connected regions per good image, and the share of good images with at least one | exact bounds: [`FalseAlarms`] |
+//! | latency | percentiles by nearest rank, of each stage and of the total | defined here |
 
 mod accumulator;
 mod alarms;
@@ -58,7 +58,7 @@ use crate::Result;
 /// Outline of one region: closed polygons of (x, y) in the source frame, at the pixels' corners.
 pub type Outline = Vec<Vec<[u32; 2]>>;
 
-/// What a model says about one image.
+/// A model's result for one image.
 #[derive(Clone, Debug)]
 pub struct Inspection<'a> {
     /// The source image's (height, width).
@@ -73,32 +73,32 @@ pub struct Inspection<'a> {
     pub anomalous: bool,
     /// Outlines of the regions found.
     pub regions: Vec<Outline>,
-    /// Milliseconds by stage, in the order they are passed.
+    /// Milliseconds by stage, in the order in which the stages ran.
     pub timings: Vec<(&'static str, f64)>,
 }
 
-/// Something that looks at an image file: a detector behind its file reader.
+/// Examines image files: a detector together with its file reader.
 pub trait Inspector {
-    /// Looks at one image. The maps are borrowed until the next call.
+    /// Examines one image. The maps are borrowed until the next call.
     fn inspect(&mut self, path: &std::path::Path) -> Result<Inspection<'_>>;
 }
 
-/// One test image, what was found in it and what it counts as.
+/// One test image, the model's result, and the metrics of this image.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
     /// The image and its kind.
     pub sample: &'a Sample,
-    /// What was found.
+    /// The model's result.
     pub inspection: &'a Inspection<'a>,
-    /// Its ground truth at the size of the maps; none for good images and sets without masks.
+    /// The ground truth at the size of the maps; `None` for good images and for sets without masks.
     pub truth: Option<ArrayView2<'a, bool>>,
     /// Its line in the evaluation.
     pub result: &'a ImageResult,
 }
 
-/// Runs `inspector` over the test images of a set. `seen` is called after each.
+/// Runs `inspector` over the test images of a set. Calls `seen` after each image.
 ///
-/// An image or a mask that cannot be used ends the evaluation: metrics over part of a set would not be its metrics.
+/// An unreadable image or mask ends the evaluation with an error, because metrics over a part of the set would be wrong.
 pub fn evaluate(
     dataset: &Dataset,
     settings: Settings,

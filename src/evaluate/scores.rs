@@ -1,28 +1,28 @@
-//! Every score of a test set, so small that exact metrics need no bins.
+//! All scores of a test set in compact form, so that exact metrics need no bins.
 //!
-//! A metric over pixels looks at the scores in descending order. What is kept is therefore, for each *source* (the pixels of
-//! an image that are not marked, and each marked region of it), its distinct scores in that order with their counts: the
-//! differences of the scores' bits, seven bits a byte. Neighbours in the order differ by little, so a pixel takes about two bytes
-//! whatever its score, and 200 million take half a gigabyte (`benches/evaluate.rs` measures it).
+//! A metric over pixels visits the scores in descending order. For each *source* (the unmarked pixels of
+//! an image, and each of its marked regions), this module stores the distinct scores in that order with their counts. It stores the
+//! differences of the scores' bits, seven bits per byte. Neighbouring scores differ little, so a pixel takes about two bytes,
+//! and 200 million pixels take half a gigabyte (`benches/evaluate.rs` measures this).
 //!
-//! [`Scores::descending`] merges the sources: range by range of the scores, it unpacks what each has there and sorts it. That is
-//! the second pass over the pixels, and the last.
+//! [`Scores::descending`] merges the sources. For one range of scores at a time, it unpacks the entries of all sources and sorts them. This is
+//! the second and last pass over the pixels.
 
 use rayon::slice::ParallelSliceMut;
 
-/// Bits of a score that tell its bin apart from others: sign, exponent and 11 of the mantissa.
+/// Bits of a score that select its bin: sign, exponent and 11 bits of the mantissa.
 const BIN_BITS: u32 = 20;
-/// Entries that are unpacked and sorted at a time, unless one bin has more.
+/// Number of entries that are unpacked and sorted at a time, unless one bin has more.
 const TOGETHER: u64 = 1 << 21;
 
-/// Which pixels a run of scores is of.
+/// The source of a run of scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Source {
     /// The image's number.
     pub(super) image: u32,
     /// The number of its kind.
     pub(super) kind: u32,
-    /// Pixels of the marked region; none for the pixels that are not marked.
+    /// Number of pixels of the marked region; `None` for the unmarked pixels.
     pub(super) region: Option<u32>,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Source {
 pub(super) struct Entry {
     key: u32,
     pub(super) source: u32,
-    /// Pixels with this score.
+    /// Number of pixels with this score.
     pub(super) count: u32,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Scores {
     sources: Vec<Source>,
     pixels: Vec<u64>,
     runs: Vec<Box<[u8]>>,
-    /// Entries by the first bits of their key.
+    /// Number of entries by the first bits of their key.
     bins: Vec<u32>,
 }
 
@@ -52,7 +52,7 @@ impl Default for Scores {
 }
 
 impl Scores {
-    /// Adds a source's scores, in any order; keys as [`key`] gives them. Sorts them.
+    /// Adds and sorts a source's scores. They may be in any order; [`key`] computes the keys.
     pub(super) fn push(&mut self, source: Source, keys: &mut [u32]) {
         keys.sort_unstable();
         let mut bytes = Vec::with_capacity(2 * keys.len() + 8);
@@ -71,7 +71,7 @@ impl Scores {
         self.runs.push(bytes.into_boxed_slice());
     }
 
-    /// Tells how many pixels each source has.
+    /// Sets the number of pixels of each source.
     pub(super) fn totals(&self, mut visit: impl FnMut(Source, u64)) {
         for (source, &pixels) in self.sources.iter().zip(&self.pixels) {
             visit(*source, pixels);
@@ -83,7 +83,7 @@ impl Scores {
         &self.sources
     }
 
-    /// Gives the scores from the highest to the lowest, each with the entries of the sources that have it.
+    /// Visits the scores from the highest to the lowest, each with the entries of the sources that have it.
     pub(super) fn descending(&self, mut visit: impl FnMut(f32, &[Entry])) {
         let mut readers: Vec<Reader<'_>> = self.runs.iter().map(|run| Reader::new(run)).collect();
         let mut entries: Vec<Entry> = Vec::new();
@@ -108,7 +108,7 @@ impl Scores {
         }
     }
 
-    /// Bytes that the scores take.
+    /// Bytes used by the scores.
     #[cfg(test)]
     fn bytes(&self) -> usize {
         self.runs.iter().map(|run| run.len()).sum()
@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Seven bits a byte, the lowest first; the eighth says that more follow.
+/// Seven bits per byte, lowest first; the eighth bit is set if more bytes follow.
 fn pack(bytes: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         bytes.push(value as u8 | 0x80);
@@ -162,7 +162,7 @@ fn unpack(bytes: &mut &[u8]) -> u64 {
     value
 }
 
-/// A score's bits, changed so that unsigned order is descending numeric order; −0 and 0 are one score.
+/// A score's bits, transformed so that ascending unsigned order is descending numeric order; −0 and 0 have the same key.
 pub(super) fn key(score: f32) -> u32 {
     let bits = (score + 0.0).to_bits();
     if bits >> 31 == 0 { bits ^ 0x7fff_ffff } else { bits }

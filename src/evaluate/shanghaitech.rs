@@ -1,4 +1,4 @@
-//! ShanghaiTech Campus (Liu et al., 2018): frames of surveillance cameras, with masks of what does not belong there.
+//! ShanghaiTech Campus (Liu et al., 2018): frames of surveillance cameras, with masks of anomalous objects.
 //!
 //! ```text
 //! training/frames/<video>/NNN.jpg      (extracted from training/videos/<video>.avi: ffmpeg -i VIDEO training/frames/<video>/%03d.jpg)
@@ -7,8 +7,8 @@
 //! testing/test_pixel_mask/<clip>.npy   (frames, height, width)
 //! ```
 //!
-//! The frames of a clip belong to its masks in the order of their names. A frame is good where its frame mask is 0. The paper does not say which
-//! frames it takes; here it is every frame, so that figures can be compared with the field's; thin the folders out to take fewer.
+//! The frames of a clip, sorted by name, belong to its masks in order. A frame is good if its frame mask is 0. The paper does not say which
+//! frames it uses. This module uses every frame, so that results can be compared with other publications; remove files to use fewer.
 
 use std::path::{Path, PathBuf};
 
@@ -19,12 +19,12 @@ use super::{
 };
 use crate::Result;
 
-/// Frames to learn from, and samples to test on: good ones first, then anomalous ones.
+/// Frames to learn from, and samples to test on: first the good ones, then the anomalous ones.
 pub(super) fn read(root: &Path) -> Result<(Vec<PathBuf>, Vec<Sample>)> {
     let mut train = Vec::new();
     let videos = root.join("training/frames");
     if !videos.is_dir() && root.join("training/videos").is_dir() {
-        let reason = "the frames of training/videos must be extracted first: ffmpeg -i training/videos/VIDEO.avi training/frames/VIDEO/%03d.jpg";
+        let reason = "extract the frames of training/videos first: ffmpeg -i training/videos/VIDEO.avi training/frames/VIDEO/%03d.jpg";
         return Err(data(&videos, reason));
     }
     for video in folders(&videos)? {
@@ -40,7 +40,7 @@ pub(super) fn read(root: &Path) -> Result<(Vec<PathBuf>, Vec<Sample>)> {
         let (frames, masks) = (images(&clip)?, Frames::open(&pixels)?.shape);
         if frames.len() != anomalous.len() || masks.first() != Some(&frames.len()) {
             let reason = format!(
-                "has {} frames, test_frame_mask {} values, test_pixel_mask {} masks: they must be as many",
+                "has {} frames, test_frame_mask {} values, test_pixel_mask {} masks: the three numbers must be equal",
                 frames.len(),
                 anomalous.len(),
                 masks.first().copied().unwrap_or(0)
@@ -57,7 +57,7 @@ pub(super) fn read(root: &Path) -> Result<(Vec<PathBuf>, Vec<Sample>)> {
     }
     for (what, count) in [("good", good.len()), ("anomalous", bad.len())] {
         if count == 0 {
-            return Err(data(&testing, format!("has no frame that is {what}")));
+            return Err(data(&testing, format!("has no {what} frame")));
         }
     }
     good.extend(bad);
@@ -66,7 +66,7 @@ pub(super) fn read(root: &Path) -> Result<(Vec<PathBuf>, Vec<Sample>)> {
 
 fn folders(root: &Path) -> Result<Vec<PathBuf>> {
     if !root.is_dir() {
-        return Err(data(root, "this folder is missing"));
+        return Err(data(root, "the folder is missing"));
     }
     let mut folders: Vec<PathBuf> = entries(root)?.into_iter().filter(|path| path.is_dir()).collect();
     folders.sort();

@@ -62,7 +62,7 @@ impl fmt::Display for Evaluation {
 }
 
 impl Evaluation {
-    /// False alarms on the good images, promised and found.
+    /// False alarms on the good images, compared with ε.
     fn alarms(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.false_alarms.is_empty() {
             return Ok(());
@@ -75,7 +75,7 @@ impl Evaluation {
     }
 }
 
-/// A table of several sets' totals, and their mean.
+/// A table of the totals of several sets, and their mean.
 pub struct Summary<'a>(pub &'a [(&'a str, &'a Evaluation)]);
 
 impl fmt::Display for Summary<'_> {
@@ -129,7 +129,7 @@ fn cells(name: &str, metrics: &Metrics, total: bool) -> [String; 14] {
     ]
 }
 
-/// A metric with `digits` after the point; a dash where it cannot be known.
+/// A metric with `digits` decimal places; a dash if there is no value.
 pub(crate) fn number(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
 }

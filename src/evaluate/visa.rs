@@ -1,6 +1,6 @@
-//! VisA (Zou et al., 2022): which images are to learn from and which to test on is in a table beside the categories.
+//! VisA (Zou et al., 2022): a table next to the categories says which images are for training and which for testing.
 //!
-//! `split_csv/1cls.csv` has the columns `object,split,label,image,mask`, paths from the set's own folder:
+//! `split_csv/1cls.csv` has the columns `object,split,label,image,mask`. Paths are relative to the data set's folder:
 //!
 //! ```text
 //! candle,train,normal,candle/Data/Images/Normal/0000.JPG,
@@ -18,11 +18,11 @@ use crate::{Error, Result};
 const SPLIT: &str = "split_csv/1cls.csv";
 const COLUMNS: &str = "object,split,label,image,mask";
 
-/// Images to learn from, and samples to test on: good ones first, then defective ones.
+/// Images to learn from, and samples to test on: first the good ones, then the defective ones.
 pub(super) fn read(category: &Path) -> Result<(Vec<PathBuf>, Vec<Sample>)> {
     let category = category.canonicalize().map_err(Error::io("open", category))?;
     let (Some(root), Some(object)) = (category.parent(), category.file_name().and_then(|name| name.to_str())) else {
-        return Err(data(&category, "is no category of VisA"));
+        return Err(data(&category, "is not a category of VisA"));
     };
     let path = root.join(SPLIT);
     let table = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
@@ -53,12 +53,14 @@ pub(super) fn read(category: &Path) -> Result<(Vec<PathBuf>, Vec<Sample>)> {
                 bad.push(Sample { path: image, kind: "anomaly".to_owned(), masks: vec![root.join(mask).into()] });
             }
             ("test", "anomaly") => return Err(wrong(number, "a defective image has no mask".to_owned())),
-            _ => return Err(wrong(number, format!("`{split}` and `{label}` are no split and label of VisA"))),
+            _ => return Err(wrong(number, format!("`{split}` and `{label}` are not a split and a label of VisA"))),
         }
     }
-    for (what, count) in [("to learn from", train.len()), ("good to test on", good.len()), ("defective", bad.len())] {
+    for (what, count) in
+        [("to learn from", train.len()), ("that is good, to test on", good.len()), ("that is defective", bad.len())]
+    {
         if count == 0 {
-            return Err(data(&path, format!("has no image of `{object}` that is {what}")));
+            return Err(data(&path, format!("has no image of `{object}` {what}")));
         }
     }
     train.sort();
@@ -70,7 +72,7 @@ pub(super) fn read(category: &Path) -> Result<(Vec<PathBuf>, Vec<Sample>)> {
         .map(PathBuf::as_path)
         .chain(test.iter().flat_map(|sample| sample.masks.iter().map(Mask::path).chain([sample.path.as_path()])));
     if let Some(missing) = all.into_iter().find(|path| !path.is_file()) {
-        return Err(data(missing, format!("is in {}, and is not there", path.display())));
+        return Err(data(missing, format!("is listed in {} but does not exist", path.display())));
     }
     Ok((train, test))
 }

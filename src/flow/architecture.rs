@@ -1,4 +1,4 @@
-//! Shapes of a U-shaped flow: which channels each stage sees, what goes up, what comes out, where parameters lie.
+//! Shapes of a U-shaped flow: the channels of each stage, the channels that go up, the latents, and the place of each parameter.
 
 use std::ops::Range;
 
@@ -6,39 +6,39 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, latents::ScaleShape};
 
-/// What a flow is built from: the feature maps it sees and the steps of each stage.
+/// The description of a flow: its feature maps and the steps of each stage.
 ///
-/// One stage per scale, from the coarsest to the finest. After a stage that is not the finest, the first `C // 8 * 4` of its
-/// channels are rearranged to a map of twice the size with a quarter of the channels, which the next finer stage sees after
-/// its own features; the other channels are that scale's latents.
+/// There is one stage per scale, from the coarsest to the finest. After every stage but the finest, the first `C // 8 * 4`
+/// channels are rearranged to a map of twice the size with a quarter of the channels. The next finer stage gets this map
+/// after its own features. The other channels are the latents of that scale.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Architecture {
     /// Shapes of the feature maps, finest first; each map is exactly twice as high and as wide as the next.
     pub features: Vec<ScaleShape>,
     /// Steps of each stage.
     pub steps: usize,
-    /// Kernel sizes (odd) of the steps' convolutions, taken in turn.
+    /// Kernel sizes (odd) of the steps' convolutions, used in turn.
     pub kernels: Vec<usize>,
-    /// The couplings' log-scales stay within ± this; 2 is the published value.
+    /// Limit of the couplings' log-scales, ±; 2 is the published value.
     #[serde(default = "published_clamp", skip_serializing_if = "is_published_clamp")]
     pub clamp: f64,
-    /// Hidden channels of each scale's subnetworks, finest first; where it is empty they have those of their input, as
+    /// Hidden channels of each scale's subnetworks, finest first. If empty, a subnetwork has as many as its input, as
     /// published.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hidden: Vec<usize>,
-    /// How the stages are joined.
+    /// How the stages are connected.
     #[serde(default, skip_serializing_if = "Topology::is_u_shaped")]
     pub topology: Topology,
 }
 
-/// How the stages of a flow are joined.
+/// How the stages of a flow are connected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Topology {
-    /// As published: part of every stage's channels rises to the next finer stage.
+    /// As published: part of every stage's channels goes up to the next finer stage.
     #[default]
     UShaped,
-    /// Every stage by itself: one flow per scale, nothing rises. For comparison (the paper's Table 6).
+    /// One separate flow per scale. For comparison (the paper's Table 6).
     Parallel,
 }
 
@@ -60,7 +60,7 @@ fn is_published_clamp(clamp: &f64) -> bool {
 }
 
 impl Architecture {
-    /// The published settings: four steps a stage, kernels 3×3 and 1×1 in turn.
+    /// The published settings: four steps per stage, kernels 3×3 and 1×1 in turn.
     ///
     /// # Errors
     /// As [`validate`](Self::validate).
@@ -68,7 +68,7 @@ impl Architecture {
         Self::with_steps(features, 4, vec![3, 1])
     }
 
-    /// Other numbers of steps, other kernels.
+    /// With another number of steps and other kernels.
     ///
     /// # Errors
     /// As [`validate`](Self::validate).
@@ -79,7 +79,7 @@ impl Architecture {
         Ok(architecture)
     }
 
-    /// The same with its stages joined in another way.
+    /// The same architecture with its stages connected in another way.
     ///
     /// # Errors
     /// As [`validate`](Self::validate).
@@ -89,15 +89,15 @@ impl Architecture {
         Ok(self)
     }
 
-    /// Checks that a flow of this architecture can be built.
+    /// Checks that this architecture is valid.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for no scales, empty maps, a map that is not twice the next, a stage of fewer than two channels,
-    /// no steps, an even kernel, a clamp that is not positive, or hidden widths that are zero or not one per scale.
+    /// [`Error::Parameter`] if there is no scale, a map is empty, a map is not twice the next, a stage has fewer than two channels,
+    /// there is no step, a kernel is even, the clamp is not positive, or the hidden widths are zero or not one per scale.
     pub fn validate(&self) -> Result<()> {
         let wrong = |reason: String| Err(Error::parameter("flow architecture", reason));
         if self.features.is_empty() {
-            return wrong("there are no feature maps; one scale at least is needed".to_owned());
+            return wrong("there are no feature maps; at least one scale is needed".to_owned());
         }
         if self.steps == 0 {
             return wrong("a stage needs at least one step".to_owned());
@@ -110,7 +110,7 @@ impl Architecture {
         }
         if !self.hidden.is_empty() && (self.hidden.len() != self.features.len() || self.hidden.contains(&0)) {
             return wrong(format!(
-                "hidden widths {:?} are not one above zero for each of {} scales",
+                "hidden widths {:?}: give one width above zero for each of the {} scales",
                 self.hidden,
                 self.features.len()
             ));
@@ -133,7 +133,7 @@ impl Architecture {
                 ));
             }
             if self.channels(scale) < 2 {
-                return wrong(format!("the stage of scale {scale} has one channel; a coupling needs two at least"));
+                return wrong(format!("the stage of scale {scale} has one channel; a coupling needs at least two"));
             }
         }
         Ok(())
@@ -144,7 +144,7 @@ impl Architecture {
         self.features.len()
     }
 
-    /// Channels that the stage of a scale works on: its features and what comes up from the next coarser scale.
+    /// Channels in a scale's stage: its features, and the channels from the next coarser scale.
     pub fn channels(&self, scale: usize) -> usize {
         if self.topology == Topology::Parallel {
             return self.features[scale].channels;
@@ -156,7 +156,7 @@ impl Architecture {
         channels
     }
 
-    /// Channels of a scale's stage that go up, `C // 8 * 4`; none at the finest scale, or where stages are parallel.
+    /// Channels of a scale's stage that go up, `C // 8 * 4`; 0 at the finest scale and for parallel stages.
     pub fn rising(&self, scale: usize) -> usize {
         if scale == 0 || self.topology == Topology::Parallel { 0 } else { self.channels(scale) / 8 * 4 }
     }
@@ -167,7 +167,7 @@ impl Architecture {
         self.hidden.get(scale).copied().unwrap_or(channels - channels / 2)
     }
 
-    /// Shape of what the stage of a scale works on.
+    /// Shape of the input of a scale's stage.
     pub fn stage(&self, scale: usize) -> ScaleShape {
         ScaleShape { channels: self.channels(scale), ..self.features[scale] }
     }
@@ -178,12 +178,12 @@ impl Architecture {
         (0..self.scales()).map(shape).collect()
     }
 
-    /// Values in all feature maps of an image together, which is also the number of latents.
+    /// Number of values in all feature maps of an image, which is also the number of latents.
     pub fn values(&self) -> usize {
         self.features.iter().map(ScaleShape::len).sum()
     }
 
-    /// Where each step's parameters lie in the flow's vector; per scale, per step.
+    /// Layout of the steps' parameters in the flow's vector; per scale, per step.
     pub(crate) fn layout(&self) -> Vec<Vec<StepLayout>> {
         let mut start = 0;
         let stage = |scale| {
@@ -204,14 +204,14 @@ impl Architecture {
     }
 }
 
-/// `CxHxW`, as users write shapes.
+/// `C×H×W`, for messages.
 pub(crate) fn text(shape: &ScaleShape) -> String {
     format!("{}×{}×{}", shape.channels, shape.height, shape.width)
 }
 
-/// One step's shapes, and where its parameters begin in the flow's vector.
+/// The shapes of one step, and the start of its parameters in the flow's vector.
 ///
-/// Convolution weights are kept as (output, tap, input): then every matrix product of the forward and backward pass sees
+/// Convolution weights are stored as (output, tap, input), so that every matrix product of the forward and backward pass sees
 /// them as a plain strided matrix (see `convolution`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StepLayout {
@@ -224,7 +224,7 @@ pub(crate) struct StepLayout {
 }
 
 impl StepLayout {
-    /// Channels of x₁, which pass unchanged and feed the convolutions.
+    /// Channels of x₁, which pass unchanged and are the input of the convolutions.
     pub(crate) fn passive(&self) -> usize {
         self.shape.channels - self.shape.channels / 2
     }
@@ -246,7 +246,7 @@ impl StepLayout {
         [first, self.hidden, second, 2 * active, self.shape.channels, self.shape.channels]
     }
 
-    /// One past the step's last parameter in the flow's vector.
+    /// End of the step's parameters in the flow's vector (exclusive).
     pub(crate) fn end(&self) -> usize {
         self.start + self.lengths().iter().sum::<usize>()
     }
@@ -256,7 +256,7 @@ impl StepLayout {
         self.start..self.end()
     }
 
-    /// A step's slice of a parameter or gradient vector, taken apart.
+    /// Splits a step's slice of a parameter or gradient vector.
     pub(crate) fn parts<'a, T>(&self, parameters: &'a [T]) -> Parts<&'a [T]> {
         let mut rest = &parameters[self.range()];
         let [first_weight, first_bias, second_weight, second_bias, scale, offset] = self.lengths().map(|length| {
@@ -267,7 +267,7 @@ impl StepLayout {
         Parts { first_weight, first_bias, second_weight, second_bias, scale, offset }
     }
 
-    /// As [`parts`](Self::parts), to be written.
+    /// As [`parts`](Self::parts), mutable.
     pub(crate) fn parts_mut<'a, T>(&self, parameters: &'a mut [T]) -> Parts<&'a mut [T]> {
         let mut rest = &mut parameters[self.range()];
         let [first_weight, first_bias, second_weight, second_bias, scale, offset] = self.lengths().map(|length| {

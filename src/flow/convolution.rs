@@ -8,17 +8,17 @@
 //!            dW = X(i; N) · columns(dY)(o,t; N)ᵀ
 //! ```
 //!
-//! The backward pass gathers dY's neighbours instead of scattering into dX: one set of columns serves both products, and
-//! tiles (so threads) never write to the same place. In this order of the weights each matrix is a plain strided view.
-//! For 1×1 kernels the map is its own columns and nothing is copied.
+//! The backward pass gathers dY's neighbours instead of scattering into dX. One set of columns serves both products, and
+//! different tiles (so different threads) never write to the same place. In this order of the weights, each matrix is a plain
+//! strided view. With a 1×1 kernel, the map is its own columns and nothing is copied.
 
 use std::ops::Range;
 
 use crate::kernel::{Matrix, MatrixMut, Real, multiply};
 
-/// Pixels of a tile: at least this many, so that a product amortises the packing of the weights.
+/// Least number of pixels of a tile, so that a product amortises the packing of the weights.
 const TILE_PIXELS: usize = 384;
-/// Values of a tile's columns, at most (unless [`TILE_PIXELS`] asks for more): they should stay in a core's own cache.
+/// Most values of a tile's columns, so that they stay in a core's own cache (unless [`TILE_PIXELS`] requires more).
 const TILE_VALUES: usize = 192 * 1024;
 
 /// A convolution's shape: kernel × kernel, over maps of height × width.
@@ -36,7 +36,7 @@ impl Convolution {
         self.kernel * self.kernel
     }
 
-    /// The rows cut into tiles, for columns of `channels` channels.
+    /// Splits the rows into tiles, for columns of `channels` channels.
     fn tiles(&self, rows: Range<usize>, channels: usize) -> impl Iterator<Item = Range<usize>> + use<> {
         let pixels = (TILE_VALUES / (self.taps() * channels.max(1))).max(TILE_PIXELS);
         let step = pixels.div_ceil(self.width).max(1);
@@ -48,8 +48,8 @@ impl Convolution {
         rows.start * self.width..rows.end * self.width
     }
 
-    /// `y = W·columns(x)` for some rows; `y` holds only those rows. `finish` gets each tile of `y` as soon as it is there,
-    /// with its pixels counted from the first of `rows`.
+    /// `y = W·columns(x)` for some rows; `y` holds only those rows. Calls `finish` with each tile of `y` as soon as it is computed,
+    /// and with the tile's pixels, counted from the first of `rows`.
     pub(crate) fn forward<T: Real>(
         &self,
         weights: &[T],
@@ -76,8 +76,8 @@ impl Convolution {
         }
     }
 
-    /// For some rows: adds `x·columns(dy)ᵀ` to `d_weights`; and, where `dx` (which holds only those rows) is given, sets it
-    /// to `Wᵀ·columns(dy)`, or adds that to it. `finish` as in [`forward`](Self::forward), with tiles of `dx`.
+    /// For some rows: adds `x·columns(dy)ᵀ` to `d_weights`. If `dx` is given (it holds only those rows), sets it
+    /// to `Wᵀ·columns(dy)` or adds that to it. `finish` is as in [`forward`](Self::forward), with tiles of `dx`.
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn backward<T: Real>(
         &self,
@@ -113,8 +113,8 @@ impl Convolution {
         }
     }
 
-    /// Shifted copies of a map's rows, zero outside the map: forward, row (t, c) of the result is channel c seen through tap
-    /// t; reversed, row (c, t) is channel c as tap t sends it back.
+    /// Shifted copies of a map's rows, zero outside the map. Forward: row (t, c) of the result is channel c shifted by tap
+    /// t. Reversed: row (c, t) is channel c shifted back by tap t.
     fn gather<T: Real>(&self, map: Matrix<'_, T>, rows: &Range<usize>, columns: &mut Vec<T>, reversed: bool) {
         let (taps, channels, pixels) = (self.taps(), map.row_count(), rows.len() * self.width);
         columns.resize(taps * channels * pixels, T::default());
@@ -136,7 +136,7 @@ impl Convolution {
     /// `target(y, x) = source(y + shift[0], x + shift[1])` for some rows, zero outside the map.
     fn shifted<T: Real>(&self, source: &[T], rows: &Range<usize>, shift: [isize; 2], target: &mut [T]) {
         let (width, height) = (self.width as isize, self.height as isize);
-        // The target's rows and pixels whose source lies within the map, one run of memory in both.
+        // The rows and pixels of the target whose source is inside the map; contiguous in both.
         let top = (rows.start as isize + shift[0]).clamp(0, height);
         let bottom = (rows.end as isize + shift[0]).clamp(top, height);
         let above = (top - shift[0] - rows.start as isize).clamp(0, rows.len() as isize);

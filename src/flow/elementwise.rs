@@ -1,13 +1,13 @@
 //! The loops over single values of a row of pixels: bias and ReLU, the coupling, its reverse pass, noise.
 //!
-//! Every loop runs over chunks of [`LANES`] values with one partial sum per lane, so that it becomes vector code and its
-//! sums do not depend on how wide the CPU's vectors are.
+//! Every loop runs over chunks of [`LANES`] values with one partial sum per lane. This compiles to vector code, and the sums do not
+//! depend on the width of the CPU's vectors.
 
 use crate::kernel::{Real, Vectorised};
 
 const LANES: usize = 16;
 
-/// The subnetwork's output is scaled by this before use.
+/// Factor of the subnetwork's output.
 pub(crate) const COUPLING_SCALE: f64 = 0.1;
 
 #[inline(always)]
@@ -83,7 +83,7 @@ impl<T: Real> Vectorised for Affine<'_, T> {
     }
 }
 
-/// Sums that a row's reverse pass leaves: of the gradient, of the gradient times the value, and of the gradients of the
+/// Sums of the reverse pass over one row: of the gradient, of the gradient times the value, and of the gradients of the
 /// two rows of the subnetwork's output.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RowSums {
@@ -127,15 +127,15 @@ impl<T: Real> Vectorised for AffineBackward<'_, T> {
     }
 }
 
-/// The affine coupling of one channel and the scale and offset after it (design §2, "one step"):
+/// The affine coupling of one channel, followed by scale and offset (design §2, "one step"):
 /// `l = clamp·tanh(0.1·(a + bias))`, `t = 0.1·(b + bias)`, `y = scale·(x·eˡ + t) + offset`.
 ///
-/// `l` and `t` replace the subnetwork's raw output in place; returns Σ l.
+/// Overwrites the subnetwork's raw output with `l` and `t`; returns Σ l.
 pub(crate) struct Coupling<'a, T> {
     pub(crate) log_scale: &'a mut [T],
     pub(crate) shift: &'a mut [T],
     pub(crate) bias: [T; 2],
-    /// l stays within ± this.
+    /// Limit of l, ±.
     pub(crate) clamp: T,
     pub(crate) x: &'a [T],
     pub(crate) y: &'a mut [T],
@@ -172,7 +172,7 @@ impl<T: Real> Vectorised for Coupling<'_, T> {
     }
 }
 
-/// Reverse of [`Coupling`] for the loss −log|det J| + …: from `dy`, `dx`, and in place of `l` and `t` the gradients of the
+/// Reverse of [`Coupling`] for the loss −log|det J| + …: computes `dx` from `dy`, and overwrites `l` and `t` with the gradients of the
 /// subnetwork's raw output.
 pub(crate) struct CouplingBackward<'a, T> {
     pub(crate) dy: &'a [T],

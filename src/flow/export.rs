@@ -1,15 +1,15 @@
 //! The flow as an ONNX model: inputs `feature{s}` (batch, C, H, W), outputs `energy{s}` (batch, H, W) = Σ_c z² and `latent{s}`
 //! (batch, C, H, W), finest scale first, float32, any batch.
 //!
-//! What is constant is folded where that is exact. With the ActNorm of step k (s, o) and its coupling (l, t):
+//! Constants are folded where that is exact. With the ActNorm of step k (s, o) and its coupling (l, t):
 //!
 //! - the subnetwork's factor 0.1 goes into the second convolution; so do s and o of the transformed channels on the side of t,
 //!   `s·(x·eˡ + t) + o = (s·x)·eˡ + (s·t + o)`;
-//! - s on the side of x goes into the ActNorm of step k − 1, since these channels of x are used nowhere else; in a stage's
+//! - s on the side of x goes into the ActNorm of step k − 1, because these channels of x are used nowhere else; in a stage's
 //!   first step it becomes `e^{l + ln s}`;
-//! - the passive channels get their ActNorm from one `BatchNormalization` (its offset cannot pass a zero-padded convolution);
-//! - a permutation is two `Gather`s, which at once part the channels into the next step's halves; no dense matrix;
-//! - a rotation W (imported flows only) is two 1×1 convolutions, which part the channels likewise; they take in the whole ActNorm,
+//! - the passive channels get their ActNorm from one `BatchNormalization` (the offset cannot move through a zero-padded convolution);
+//! - a permutation is two `Gather`s that also split the channels into the next step's halves, instead of a dense matrix;
+//! - a rotation W (imported flows only) is two 1×1 convolutions that split the channels likewise; they include the whole ActNorm,
 //!   `W·(s ⊙ x + o) = (W·diag s)·x + W·o`, and the x side of the next step's s.
 
 use std::ops::Range;
@@ -20,11 +20,11 @@ use crate::{
     onnx::{AttributeProto, Dim, GraphBuilder, ModelProto, attribute_proto::AttributeType, int, ints, text},
 };
 
-/// Key of the model's metadata that holds the [`Architecture`](super::Architecture) as JSON.
+/// Metadata key of the [`Architecture`](super::Architecture) as JSON.
 const METADATA_KEY: &str = "uflow.flow";
 
 impl Flow<f32> {
-    /// This flow, its normalisation included, as an ONNX model.
+    /// This flow, with its normalisation, as an ONNX model.
     pub fn to_onnx(&self) -> ModelProto {
         let mut export = Export { flow: self, graph: GraphBuilder::new("uflow-flow") };
         export.declare();
@@ -37,8 +37,8 @@ impl Flow<f32> {
     }
 }
 
-/// ε of the `BatchNormalization`s, with a variance of 1 − ε: their root is 1 in float32, and an ε of 0 is not written by
-/// protobuf, which would make it ONNX's default.
+/// ε of the `BatchNormalization`s, whose variance is 1 − ε, so that the root is 1 in float32. ε is not 0 because protobuf does not
+/// write a 0, and a reader then uses ONNX's default.
 const EPSILON: f32 = 1e-5;
 
 struct Export<'a> {
@@ -66,7 +66,7 @@ impl Export<'_> {
         }
     }
 
-    /// One stage; returns what rises from it.
+    /// Adds one stage; returns the map that goes up.
     fn stage(&mut self, scale: usize, risen: Option<String>) -> Option<String> {
         let shape = self.flow.architecture.stage(scale);
         let mut x = self.normalised(scale);
@@ -104,7 +104,7 @@ impl Export<'_> {
         self.graph.node("ReduceSum", &[&square, &axes], &format!("energy{scale}"), vec![int("keepdims", 0)]);
     }
 
-    /// The normalised features of a scale.
+    /// Adds the normalisation of a scale's features.
     fn normalised(&mut self, scale: usize) -> String {
         let input = format!("feature{scale}");
         let output = format!("s{scale}/normalised");
@@ -123,7 +123,7 @@ impl Export<'_> {
                 let beta = self.graph.floats(&format!("s{scale}/beta"), &dims, beta);
                 self.graph.node("LayerNormalization", &[&input, &gamma, &beta], &output, vec![int("axis", 1), epsilon])
             }
-            // Without an affine: as an instance norm of one long channel, which needs no C·H·W ones.
+            // Without an affine: an instance norm of one long channel, which needs no C·H·W ones.
             Normalisation::LayerNorm { affine: None } => {
                 let flat_shape = self.graph.integers(&format!("s{scale}/flat_shape"), &[3], &[0, 1, -1]);
                 let flat = self.graph.node("Reshape", &[&input, &flat_shape], &format!("s{scale}/flat"), vec![]);
@@ -138,7 +138,7 @@ impl Export<'_> {
         }
     }
 
-    /// One step up to its permutation: x̃ after ActNorm, of the halves (x₁, x₂).
+    /// Adds one step up to its permutation: x̃ after ActNorm, from the halves (x₁, x₂).
     fn step(&mut self, scale: usize, index: usize, [x1, x2]: &[String; 2]) -> String {
         let name = format!("s{scale}.{index}");
         let layout = self.flow.layout[scale][index];
@@ -169,7 +169,7 @@ impl Export<'_> {
         self.graph.node("Concat", &[&passed, &changed], &format!("{name}/y"), vec![int("axis", 1)])
     }
 
-    /// Both convolutions, with 0.1 and the transformed channels' scale and offset folded into the second.
+    /// Adds both convolutions; 0.1 and the transformed channels' scale and offset are folded into the second.
     fn subnetwork(&mut self, scale: usize, index: usize, x1: &str, scales: &[f64], offsets: &[f64]) -> String {
         let name = format!("s{scale}.{index}");
         let layout = self.flow.layout[scale][index];
@@ -210,8 +210,8 @@ impl Export<'_> {
         offsets.iter().map(|&offset| f64::from(offset)).collect()
     }
 
-    /// What the next step leaves to this one to multiply its output by, per channel after the mixing: for the next step's
-    /// transformed channels its own output's scale, for its passive channels nothing.
+    /// The factors that the next step hands back to this one, per channel after the mixing: its output's scale for its
+    /// transformed channels, 1 for its passive channels.
     fn absorbed(&self, scale: usize, index: usize) -> Vec<f64> {
         let layout = self.flow.layout[scale][index];
         let mut factors = vec![1.0; layout.shape.channels];
@@ -222,8 +222,8 @@ impl Export<'_> {
         factors
     }
 
-    /// What a step multiplies its output by before its mixing: its ActNorm's scales, and what the next step leaves to it. A
-    /// rotation does all of that itself.
+    /// The factors of a step's output before its mixing: its ActNorm's scales times the factors from the next step. A
+    /// rotation applies both itself.
     fn output_scales(&self, scale: usize, index: usize) -> Vec<f64> {
         self.before_mixing(scale, index, self.act_norm(scale, index)).unwrap_or_else(|own| vec![1.0; own.len()])
     }
@@ -232,7 +232,7 @@ impl Export<'_> {
         self.before_mixing(scale, index, self.offsets(scale, index)).unwrap_or_else(|own| vec![0.0; own.len()])
     }
 
-    /// ActNorm's own numbers times what the next step leaves to this one, where the step permutes; else the numbers back.
+    /// ActNorm's numbers times the factors from the next step, if the step permutes; else the numbers unchanged.
     fn before_mixing(&self, scale: usize, index: usize, own: Vec<f64>) -> Result<Vec<f64>, Vec<f64>> {
         let mixer = &self.flow.mixers[scale][index];
         if !mixer.mixing.is_permutation() {
@@ -242,7 +242,7 @@ impl Export<'_> {
         Ok(own.iter().enumerate().map(|(channel, own)| own * absorbed[mixer.destination(channel)]).collect())
     }
 
-    /// A step's mixing of `y`, its output channels parted before `cut`; a part without channels is left out.
+    /// Adds a step's mixing of `y`, with the output channels split at `cut`; a part without channels is left out.
     fn mix(&mut self, scale: usize, index: usize, y: &str, cut: usize, outputs: &[String; 2]) {
         let flow = self.flow;
         let channels = flow.layout[scale][index].shape.channels;
@@ -255,7 +255,7 @@ impl Export<'_> {
         }
     }
 
-    /// Some rows of a rotation of `y`, with ActNorm before it and what the next step leaves to this one after it.
+    /// Adds some rows of a rotation of `y`, including ActNorm before it and the next step's factors after it.
     fn rotate(&mut self, scale: usize, index: usize, y: &str, (matrix, rows): (&[f32], Range<usize>), output: &str) {
         let (act_norm, offsets) = (self.act_norm(scale, index), self.offsets(scale, index));
         let absorbed = self.absorbed(scale, index);

@@ -1,18 +1,18 @@
-//! What mixes a step's channels at its end: a permutation, or the rotation of a "soft permutation".
+//! The mixing of a step's channels at its end: a permutation, or the rotation of a "soft permutation".
 //!
-//! Flows that are trained here permute. Imported ones may have drawn a random orthogonal matrix W instead (FrEIA's
-//! `permute_soft`): y = W·x̃ at every pixel. |det W| = 1 and W⁻¹ = Wᵀ, so neither the log-determinant nor the inverse needs
-//! more than W itself; that it is orthogonal is checked when it is set.
+//! Flows trained here use permutations. Imported flows may use a random orthogonal matrix W instead (FrEIA's
+//! `permute_soft`): y = W·x̃ at every pixel. Because |det W| = 1 and W⁻¹ = Wᵀ, the log-determinant and the inverse need only
+//! W itself. W is checked to be orthogonal when it is set.
 
 use std::borrow::Cow;
 
 use crate::kernel::{Matrix, MatrixMut, Real, multiply};
 
-/// Largest deviation of W·Wᵀ from the identity, in any element: room for a rotation that was kept in bfloat16. One in float32 is
-/// within about 1e-6 of it.
+/// Largest allowed deviation of an element of W·Wᵀ from the identity: enough for a rotation stored in bfloat16. In float32 the deviation is
+/// about 1e-6.
 const ORTHOGONAL_WITHIN: f64 = 1e-2;
 
-/// How a step's output channels come from those before; fixed, never trained.
+/// How a step's output channels follow from its channels before the mixing; fixed, never trained.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Mixing {
     /// Output channel i is channel `permutation[i]`.
@@ -22,26 +22,26 @@ pub enum Mixing {
 }
 
 impl Mixing {
-    /// Whether every output channel is one of the inputs'.
+    /// Whether this is a permutation.
     pub fn is_permutation(&self) -> bool {
         matches!(self, Self::Permutation(_))
     }
 }
 
-/// A [`Mixing`] as the passes use it.
+/// A [`Mixing`] in the form that the passes use.
 ///
-/// A step first puts channel c into row `destination(c)` of its output, which is all that a permutation needs; a rotation is
+/// A step first writes channel c into row `destination(c)` of its output; a permutation needs no more. A rotation is
 /// then applied to the rows in place.
 #[derive(Clone, Debug)]
 pub(crate) struct Mixer {
     pub(crate) mixing: Mixing,
-    /// Where each channel goes, for a permutation.
+    /// Destination of each channel, for a permutation.
     inverse: Vec<usize>,
 }
 
 impl Mixer {
     /// # Errors
-    /// Why it does not mix this many channels.
+    /// The reason why it cannot mix this many channels.
     pub(crate) fn new(mixing: Mixing, channels: usize) -> Result<Self, String> {
         let inverse = match &mixing {
             Mixing::Permutation(forward) => {
@@ -55,12 +55,12 @@ impl Mixer {
         Ok(Self { mixing, inverse })
     }
 
-    /// The row of the output that channel `channel` of x̃ is put into before [`mix`](Self::mix).
+    /// The row of the output for channel `channel` of x̃ before [`mix`](Self::mix).
     pub(crate) fn destination(&self, channel: usize) -> usize {
         self.inverse.get(channel).copied().unwrap_or(channel)
     }
 
-    /// Applies a rotation, or with `back` its inverse (which is also its transpose: the reverse pass), to a map (C, pixels).
+    /// Applies a rotation to a map (C, pixels); with `back`, its inverse, which is also its transpose (reverse pass).
     pub(crate) fn mix<T: Real>(&self, map: &mut [T], pixels: usize, back: bool) {
         let Mixing::Rotation(matrix) = &self.mixing else { return };
         let channels = map.len() / pixels.max(1);
@@ -76,7 +76,7 @@ impl Mixer {
         );
     }
 
-    /// What [`mix`](Self::mix) with `back` gives, without changing the map.
+    /// The result of [`mix`](Self::mix) with `back`, without changing the map.
     pub(crate) fn unmixed<'a, T: Real>(&self, map: &'a [T], pixels: usize) -> Cow<'a, [T]> {
         if self.mixing.is_permutation() {
             return Cow::Borrowed(map);
@@ -87,7 +87,7 @@ impl Mixer {
     }
 }
 
-/// Where each channel goes; `None` if the sources are not a permutation.
+/// Destination of each channel; `None` if the sources are not a permutation.
 fn inverted(forward: &[usize], channels: usize) -> Option<Vec<usize>> {
     let mut inverse = vec![usize::MAX; channels];
     for (to, &from) in forward.iter().enumerate() {
@@ -112,15 +112,15 @@ fn check_orthogonal(matrix: &[f32], channels: usize) -> Result<(), String> {
     for (at, value) in product.iter().enumerate() {
         let identity = if at / channels == at % channels { 1.0 } else { 0.0 };
         let difference = (value - identity).abs();
-        // A NaN is no distance, and must not be lost in a maximum.
+        // Keeps NaN, which a maximum would drop.
         worst = if difference.is_nan() { f64::INFINITY } else { worst.max(difference) };
     }
     if worst <= ORTHOGONAL_WITHIN {
         return Ok(());
     }
     Err(format!(
-        "the matrix is not orthogonal (W·Wᵀ differs from the identity by {worst:.1e}, at most {ORTHOGONAL_WITHIN:.0e} is \
-         allowed), so it is neither a permutation nor a rotation"
+        "the matrix is not orthogonal: W·Wᵀ differs from the identity by {worst:.1e}, at most {ORTHOGONAL_WITHIN:.0e} is \
+         allowed. Use a permutation or a rotation"
     ))
 }
 

@@ -1,11 +1,11 @@
-//! The U-shaped normalizing flow: from a backbone's feature maps to latents that are white noise on good images.
+//! The U-shaped normalizing flow: maps a backbone's feature maps to latents that are white noise on good images.
 //!
-//! Written out in the design page, §2, after the paper's §3.2: one stage per scale from the coarsest to the finest, each a
-//! row of affine couplings with ActNorm and a fixed permutation of the channels; between stages part of the channels goes up to twice the size.
-//! The map is exactly invertible and its log-determinant is known, so its parameters are fitted by maximum likelihood with
+//! Design page §2, from the paper's §3.2. There is one stage per scale, from the coarsest to the finest. A stage is a
+//! sequence of affine couplings with ActNorm and a fixed permutation of the channels. Between stages, part of the channels goes up to twice the
+//! size. The map is exactly invertible and its log-determinant is known. The parameters are fitted by maximum likelihood with
 //! the reverse pass written here ([`Gradients`](crate::train::Gradients)).
 //!
-//! Generic over [`Real`]: `f32` in use, `f64` where gradients are checked against finite differences.
+//! The code is generic over [`Real`]: `f32` in use, `f64` where gradients are checked against finite differences.
 
 mod architecture;
 mod convolution;
@@ -37,7 +37,7 @@ use step::Step;
 
 use crate::{Error, Result, latents::ScaleShape};
 
-/// A flow with its parameters.
+/// A flow and its parameters.
 #[derive(Clone, Debug)]
 pub struct Flow<T = f32> {
     architecture: Architecture,
@@ -48,11 +48,11 @@ pub struct Flow<T = f32> {
 }
 
 impl<T: Real> Flow<T> {
-    /// A flow to be trained: random permutations, convolutions whose couplings start near the identity, scale 1, offset 0.
+    /// A flow to train: random permutations, convolutions whose couplings start near the identity, scale 1, offset 0.
     /// The same seed gives the same flow.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if the architecture cannot be built or the normalisations do not fit it.
+    /// [`Error::Parameter`] if the architecture is invalid or the normalisations do not fit it.
     pub fn new(architecture: Architecture, normalisations: Vec<Normalisation>, seed: u64) -> Result<Self> {
         architecture.validate()?;
         if normalisations.len() != architecture.scales() {
@@ -80,12 +80,12 @@ impl<T: Real> Flow<T> {
         Ok(Self { architecture, normalisations, layout, mixers, parameters })
     }
 
-    /// Shapes and steps.
+    /// The shapes and steps.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
     }
 
-    /// Normalisation of each scale's features.
+    /// The normalisation of each scale's features.
     pub fn normalisations(&self) -> &[Normalisation] {
         &self.normalisations
     }
@@ -95,12 +95,12 @@ impl<T: Real> Flow<T> {
         &self.parameters
     }
 
-    /// All trained parameters, to be changed.
+    /// All trained parameters, mutable.
     pub fn parameters_mut(&mut self) -> &mut [T] {
         &mut self.parameters
     }
 
-    /// The same flow in another number type.
+    /// The same flow with another number type.
     pub fn cast<U: Real>(&self) -> Flow<U> {
         Flow {
             architecture: self.architecture.clone(),
@@ -115,23 +115,23 @@ impl<T: Real> Flow<T> {
         Step { layout: self.layout[scale][index], parameters: &self.parameters, mixer: &self.mixers[scale][index] }
     }
 
-    /// Sets a step's ActNorm so that (x̃ − mean) / deviation comes out.
+    /// Sets a step's ActNorm so that its output is (x̃ − mean) / deviation.
     pub(crate) fn set_act_norm(&mut self, scale: usize, index: usize, channel: usize, mean: f64, deviation: f64) {
         let parts = self.layout[scale][index].parts_mut(&mut self.parameters);
         parts.scale[channel] = T::of(scale_parameter(1.0 / deviation));
         parts.offset[channel] = T::of(-mean / deviation);
     }
 
-    /// The channel of a step's output that channel `channel` of x̃ becomes, where the step permutes.
+    /// The output channel of a step for channel `channel` of x̃, if the step permutes.
     pub(crate) fn destination(&self, scale: usize, index: usize, channel: usize) -> usize {
         self.mixers[scale][index].destination(channel)
     }
 
-    /// Latents of one image's features (finest first, each (C, H, W)) and log |det J| of the flow, in nats; the
-    /// normalisation before the flow is not part of the determinant.
+    /// Latents of one image's features (finest first, each (C, H, W)), and log |det J| of the flow in nats. The
+    /// determinant does not include the normalisation before the flow.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if the shapes are not the architecture's.
+    /// [`Error::Parameter`] if the shapes differ from the architecture's.
     pub fn forward(&self, features: &[ArrayView3<'_, T>]) -> Result<(Vec<Array3<T>>, f64)> {
         self.check("features", features, &self.architecture.features)?;
         let mut workspace = Workspace::new(self);
@@ -146,10 +146,10 @@ impl<T: Real> Flow<T> {
         Ok((arrays.collect::<Result<_>>()?, loss.log_det))
     }
 
-    /// The normalised features that the flow maps to these latents (normalisation itself is not undone).
+    /// The normalised features that the flow maps to these latents. The normalisation is not undone.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if the shapes are not the architecture's.
+    /// [`Error::Parameter`] if the shapes differ from the architecture's.
     pub fn inverse(&self, latents: &[ArrayView3<'_, T>]) -> Result<Vec<Array3<T>>> {
         self.check("latents", latents, &self.architecture.latents())?;
         let mut workspace = Workspace::new(self);
@@ -191,7 +191,7 @@ fn array<T: Real>(shape: &ScaleShape, values: &[T]) -> Result<Array3<T>> {
         .map_err(|error| Error::parameter("flow", error.to_string()))
 }
 
-/// He's uniform initialisation of the first convolution; the second so small that couplings start near the identity.
+/// He's uniform initialisation for the first convolution; a smaller one for the second, so that couplings start near the identity.
 fn initialise<T: Real>(step: &StepLayout, parameters: &mut [T], random: &mut ChaCha8Rng) {
     let inputs = (step.passive() * step.taps()) as f64;
     let parts = step.parts_mut(parameters);

@@ -1,32 +1,32 @@
-//! Normalisation of a feature map before the flow; per model, fixed while the flow is trained (design §2, "Features").
+//! Normalisation of a feature map before the flow: one per model, fixed while the flow is trained (design §2, "Features").
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, kernel::Real, latents::ScaleShape};
 
-/// Added to the variance under the root, as in PyTorch's `LayerNorm`.
+/// Added to the variance before the square root, as in PyTorch's `LayerNorm`.
 pub(crate) const LAYER_NORM_EPSILON: f64 = 1e-5;
 
-/// How one scale's features are normalised.
+/// The normalisation of one scale's features.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Normalisation {
-    /// Features that are taken as they are.
+    /// No normalisation.
     Identity,
-    /// Over (C, H, W) of each image to mean 0 and variance 1 (ε = 1e-5), then the affine, if any.
+    /// Over (C, H, W) of each image, to mean 0 and variance 1 (ε = 1e-5), followed by the affine, if any.
     LayerNorm {
-        /// Elementwise γ and β, each C·H·W values; only imported models have them.
+        /// Elementwise γ and β with C·H·W values each; only imported models have them.
         affine: Option<(Vec<f32>, Vec<f32>)>,
     },
-    /// Each channel by the good images' mean and deviation.
+    /// Each channel, by the mean and deviation of the good images.
     Standardise {
-        /// Per channel.
+        /// Mean per channel.
         mean: Vec<f32>,
-        /// Per channel, one over the standard deviation.
+        /// One over the standard deviation, per channel.
         inverse_deviation: Vec<f32>,
     },
 }
 
-/// Which [`Normalisation`] training fits.
+/// The kind of [`Normalisation`] that training fits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NormalisationKind {
@@ -38,7 +38,7 @@ pub enum NormalisationKind {
 }
 
 impl Normalisation {
-    /// Checks that it fits a feature map.
+    /// Checks that the normalisation fits a feature map.
     pub(crate) fn validate(&self, scale: usize, shape: ScaleShape) -> Result<()> {
         let (name, lengths, wanted) = match self {
             Self::Identity | Self::LayerNorm { affine: None } => return Ok(()),

@@ -1,6 +1,6 @@
-//! The whole U on one image: buffers, forward, reverse pass, inverse.
+//! Passes through the whole U for one image: buffers, forward, reverse pass, inverse.
 //!
-//! A [`Workspace`] holds every map of one image; it is allocated once and reused, so a pass allocates nothing.
+//! A [`Workspace`] holds every map of one image. It is allocated once and reused, so a pass allocates nothing.
 
 use super::{
     Flow,
@@ -16,14 +16,14 @@ struct StageMaps<T> {
     states: Vec<Vec<T>>,
     /// Per step, the subnetwork's hidden map.
     hidden: Vec<Vec<T>>,
-    /// Per step, (l, t); in the reverse pass their gradients.
+    /// Per step, (l, t); during the reverse pass, their gradients.
     coupling: Vec<Vec<T>>,
-    /// Gradients of a step's output and input, in turn; empty until the first reverse pass.
+    /// Gradients of a step's output and input, swapped after each step; empty until the first reverse pass.
     gradients: [Vec<T>; 2],
     d_hidden: Vec<T>,
 }
 
-/// Buffers for one image's pass through a flow, forward and back.
+/// Buffers for one image's pass through a flow, forward and reverse.
 #[derive(Debug)]
 pub(crate) struct Workspace<T> {
     stages: Vec<StageMaps<T>>,
@@ -63,7 +63,7 @@ impl<T: Real> Workspace<T> {
         Self { stages: (0..flow.architecture().scales()).map(stage).collect() }
     }
 
-    /// Where the normalised features of a scale go before [`forward`](Self::forward).
+    /// Buffer for the normalised features of a scale, before [`forward`](Self::forward).
     pub(crate) fn features_mut(&mut self, flow: &Flow<T>, scale: usize) -> &mut [T] {
         &mut self.stages[scale].states[0][..flow.architecture().features[scale].len()]
     }
@@ -75,12 +75,12 @@ impl<T: Real> Workspace<T> {
             [architecture.rising(scale) * architecture.features[scale].pixels()..]
     }
 
-    /// A step's input or output (one more than steps).
+    /// The input of step `index`, which is the output of the step before; one more than there are steps.
     pub(crate) fn state(&self, scale: usize, index: usize) -> &[T] {
         &self.stages[scale].states[index]
     }
 
-    /// Latents of the features that were put in, and the loss.
+    /// Computes the latents of the features in the buffers, and the loss.
     pub(crate) fn forward(&mut self, flow: &Flow<T>, lanes: &mut [Lane<T>]) -> Loss {
         lanes.iter_mut().for_each(|lane| lane.log_det = 0.0);
         let mut loss = Loss::default();
@@ -96,7 +96,7 @@ impl<T: Real> Workspace<T> {
         loss
     }
 
-    /// Brings what rises from the next coarser stage's output into this stage's input.
+    /// Copies the rising channels of the next coarser stage's output into this stage's input.
     pub(crate) fn rise(&mut self, flow: &Flow<T>, scale: usize) {
         let (finer, coarser) = self.stages.split_at_mut(scale + 1);
         if let (Some(finer), Some(coarser)) = (finer.last_mut(), coarser.first()) {
@@ -109,7 +109,7 @@ impl<T: Real> Workspace<T> {
         }
     }
 
-    /// Runs one step; returns its ActNorm's log-determinant (Σ l goes to the lanes).
+    /// Runs one step; returns its ActNorm's log-determinant. Σ l is added to the lanes.
     pub(crate) fn step(&mut self, flow: &Flow<T>, scale: usize, index: usize, lanes: &mut [Lane<T>]) -> f64 {
         let StageMaps { states, hidden, coupling, .. } = &mut self.stages[scale];
         let step = flow.step(scale, index);
@@ -119,7 +119,7 @@ impl<T: Real> Workspace<T> {
         step.log_scale()
     }
 
-    /// Adds the loss's gradient to the lanes, after a [`forward`](Self::forward).
+    /// Adds the loss's gradient to the lanes. Call [`forward`](Self::forward) first.
     pub(crate) fn backward(&mut self, flow: &Flow<T>, lanes: &mut [Lane<T>]) {
         let architecture = flow.architecture();
         let steps = architecture.steps;
@@ -136,7 +136,7 @@ impl<T: Real> Workspace<T> {
             let latents = rising * shape.pixels();
             dy[latents..].copy_from_slice(&states[steps][latents..]);
             if let Some(finer) = finer.last() {
-                // After `steps` swaps (below) the gradient of the finer stage's input is in this buffer.
+                // After `steps` swaps (below), this buffer holds the gradient of the finer stage's input.
                 let source = &finer.gradients[steps % 2][architecture.features[scale - 1].len()..];
                 for_each_rearranged(rising, shape, |fine, coarse| dy[coarse] = source[fine]);
             }
@@ -150,7 +150,7 @@ impl<T: Real> Workspace<T> {
         }
     }
 
-    /// Features (normalised) of latents: fills every stage's input from the last states.
+    /// Computes the (normalised) features of the latents; fills every stage's input from the last states.
     pub(crate) fn inverse(&mut self, flow: &Flow<T>) {
         let architecture = flow.architecture();
         let steps = architecture.steps;
@@ -171,7 +171,7 @@ impl<T: Real> Workspace<T> {
         }
     }
 
-    /// Where the latents of a scale go before [`inverse`](Self::inverse).
+    /// Buffer for the latents of a scale, before [`inverse`](Self::inverse).
     pub(crate) fn latents_mut(&mut self, flow: &Flow<T>, scale: usize) -> &mut [T] {
         let architecture = flow.architecture();
         let start = architecture.rising(scale) * architecture.features[scale].pixels();

@@ -6,9 +6,9 @@
 //!                  2  through W₂: dh, dW₂, and b₁'s gradient      3  through W₁: dx₁ += …, dW₁
 //! ```
 //!
-//! Each phase goes over the rows of the map in as many parts as there are lanes, a part a thread; a 3×3 kernel reads the
-//! neighbouring parts' rows, so phases wait for each other. Gradients are added to the part's own lane: which thread
-//! does what never changes a sum.
+//! Each phase splits the rows of the map into one part per lane, and each part has its own thread. A 3×3 kernel reads rows of the
+//! neighbouring parts, so a phase starts only after the one before has finished. Gradients are added to the part's own lane, so
+//! the assignment of parts to threads never changes a sum.
 
 use std::ops::Range;
 
@@ -20,15 +20,15 @@ use super::{
 };
 use crate::kernel::{Matrix, MatrixMut, Real, vectorised};
 
-/// Pixels below which a map is not split further among threads.
+/// Maps with fewer pixels per part are not split further.
 const PART_PIXELS: usize = 512;
 
-/// What one part of an image adds up, and its scratch.
+/// Sums and scratch memory of one part of an image.
 #[derive(Debug, Default)]
 pub(crate) struct Lane<T> {
-    /// Gradient of the flow's parameters; empty if only the forward pass is wanted.
+    /// Gradient of the flow's parameters; empty if only the forward pass is needed.
     pub(crate) gradient: Vec<T>,
-    /// Σ l of the part.
+    /// Σ l over the part.
     pub(crate) log_det: f64,
     columns: Vec<T>,
 }
@@ -56,14 +56,14 @@ pub(crate) fn scale_parameter(scale: f64) -> f64 {
     2.0 * (5.0 * scale + (-(-5.0 * scale).exp_m1()).ln())
 }
 
-/// A step with its parameters.
+/// A step and its parameters.
 pub(crate) struct Step<'a, T> {
     pub(crate) layout: StepLayout,
     pub(crate) parameters: &'a [T],
     pub(crate) mixer: &'a Mixer,
 }
 
-/// What the forward pass leaves for the reverse pass: the hidden map, and (l, t).
+/// Results of the forward pass for the reverse pass: the hidden map, and (l, t).
 pub(crate) struct Kept<'a, T> {
     pub(crate) hidden: &'a mut [T],
     pub(crate) coupling: &'a mut [T],
@@ -86,8 +86,8 @@ impl<T: Real> Step<'_, T> {
         each_part(0..shape.height, shape.width, &mut lanes[..parts], maps, &run);
     }
 
-    /// `y = step(x)`, both (C, pixels); adds Σ l to the lanes. ActNorm's constant part of the log-determinant is
-    /// [`log_scale`](Self::log_scale).
+    /// `y = step(x)`, both (C, pixels); adds Σ l to the lanes. [`log_scale`](Self::log_scale) is ActNorm's constant part of the
+    /// log-determinant.
     pub(crate) fn forward(&self, x: &[T], kept: Kept<'_, T>, y: &mut [T], lanes: &mut [Lane<T>]) {
         let (shape, passive, active) = (self.layout.shape, self.layout.passive(), self.layout.active());
         let (channels, pixels) = (shape.channels, shape.pixels());
@@ -136,9 +136,9 @@ impl<T: Real> Step<'_, T> {
         self.layout.shape.pixels() as f64 * scales.map(|g| scale_of(g.to_f64()).ln()).sum::<f64>()
     }
 
-    /// Reverse pass of the loss (… − log|det J|) from `dy` to `dx`; adds the parameters' gradients to the lanes, overwrites
-    /// what the forward pass kept. Without `whole`, `dx₁` lacks what comes through the subnetwork: enough where no
-    /// parameter lies before this step.
+    /// Reverse pass of the loss (… − log|det J|) from `dy` to `dx`. Adds the parameters' gradients to the lanes and overwrites
+    /// the results of the forward pass. Without `whole`, `dx₁` lacks the part through the subnetwork; this suffices if no
+    /// parameter comes before this step.
     pub(crate) fn backward(
         &self,
         x: &[T],
@@ -183,7 +183,7 @@ impl<T: Real> Step<'_, T> {
         });
 
         let d_hidden = Matrix::new(d_hidden, layout.hidden, pixels);
-        // x₁ is the first channels of x, and dx₁ of dx.
+        // x₁ is the first part of x's channels, and dx₁ of dx's.
         let maps = [MatrixMut::new(&mut dx[..passive * pixels], passive, pixels), MatrixMut::new(&mut [], 0, pixels)];
         let x1 = x.first_rows(passive);
         self.each_part(lanes, maps, |rows, [mut dx1, _], Lane { gradient, columns, .. }| {
@@ -193,7 +193,7 @@ impl<T: Real> Step<'_, T> {
         });
     }
 
-    /// Phase 1 of the reverse pass for some rows; `maps` are (l, t), which becomes its gradient, and dx.
+    /// Phase 1 of the reverse pass for some rows. `maps` are (l, t), which are overwritten by their gradients, and dx.
     fn backward_pixels(
         &self,
         x: Matrix<'_, T>,
@@ -229,7 +229,7 @@ impl<T: Real> Step<'_, T> {
         }
     }
 
-    /// `x` with `step(x) = y`. The two scratch buffers are as for [`forward`](Self::forward).
+    /// `x` with `step(x) = y`. The two scratch buffers are those of [`forward`](Self::forward).
     pub(crate) fn inverse(&self, y: &[T], kept: Kept<'_, T>, x: &mut [T]) {
         let (shape, passive, active) = (self.layout.shape, self.layout.passive(), self.layout.active());
         let pixels = shape.pixels();
@@ -241,7 +241,7 @@ impl<T: Real> Step<'_, T> {
             let (scale, offset) = (T::of(1.0 / scale), -p.offset[channel] * T::of(1.0 / scale));
             vectorised(Affine { x: &y[from..from + pixels], y: x, scale, offset });
         }
-        // The coupling of x̃ (whose x₁ is x's) gives (l, t) of x; its own result is not needed.
+        // The coupling of x̃ (its x₁ equals x's) gives (l, t) of x; the coupling's own result is not needed.
         let mut lanes = [Lane::default()];
         let mut unused = vec![T::default(); x.len()];
         let Kept { hidden, coupling } = kept;
@@ -254,7 +254,7 @@ impl<T: Real> Step<'_, T> {
     }
 }
 
-/// Runs `run` on every part of the rows, each with its lane and its pixels of the maps, in parallel.
+/// Calls `run` for every part of the rows in parallel, each with its lane and its pixels of the maps.
 fn each_part<T: Real, F>(rows: Range<usize>, width: usize, lanes: &mut [Lane<T>], maps: [MatrixMut<'_, T>; 2], run: &F)
 where
     F: Fn(Range<usize>, [MatrixMut<'_, T>; 2], &mut Lane<T>) + Sync,

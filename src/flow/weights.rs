@@ -22,7 +22,7 @@ pub struct StepWeights<T = f32> {
     pub scale: Vec<T>,
     /// Offset, per channel before the mixing.
     pub offset: Vec<T>,
-    /// How the output's channels come from those before.
+    /// How the output channels follow from the channels before.
     pub mixing: Mixing,
 }
 
@@ -32,7 +32,7 @@ impl<T: Real> Flow<T> {
         self.in_step_layout(&self.parameters, scale, index)
     }
 
-    /// A vector that is laid out as [`parameters`](Self::parameters), e.g. their gradient, seen as one step's weights.
+    /// Views a vector with the layout of [`parameters`](Self::parameters), for example their gradient, as one step's weights.
     /// `None` if there is no such step or the vector is too short.
     pub fn in_step_layout(&self, values: &[T], scale: usize, index: usize) -> Option<StepWeights<T>> {
         let layout = self.layout.get(scale)?.get(index)?;
@@ -86,7 +86,7 @@ impl<T: Real> Flow<T> {
     }
 }
 
-/// Weights of (output, row, column) to (output, column, row): from taps × inputs to inputs × taps, or back.
+/// Reorders weights from (output, row, column) to (output, column, row): from taps × inputs to inputs × taps, or back.
 fn reorder<T: Real>([rows, columns]: [usize; 2], weights: &[T]) -> Vec<T> {
     let mut reordered = weights.to_vec();
     for (from, to) in weights.chunks_exact(rows * columns).zip(reordered.chunks_exact_mut(rows * columns)) {

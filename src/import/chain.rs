@@ -1,49 +1,49 @@
 //! Finds a flow's blocks among a checkpoint's tensors and checks their names and shapes.
 //!
-//! A block is what FrEIA's `AllInOneBlock` registers; its tensors' names end in `<number>.` and one of [`KNOWN`]. A flow is the
-//! blocks that share what stands before the number, in the number's order: FrEIA's `GraphINN` keeps its nodes in the order in
-//! which it computes them, so from the coarsest scale to the finest. Between stages it has modules without
-//! parameters, whose numbers are left out, and the upsampling with its fixed kernel.
+//! A block is an `AllInOneBlock` of FrEIA. The names of its tensors end in `<number>.` and one of [`KNOWN`]. A flow consists of the
+//! blocks with the same prefix before the number, in the order of the numbers: FrEIA's `GraphINN` stores its nodes in the order of
+//! computation, from the coarsest scale to the finest. Between the stages there are modules without
+//! parameters, whose numbers do not occur, and the upsampling with its fixed kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Checkpoint, nodes::Id};
 
-/// What the names of a block's tensors go on with, after its number.
+/// Continuations of the names of a block's tensors, after its number.
 const KNOWN: [&str; 7] = ["global_scale", "global_offset", "w_perm", "w_perm_inv", "w_0", "vk_householder", "subnet."];
-/// Names of a block's two convolutions, where it does not itself tell which they are.
+/// Names of a block's two convolutions, used if the block's own names do not identify them.
 const USUAL: [&str; 2] = ["subnet.0", "subnet.2"];
 /// The upsampling's kernel.
 pub(super) const UPSAMPLING: &str = "downsample_kernel";
-/// Names of one kind that a message lists.
+/// Most names of one kind that a message lists.
 const LISTED: usize = 6;
 
 /// Names and shapes of one block.
 #[derive(Debug)]
 pub(super) struct Block {
-    /// Begins its tensors' names, with a dot at the end.
+    /// Prefix of its tensors' names, with a dot at the end.
     pub(super) name: String,
     pub(super) channels: usize,
     /// Hidden channels of the subnetwork.
     pub(super) hidden: usize,
     pub(super) kernel: usize,
-    /// Begin the names of the subnetwork's convolutions.
+    /// Prefixes of the names of the subnetwork's convolutions.
     pub(super) convolutions: [String; 2],
-    /// Whether its mixing is learned: reflections of a matrix.
+    /// Whether its mixing is learned: a matrix with reflections.
     pub(super) householder: bool,
 }
 
 /// A flow's blocks.
 #[derive(Debug)]
 pub(super) struct Chain {
-    /// What stands before the blocks' numbers.
+    /// The prefix before the blocks' numbers.
     pub(super) prefix: String,
     pub(super) blocks: Vec<Block>,
     /// Names of upsampling kernels.
     pub(super) kernels: Vec<String>,
 }
 
-/// What is wrong with a flow's tensors.
+/// Problems with a flow's tensors.
 #[derive(Debug, Default)]
 struct Problems {
     missing: Vec<String>,
@@ -64,12 +64,12 @@ impl Problems {
         if found.is_empty() {
             return Ok(());
         }
-        Err(format!("its flow is not one of `AllInOneBlock`s as U-Flow has them; {}", found.join("; ")))
+        Err(format!("the flow does not consist of `AllInOneBlock`s as in U-Flow; {}", found.join("; ")))
     }
 }
 
 impl Chain {
-    /// The checkpoint's flow, or the one whose names begin so.
+    /// The checkpoint's flow, or the flow with this prefix.
     pub(super) fn find(checkpoint: &Checkpoint, wanted: Option<&str>) -> Result<Self, String> {
         let mut flows: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
         for name in checkpoint.tensors.keys().chain(checkpoint.others.keys()) {
@@ -86,7 +86,10 @@ impl Chain {
             (None, _) => return Err(missing_flow(checkpoint, wanted)),
             _ => {
                 let names: Vec<_> = flows.keys().map(|prefix| format!("`{prefix}`")).collect();
-                return Err(format!("it has several flows: {}; choose one by --prefix", names.join(", ")));
+                return Err(format!(
+                    "the checkpoint has several flows: {}; choose one with --prefix",
+                    names.join(", ")
+                ));
             }
         };
         let mut reader = Reader { checkpoint, used: BTreeSet::new(), problems: Problems::default() };
@@ -95,7 +98,7 @@ impl Chain {
         Ok(Self { prefix: (*prefix).to_owned(), blocks, kernels })
     }
 
-    /// Whether a tensor's name is one of the flow's modules'.
+    /// Whether a tensor belongs to one of the flow's modules.
     pub(super) fn owns(&self, name: &str) -> bool {
         owned(&self.prefix, name).is_some()
     }
@@ -112,19 +115,19 @@ fn missing_flow(checkpoint: &Checkpoint, wanted: Option<&str>) -> String {
     match wanted {
         Some(wanted) => format!("no flow's names begin with `{wanted}`"),
         None => format!(
-            "none of its {} tensors is named as a block of a flow, `<number>.global_scale` and so on",
+            "none of the {} tensors is named like a block of a flow (`<number>.global_scale` and so on)",
             checkpoint.tensors.len()
         ),
     }
 }
 
-/// What stands before a block's number, and the number, if the name is a block's.
+/// The prefix before a block's number, and the number, if the name is a block's.
 fn block_of(name: &str) -> Option<(&str, usize)> {
     let positions = KNOWN.iter().flat_map(|known| name.rmatch_indices(known)).map(|(at, _)| at);
     positions.filter_map(|at| numbered(name, at)).min_by_key(|(prefix, _)| prefix.len())
 }
 
-/// The same for a name whose ending begins at `at`.
+/// The same, for a name whose ending begins at `at`.
 fn numbered(name: &str, at: usize) -> Option<(&str, usize)> {
     let known = KNOWN.iter().any(|known| match known.ends_with('.') {
         true => name[at..].starts_with(known),
@@ -147,7 +150,7 @@ impl Reader<'_> {
         Some(&self.checkpoint.node(id)?.shape)
     }
 
-    /// One block; what cannot be told is 0, and a problem.
+    /// One block. A number that cannot be determined is 0 and recorded as a problem.
     fn block(&mut self, name: String) -> Block {
         let channels = match (self.shape(&format!("{name}global_scale")), self.shape(&format!("{name}global_offset"))) {
             (Some(shape), _) | (None, Some(shape)) => shape.iter().product(),
@@ -170,7 +173,7 @@ impl Reader<'_> {
         block
     }
 
-    /// The stems of the subnetwork's convolutions: those that have a weight of four dimensions.
+    /// The stems of the subnetwork's convolutions: the names with a weight of four dimensions.
     fn convolutions(&self, name: &str) -> [String; 2] {
         let start = format!("{name}subnet.");
         let names = self.checkpoint.tensors.range(start.clone()..).take_while(|(name, _)| name.starts_with(&start));
@@ -204,7 +207,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Notes that a tensor is needed in this shape; a 0 stands for a number that is not known.
+    /// Records a problem unless the tensor has this shape; 0 stands for an unknown number.
     fn expect(&mut self, name: &str, wanted: &[usize]) {
         let found = self.shape(name).map(<[usize]>::to_vec);
         let other = self.checkpoint.others.get(name).map(|id| self.checkpoint.graph.describe(*id));
@@ -217,7 +220,7 @@ impl Reader<'_> {
         self.used.insert(name.to_owned());
     }
 
-    /// Names under the flow's that no block uses are unexpected, but for the upsampling's.
+    /// Names with the flow's prefix that no block uses are unexpected, except the upsampling's.
     fn finish(mut self, prefix: &str) -> Result<Vec<String>, String> {
         let mut kernels = Vec::new();
         for (name, id) in self.checkpoint.tensors.iter().chain(&self.checkpoint.others) {
@@ -233,7 +236,7 @@ impl Reader<'_> {
     }
 }
 
-/// What follows prefix and number in a name that has both.
+/// The part of a name after prefix and number.
 fn owned<'a>(prefix: &str, name: &'a str) -> Option<&'a str> {
     let (number, rest) = name.strip_prefix(prefix)?.split_once('.')?;
     number.parse::<usize>().ok().map(|_| rest)

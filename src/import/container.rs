@@ -1,5 +1,5 @@
-//! The two files that `torch.save` writes: since PyTorch 1.6 a zip whose entries are stored, before that a row of pickles
-//! with the storages after them. Tensors are read one by one, when they are asked for.
+//! The two formats of `torch.save`: since PyTorch 1.6 a zip with uncompressed entries; before that, a sequence of pickles
+//! followed by the storages. Tensors are read one at a time, on request.
 
 use std::{
     collections::HashMap,
@@ -18,25 +18,25 @@ use super::{
 };
 
 const MOST_ENTRIES: usize = 1 << 16;
-/// A legacy file's first pickle is this number.
+/// The first pickle of a legacy file is this number.
 const LEGACY_MAGIC: [u8; 10] = [0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19];
 const LEGACY_VERSION: i64 = 1001;
 
-/// Where the storages' bytes lie.
+/// Location of the storages' bytes.
 #[derive(Debug)]
 pub(super) enum Container {
-    /// The archive, and the folder in it that holds everything.
+    /// The archive, and the name of its top folder.
     Zip(Box<ZipArchive<BufReader<File>>>, String),
     /// Start of each storage's elements.
     Legacy(File, HashMap<String, u64>),
 }
 
-/// Opens a checkpoint; gives its objects and the number of the one that was saved.
+/// Opens a checkpoint; returns its objects and the number of the saved object.
 pub(super) fn open(path: &Path) -> Result<(Container, Graph, Id)> {
-    let unreadable = |error: io::Error| format!("it cannot be opened: {error}");
+    let unreadable = |error: io::Error| format!("the file cannot be opened: {error}");
     let mut file = File::open(path).map_err(unreadable)?;
     if !file.metadata().map_err(unreadable)?.is_file() {
-        return Err("it is not a file".to_owned());
+        return Err("the path is not a file".to_owned());
     }
     let mut start = [0; 32];
     let length = file.by_ref().take(32).read(&mut start).map_err(unreadable)?;
@@ -47,30 +47,31 @@ pub(super) fn open(path: &Path) -> Result<(Container, Graph, Id)> {
     } else if start.windows(LEGACY_MAGIC.len()).any(|bytes| bytes == LEGACY_MAGIC) {
         open_legacy(file)
     } else {
-        Err("it is not a checkpoint: neither the zip that PyTorch 1.6 and newer writes, nor the older format"
-            .to_owned())
+        Err("the file is not a checkpoint: PyTorch 1.6 and newer writes a zip, older versions a pickle".to_owned())
     }
 }
 
 fn open_zip(file: File) -> Result<(Container, Graph, Id)> {
     let mut archive =
-        ZipArchive::new(BufReader::new(file)).map_err(|error| format!("it is not a whole zip: {error}"))?;
+        ZipArchive::new(BufReader::new(file)).map_err(|error| format!("the file is not a whole zip: {error}"))?;
     if archive.len() > MOST_ENTRIES {
-        return Err(format!("it has {} entries, at most {MOST_ENTRIES} are read", archive.len()));
+        return Err(format!("the zip has {} entries; the limit is {MOST_ENTRIES}", archive.len()));
     }
     let folder_of = |name: &str| Some(name.strip_suffix("data.pkl")?.to_owned());
     let mut folders = archive.file_names().filter_map(|name| folder_of(&name.ok()?));
     let Some(folder) = folders.find(|folder| folder.ends_with('/') && folder.matches('/').count() == 1) else {
-        return Err("it is a zip without `data.pkl`, so not a checkpoint of PyTorch".to_owned());
+        return Err("the file is a zip without `data.pkl`: not a checkpoint of PyTorch".to_owned());
     };
     drop(folders);
     let name = format!("{folder}byteorder");
     if archive.index_for_name(&name).is_some() {
         let mut order = String::new();
         let read = stored(&mut archive, &name)?.take(16).read_to_string(&mut order);
-        read.map_err(|error| format!("`{name}` in it is damaged: {error}"))?;
+        read.map_err(|error| format!("`{name}` is damaged: {error}"))?;
         if order != "little" {
-            return Err(format!("its numbers are in {order}-endian order; save it on a little-endian machine"));
+            return Err(format!(
+                "the numbers are in {order}-endian order; save the checkpoint on a little-endian machine"
+            ));
         }
     }
     let mut unpickler = Unpickler::new();
@@ -79,13 +80,13 @@ fn open_zip(file: File) -> Result<(Container, Graph, Id)> {
     Ok((Container::Zip(Box::new(archive), folder), unpickler.graph, root))
 }
 
-/// An entry of the archive. PyTorch compresses nothing, so nothing here can be larger than its file.
+/// An entry of the archive. PyTorch does not compress entries, so none can be larger than the file.
 fn stored<'a>(archive: &'a mut ZipArchive<BufReader<File>>, name: &str) -> Result<impl Read + 'a + use<'a>> {
-    let compressed = || format!("`{name}` in it is compressed, which no checkpoint of PyTorch is");
+    let compressed = || format!("`{name}` is compressed; PyTorch writes uncompressed entries");
     let entry = archive.by_name(name).map_err(|error| match error {
-        ZipError::FileNotFound => format!("`{name}` is missing in it"),
+        ZipError::FileNotFound => format!("`{name}` is missing"),
         ZipError::CompressionMethodNotSupported(_) => compressed(),
-        error => format!("`{name}` in it cannot be read: {error}"),
+        error => format!("`{name}` cannot be read: {error}"),
     })?;
     if entry.compression() != CompressionMethod::Stored || entry.size() != entry.compressed_size() {
         return Err(compressed());
@@ -99,12 +100,14 @@ fn open_legacy(file: File) -> Result<(Container, Graph, Id)> {
     unpickler.read(&mut input)?;
     let version = unpickler.read(&mut input)?;
     if !matches!(unpickler.graph.node(version), Node::Int(LEGACY_VERSION)) {
-        return Err("it is of a legacy version that is not known".to_owned());
+        return Err("the file has an unknown legacy version".to_owned());
     }
     let system = unpickler.read(&mut input)?;
     let little = unpickler.graph.get(system, "little_endian");
     if !little.is_some_and(|little| matches!(unpickler.graph.node(little), Node::Bool(true))) {
-        return Err("its numbers are not in little-endian order; save it on a little-endian machine".to_owned());
+        return Err(
+            "the numbers are not in little-endian order; save the checkpoint on a little-endian machine".to_owned()
+        );
     }
     let root = unpickler.read(&mut input)?;
     let keys = unpickler.read(&mut input)?;
@@ -115,31 +118,31 @@ fn open_legacy(file: File) -> Result<(Container, Graph, Id)> {
     Ok((Container::Legacy(file, storages), graph, root))
 }
 
-/// Each storage is its number of elements, then these.
+/// Each storage is its number of elements, followed by the elements.
 fn legacy_storages(file: &File, start: u64, graph: &Graph, keys: Id) -> Result<HashMap<String, u64>> {
-    let damaged = |what: &str| format!("its storages are damaged ({what})");
-    let Node::Sequence(keys) = graph.node(keys) else { return Err(damaged("no list of them")) };
+    let damaged = |what: &str| format!("the storages are damaged ({what})");
+    let Node::Sequence(keys) = graph.node(keys) else { return Err(damaged("no list of storages")) };
     let length = file.metadata().map_err(|error| error.to_string())?.len();
     let mut reader = BufReader::new(file);
     let mut position = start;
     let mut storages = HashMap::new();
     for key in keys {
-        let Node::Text(key) = graph.node(*key) else { return Err(damaged("a key that is no text")) };
+        let Node::Text(key) = graph.node(*key) else { return Err(damaged("a key is not text")) };
         let Some(Node::Storage(storage)) = graph.storages.get(key).map(|id| graph.node(*id)) else {
-            return Err(damaged("one that nothing uses"));
+            return Err(damaged("an unused storage"));
         };
         reader.seek(SeekFrom::Start(position)).map_err(|error| error.to_string())?;
         let mut count = [0; 8];
-        reader.read_exact(&mut count).map_err(|_| "it is cut off".to_owned())?;
+        reader.read_exact(&mut count).map_err(|_| "the file is cut off".to_owned())?;
         let bytes = storage.count.checked_mul(storage.kind.map_or(1, ElementType::bytes));
         if u64::from_le_bytes(count) != storage.count {
-            return Err(damaged("a size that is not the one that its pickle names"));
+            return Err(damaged("the size differs from that in the pickle"));
         }
         storages.insert(key.clone(), position + 8);
         position = bytes
             .and_then(|bytes| (position + 8).checked_add(bytes))
             .filter(|end| *end <= length)
-            .ok_or("it is cut off")?;
+            .ok_or("the file is cut off")?;
     }
     Ok(storages)
 }
@@ -147,9 +150,11 @@ fn legacy_storages(file: &File, start: u64, graph: &Graph, keys: Id) -> Result<H
 impl Container {
     /// A tensor's values in order, as float32.
     pub(super) fn read(&mut self, graph: &Graph, tensor: &TensorNode) -> Result<Vec<f32>> {
-        let Node::Storage(storage) = graph.node(tensor.storage) else { return Err("it has no storage".to_owned()) };
+        let Node::Storage(storage) = graph.node(tensor.storage) else {
+            return Err("the tensor has no storage".to_owned());
+        };
         if let ElementType::Other(kind, _) = tensor.kind {
-            return Err(format!("its values are of type {kind}, not float32, float64, float16 or bfloat16"));
+            return Err(format!("the values have type {kind}, not float32, float64, float16 or bfloat16"));
         }
         let width = tensor.kind.bytes();
         let declared = storage.count.saturating_mul(storage.kind.map_or(1, ElementType::bytes)) / width;
@@ -158,10 +163,10 @@ impl Container {
         let bytes = match self {
             Self::Zip(archive, folder) => {
                 let name = format!("{folder}data/{}", storage.key);
-                window(stored(archive, &name)?, skip, length).map_err(|reason| format!("`{name}` in it {reason}"))?
+                window(stored(archive, &name)?, skip, length).map_err(|reason| format!("`{name}` {reason}"))?
             }
             Self::Legacy(file, starts) => {
-                let start = starts.get(&storage.key).ok_or("its storage is missing")?;
+                let start = starts.get(&storage.key).ok_or("the storage is missing")?;
                 file.seek(SeekFrom::Start(*start)).map_err(|error| error.to_string())?;
                 window(file.take(skip + length), skip, length)?
             }
@@ -176,7 +181,7 @@ impl Container {
     }
 }
 
-/// `length` bytes after the first `skip`. The rest is read too, so that an archive's checksum is compared.
+/// `length` bytes after the first `skip`. Also reads the rest, so that an archive's checksum is compared.
 fn window(mut reader: impl Read, skip: u64, length: u64) -> Result<Vec<u8>> {
     let damaged = |error: io::Error| format!("is damaged: {error}");
     io::copy(&mut reader.by_ref().take(skip), &mut io::sink()).map_err(damaged)?;
@@ -193,7 +198,7 @@ fn elements<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec
     bytes.as_chunks::<N>().0.iter().map(|bytes| value(*bytes)).collect()
 }
 
-/// What a tensor sees of its storage.
+/// The part of its storage that a tensor uses.
 struct View {
     /// Elements of the storage from its offset to its last.
     reach: u64,
@@ -206,16 +211,16 @@ impl View {
         let last = tensor.shape.iter().zip(&tensor.strides).try_fold(0_u64, |last, (&side, &stride)| {
             (side as u64).saturating_sub(1).checked_mul(stride).and_then(|step| last.checked_add(step))
         });
-        let (Some(count), Some(last)) = (count, last) else { return Err("its shape is too large".to_owned()) };
+        let (Some(count), Some(last)) = (count, last) else { return Err("the shape is too large".to_owned()) };
         let reach = if count == 0 { 0 } else { last.saturating_add(1) };
         if tensor.offset.checked_add(reach).is_none_or(|end| end > declared) {
             return Err(format!(
-                "its shape {:?}, strides {:?} and offset {} lead out of its storage of {declared} elements",
+                "shape {:?}, strides {:?} and offset {} exceed the storage of {declared} elements",
                 tensor.shape, tensor.strides, tensor.offset
             ));
         }
         if count > reach {
-            return Err(format!("its shape {:?} and strides {:?} overlap", tensor.shape, tensor.strides));
+            return Err(format!("shape {:?} and strides {:?} make elements overlap", tensor.shape, tensor.strides));
         }
         let mut expected = 1_u64;
         let contiguous = count == 0

@@ -1,15 +1,15 @@
-//! A pickle's bytes, read within bounds.
+//! Bounded reading of a pickle's bytes.
 
 use std::io::{self, BufRead, Read};
 
 use super::pickle::Result;
 
-/// Longer texts are skipped: no name or key is as long.
+/// Longer texts are skipped: names and keys are shorter.
 const LONGEST_TEXT: u64 = 1 << 14;
-/// Bytes of text that a file's pickles may leave in memory.
+/// Bytes of text that all pickles of a file may keep in memory.
 const MOST_TEXT: usize = 32 << 20;
 
-/// Reads numbers, lines and texts; counts what it has read.
+/// Reads numbers, lines and texts, and counts the bytes read.
 pub(super) struct Input<R> {
     reader: R,
     position: u64,
@@ -45,7 +45,7 @@ impl<R: BufRead> Input<R> {
         Ok(bytes)
     }
 
-    /// Text of so many bytes; `None`, and nothing is read, if it is too long to be a name.
+    /// Text of this many bytes. If it is longer than [`LONGEST_TEXT`], nothing is read and the result is `None`.
     pub(super) fn text(&mut self, length: u64) -> Result<Option<String>> {
         if length > LONGEST_TEXT {
             return Ok(None);
@@ -54,16 +54,16 @@ impl<R: BufRead> Input<R> {
         Ok(Some(String::from_utf8_lossy(&self.bytes(length)?).into_owned()))
     }
 
-    /// Counts text that is kept.
+    /// Counts text that stays in memory.
     pub(super) fn charge(&mut self, length: usize) -> Result<()> {
         self.text += length;
         if self.text > MOST_TEXT {
-            return Err(format!("its pickle holds more than {} MiB of text", MOST_TEXT >> 20));
+            return Err(format!("the pickle holds more than {} MiB of text", MOST_TEXT >> 20));
         }
         Ok(())
     }
 
-    /// A line without its end.
+    /// A line without its line end.
     pub(super) fn line(&mut self) -> Result<String> {
         let mut line = Vec::new();
         loop {
@@ -73,7 +73,7 @@ impl<R: BufRead> Input<R> {
             }
             line.push(byte);
             if line.len() as u64 > LONGEST_TEXT {
-                return Err(format!("its pickle has a line of more than {LONGEST_TEXT} bytes"));
+                return Err(format!("the pickle has a line of more than {LONGEST_TEXT} bytes"));
             }
         }
         self.charge(line.len())?;
@@ -92,9 +92,9 @@ impl<R: BufRead> Input<R> {
 }
 
 fn cut_off() -> String {
-    "it is cut off".to_owned()
+    "the file is cut off".to_owned()
 }
 
 fn unreadable(error: &io::Error) -> String {
-    if error.kind() == io::ErrorKind::UnexpectedEof { cut_off() } else { format!("it cannot be read: {error}") }
+    if error.kind() == io::ErrorKind::UnexpectedEof { cut_off() } else { format!("the file cannot be read: {error}") }
 }

@@ -1,8 +1,8 @@
-//! Models that were trained elsewhere: the flow's weights out of a PyTorch checkpoint.
+//! Import of models that were trained elsewhere: reads the flow's weights from a PyTorch checkpoint.
 //!
-//! A checkpoint is a pickle, which is a program. It is read, never run: see `pickle`. [`Checkpoint`] gives its tensors by
-//! name; [`recognise`](Checkpoint::recognise) finds a U-shaped flow of FrEIA's `AllInOneBlock`s among them by the names' ends
-//! and the shapes, under whatever names its owner gave the rest; [`import`] makes a package of it and a backbone.
+//! A checkpoint is a pickle, which is a program. This module reads the pickle as data and never runs it: see `pickle`. [`Checkpoint`] gives
+//! the tensors by name. [`recognise`](Checkpoint::recognise) finds a U-shaped flow of FrEIA's `AllInOneBlock`s by the ends of the
+//! names and by the shapes; the rest of the names may be anything. [`import`] makes a package of the flow and a backbone.
 
 mod chain;
 mod container;
@@ -37,16 +37,16 @@ pub struct Checkpoint {
     hyper_parameters: Option<Id>,
     /// The tensors of its state dictionary by name.
     tensors: BTreeMap<String, Id>,
-    /// What else is in the state dictionary.
+    /// The other values of the state dictionary.
     others: BTreeMap<String, Id>,
 }
 
 impl Checkpoint {
-    /// Opens a file that `torch.save` wrote, in its zip or its older format: a state dictionary, or a dictionary that holds one
-    /// at any depth, as Lightning's checkpoints do. Weights are read when they are asked for.
+    /// Opens a file of `torch.save` in its zip format or its older format. The file holds a state dictionary, or a dictionary that contains
+    /// one at any depth, as in Lightning's checkpoints. Weights are read on request.
     ///
     /// # Errors
-    /// [`Error::Network`] for what is not such a file, is damaged, or holds no flow.
+    /// [`Error::Network`] if the file is not a checkpoint, is damaged, or holds no flow.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         let refuse = |reason| Error::network(format!("checkpoint {}", path.display()), reason);
@@ -80,16 +80,16 @@ impl Checkpoint {
     /// A tensor's values, converted to float32.
     ///
     /// # Errors
-    /// [`Error::Network`] if there is no such tensor, or it is not of floating point numbers, all of them finite; or if the
+    /// [`Error::Network`] if there is no such tensor, if its values are not finite floating-point numbers, or if the
     /// file is damaged.
     pub fn read(&mut self, name: &str) -> Result<Vec<f32>> {
         let values = match self.tensors.get(name).map(|id| self.graph.node(*id)) {
             Some(Node::Tensor(tensor)) => self.container.read(&self.graph, tensor),
-            _ => Err("there is none".to_owned()),
+            _ => Err("the checkpoint has no such tensor".to_owned()),
         };
         let finite = values.and_then(|values| match values.iter().filter(|value| !value.is_finite()).count() {
             0 => Ok(values),
-            found => Err(format!("{found} of {} values are not finite; training had diverged", values.len())),
+            found => Err(format!("{found} of {} values are not finite; the training diverged", values.len())),
         });
         finite.map_err(|reason| self.refuse(format!("tensor `{name}`: {reason}")))
     }
@@ -107,10 +107,10 @@ impl Checkpoint {
     }
 }
 
-/// The end of the name that every block of a flow has.
+/// The end of the name that occurs once in every block of a flow.
 const SCALE: &str = "global_scale";
 
-/// The first dictionary, from the outermost inwards, that has a flow's parameters by name.
+/// The first dictionary, from the outermost inwards, that contains a flow's parameters.
 fn state_dictionary(graph: &Graph, root: Id) -> pickle::Result<Id> {
     let mut seen = vec![false; graph.nodes.len()];
     let mut level = vec![root];
@@ -136,11 +136,11 @@ fn state_dictionary(graph: &Graph, root: Id) -> pickle::Result<Id> {
     let what = graph.describe(root);
     Err(match largest.0 {
         0 if matches!(graph.node(root), Node::Object { .. }) => {
-            format!("it holds {what}, a whole Python object; save the model's `state_dict()` instead")
+            format!("the file holds {what}, a whole Python object; save the model's `state_dict()` instead")
         }
-        0 => format!("it holds {what} without tensors by name; a state dictionary or a Lightning checkpoint is needed"),
+        0 => format!("the file holds {what} without tensors; give a state dictionary or a Lightning checkpoint"),
         count => format!(
-            "none of its {count} tensors is named `….{SCALE}`, as every block of a U-Flow model's flow has one; it is the \
+            "none of the {count} tensors has a name like `….{SCALE}`, which every block of a U-Flow model has; the file is a \
              checkpoint of another kind of model"
         ),
     })

@@ -1,4 +1,4 @@
-//! From a checkpoint and a backbone to a package.
+//! Makes a package from a checkpoint and a backbone.
 
 use std::{path::Path, sync::Arc, time::SystemTime};
 
@@ -17,7 +17,7 @@ use crate::{
     train::fit::BackboneChoice,
 };
 
-/// What an import is asked for.
+/// Options of an import.
 #[derive(Clone, Debug)]
 pub struct ImportOptions {
     /// Name of the product.
@@ -26,9 +26,9 @@ pub struct ImportOptions {
     pub backbone: BackboneChoice,
     /// Width and height of the network's input; the backbone's own if `None`.
     pub input_size: Option<(u32, u32)>,
-    /// What the file does not say.
+    /// Settings that the file does not contain.
     pub recognise: RecogniseOptions,
-    /// What the package decides by.
+    /// Defaults for the package's decision.
     pub detection: DetectionDefaults,
     /// PNG of the region of interest, kept in the package.
     pub roi: Option<Vec<u8>>,
@@ -36,13 +36,13 @@ pub struct ImportOptions {
     pub session: SessionOptions,
 }
 
-/// An imported model, not yet written.
+/// An imported model that is not yet written.
 #[derive(Debug)]
 pub struct Imported {
-    /// The manifest it will have: without a training record, and without scores until they are
-    /// [measured](Self::set_scores).
+    /// The manifest, without a training record. It has no scores until
+    /// [`set_scores`](Self::set_scores).
     pub manifest: Manifest,
-    /// What was found in the checkpoint.
+    /// Facts found in the checkpoint.
     pub facts: Facts,
     flow: Vec<u8>,
     choice: BackboneChoice,
@@ -50,10 +50,10 @@ pub struct Imported {
     roi: Option<Vec<u8>>,
 }
 
-/// Makes a model of a checkpoint's flow and a backbone.
+/// Makes a model from a checkpoint's flow and a backbone.
 ///
 /// # Errors
-/// As [`Checkpoint::recognise`]; a backbone that cannot be loaded or takes no images of that size; options outside their
+/// As [`Checkpoint::recognise`]; a backbone that cannot be loaded or does not accept images of this size; options out of
 /// range.
 pub fn import(runtime: &Runtime, checkpoint: &mut Checkpoint, options: ImportOptions) -> Result<Imported> {
     package::check_model_name(&options.name)?;
@@ -99,10 +99,10 @@ pub fn import(runtime: &Runtime, checkpoint: &mut Checkpoint, options: ImportOpt
 }
 
 impl Imported {
-    /// The model's networks, to be run.
+    /// Loads the model's networks.
     ///
     /// # Errors
-    /// None that is known: the flow was made for this backbone.
+    /// No error is expected: the flow was made for this backbone.
     pub fn network(&self, runtime: &Runtime) -> Result<Network> {
         let backbone = Arc::clone(&self.backbone);
         let options = *backbone.options();
@@ -114,16 +114,16 @@ impl Imported {
         self.roi.as_deref()
     }
 
-    /// Puts statistics of good images into the manifest.
+    /// Adds statistics of good images to the manifest.
     pub fn set_scores(&mut self, scores: ScoreStatistics) {
         self.manifest.scores = Some(scores);
     }
 
-    /// Writes a package that holds its backbone: a folder, or one file if `path` ends in `.uflow`. It is there whole or not
-    /// at all.
+    /// Writes a package with its own copy of the backbone, atomically: a folder, or one file if `path` ends in
+    /// `.uflow`.
     ///
     /// # Errors
-    /// [`Error::Io`], or something else that is not a package at `path`.
+    /// [`Error::Io`], or if `path` is something other than a package.
     pub fn write(&self, path: &Path) -> Result<()> {
         let files = Files { flow: &self.flow, backbone: Some(self.choice.file()), roi: self.roi() };
         package::write(path, &self.manifest, &files)

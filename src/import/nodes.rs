@@ -1,14 +1,14 @@
-//! What a pickle holds, as a graph of nodes that are named by number.
+//! A pickle's content as a graph of numbered nodes.
 //!
-//! Nodes refer to each other by number only, so shared and cyclic objects cost nothing, and nothing is walked or freed by
-//! recursion. Whoever follows references must bound it: a graph may well be cyclic.
+//! Nodes refer to each other by number, so shared and cyclic objects need no special care, and nothing is walked or freed by
+//! recursion. A graph may contain cycles: code that follows references must bound its steps.
 
 use std::collections::HashMap;
 
 /// A node's number.
 pub(super) type Id = u32;
 
-/// One object of a pickle, as far as a checkpoint's reader needs it.
+/// One object of a pickle, as far as the reader of checkpoints needs it.
 #[derive(Clone, Debug)]
 pub(super) enum Node {
     None,
@@ -19,9 +19,9 @@ pub(super) enum Node {
     /// A tuple, list or set.
     Sequence(Vec<Id>),
     Dict(Vec<(Id, Id)>),
-    /// A class or function by its full name; it is never looked up, let alone called.
+    /// A class or function by its full name. It is never imported or called.
     Global(String),
-    /// An object of a class or function (its number) that is not interpreted, with the items and the state that were set.
+    /// An object of a class or function (by number) that is not interpreted, with its items and state.
     Object {
         class: Id,
         items: Vec<(Id, Id)>,
@@ -29,18 +29,18 @@ pub(super) enum Node {
     },
     Storage(Box<Storage>),
     Tensor(Box<TensorNode>),
-    /// Something whose value is not kept: bytes, long text, large numbers.
+    /// A value that is not stored: bytes, long text, large numbers.
     Other(&'static str),
 }
 
 /// A tensor's memory in the file.
 #[derive(Clone, Debug)]
 pub(super) struct Storage {
-    /// Its name among the file's storages.
+    /// Its key among the file's storages.
     pub(super) key: String,
     /// The type of its elements; `None` if untyped.
     pub(super) kind: Option<ElementType>,
-    /// Its elements, or bytes if it is untyped.
+    /// Its size in elements, or in bytes if it is untyped.
     pub(super) count: u64,
 }
 
@@ -49,20 +49,20 @@ pub(super) struct Storage {
 pub(super) struct TensorNode {
     pub(super) storage: Id,
     pub(super) kind: ElementType,
-    /// In elements.
+    /// Offset in elements.
     pub(super) offset: u64,
     pub(super) shape: Vec<usize>,
     pub(super) strides: Vec<u64>,
 }
 
-/// What a storage is made of.
+/// Element type of a storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ElementType {
     F16,
     Bf16,
     F32,
     F64,
-    /// Whole numbers, truth values and whatever else no weight is made of, and the bytes of each.
+    /// Other types (integers, booleans …), with the bytes of an element.
     Other(&'static str, u64),
 }
 
@@ -104,11 +104,11 @@ impl ElementType {
     }
 }
 
-/// A read pickle.
+/// A pickle after reading.
 #[derive(Debug, Default)]
 pub(super) struct Graph {
     pub(super) nodes: Vec<Node>,
-    /// Every storage that a tensor was built on, by key.
+    /// Every storage that a tensor refers to, by key.
     pub(super) storages: HashMap<String, Id>,
 }
 
@@ -117,7 +117,7 @@ impl Graph {
         self.nodes.get(id as usize).unwrap_or(&Node::None)
     }
 
-    /// The items of a dictionary, or of an object that is one; nothing for anything else.
+    /// The items of a dictionary or of a dictionary-like object; empty for anything else.
     pub(super) fn items(&self, id: Id) -> &[(Id, Id)] {
         match self.node(id) {
             Node::Dict(items) | Node::Object { items, .. } => items,
@@ -125,13 +125,13 @@ impl Graph {
         }
     }
 
-    /// A dictionary's value for a key; the last one set.
+    /// A dictionary's value for a key; the last one if there are several.
     pub(super) fn get(&self, dict: Id, key: &str) -> Option<Id> {
         let mut items = self.items(dict).iter().rev();
         items.find(|(name, _)| matches!(self.node(*name), Node::Text(text) if text == key)).map(|(_, value)| *value)
     }
 
-    /// A number, whole or not.
+    /// A number, integer or float.
     pub(super) fn number(&self, id: Id) -> Option<f64> {
         match self.node(id) {
             Node::Int(value) => Some(*value as f64),
@@ -140,11 +140,11 @@ impl Graph {
         }
     }
 
-    /// What a node is, for messages.
+    /// A description of the node, for messages.
     pub(super) fn describe(&self, id: Id) -> String {
         match self.node(id) {
             Node::None => "None".to_owned(),
-            Node::Bool(_) => "a truth value".to_owned(),
+            Node::Bool(_) => "a boolean".to_owned(),
             Node::Int(_) | Node::Float(_) => "a number".to_owned(),
             Node::Text(_) => "text".to_owned(),
             Node::Sequence(_) => "a list".to_owned(),

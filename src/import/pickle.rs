@@ -1,12 +1,12 @@
 //! Reads pickles without running them.
 //!
-//! A pickle is a program for a stack machine that may import and call anything. Here classes and functions are only names: a
-//! call becomes a note of what would have been called, except for the few that PyTorch rebuilds tensors and dictionaries
-//! with, whose arguments are read as data. So every checkpoint can be read, whatever hyper-parameters lie beside its weights,
-//! and none can do anything.
+//! A pickle is a program for a stack machine that can import and call anything. Here, classes and functions are only names. A
+//! call is recorded as an object with its arguments. The few functions with which PyTorch rebuilds tensors and dictionaries are
+//! interpreted as data. So every checkpoint can be read, whatever hyper-parameters it contains besides the weights,
+//! and no checkpoint can run code.
 //!
-//! Bounds, for files made to harm: the number of instructions (so of nodes, stack and memo) and of list items copied, the bytes of text kept,
-//! a line's length, a tensor's rank. Nothing is allocated by what a length field claims, only by what is there.
+//! Against malicious files, these are bounded: the number of instructions (and so of nodes, stack and memo entries), the list items copied, the
+//! bytes of text, the length of a line, and a tensor's rank. Memory is allocated for bytes that are there, never for a length that a field claims.
 
 use std::{collections::HashMap, io::BufRead};
 
@@ -16,12 +16,12 @@ use super::{
     tensors,
 };
 
-/// Instructions of all pickles of a file; a checkpoint of a thousand tensors has about 50,000.
+/// Most instructions in all pickles of a file; a checkpoint of a thousand tensors has about 50,000.
 const MOST_WORK: usize = 1 << 20;
 
 pub(super) type Result<T> = std::result::Result<T, String>;
 
-/// The machine; it reads one pickle after the other into one graph.
+/// The stack machine. It reads successive pickles into one graph.
 pub(super) struct Unpickler {
     pub(super) graph: Graph,
     work: usize,
@@ -35,7 +35,7 @@ impl Unpickler {
         Self { graph: Graph::default(), work: 0, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() }
     }
 
-    /// Reads one pickle, up to and with its `STOP`; gives its object.
+    /// Reads one pickle up to its `STOP` and returns its object.
     pub(super) fn read<R: BufRead>(&mut self, input: &mut Input<R>) -> Result<Id> {
         self.stack.clear();
         self.marks.clear();
@@ -53,7 +53,7 @@ impl Unpickler {
     fn spend(&mut self, work: usize) -> Result<()> {
         self.work = self.work.saturating_add(work);
         if self.work > MOST_WORK {
-            return Err(format!("its pickle has more than {MOST_WORK} instructions, far more than a checkpoint needs"));
+            return Err(format!("the pickle has more than {MOST_WORK} instructions, far more than a checkpoint needs"));
         }
         Ok(())
     }
@@ -65,20 +65,20 @@ impl Unpickler {
 
     fn pop(&mut self) -> Result<Id> {
         if self.marks.last() == Some(&self.stack.len()) {
-            return Err("its pickle is damaged (a mark where a value should be)".to_owned());
+            return Err("the pickle is damaged (a mark instead of a value)".to_owned());
         }
-        self.stack.pop().ok_or_else(|| "its pickle is damaged (nothing on the stack)".to_owned())
+        self.stack.pop().ok_or_else(|| "the pickle is damaged (nothing on the stack)".to_owned())
     }
 
     fn top(&self) -> Result<Id> {
         match self.stack.last() {
             Some(&id) if self.marks.last() != Some(&self.stack.len()) => Ok(id),
-            _ => Err("its pickle is damaged (nothing on the stack)".to_owned()),
+            _ => Err("the pickle is damaged (nothing on the stack)".to_owned()),
         }
     }
 
     fn pop_to_mark(&mut self) -> Result<Vec<Id>> {
-        let mark = self.marks.pop().ok_or("its pickle is damaged (no mark)")?;
+        let mark = self.marks.pop().ok_or("the pickle is damaged (no mark)")?;
         Ok(self.stack.split_off(mark))
     }
 
@@ -86,14 +86,14 @@ impl Unpickler {
         let values = self.pop_to_mark()?;
         let (pairs, rest) = values.as_chunks::<2>();
         if !rest.is_empty() {
-            return Err("its pickle is damaged (a key without a value)".to_owned());
+            return Err("the pickle is damaged (a key without a value)".to_owned());
         }
         Ok(pairs.iter().map(|&[key, value]| (key, value)).collect())
     }
 
     fn step<R: BufRead>(&mut self, opcode: u8, input: &mut Input<R>) -> Result<()> {
         match opcode {
-            // PROTO and FRAME say nothing that matters here.
+            // PROTO and FRAME carry no data.
             0x80 => input.skip(1)?,
             0x95 => input.skip(8)?,
             b'N' => self.push(Node::None),
@@ -138,7 +138,7 @@ impl Unpickler {
             b'c' | 0x93 => self.global(opcode, input)?,
             b'P' | b'Q' => self.persistent(opcode)?,
             b'R' | 0x81 | 0x92 | b'b' => self.object(opcode)?,
-            other => return Err(format!("its pickle has instruction 0x{other:02x}, which PyTorch does not write")),
+            other => return Err(format!("the pickle has instruction 0x{other:02x}, which PyTorch does not write")),
         }
         Ok(())
     }
@@ -167,7 +167,7 @@ impl Unpickler {
                 let number = line.strip_suffix('L').unwrap_or(&line);
                 match opcode {
                     b'V' => Node::Text(line),
-                    b'F' => Node::Float(line.parse().map_err(|_| "its pickle is damaged (not a number)")?),
+                    b'F' => Node::Float(line.parse().map_err(|_| "the pickle is damaged (not a number)")?),
                     _ if matches!(&*line, "00" | "01") => Node::Bool(line == "01"),
                     _ => number.parse().map_or(Node::Other("a large number"), Node::Int),
                 }
@@ -197,13 +197,13 @@ impl Unpickler {
 
     fn memo<R: BufRead>(&mut self, opcode: u8, input: &mut Input<R>) -> Result<()> {
         let key = match opcode {
-            b'g' | b'p' => input.line()?.parse().map_err(|_| "its pickle is damaged (a memo's number)")?,
+            b'g' | b'p' => input.line()?.parse().map_err(|_| "the pickle is damaged (invalid memo number)")?,
             b'h' | b'q' => input.byte()?.into(),
             b'j' | b'r' => u32::from_le_bytes(input.array()?),
             _ => self.memo.len() as u32,
         };
         if matches!(opcode, b'g' | b'h' | b'j') {
-            let id = *self.memo.get(&key).ok_or_else(|| format!("its pickle is damaged (no memo {key})"))?;
+            let id = *self.memo.get(&key).ok_or_else(|| format!("the pickle is damaged (no memo {key})"))?;
             self.stack.push(id);
         } else {
             self.memo.insert(key, self.top()?);
@@ -218,7 +218,7 @@ impl Unpickler {
             let (name, module) = (self.pop()?, self.pop()?);
             match (self.graph.node(module), self.graph.node(name)) {
                 (Node::Text(module), Node::Text(name)) => format!("{module}.{name}"),
-                _ => return Err("its pickle is damaged (a class without a name)".to_owned()),
+                _ => return Err("the pickle is damaged (a class without a name)".to_owned()),
             }
         };
         input.charge(name.len())?;
@@ -230,9 +230,9 @@ impl Unpickler {
         let target = self.top()?;
         match self.graph.nodes.get_mut(target as usize) {
             Some(Node::Sequence(items)) => items.extend(values),
-            // What a list of some other class holds is not needed.
+            // Items of list-like objects are not needed.
             Some(Node::Object { .. }) => {}
-            _ => return Err("its pickle is damaged (items for something that is no list)".to_owned()),
+            _ => return Err("the pickle is damaged (items for an object that is not a list)".to_owned()),
         }
         Ok(())
     }
@@ -241,33 +241,33 @@ impl Unpickler {
         let target = self.top()?;
         match self.graph.nodes.get_mut(target as usize) {
             Some(Node::Dict(items) | Node::Object { items, .. }) => items.extend(pairs),
-            _ => return Err("its pickle is damaged (items for something that is no dictionary)".to_owned()),
+            _ => return Err("the pickle is damaged (items for an object that is not a dictionary)".to_owned()),
         }
         Ok(())
     }
 
-    /// `('storage', class, key, device, count[, view])`. PyTorch's old files also name the sources of modules this way.
+    /// `('storage', class, key, device, count[, view])`. Old files of PyTorch also describe the sources of modules this way.
     fn persistent(&mut self, opcode: u8) -> Result<()> {
         if opcode == b'P' {
-            return Err("its pickle names objects by text, as no version of PyTorch since 0.1.10 does".to_owned());
+            return Err("the pickle names objects by text; only PyTorch before 0.1.10 does so".to_owned());
         }
         let id = self.pop()?;
         let Node::Sequence(fields) = self.graph.node(id) else {
-            return Err("its pickle is damaged (a storage's description)".to_owned());
+            return Err("the pickle is damaged (a storage's description)".to_owned());
         };
         let node = match fields[..] {
             [tag, class, key, _, count, ref view @ ..] if self.is_text(tag, "storage") => {
                 if view.first().is_some_and(|view| !matches!(self.graph.node(*view), Node::None)) {
                     return Err(
-                        "it has storages that are parts of others; save it with PyTorch 0.4 or newer".to_owned()
+                        "some storages are parts of others; save the checkpoint with PyTorch 0.4 or newer".to_owned()
                     );
                 }
                 tensors::storage(&self.graph, class, key, count)?
             }
             [tag, class, ..] if self.is_text(tag, "module") => Node::Object { class, items: Vec::new(), state: None },
-            _ => return Err("its pickle is damaged (a storage's description)".to_owned()),
+            _ => return Err("the pickle is damaged (a storage's description)".to_owned()),
         };
-        // A module's class is named in its place.
+        // Use the module's class instead.
         match node {
             Node::Object { class, .. } => self.stack.push(class),
             node => {
@@ -294,7 +294,7 @@ impl Unpickler {
             }
             return Ok(());
         }
-        // NEWOBJ_EX: below the keywords lie the arguments.
+        // NEWOBJ_EX: the arguments are below the keywords.
         let arguments = if opcode == 0x92 { self.pop()? } else { arguments };
         let class = self.pop()?;
         let name = match self.graph.node(class) {
@@ -334,12 +334,12 @@ impl Unpickler {
         Ok(())
     }
 
-    /// A list of pairs, as a dictionary's items.
+    /// A list of pairs, read as a dictionary's items.
     fn pairs(&self, id: Id) -> Result<Vec<(Id, Id)>> {
         let Node::Sequence(pairs) = self.graph.node(id) else { return Ok(self.graph.items(id).to_vec()) };
         let pair = |id: &Id| match self.graph.node(*id) {
             Node::Sequence(pair) if pair.len() == 2 => Ok((pair[0], pair[1])),
-            _ => Err("its pickle is damaged (a dictionary's items)".to_owned()),
+            _ => Err("the pickle is damaged (a dictionary's items)".to_owned()),
         };
         pairs.iter().map(pair).collect()
     }

@@ -1,4 +1,4 @@
-//! From a checkpoint's flow to a [`Flow`]: its stages by the backbone's scales, its numbers, its LayerNorms.
+//! Converts a checkpoint's flow to a [`Flow`]: assigns its stages to the backbone's scales and reads its numbers and LayerNorms.
 
 use std::collections::BTreeMap;
 
@@ -14,36 +14,36 @@ use crate::{
     latents::ScaleShape,
 };
 
-/// Largest difference between a mixing's inverse in the file and its transpose.
+/// Largest allowed difference between the stored inverse of a mixing and its transpose.
 const INVERSE_WITHIN: f32 = 1e-2;
 
-/// What a file does not say, or says twice.
+/// Settings that the file does not contain, or that are ambiguous.
 #[derive(Clone, Debug, Default)]
 pub struct RecogniseOptions {
-    /// Limit of the couplings' log-scales (FrEIA's `affine_clamping`), in place of the file's own.
+    /// Limit of the couplings' log-scales (FrEIA's `affine_clamping`); overrides the file's own.
     pub clamp: Option<f64>,
-    /// What the flow's names begin with, in a file that has several flows.
+    /// Prefix of the flow's names, for a file with several flows.
     pub prefix: Option<String>,
 }
 
-/// Where the clamp is from: no state dictionary holds it.
+/// Source of the clamp; state dictionaries do not store it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClampSource {
     /// [`RecogniseOptions::clamp`].
     Given,
-    /// The hyper-parameters that Lightning keeps beside the weights.
+    /// The hyper-parameters that Lightning stores with the weights.
     HyperParameters,
-    /// Nothing says it; it is the published value.
+    /// Not stored in the checkpoint; the published default is used.
     Published,
 }
 
-/// What was found in a checkpoint.
+/// Facts found in a checkpoint.
 #[derive(Clone, Debug, Serialize)]
 pub struct Facts {
-    /// What the names of the flow's tensors begin with.
+    /// Prefix of the names of the flow's tensors.
     pub prefix: String,
-    /// Scales, which is also stages.
+    /// Number of scales, which is also the number of stages.
     pub scales: usize,
     /// Steps of each stage.
     pub steps: usize,
@@ -53,35 +53,35 @@ pub struct Facts {
     pub hidden: Vec<usize>,
     /// Limit of the couplings' log-scales.
     pub clamp: f64,
-    /// Where that is from.
+    /// Source of the clamp.
     pub clamp_from: ClampSource,
-    /// Steps that permute their channels.
+    /// Number of steps that permute their channels.
     pub permutations: usize,
-    /// Steps that rotate them.
+    /// Number of steps that rotate their channels.
     pub rotations: usize,
-    /// Per scale, finest first, what the names of its LayerNorm begin with, if it has one.
+    /// Per scale, finest first: prefix of the names of its LayerNorm, if it has one.
     pub layer_norms: Vec<Option<String>>,
-    /// Tensors that are not the flow's or its LayerNorms', by the first two parts of their modules' names: the backbone's weights, metrics.
+    /// Tensors outside the flow and its LayerNorms, counted by the first two parts of their modules' names: the backbone's weights, metrics.
     pub unused: BTreeMap<String, usize>,
-    /// What a user should look at.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
 }
 
-/// A flow and what was found about it.
+/// A flow and the facts about it.
 #[derive(Clone, Debug)]
 pub struct Recognised {
     /// The flow.
     pub flow: Flow,
-    /// What was found.
+    /// Facts about the flow.
     pub facts: Facts,
 }
 
 impl Checkpoint {
-    /// Finds the flow and reads it, for a backbone that gives feature maps of these shapes, finest first.
+    /// Finds and reads the flow, for a backbone with feature maps of these shapes, finest first.
     ///
     /// # Errors
-    /// [`Error::Network`] that names what is missing, unexpected or of the wrong shape in the file, or how its flow differs
-    /// from one that stands on these features; [`Error::Parameter`] for a clamp that is not above zero.
+    /// [`Error::Network`] names the tensors that are missing, unexpected or of the wrong shape, or says how the flow differs
+    /// from a flow for these features; [`Error::Parameter`] for a clamp that is not above zero.
     pub fn recognise(&mut self, features: &[ScaleShape], options: &RecogniseOptions) -> Result<Recognised> {
         let chain = Chain::find(self, options.prefix.as_deref()).map_err(|reason| self.refuse(reason))?;
         let named = ["affine_clamp", "affine_clamping"].iter().find_map(|name| self.hyper_parameter(name));
@@ -180,7 +180,7 @@ impl Checkpoint {
         let rising = (1..architecture.scales()).map(|scale| architecture.rising(scale)).filter(|rising| *rising > 0);
         if chain.kernels.len() < rising.count() {
             warnings.push(format!(
-                "the file has {} of its upsamplings' kernels; the order of FrEIA 0.2's `IRevNetUpsampling` is taken for granted",
+                "the file has {} kernels of its upsamplings; the order of FrEIA 0.2's `IRevNetUpsampling` is assumed",
                 chain.kernels.len()
             ));
         }
@@ -194,7 +194,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// LayerNorms over (C, H, W) of a scale's features, told by their shape.
+    /// LayerNorms over (C, H, W) of a scale's features, recognised by their shape.
     fn layer_norms(&self, chain: &Chain, features: &[ScaleShape]) -> Result<Vec<Option<String>>> {
         let mut found = vec![None; features.len()];
         for (name, id) in self.tensors.iter().filter(|(name, _)| !chain.owns(name)) {
@@ -211,8 +211,8 @@ impl Checkpoint {
             let shape = ScaleShape { channels, height, width };
             let Some(scale) = features.iter().position(|features| *features == shape) else {
                 return Err(self.refuse(format!(
-                    "its LayerNorm `{stem}` is for features of {}, the backbone gives {}; the input size it was trained at must be \
-                     given (--input-size), and the backbone be the one it was trained on",
+                    "the LayerNorm `{stem}` is for features of {}, but the backbone gives {}; give the input size of the training (--input-size) \
+                         and the backbone that the flow was trained on",
                     shape_text(&shape),
                     shapes_text(features)
                 )));
@@ -223,7 +223,7 @@ impl Checkpoint {
         }
         if found.iter().any(Option::is_some) && found.contains(&None) {
             let without: Vec<_> = (0..features.len()).filter(|&scale| found[scale].is_none()).collect();
-            return Err(self.refuse(format!("it has LayerNorms of some scales, but none of scales {without:?}")));
+            return Err(self.refuse(format!("there are LayerNorms for some scales, but not for scales {without:?}")));
         }
         Ok(found)
     }
@@ -243,7 +243,7 @@ impl Checkpoint {
     }
 }
 
-/// The architecture whose stages on these features have the chain's blocks.
+/// The architecture whose stages on these features match the chain's blocks.
 fn architecture(chain: &Chain, features: &[ScaleShape], clamp: f64) -> std::result::Result<Architecture, String> {
     let (blocks, scales) = (&chain.blocks, features.len());
     let steps = blocks.len() / scales.max(1);
@@ -262,8 +262,8 @@ fn architecture(chain: &Chain, features: &[ScaleShape], clamp: f64) -> std::resu
     if !fits {
         let wanted: Vec<String> = (0..scales).rev().map(|scale| published.channels(scale).to_string()).collect();
         return Err(format!(
-            "its flow's blocks are, coarsest scale first, {}; the backbone's features, {}, need as many blocks each of {} channels. \
-             It was trained on another backbone, or on other scales of it",
+            "the flow's blocks are, coarsest scale first, {}; the backbone's features, {}, need stages of equally many blocks with {} channels. \
+                 The flow was trained on another backbone, or on other scales of this one",
             chain.stages(),
             shapes_text(features),
             wanted.join(", ")
@@ -275,8 +275,8 @@ fn architecture(chain: &Chain, features: &[ScaleShape], clamp: f64) -> std::resu
         for (index, block) in stage.iter().enumerate() {
             if block.kernel != published.kernels[index] || block.hidden != stage[0].hidden {
                 return Err(format!(
-                    "block `{}` has kernel {} and {} hidden channels, where others of its place have {} and {}; stages that \
-                     differ in that are not supported",
+                    "block `{}` has kernel {} and {} hidden channels; the blocks at the same place in other stages have {} and {}. Stages that \
+                     differ in this are not supported",
                     block.name, block.kernel, block.hidden, published.kernels[index], stage[0].hidden
                 ));
             }
@@ -291,7 +291,7 @@ fn shapes_text(shapes: &[ScaleShape]) -> String {
     shapes.iter().map(shape_text).collect::<Vec<_>>().join(", ")
 }
 
-/// The sources of a matrix that is a permutation's: a single 1 in each row and column, else zeros.
+/// The indices of a permutation matrix (a single 1 in each row and column, else zeros).
 fn permutation(matrix: &[f32], channels: usize) -> Option<Vec<usize>> {
     let mut seen = vec![false; channels];
     let source = |row: &[f32]| {

@@ -1,4 +1,4 @@
-//! Charts as inline SVG. Colours come from the page's style sheet, by class, so they follow light and dark.
+//! Charts as inline SVG. The page's style sheet sets the colours by class, for light and dark.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ const LEFT: f64 = 44.0;
 const BOTTOM: f64 = 40.0;
 const MARGIN: f64 = 14.0;
 
-/// The plot's area in the picture's units, mapped from [0, 1]².
+/// Maps [0, 1]² to the plot's area in the picture's units.
 fn x(value: f64) -> f64 {
     LEFT + value * (WIDTH - LEFT - MARGIN)
 }
@@ -22,7 +22,7 @@ fn y(value: f64) -> f64 {
     HEIGHT - BOTTOM - value * (HEIGHT - BOTTOM - MARGIN)
 }
 
-/// Four to eight round places from `low` to `high` on a scale from `low` to `end`, as places in [0, 1] with their labels.
+/// Four to eight round values between `low` and `high`: their places in [0, 1] on this axis, and their labels.
 fn round_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
     let rough = (high - low).max(f64::MIN_POSITIVE) / 4.0;
     let decade = 10_f64.powf(rough.log10().floor());
@@ -38,7 +38,7 @@ fn round_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
         .collect()
 }
 
-/// An empty chart with its axes; ticks are places in [0, 1] with their labels.
+/// An empty chart with axes; ticks are places in [0, 1] with their labels.
 fn frame(title: &str, axes: [&str; 2], ticks: [&[(f64, String)]; 2]) -> String {
     let mut svg = format!(r#"<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">"#);
     for (place, label) in ticks[0] {
@@ -101,7 +101,7 @@ pub(super) fn roc(image: Option<&Roc>, pixel: Option<&Roc>) -> String {
     svg + "</svg>"
 }
 
-/// Histogram of the image scores, good and defective side by side in each bin, with the fair threshold.
+/// Histogram of the image scores, good and defective images side by side in each bin, with the fair threshold.
 pub(super) fn scores(images: &[ImageResult], fair_threshold: Option<f32>) -> String {
     const BINS: usize = 24;
     let extremes = images.iter().fold((1.0_f64, 0.0_f64), |(low, high), image| {
@@ -116,7 +116,7 @@ pub(super) fn scores(images: &[ImageResult], fair_threshold: Option<f32>) -> Str
     }
     let most = counts.iter().flatten().copied().max().unwrap_or(0).max(1);
     let across = round_ticks(low, high);
-    // Whole images; below four each has its mark.
+    // Counts are integers; below four, each one has a tick.
     let up = if most < 4 {
         (0..=most).map(|count| (count as f64 / most as f64, count.to_string())).collect()
     } else {
@@ -152,7 +152,7 @@ pub(super) fn scores(images: &[ImageResult], fair_threshold: Option<f32>) -> Str
     svg + "</svg>"
 }
 
-/// The curve of per-region overlap up to where it counts.
+/// The curve of per-region overlap, up to the false-positive rate that counts.
 pub(super) fn pro(pro: &Pro) -> String {
     let across: Vec<(f64, String)> =
         (0..=3).map(|tick| (f64::from(tick) / 3.0, format!("{:.1}", PRO_LIMIT * f64::from(tick) / 3.0))).collect();
@@ -170,7 +170,7 @@ pub(super) fn pro(pro: &Pro) -> String {
     svg + "</svg>"
 }
 
-/// mIoU against log₁₀ε, strict to the left (paper, Figure 7), with ε and the best place.
+/// mIoU against log₁₀ε, strictest on the left (paper, Figure 7), with marks at ε and at the best ε.
 pub(super) fn miou(evaluation: &Evaluation) -> String {
     let curve = &evaluation.miou_curve;
     let ends = [curve.first(), curve.last()].map(|point| point.map_or(0.0, |point| f64::from(point.log10_epsilon)));
@@ -186,7 +186,7 @@ pub(super) fn miou(evaluation: &Evaluation) -> String {
     for (row, (log10_epsilon, name)) in marks.into_iter().flatten().enumerate() {
         let (place, height) = (place(log10_epsilon), y(0.9 - 0.08 * row as f64));
         let at = x(place.clamp(0.0, 1.0));
-        // What lies beyond the axis has no line of its own, and a label that would not fit to the left stands to the right.
+        // A place beyond the axis has no line. A label that does not fit on the left is placed on the right.
         let beyond = if (0.0..=1.0).contains(&place) { "" } else { ", off the axis" };
         if beyond.is_empty() {
             let (low, high) = (y(0.0), y(1.0));
@@ -202,7 +202,7 @@ pub(super) fn miou(evaluation: &Evaluation) -> String {
     svg + "</svg>"
 }
 
-/// False alarms per good image against what ε promises, both logarithmic, with the bounds of the rate.
+/// False alarms per good image against ε, both axes logarithmic, with the bounds of the rate.
 pub(super) fn false_alarms(alarms: &[FalseAlarms]) -> String {
     const DECADES: [f64; 2] = [-6.0, 1.0];
     const RATES: [f64; 2] = [-4.0, 2.0];
@@ -211,7 +211,7 @@ pub(super) fn false_alarms(alarms: &[FalseAlarms]) -> String {
         let ticks = (low as i32..=high as i32).step_by(step);
         ticks.map(|decade| ((f64::from(decade) - low) / (high - low), format!("{decade}"))).collect()
     };
-    let axes = ["log₁₀ ε: promised per image", "log₁₀ of false alarms per good image"];
+    let axes = ["log₁₀ ε: allowed per image", "log₁₀ of false alarms per good image"];
     let mut svg = frame("False alarms", axes, [&ticks(DECADES, 1), &ticks(RATES, 1)]);
     let promise = [1e-4, 10.0].map(|rate| (place(rate, DECADES), place(rate, RATES)));
     line(&mut svg, "chance", promise.into_iter());
@@ -238,7 +238,7 @@ pub(super) fn false_alarms(alarms: &[FalseAlarms]) -> String {
     }
     let _ = write!(
         svg,
-        r#"<text class="legend" x="{:.1}" y="{:.1}">dotted: as promised; bars: 95% bounds</text>"#,
+        r#"<text class="legend" x="{:.1}" y="{:.1}">dotted: equal to ε; bars: 95% bounds</text>"#,
         x(0.03),
         y(0.94)
     );
@@ -254,7 +254,7 @@ fn line(svg: &mut String, class: &str, points: impl Iterator<Item = (f64, f64)>)
     let _ = write!(svg, r#"<path class="{class}" d="{path}"/>"#);
 }
 
-/// Quantiles found against those of white noise; the dotted line is where they are equal.
+/// Measured quantiles against those of white noise; on the dotted line they are equal.
 pub(super) fn quantiles(quantiles: &[Quantile]) -> String {
     let values = || quantiles.iter().flat_map(|at| [at.found, at.expected]).filter(|value| *value > 0.0);
     let low = values().fold(f64::INFINITY, f64::min).min(0.9);
@@ -273,7 +273,7 @@ pub(super) fn quantiles(quantiles: &[Quantile]) -> String {
     svg + "</svg>"
 }
 
-/// Correlation of U and of z with the neighbours along rows and columns.
+/// Correlation of U with its neighbours along rows and columns.
 pub(super) fn autocorrelation(neighbours: &[Neighbour]) -> String {
     let ticks: Vec<(f64, String)> = [0.0, 0.5, 1.0].map(|value| (value, format!("{value}"))).into();
     let farthest = neighbours.iter().map(|near| near.rows.max(near.columns)).max().unwrap_or(1) as f64;
@@ -299,7 +299,7 @@ pub(super) fn autocorrelation(neighbours: &[Neighbour]) -> String {
     svg + "</svg>"
 }
 
-/// A map with its lowest value light and its highest dark, and both in the legend.
+/// A map: its lowest value is light, its highest dark; the legend shows both values.
 pub(super) fn positions(map: &[f32], width: usize) -> String {
     let height = map.len() / width.max(1);
     let (low, high) = map.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &v| (low.min(v), high.max(v)));

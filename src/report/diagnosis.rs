@@ -1,4 +1,4 @@
-//! What `uflow calibrate` found, as pictures: one page beside the evaluations' reports and in their style.
+//! The result of `uflow calibrate` as a page with charts, in the style of the evaluation reports.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -13,11 +13,11 @@ use crate::{
     calibrate::{CalibrationReport, ScaleReport},
 };
 
-/// The page about a model of this name.
+/// The page for a model of this name.
 pub(super) fn html(name: &str, report: &CalibrationReport) -> String {
     let mut content = format!(
-        "<main>\n<h1>{}: what good images are like</h1>\n<p class=\"lead\">{} good images that the model was not fitted to, against the \
-         white noise that its number of false alarms supposes.</p>\n<section><h2>False alarms</h2><p>{}</p><div class=\"charts\"><div>{}</div></div></section>\n",
+        "<main>\n<h1>{}: check on good images</h1>\n<p class=\"lead\">{} good images that were not used for training, compared with the \
+             white noise that the number of false alarms assumes.</p>\n<section><h2>False alarms</h2><p>{}</p><div class=\"charts\"><div>{}</div></div></section>\n",
         escape(name),
         report.images,
         escape(&report.verdict.to_string()),
@@ -26,7 +26,7 @@ pub(super) fn html(name: &str, report: &CalibrationReport) -> String {
     for (index, scale) in report.scales.iter().enumerate() {
         section(&mut content, index, scale);
     }
-    content += "<section><h2>What does not hold</h2><ul>";
+    content += "<section><h2>Differences from the assumption</h2><ul>";
     for finding in &report.findings {
         let _ = write!(content, "<li>{}</li>", escape(&capital(finding)));
     }
@@ -54,22 +54,22 @@ fn section(out: &mut String, index: usize, scale: &ScaleReport) {
     }
     *out += "</div>";
     let figures = [
-        ("variance of z (1 if white)", format!("{:.3}", scale.variance)),
-        ("excess kurtosis of z (0)", format!("{:.2}", scale.excess_kurtosis)),
+        ("variance of z (white noise: 1)", format!("{:.3}", scale.variance)),
+        ("excess kurtosis of z (white noise: 0)", format!("{:.2}", scale.excess_kurtosis)),
         ("effective degrees of freedom of U", format!("{:.0} of {}", scale.effective_degrees, shape.channels)),
         (
-            "tail index of U (the higher, the lighter)",
+            "tail index of U (higher is lighter)",
             format!("{:.1} ({:.1} of χ²)", scale.tail_index, scale.white_tail_index),
         ),
-        ("pixels that vary as one (1)", format!("{:.1}", scale.correlated_pixels)),
-        ("border against middle (1)", format!("{:.2}", scale.border)),
+        ("pixels that vary together (white noise: 1)", format!("{:.1}", scale.correlated_pixels)),
+        ("energy at the border relative to the middle (white noise: 1)", format!("{:.2}", scale.border)),
     ];
     facts(out, figures.into_iter().map(|(name, value)| (name.to_owned(), value)));
     *out += "</section>\n";
 }
 
 impl CalibrationReport {
-    /// Writes the pictures as one self-contained HTML page.
+    /// Writes the charts as one self-contained HTML page.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io).

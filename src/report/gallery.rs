@@ -13,10 +13,10 @@ use crate::{
     render,
 };
 
-/// Longer sides are scaled down to this: a report is looked at, not measured.
+/// Longer sides are scaled down to this length, which is enough for looking at.
 const LONGEST: u32 = 512;
 
-/// Draws what was found in the image at `path` at ε, against the truth.
+/// Draws the result for the image at `path` at ε, compared with the ground truth.
 ///
 /// # Errors
 /// As [`Image::open`].
@@ -41,7 +41,7 @@ pub fn pictures(
     })
 }
 
-/// An image and its outlines at no more than [`LONGEST`] pixels a side.
+/// An image and its outlines, scaled down to at most [`LONGEST`] pixels per side.
 fn small(input: RgbImage, outlines: &[Outline]) -> (RgbImage, Vec<Outline>) {
     let (width, height) = input.dimensions();
     let longest = width.max(height);

@@ -1,7 +1,7 @@
-//! What models find, as one self-contained HTML page: the demo's report and that of `uflow evaluate`.
+//! Reports as one self-contained HTML page, for the demo and for `uflow evaluate`.
 //!
-//! Pictures are inline JPEGs, charts inline SVG, the style sheet is in the page; it loads nothing from outside
-//! itself (a page of several models links to theirs), and follows the reader's light or dark setting. Every figure in it comes from the [`Report`] it is made from.
+//! Pictures are inline JPEGs, charts are inline SVG, and the style sheet is in the page. The page loads nothing else
+//! (a page of several models links to theirs) and follows the reader's light or dark setting. Every figure comes from the [`Report`].
 
 mod charts;
 mod diagnosis;
@@ -26,66 +26,66 @@ use crate::{
     evaluate::{Evaluation, ImageResult},
 };
 
-/// All that the report shows. Text is plain: whatever HTML means something by is escaped.
+/// The content of a report. Text is plain; characters with a meaning in HTML are escaped.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Its heading.
     pub title: String,
-    /// What it is about, in a sentence or two.
+    /// One or two sentences of introduction.
     pub lead: String,
     /// The main figures: value and name.
     pub tiles: Vec<(String, String)>,
-    /// Where and when.
+    /// Machine, build and date.
     pub machine: Machine,
-    /// What ran the networks, e.g. ONNX Runtime's version and the device: names and values.
+    /// ONNX Runtime's version, the device and so on, as names and values.
     pub engine: Vec<(String, String)>,
-    /// Each model, in the order of the page. More than one are also compared in a table.
+    /// The models, in the order of the page. Several models are also compared in a table.
     pub models: Vec<ModelReport>,
     /// Sections after the models.
     pub notes: Vec<Note>,
-    /// Wall-clock seconds of the whole.
+    /// Total wall-clock seconds.
     pub seconds: f64,
-    /// The last words.
+    /// The last paragraph.
     pub closing: String,
 }
 
-/// A section of names and values, or of a table.
+/// A section with names and values, or with a table.
 #[derive(Clone, Debug, Default)]
 pub struct Note {
     /// Its heading.
     pub title: String,
-    /// What it is about.
+    /// Introduction of the section.
     pub text: String,
     /// Names and values.
     pub facts: Vec<(String, String)>,
-    /// Rows of cells, the headings first; may be none.
+    /// Rows of cells, headings first; may be empty.
     pub table: Vec<Vec<String>>,
-    /// What stands beneath, a paragraph each.
+    /// Paragraphs below the table.
     pub remarks: Vec<String>,
 }
 
-/// One model's part.
+/// The part of the report about one model.
 #[derive(Clone, Debug)]
 pub struct ModelReport {
     /// Its name.
     pub name: String,
-    /// Its package, where it was kept.
+    /// Path of its package, if it was kept.
     pub package: Option<PathBuf>,
-    /// A page of its own, by its path from the folder that this one is written to.
+    /// The model's own page, as a path relative to this page's folder.
     pub page: Option<PathBuf>,
-    /// What is known of it: names and values.
+    /// Facts about the model, as names and values.
     pub facts: Vec<(String, String)>,
     /// Its metrics.
     pub evaluation: Evaluation,
     /// How the cases were chosen.
     pub choice: String,
-    /// Some of the test images; may be none.
+    /// Some of the test images; may be empty.
     pub cases: Vec<Case>,
     /// Wall-clock seconds by step.
     pub steps: Vec<(&'static str, f64)>,
 }
 
-/// One test image and what was found in it.
+/// The result for one test image.
 #[derive(Clone, Debug)]
 pub struct Case {
     /// Its name, kind, verdict, score, lowest log₁₀NFA and IoU.
@@ -103,25 +103,25 @@ pub struct Pictures {
     pub heat: RgbImage,
     /// The log₁₀NFA map in colours.
     pub nfa: RgbImage,
-    /// The mask, against the truth.
+    /// The mask, compared with the ground truth.
     pub mask: RgbImage,
     /// The image with the regions outlined.
     pub outlined: RgbImage,
 }
 
 impl Report {
-    /// The page.
+    /// Renders the page.
     pub fn to_html(&self) -> Result<String> {
         page::page(self)
     }
 
-    /// Writes the page to `path`, whole or not at all.
+    /// Writes the page to `path`, atomically.
     pub fn write(&self, path: &Path) -> Result<()> {
         write_whole(path, self.to_html()?.as_bytes())
     }
 }
 
-/// Writes a file, whole or not at all, and the folders it lies in.
+/// Writes a file atomically; creates the folders it is in.
 pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
@@ -131,7 +131,7 @@ pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
     readable(&file).map_err(Error::io("write", path))
 }
 
-/// Gives a file made as a temporary one the usual rights.
+/// Sets the usual permissions on a file that was created as a temporary file.
 #[cfg(unix)]
 fn readable(file: &fs::File) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! The page's text: from a [`Report`] to HTML. Whatever is not written here is escaped on its way in.
+//! The page's text: from a [`Report`] to HTML. All values are escaped when they are inserted.
 
 use std::fmt::Write as _;
 
@@ -58,7 +58,7 @@ fn footer(out: &mut String, report: &Report) {
         ("system".to_owned(), machine.system.clone()),
         ("uflow".to_owned(), machine.version.clone()),
         ("date".to_owned(), machine.date.clone()),
-        ("wall-clock time".to_owned(), format!("{:.1} s in all", report.seconds)),
+        ("wall-clock time".to_owned(), format!("{:.1} s in total", report.seconds)),
     ];
     facts(out, own.into_iter().chain(report.engine.iter().cloned()));
     let _ = write!(out, "</section>\n<footer><p>{}</p></footer>\n", escape(&report.closing));

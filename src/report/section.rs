@@ -1,4 +1,4 @@
-//! One model's part of the page, and the table that compares models.
+//! The part of the page about one model, and the table that compares models.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -15,16 +15,16 @@ use crate::{
     evaluate::{Evaluation, Metrics, Operating, number},
 };
 
-/// Quality of the inline JPEGs, of 100.
+/// Quality of the inline JPEGs (maximum 100).
 const QUALITY: u8 = 86;
 
-/// What is escaped in a link: all but RFC 3986's unreserved characters.
+/// Characters that are escaped in a link: all except RFC 3986's unreserved characters.
 const IN_A_LINK: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Headings of a case's pictures; beside narrow pictures they are captions.
+/// Headings of a case's pictures; on narrow screens they are captions.
 const COLUMNS: [&str; 5] = ["input", "score", "log₁₀ NFA", "mask", "outline"];
 
-/// A row for each model, where there are several.
+/// A row for each model, if there are several.
 pub(super) fn summary(out: &mut String, models: &[ModelReport]) {
     if models.len() < 2 {
         return;
@@ -84,7 +84,7 @@ pub(super) fn section(out: &mut String, model: &ModelReport) -> Result<()> {
 }
 
 fn cases(out: &mut String, model: &ModelReport) -> Result<()> {
-    let _ = write!(out, "<h3>What was found</h3>\n<p class=\"key\">{}</p>\n", escape(&model.choice));
+    let _ = write!(out, "<h3>Results on test images</h3>\n<p class=\"key\">{}</p>\n", escape(&model.choice));
     *out += "<div class=\"case head\"><span></span>";
     COLUMNS.iter().for_each(|column| *out += &format!("<span>{column}</span>"));
     *out += "</div>\n";
@@ -147,7 +147,7 @@ fn data_uri(picture: &RgbImage) -> Result<String> {
     Ok(format!("data:image/jpeg;base64,{}", STANDARD.encode(bytes)))
 }
 
-/// The head of a table of metrics; thresholds are named where one evaluation is shown.
+/// The head of a table of metrics. It names the thresholds if the table shows one evaluation.
 fn head(out: &mut String, first: &str, evaluation: Option<&Evaluation>) {
     let threshold = |value: Option<f32>| value.map_or_else(String::new, |value| format!(" ({value:.3})"));
     let (oracle, fair) = evaluation.map_or((None, None), |found| (found.oracle_threshold, found.fair_threshold));
@@ -174,9 +174,9 @@ fn table(out: &mut String, evaluation: &Evaluation) {
     let at = &evaluation.total.at_epsilon;
     let _ = write!(
         out,
-        "</tbody></table></div>\n<p class=\"key\">{} good images: {} false alarms per image, {} of them called anomalous. mIoU over the \
-         defective images alone: {} at ε. Image AUROC by the lowest log₁₀NFA: {}. The oracle threshold and the best ε are the best for these very images: bounds, not results. \
-         The fair threshold is set on the good training images.</p>\n",
+        "</tbody></table></div>\n<p class=\"key\">{} good images: {} false alarms per image; share of them that is anomalous: {}. mIoU over the \
+         defective images alone: {} at ε. Image AUROC by the lowest log₁₀NFA: {}. The oracle threshold and the best ε are chosen on these test images: \
+         their results are upper bounds. The fair threshold comes from the good training images.</p>\n",
         evaluation.good_images,
         number(at.false_alarms, 2),
         number(at.good_flagged, 2),

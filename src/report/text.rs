@@ -1,6 +1,6 @@
-//! Text on its way into the page.
+//! Escaping and formatting of text for the page.
 
-/// Text made safe for an element or a quoted attribute.
+/// Escapes text for an element or a quoted attribute.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -16,12 +16,12 @@ pub(super) fn escape(text: &str) -> String {
     escaped
 }
 
-/// A name as prose: `missing_part` becomes `missing part`.
+/// A name as words: `missing_part` becomes `missing part`.
 pub(super) fn prose(name: &str) -> String {
     escape(&name.replace('_', " "))
 }
 
-/// With a capital at its head.
+/// The text with a capital first letter.
 pub(super) fn capital(text: &str) -> String {
     let mut characters = text.chars();
     characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())

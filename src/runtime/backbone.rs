@@ -1,4 +1,4 @@
-//! A backbone on its device: images to feature maps.
+//! A backbone on its device: computes feature maps from images.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -22,7 +22,7 @@ use crate::{
     latents::ScaleShape,
 };
 
-/// A loaded backbone. Shared (as `Arc<Backbone>`) by every network that stands on it; runs take turns.
+/// A loaded backbone, shared (as `Arc<Backbone>`) by every network that uses it. Runs are serialised.
 #[derive(Debug)]
 pub struct Backbone {
     name: String,
@@ -36,7 +36,7 @@ pub struct Backbone {
     shapes: Mutex<HashMap<(usize, usize), Vec<ScaleShape>>>,
 }
 
-/// The feature maps of a batch, in the host's memory, for the flows of one or several models: see
+/// The feature maps of a batch in host memory, for the flows of one or several models: see
 /// [`Network::run_features`](super::Network::run_features).
 #[derive(Debug)]
 pub struct Features {
@@ -51,7 +51,7 @@ impl Features {
     }
 }
 
-/// What a run needs alone: ONNX Runtime's `Run` is not to be called from two threads at once.
+/// State that one run uses at a time: ONNX Runtime's `Run` must not be called from two threads at once here.
 #[derive(Debug)]
 struct Running {
     session: Session,
@@ -62,9 +62,9 @@ impl Backbone {
     /// Loads a backbone.
     ///
     /// # Errors
-    /// [`Error::Network`] when the file is corrupt, has no description ([`BackboneMeta`]), keeps weights outside its own
-    /// folder, or its inputs and outputs are not what the description says; [`Error::Device`] when the device or its
-    /// precision is not to be had.
+    /// [`Error::Network`] if the file is corrupt, has no description ([`BackboneMeta`]), stores weights outside its
+    /// folder, or its inputs and outputs differ from the description; [`Error::Device`] if the device or its
+    /// precision is not available.
     pub fn load(runtime: &Runtime, source: NetworkSource<'_>, options: &SessionOptions) -> Result<Self> {
         let name = source.name("backbone");
         let scan = source.check("backbone")?;
@@ -85,37 +85,37 @@ impl Backbone {
         })
     }
 
-    /// What the backbone says about itself.
+    /// The backbone's own description.
     pub fn meta(&self) -> &BackboneMeta {
         &self.meta
     }
 
-    /// SHA-256 of its file, in hexadecimal.
+    /// SHA-256 of the file, in hexadecimal.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
 
-    /// How it was loaded.
+    /// The options it was loaded with.
     pub fn options(&self) -> &SessionOptions {
         &self.options
     }
 
-    /// How many of its nodes the device left to the CPU; 0 on the CPU itself, `None` where ONNX Runtime does not say.
+    /// Number of its nodes that the device left to the CPU; 0 on the CPU itself, `None` if ONNX Runtime does not report it.
     pub fn nodes_on_cpu(&self) -> Option<usize> {
         session::on_cpu(self.placement.as_ref(), self.options.device)
     }
 
-    /// Nodes per provider, by ONNX Runtime's names of them; `None` on the CPU.
+    /// Number of nodes per provider, by ONNX Runtime's name of the provider; `None` on the CPU.
     pub fn placement(&self) -> Option<&BTreeMap<String, usize>> {
         self.placement.as_ref()
     }
 
     /// The shape of each scale's features for images of this size, finest scale first.
     ///
-    /// Taken from the file where it fixes them; otherwise found by one run on an empty image, and remembered.
+    /// Taken from the file if it fixes the shapes; otherwise found by one run on an empty image, then cached.
     ///
     /// # Errors
-    /// [`Error::Network`] when the backbone takes no images of this size.
+    /// [`Error::Network`] if the backbone does not accept images of this size.
     pub fn feature_shapes(&self, height: usize, width: usize) -> Result<Vec<ScaleShape>> {
         self.check_size(height, width)?;
         let known = self.shapes.lock().unwrap_or_else(PoisonError::into_inner).get(&(height, width)).cloned();
@@ -131,7 +131,10 @@ impl Backbone {
                 .collect(),
         };
         if !shapes.is_sorted_by(|finer, coarser| finer.height >= coarser.height && finer.width >= coarser.width) {
-            return Err(Error::network(&self.name, format!("its scales are not finest first: {shapes:?}")));
+            return Err(Error::network(
+                &self.name,
+                format!("the scales are not in the order finest first: {shapes:?}"),
+            ));
         }
         self.shapes.lock().unwrap_or_else(PoisonError::into_inner).insert((height, width), shapes.clone());
         Ok(shapes)
@@ -140,17 +143,17 @@ impl Backbone {
     /// The feature maps of normalised images (batch, 3, H, W): per scale (batch, C, h, w), finest first.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] when a feature is NaN or infinite; [`Error::Network`] when the run fails.
+    /// [`Error::NonFinite`] if a feature is NaN or infinite; [`Error::Network`] if the run fails.
     pub fn features(&self, images: ArrayView4<'_, f32>) -> Result<Vec<Array4<f32>>> {
         let (batch, _, _) = session::check_images(&images)?;
         let values = self.run(&images.as_standard_layout())?;
         values.iter().enumerate().map(|(scale, value)| self.owned(scale, value, batch)).collect()
     }
 
-    /// As [`features`](Self::features), left where ONNX Runtime put them for the flows to take. They are checked there.
+    /// As [`features`](Self::features), but the features stay where ONNX Runtime put them, and the flows check them.
     ///
     /// # Errors
-    /// [`Error::Network`] when the run fails.
+    /// [`Error::Network`] if the run fails.
     pub fn extract(&self, images: ArrayView4<'_, f32>) -> Result<Features> {
         let (batch, _, _) = session::check_images(&images)?;
         Ok(Features { values: self.run(&images.as_standard_layout())?, batch })
@@ -167,7 +170,7 @@ impl Backbone {
             .map_err(|error| Error::network(&self.name, error.to_string()))
     }
 
-    /// Runs the backbone; the features come back in the host's memory.
+    /// Runs the backbone; returns the features in host memory.
     pub(super) fn run(&self, images: &CowArray<'_, f32, Ix4>) -> Result<Vec<DynValue>> {
         self.check_size(images.dim().2, images.dim().3)?;
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -177,20 +180,20 @@ impl Backbone {
             .map_err(|error| self.failed(&error))
     }
 
-    /// A binding that leaves the features in `memory`.
+    /// A binding that keeps the features in `memory`.
     pub(super) fn bind(&self, memory: &MemoryInfo<'_>) -> ort::Result<IoBinding> {
         let mut binding = self.running.lock().unwrap_or_else(PoisonError::into_inner).session.create_binding()?;
         self.bind_outputs(&mut binding, memory)?;
         Ok(binding)
     }
 
-    /// Makes a binding's next run allocate new features, as it must when the batch's size changes.
+    /// Makes a binding's next run allocate new features. This is necessary when the batch size changes.
     pub(super) fn bind_outputs(&self, binding: &mut IoBinding, memory: &MemoryInfo<'_>) -> ort::Result<()> {
         binding.clear_outputs();
         self.meta.outputs.iter().try_for_each(|name| binding.bind_output_to_device(name, memory))
     }
 
-    /// Runs the backbone on a binding of its own; the features stay where the binding says, in the order of the scales.
+    /// Runs the backbone on its own binding; the features stay in the binding's memory, in the order of the scales.
     pub(super) fn run_bound(&self, binding: &mut IoBinding, images: &Tensor<f32>) -> Result<Vec<DynValue>> {
         if let &[_, _, height, width] = &**images.shape() {
             self.check_size(height as usize, width as usize)?;
@@ -204,7 +207,7 @@ impl Backbone {
         run().map_err(|error: ort::Error| self.failed(&error))
     }
 
-    /// Checks features against the shapes a flow expects.
+    /// Compares features with the shapes that a flow expects.
     pub(super) fn check_features<'a>(
         &self,
         values: &[DynValue],
@@ -229,7 +232,7 @@ impl Backbone {
         let fixed = session::shape_text(&self.input.dims);
         Err(Error::network(
             &self.name,
-            format!("it takes images of the shape {fixed} only, not {height} × {width} (height × width)"),
+            format!("the input accepts only images of {fixed}, not {height} × {width} (height × width)"),
         ))
     }
 
@@ -237,7 +240,7 @@ impl Backbone {
         let (output, shape) = (&self.meta.outputs[scale], session::shape_text(shape));
         Error::network(
             &self.name,
-            format!("its output `{output}` (scale {scale}) gave the shape {shape}, {expected} is expected"),
+            format!("the output `{output}` (scale {scale}) has the shape {shape}; {expected} is expected"),
         )
     }
 
@@ -246,22 +249,22 @@ impl Backbone {
     }
 }
 
-/// Channels, height and width of a rank-4 shape, where all are known.
+/// Channels, height and width of a rank-4 shape, if all are known.
 fn scale_shape(dims: &[i64]) -> Option<ScaleShape> {
     let [_, channels, height, width] = dims else { return None };
     let known = |&dim: &i64| usize::try_from(dim).ok().filter(|&dim| dim > 0);
     Some(ScaleShape { channels: known(channels)?, height: known(height)?, width: known(width)? })
 }
 
-/// The image input and the outputs that the description names, checked.
+/// Checks the image input and the outputs of the description, and returns them.
 fn ports(session: &Session, meta: &BackboneMeta) -> Result<(Port, Vec<Port>), String> {
     let [input] = session.inputs() else {
-        return Err(format!("it has {} inputs, one is needed: the images", session.inputs().len()));
+        return Err(format!("the network has {} inputs; one is needed, the images", session.inputs().len()));
     };
     let input = session::port(input, "input")?;
     if input.dims.len() != 4 || !matches!(input.dims[1], -1 | 3) {
         let shape = session::shape_text(&input.dims);
-        return Err(format!("its input `{}` has the shape {shape}, (batch, 3, height, width) is needed", input.name));
+        return Err(format!("the input `{}` has the shape {shape}; (batch, 3, height, width) is needed", input.name));
     }
     let output = |name: &String| {
         let port = session::find(session.outputs(), "output", name)?;
@@ -269,7 +272,7 @@ fn ports(session: &Session, meta: &BackboneMeta) -> Result<(Port, Vec<Port>), St
             return Ok(port);
         }
         Err(format!(
-            "its output `{name}` has the shape {}, (batch, C, H, W) is needed",
+            "the output `{name}` has the shape {}; (batch, C, H, W) is needed",
             session::shape_text(&port.dims)
         ))
     };

@@ -1,7 +1,7 @@
-//! Where TensorRT's engines and timings are kept between runs.
+//! The folder in which TensorRT's engines and timings are kept between runs.
 //!
-//! An engine is valid for one network, one GPU and one version of the software that built it, so the folder's name holds
-//! them all: a change of any gives a new folder, and nothing is ever read that was built for something else.
+//! An engine is valid for one network, one GPU and one version of the software that built it. The folder's name contains
+//! all of these, so a change of any gives a new folder, and an engine is never used with something else.
 
 use std::{
     env, fs,
@@ -13,10 +13,10 @@ use sha2::{Digest as _, Sha256};
 use super::{Precision, library};
 use crate::{Error, Result, backbone::NetworkSource};
 
-/// Environment variable that names the folder of caches.
+/// Environment variable with the folder of all caches.
 const CACHE_VARIABLE: &str = "UFLOW_CACHE";
 
-/// The folder for one network's engines, made if need be.
+/// The folder for one network's engines; created if it does not exist.
 pub(super) fn tensorrt_folder(source: &NetworkSource<'_>, runtime: &str, precision: Precision) -> Result<PathBuf> {
     let tensorrt =
         library::mapped("libnvinfer.so").as_deref().and_then(library_version).unwrap_or_else(|| "unknown".to_owned());
@@ -28,7 +28,7 @@ pub(super) fn tensorrt_folder(source: &NetworkSource<'_>, runtime: &str, precisi
     Ok(folder)
 }
 
-/// `$UFLOW_CACHE`, else `uflow` in the user's cache folder, else in the temporary one.
+/// `$UFLOW_CACHE`, else `uflow` in the user's cache folder, else `uflow` in the temporary folder.
 fn root(variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
     variable(CACHE_VARIABLE)
         .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("uflow")))
@@ -48,8 +48,8 @@ fn library_version(path: &Path) -> Option<String> {
     Some(version.to_owned())
 }
 
-/// A short hash of the GPUs and the driver in this machine. The order in which CUDA counts GPUs is not the kernel's, so
-/// all of them count.
+/// A short hash of the GPUs and the driver of this machine. It covers all GPUs, because CUDA's numbers of the GPUs differ from
+/// the kernel's.
 fn gpu_key(driver: &Path) -> String {
     let mut lines: Vec<String> = fs::read_dir(driver.join("gpus"))
         .into_iter()

@@ -1,4 +1,4 @@
-//! Where networks run and with what precision: the device string that is the same in the command, gRPC and C.
+//! The device and the precision of a network. The command, gRPC and C use the same device string.
 
 use std::{fmt, str::FromStr};
 
@@ -17,12 +17,12 @@ pub enum Device {
     OpenVino,
     /// NVIDIA CUDA on the GPU of this index.
     Cuda(u32),
-    /// NVIDIA TensorRT on the GPU of this index, with CUDA for what TensorRT leaves.
+    /// NVIDIA TensorRT on the GPU of this index, with CUDA for the nodes that TensorRT does not support.
     TensorRt(u32),
 }
 
 impl Device {
-    /// Refuses a precision that the device does not have, with the reason.
+    /// Refuses a precision that the device does not support, with the reason.
     ///
     /// # Errors
     /// [`Error::Device`].
@@ -32,7 +32,7 @@ impl Device {
             (_, Precision::Fp32) | (OpenVino, Precision::Bf16) | (TensorRt(_), Precision::Bf16 | Precision::Fp16) => {
                 None
             }
-            (_, Precision::Int8) => Some("int8 needs a quantised network, which packages do not carry"),
+            (_, Precision::Int8) => Some("int8 needs a quantised network, and packages do not contain one"),
             (Cpu, _) => Some("ONNX Runtime's CPU kernels compute in fp32; `--device openvino` has bf16"),
             (OpenVino, _) => Some("OpenVINO computes in fp32 or bf16 on a CPU"),
             (Cuda(_), _) => {
@@ -76,13 +76,13 @@ impl FromStr for Device {
             .map(|digits| {
                 let plain = !digits.is_empty() && digits.len() <= 4 && digits.bytes().all(|byte| byte.is_ascii_digit());
                 let number = if plain { digits.parse::<u32>().ok() } else { None };
-                number.ok_or_else(|| wrong(format!("`{text}`: `{digits}` is not the number of a GPU")))
+                number.ok_or_else(|| wrong(format!("`{text}`: `{digits}` is not the index of a GPU")))
             })
             .transpose()?;
         match (kind, index) {
             ("cpu", None) => Ok(Self::Cpu),
             ("openvino", None) => Ok(Self::OpenVino),
-            ("cpu" | "openvino", Some(_)) => Err(wrong(format!("`{text}`: `{kind}` takes no number"))),
+            ("cpu" | "openvino", Some(_)) => Err(wrong(format!("`{text}`: `{kind}` has no index"))),
             ("cuda", index) => Ok(Self::Cuda(index.unwrap_or(0))),
             ("tensorrt", index) => Ok(Self::TensorRt(index.unwrap_or(0))),
             _ => Err(wrong(format!("`{text}` is not one of cpu, openvino, cuda[:n], tensorrt[:n]"))),
@@ -120,7 +120,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// Every precision, finest first.
+    /// Every precision, most precise first.
     pub const ALL: [Self; 4] = [Self::Fp32, Self::Bf16, Self::Fp16, Self::Int8];
 }
 
@@ -146,21 +146,21 @@ impl FromStr for Precision {
     }
 }
 
-/// How a network is to be run.
+/// Options for running a network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SessionOptions {
-    /// Where.
+    /// The device.
     pub device: Device,
-    /// With what precision.
+    /// The precision.
     pub precision: Precision,
-    /// Threads within one operation on the CPU; without it all the processors this process may use, in one pool that
+    /// Threads within one operation on the CPU. `None` uses all processors that this process may use, in one pool that
     /// every network shares.
     pub threads: Option<usize>,
 }
 
 impl SessionOptions {
-    /// Largest number of threads accepted.
+    /// Largest accepted number of threads.
     pub const MAX_THREADS: usize = 1024;
 
     pub(crate) fn check(&self) -> Result<()> {

@@ -1,10 +1,10 @@
-//! What ONNX Runtime logs: passed on to `tracing`, kept where it explains an error, read where it is the only answer.
+//! ONNX Runtime's log: forwarded to `tracing`, kept to explain errors, and read for information that no other call gives.
 //!
-//! Two things reach a caller of ONNX Runtime through its log alone. The reason a provider's library could not be
-//! loaded: the status says "Failed to load shared library", the log says which dependency is missing; errors are
-//! therefore kept per thread while a session is made ([`with_errors`]). And which provider each node went to: the table
-//! that a session logs when it is verbose ([`Placement`]); the newer C call for it hands out raw pointers, which this
-//! crate does not touch.
+//! ONNX Runtime reports two things only in its log. First, the reason why a provider's library could not be
+//! loaded: the status says "Failed to load shared library", the log says which dependency is missing. Therefore
+//! errors are kept per thread while a session is created ([`with_errors`]). Second, the provider of each node: a verbose
+//! session logs a table ([`Placement`]). The newer C call for this returns raw pointers, which this
+//! crate does not use.
 
 use std::{
     cell::RefCell,
@@ -21,10 +21,10 @@ thread_local! {
     static ERRORS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Most errors kept for one session.
+/// Most errors that are kept for one session.
 const MAX_ERRORS: usize = 4;
 
-/// Passes a message on. ONNX Runtime's errors come back as an error as well, so they are warnings here.
+/// Forwards a message. ONNX Runtime also returns its errors as errors, so they are warnings here.
 pub(super) fn forward(level: LogLevel, _category: &str, _id: &str, location: &str, message: &str) {
     match level {
         LogLevel::Error | LogLevel::Fatal => {
@@ -40,14 +40,14 @@ pub(super) fn forward(level: LogLevel, _category: &str, _id: &str, location: &st
     }
 }
 
-/// Runs `make` and gives the errors that ONNX Runtime logged on this thread meanwhile.
+/// Runs `make` and returns the errors that ONNX Runtime logged on this thread meanwhile.
 pub(super) fn with_errors<T>(make: impl FnOnce() -> T) -> (T, Vec<String>) {
     ERRORS.with_borrow_mut(Vec::clear);
     let made = make();
     (made, ERRORS.take())
 }
 
-/// The providers a session's nodes went to, collected from its log while it is made.
+/// The providers of a session's nodes, collected from its log while the session is created.
 #[derive(Debug, Default)]
 pub(super) struct Placement {
     nodes: Mutex<BTreeMap<String, usize>>,
@@ -55,7 +55,7 @@ pub(super) struct Placement {
 }
 
 impl Placement {
-    /// Takes a message of the session: reads it while the session is made, passes it on.
+    /// Takes a message of the session: parses it, then forwards it.
     pub(super) fn take(&self, level: LogLevel, category: &str, id: &str, location: &str, message: &str) {
         if self.made.load(Ordering::Relaxed) {
             if matches!(level, LogLevel::Info | LogLevel::Verbose) {
@@ -67,7 +67,7 @@ impl Placement {
         forward(level, category, id, location, message);
     }
 
-    /// The session is made: the nodes of each provider, by its name; `None` when the log did not say.
+    /// Ends the collection. Returns the number of nodes of each provider; `None` if the log did not contain it.
     pub(super) fn finish(&self) -> Option<BTreeMap<String, usize>> {
         self.made.store(true, Ordering::Relaxed);
         let nodes = std::mem::take(&mut *self.nodes.lock().unwrap_or_else(PoisonError::into_inner));

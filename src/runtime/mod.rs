@@ -1,19 +1,19 @@
-//! ONNX Runtime: found, loaded, and made to run backbones and flows.
+//! Finds and loads ONNX Runtime, and runs backbones and flows with it.
 //!
-//! The only module that names `ort`. [`Runtime::load`] finds the shared library and opens it once per process;
-//! [`Backbone`] and [`Network`] are what runs on it:
+//! This is the only module that names `ort`. [`Runtime::load`] finds the shared library and opens it once per process.
+//! [`Backbone`] and [`Network`] run on it:
 //!
 //! ```text
 //! images (batch, 3, H, W) → Backbone → features → flow → energies U = Σ_c z² (and latents z on request)
 //! ```
 //!
-//! - One backbone is shared by every network that stands on it; networks of several threads take turns on it.
-//! - The CPU's threads are one pool for all networks, as large as the cgroup and the affinity mask allow
-//!   ([`cpu_quota`]). [`SessionOptions::threads`] gives a network a pool of its own instead.
-//! - A device is used or refused, never replaced: a provider that is missing or does not start is an
-//!   [`Error::Device`] with its reason, and nodes that it leaves to the CPU are counted
+//! - Every network that uses a backbone shares it; networks on several threads take turns.
+//! - All networks share one pool of CPU threads, as large as the cgroup and the affinity mask allow
+//!   ([`cpu_quota`]). [`SessionOptions::threads`] gives a network its own pool instead.
+//! - A device is used or refused, never replaced. If a provider is missing or does not start, the result is an
+//!   [`Error::Device`] with the reason. Nodes that a provider leaves to the CPU are counted
 //!   ([`Network::nodes_on_cpu`]).
-//! - On `cpu`, the same input gives the same bits, run after run.
+//! - On `cpu`, the same input always gives the same bits.
 
 mod backbone;
 mod cache;
@@ -39,7 +39,7 @@ pub use self::{
 };
 use crate::{Error, Result};
 
-/// ONNX Runtime, loaded. Clones share it; a process has at most one.
+/// ONNX Runtime, loaded. Clones share the library; a process has at most one.
 #[derive(Clone, Debug)]
 pub struct Runtime {
     inner: Arc<Inner>,
@@ -52,15 +52,15 @@ struct Inner {
     version: String,
 }
 
-/// Lives as long as the process: ONNX Runtime does not survive being opened twice.
+/// Lives as long as the process: ONNX Runtime cannot be opened a second time.
 static LOADED: Mutex<Loaded> = Mutex::new(Loaded::NotYet);
 
-/// ONNX Runtime's environment: there is one in the life of a process.
+/// ONNX Runtime's environment. A process creates it once.
 #[derive(Debug)]
 enum Loaded {
     NotYet,
     Yes(Runtime),
-    /// By [`Runtime::end`].
+    /// Ended by [`Runtime::end`].
     NoMore,
 }
 
@@ -93,14 +93,14 @@ impl Runtime {
             Loaded::NotYet => {}
             Loaded::Yes(runtime) => return runtime.matching(explicit.as_deref()),
             Loaded::NoMore => {
-                let text = "ONNX Runtime was ended, and starts once in the life of a process; start another process";
+                let text = "ONNX Runtime was shut down and cannot start again in this process; start a new process";
                 return Err(Error::Unavailable(text.to_owned()));
             }
         }
         forbid_telemetry();
         let (builder, path) = library::open(explicit.as_deref(), &module())?;
         let failed =
-            |error: ort::Error| Error::Library(format!("{}: ONNX Runtime does not start: {error}", path.display()));
+            |error: ort::Error| Error::Library(format!("{}: ONNX Runtime cannot start: {error}", path.display()));
         let pool = ort::environment::GlobalThreadPoolOptions::default()
             .with_intra_threads(cpu_quota())
             .and_then(|pool| pool.with_inter_threads(1))
@@ -121,8 +121,8 @@ impl Runtime {
         Ok(runtime)
     }
 
-    /// Ends ONNX Runtime and the threads of its pool, for the rest of the process. Gives false, and does nothing, while a handle
-    /// to it is there.
+    /// Shuts down ONNX Runtime and the threads of its pool until the process ends. Returns false and does nothing if a handle
+    /// to it still exists.
     pub fn end() -> bool {
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Loaded::Yes(runtime) = &*loaded
@@ -134,7 +134,7 @@ impl Runtime {
         true
     }
 
-    /// This runtime, unless `explicit` asks for another library.
+    /// This runtime. Fails if `explicit` names another library.
     fn matching(&self, explicit: Option<&Path>) -> Result<Self> {
         let Some(explicit) = explicit else { return Ok(self.clone()) };
         let wanted = library::find(explicit)?;
@@ -142,7 +142,7 @@ impl Runtime {
             return Ok(self.clone());
         }
         Err(Error::Library(format!(
-            "ONNX Runtime is loaded from {} already, and a process can use one library only: {} needs a process of its own",
+            "ONNX Runtime is already loaded from {}. A process can use only one library; use {} in another process",
             self.path().display(),
             wanted.display()
         )))
@@ -153,19 +153,19 @@ impl Runtime {
         &self.inner.version
     }
 
-    /// The library's path.
+    /// The path of the library.
     pub fn path(&self) -> &Path {
         &self.inner.path
     }
 }
 
-/// Keeps ONNX Runtime from opening a database of events in the user's cache folder, and from a thread that would send them to its
-/// makers: from 1.32 on it does so when its environment is made, before that can be asked to stop. It listens to a variable of the process's
-/// environment. Call this before there are other threads, where that can be had; [`Runtime::load`] does it at the latest.
+/// Turns off ONNX Runtime's telemetry. From 1.32 on, creating the environment opens a database of events in the user's cache folder and starts a thread
+/// that sends them to its makers. Only an environment variable of the process prevents this.
+/// Call this function before other threads start, if possible; [`Runtime::load`] calls it at the latest.
 pub fn forbid_telemetry() {
     crate::kernel::set_variable("ORT_DISABLE_TELEMETRY", "1");
 }
 
-/// Whether idle threads of the pool spin before they sleep. They would spin while the same processors resize the next
-/// frame and segment the last one.
+/// Whether idle threads of the pool spin before they sleep. Spinning would take the processors away from resizing the next
+/// frame and segmenting the last one.
 const SPIN: bool = false;

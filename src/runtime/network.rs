@@ -1,8 +1,8 @@
-//! A backbone and one product's flow, run together: images to energies.
+//! A backbone and one product's flow, run together: computes energies from images.
 //!
-//! On the CPU and under OpenVINO the features are ONNX Runtime's own host tensors, handed from one session to the next
-//! without a copy. On a GPU they stay in its memory: each network binds the backbone's outputs and the flow's inputs to
-//! buffers of its own, so networks that share a backbone never write over each other's features.
+//! On the CPU and with OpenVINO, the features are ONNX Runtime's own host tensors, passed from one session to the next
+//! without a copy. On a GPU they stay in the GPU's memory: each network binds the backbone's outputs and the flow's inputs to
+//! its own buffers, so networks that share a backbone never overwrite each other's features.
 
 use std::{ops::Range, sync::Arc};
 
@@ -36,33 +36,33 @@ pub struct Network {
     output: NetworkOutput,
 }
 
-/// What a run gave, until the next.
+/// The result of the last run; overwritten by the next one.
 #[derive(Debug, Default)]
 pub struct NetworkOutput {
     batch: usize,
     /// (batch or more, H, W) per scale.
     energies: Vec<Array3<f32>>,
-    /// Empty when they were not asked for.
+    /// Empty if latents were not requested.
     latents: Vec<DynValue>,
 }
 
 impl NetworkOutput {
-    /// How many images the run had.
+    /// Number of images in the run.
     pub fn batch(&self) -> usize {
         self.batch
     }
 
-    /// How many scales there are.
+    /// Number of scales.
     pub fn scales(&self) -> usize {
         self.energies.len()
     }
 
-    /// U = Σ_c z² of a scale: (batch, H, W). A scale that does not exist is an index out of bounds.
+    /// U = Σ_c z² of a scale: (batch, H, W). Panics if the scale does not exist.
     pub fn energy(&self, scale: usize) -> ArrayView3<'_, f32> {
         self.energies[scale].slice_axis(Axis(0), Slice::from(..self.batch))
     }
 
-    /// The latents z of a scale: (batch, C, H, W); `None` when the run was not asked for them.
+    /// The latents z of a scale: (batch, C, H, W); `None` if they were not requested.
     pub fn latents(&self, scale: usize) -> Option<ArrayView4<'_, f32>> {
         let (shape, data) = session::host(self.latents.get(scale)?).ok()?;
         let &[batch, channels, height, width] = shape else { return None };
@@ -73,14 +73,14 @@ impl NetworkOutput {
 impl Network {
     /// Loads a flow on a backbone.
     ///
-    /// `expected` gives per scale, finest first, the shapes of the features that go in and of the latents that come out,
-    /// as the model's manifest states them. The flow must have exactly the inputs `feature0`, `feature1`, … and the
-    /// outputs `energy0`, … and `latent0`, …, in those shapes.
+    /// `expected` gives, per scale and finest first, the shapes of the features and of the latents from the model's
+    /// manifest. The flow must have exactly the inputs `feature0`, `feature1`, … and the
+    /// outputs `energy0`, … and `latent0`, … with these shapes.
     ///
     /// # Errors
-    /// [`Error::Network`] when the flow is corrupt, keeps weights outside itself or is not what `expected` says, or has
-    /// another number of scales than the backbone; [`Error::Device`] when the device or its precision is not to be had, or
-    /// is another than the backbone's.
+    /// [`Error::Network`] if the flow is corrupt, stores weights outside its file, differs from `expected`, or has
+    /// another number of scales than the backbone; [`Error::Device`] if the device or its precision is not available, or
+    /// differs from the backbone's.
     pub fn load(
         runtime: &Runtime,
         backbone: Arc<Backbone>,
@@ -92,14 +92,15 @@ impl Network {
         let source = NetworkSource::Bytes(flow);
         source.check(NAME)?;
         if options.device != backbone.options().device {
-            return Err(options
-                .device
-                .refuses(format!("the backbone runs on `{}`, a flow runs where it does", backbone.options().device)));
+            return Err(options.device.refuses(format!(
+                "the backbone runs on `{}`; a flow must use the same device",
+                backbone.options().device
+            )));
         }
         let scales = backbone.meta().outputs.len();
         if expected.len() != scales {
             return Err(wrong(format!(
-                "the model has {} scales, the backbone `{}` {scales}",
+                "the model has {} scales, but the backbone `{}` has {scales}",
                 expected.len(),
                 backbone.meta().name
             )));
@@ -128,7 +129,7 @@ impl Network {
         Ok(network)
     }
 
-    /// Keeps features in `memory` between backbone and flow.
+    /// Keeps the features in `memory` between backbone and flow.
     fn bind(&mut self, memory: MemoryInfo<'static>) -> ort::Result<()> {
         self.bound = Some(Bound {
             features: self.backbone.bind(&memory)?,
@@ -141,7 +142,7 @@ impl Network {
         Ok(())
     }
 
-    /// The backbone it stands on.
+    /// The backbone.
     pub fn backbone(&self) -> &Arc<Backbone> {
         &self.backbone
     }
@@ -151,17 +152,17 @@ impl Network {
         &self.expected
     }
 
-    /// How many nodes of backbone and flow the device left to the CPU; 0 on the CPU itself, `None` where ONNX Runtime
-    /// does not say.
+    /// Number of nodes of backbone and flow that the device left to the CPU; 0 on the CPU itself, `None` if ONNX Runtime
+    /// does not report it.
     pub fn nodes_on_cpu(&self) -> Option<usize> {
         self.nodes_on_cpu
     }
 
-    /// Runs normalised images (batch, 3, H, W) through backbone and flow. Latents are fetched only when wanted.
+    /// Runs normalised images (batch, 3, H, W) through backbone and flow. Latents are fetched only if requested.
     ///
     /// # Errors
-    /// [`Error::Network`] when the features have other shapes than the flow expects or the run fails;
-    /// [`Error::NonFinite`] when an energy or a latent is NaN or infinite.
+    /// [`Error::Network`] if the features have other shapes than the flow expects or the run fails;
+    /// [`Error::NonFinite`] if an energy or a latent is NaN or infinite.
     pub fn run(&mut self, images: ArrayView4<'_, f32>, want_latents: bool) -> Result<&NetworkOutput> {
         let (batch, _, _) = session::check_images(&images)?;
         let images = images.as_standard_layout();
@@ -177,10 +178,10 @@ impl Network {
         self.finish(values, batch)
     }
 
-    /// Runs the flow alone, on some images of a batch that went through the backbone; the others may be of other models.
+    /// Runs the flow alone on some images of a batch of features; the other images may belong to other models.
     ///
     /// # Errors
-    /// As [`run`](Self::run); also images that are not in the batch.
+    /// As [`run`](Self::run); also if the batch does not contain the images.
     pub fn run_features(
         &mut self,
         features: &Features,
@@ -188,7 +189,7 @@ impl Network {
         want_latents: bool,
     ) -> Result<&NetworkOutput> {
         if images.is_empty() || images.end > features.batch {
-            let reason = format!("{images:?} are not images of a batch of {}", features.batch);
+            let reason = format!("images {images:?} are not in the batch of {}", features.batch);
             return Err(Error::parameter("images", reason));
         }
         self.forget();
@@ -209,7 +210,7 @@ impl Network {
         self.finish(values, batch)
     }
 
-    /// Until a run is through there is no output: a failed run must not show the last one's.
+    /// There is no output until a run has finished, so a failed run does not show the last one's.
     fn forget(&mut self) {
         self.output.batch = 0;
         self.output.latents.clear();
@@ -239,7 +240,7 @@ impl Network {
         latents: bool,
     ) -> Result<Vec<DynValue>> {
         if bound.last != Some((batch, latents)) {
-            // Bound outputs are written in place by every run of the same shape.
+            // Every run of the same shape writes bound outputs in place.
             self.backbone.bind_outputs(&mut bound.features, &bound.memory).map_err(|error| failed(&error))?;
             bound.outputs.clear_outputs();
             output_names(self.expected.len(), latents)
@@ -262,7 +263,7 @@ impl Network {
         Ok(values)
     }
 
-    /// Checks what the flow gave and copies the energies.
+    /// Checks the flow's outputs and copies the energies.
     fn keep(&mut self, energies: &[DynValue], latents: &[DynValue], batch: usize) -> Result<()> {
         for (scale, (_, z)) in self.expected.iter().enumerate() {
             let value = energies
@@ -287,16 +288,16 @@ impl Network {
 struct Bound {
     features: IoBinding,
     outputs: IoBinding,
-    /// The images in memory that ONNX Runtime owns: a binding to borrowed memory makes `ort` copy it by a way that can
+    /// The images in memory that ONNX Runtime owns. With a binding to borrowed memory, `ort` makes a copy in a way that can
     /// deadlock.
     images: Option<Tensor<f32>>,
     memory: MemoryInfo<'static>,
     host: MemoryInfo<'static>,
-    /// Batch size, and whether latents were fetched, of the run the outputs' buffers are from.
+    /// Batch size of the run that the outputs' buffers are from, and whether it fetched latents.
     last: Option<(usize, bool)>,
 }
 
-/// Copies images into a tensor that is kept from run to run.
+/// Copies images into a tensor that is reused in every run.
 fn stage<'a>(kept: &'a mut Option<Tensor<f32>>, images: &CowArray<'_, f32, Ix4>) -> ort::Result<&'a Tensor<f32>> {
     let shape = images.shape().iter().map(|&dim| dim as i64);
     let fits = kept.as_ref().is_some_and(|kept| kept.shape().iter().copied().eq(shape.clone()));
@@ -312,7 +313,7 @@ fn feature_name(scale: usize) -> String {
     format!("feature{scale}")
 }
 
-/// The flow's outputs in the order they are fetched: all energies, then all latents.
+/// The flow's outputs in the order in which they are fetched: all energies, then all latents.
 fn output_names(scales: usize, latents: bool) -> impl Iterator<Item = String> {
     let energies = (0..scales).map(|scale| format!("energy{scale}"));
     energies.chain((0..if latents { scales } else { 0 }).map(|scale| format!("latent{scale}")))
@@ -322,7 +323,7 @@ fn feature_shapes(expected: &[(ScaleShape, ScaleShape)]) -> impl Iterator<Item =
     expected.iter().map(|(features, _)| features)
 }
 
-/// The data of an output, when its shape is right and every value finite.
+/// The data of an output, if its shape is right and every value is finite.
 fn checked<'a>(value: &'a DynValue, what: &str, scale: usize, expected: &[usize]) -> Result<&'a [f32]> {
     let (shape, data) = session::host(value).map_err(|error| failed(&error))?;
     if !shape.iter().zip(expected).all(|(&dim, &expected)| usize::try_from(dim) == Ok(expected))
@@ -331,7 +332,7 @@ fn checked<'a>(value: &'a DynValue, what: &str, scale: usize, expected: &[usize]
         let shape = session::shape_text(shape);
         return Err(Error::network(
             NAME,
-            format!("the {what} of scale {scale} came in the shape {shape}, not {expected:?}"),
+            format!("the {what} of scale {scale} have the shape {shape}, not {expected:?}"),
         ));
     }
     session::finite(data, || format!("{what} of scale {scale}"))?;
@@ -342,10 +343,14 @@ fn failed(error: &ort::Error) -> Error {
     Error::network(NAME, format!("the run failed: {}", error.message().trim()))
 }
 
-/// Checks a flow's inputs and outputs; gives the scale of each input in the session's order.
+/// Checks a flow's inputs and outputs. Returns the scale of each input in the session's order.
 fn check(session: &Session, expected: &[(ScaleShape, ScaleShape)]) -> Result<Vec<usize>, String> {
     if session.inputs().len() != expected.len() {
-        return Err(format!("it has {} inputs, {} are needed: one per scale", session.inputs().len(), expected.len()));
+        return Err(format!(
+            "the flow has {} inputs; {} are needed, one per scale",
+            session.inputs().len(),
+            expected.len()
+        ));
     }
     let dims = |shape: &ScaleShape| [-1, shape.channels as i64, shape.height as i64, shape.width as i64];
     for (scale, (features, latents)) in expected.iter().enumerate() {
@@ -358,7 +363,7 @@ fn check(session: &Session, expected: &[(ScaleShape, ScaleShape)]) -> Result<Vec
     session
         .inputs()
         .iter()
-        .map(|input| scale_of(input.name()).ok_or_else(|| format!("its input `{}` is no feature", input.name())))
+        .map(|input| scale_of(input.name()).ok_or_else(|| format!("the input `{}` is not a feature", input.name())))
         .collect()
 }
 

@@ -1,4 +1,4 @@
-//! Execution providers: which one a device stands for, with which options, and why it cannot be used.
+//! Execution providers: the provider of each device, its options, and the reasons why a provider cannot be used.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use ort::{
 use super::{Device, Precision, Runtime, SessionOptions, cache, cpu_quota, log};
 use crate::{Result, backbone::NetworkSource};
 
-/// Name of the provider that everything else falls back to.
+/// Name of the provider that runs all other nodes.
 pub(super) const CPU: &str = "CPUExecutionProvider";
 
-/// Registers the device's providers; the CPU needs none.
+/// Registers the device's providers. The CPU's needs no registration.
 pub(super) fn register(
     builder: SessionBuilder,
     runtime: &Runtime,
@@ -33,7 +33,7 @@ pub(super) fn register(
         }
         Device::TensorRt(index) => {
             require::<ep::TensorRT>(runtime, device)?;
-            // Started once on options that are thrown away: its libraries must be in memory to tell their version.
+            // Start TensorRT once with options that are discarded: its libraries must be in memory before their version can be read.
             let scratch = ort::session::Session::builder(&runtime.inner.environment)
                 .map_err(|error| device.refuses(error.message()))?;
             start(scratch, &[tensorrt(index, options.precision).build()], runtime, device)?;
@@ -58,16 +58,16 @@ fn start(
         let folder = runtime.path().parent().unwrap_or(Path::new("."));
         let library =
             format!("{}onnxruntime_providers_{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-        let there = if folder.join(&library).is_file() { "is there" } else { "is not there" };
+        let there = if folder.join(&library).is_file() { "exists" } else { "does not exist" };
         device.refuses(format!(
-            "its provider does not start: {}; {library} {there} in {}",
+            "the provider cannot start: {}; {library} {there} in {}",
             explain(error.message(), &errors),
             folder.display()
         ))
     })
 }
 
-/// A status message, with the logged errors that say more.
+/// A status message, followed by the logged errors that add information.
 pub(super) fn explain(message: &str, errors: &[String]) -> String {
     let mut text = message.trim().to_owned();
     for error in errors.iter().filter(|error| !message.contains(error.as_str())) {
@@ -86,19 +86,19 @@ fn provider_name(device: Device) -> &'static str {
     }
 }
 
-/// Refuses a provider that the loaded library was built without.
+/// Refuses a provider that the loaded library does not contain.
 fn require<E: ExecutionProvider>(runtime: &Runtime, device: Device) -> Result<()> {
     match E::is_available() {
         Ok(true) => Ok(()),
         Ok(false) => {
             let help = match device {
                 Device::OpenVino => {
-                    "`tools/fetch_onnxruntime.sh openvino` fetches a build with it into .onnxruntime/openvino; give that folder"
+                    "`tools/fetch_onnxruntime.sh openvino` fetches a build with OpenVINO into .onnxruntime/openvino; give this folder"
                 }
-                _ => "give a build with it (the `onnxruntime-gpu` package has one)",
+                _ => "use a build with this provider, such as the `onnxruntime-gpu` package's,",
             };
             Err(device.refuses(format!(
-                "ONNX Runtime {} in {} was built without {}; {help} as --onnxruntime",
+                "ONNX Runtime {} in {} was built without {}; {help} with --onnxruntime",
                 runtime.version(),
                 runtime.path().display(),
                 E::NAME
@@ -113,7 +113,7 @@ fn openvino(options: &SessionOptions) -> Result<ExecutionProviderDispatch> {
         Precision::Bf16 => {
             #[cfg(target_arch = "x86_64")]
             if !std::is_x86_feature_detected!("avx512bf16") {
-                // OpenVINO would compute in fp32 without a word.
+                // OpenVINO would silently compute in fp32.
                 return Err(options
                     .device
                     .refuses("has no precision bf16 here: this CPU lacks the AVX512_BF16 instructions"));
@@ -122,7 +122,7 @@ fn openvino(options: &SessionOptions) -> Result<ExecutionProviderDispatch> {
         }
         _ => "f32",
     };
-    // Named even for fp32: on CPUs with bf16 arithmetic OpenVINO may choose that by itself.
+    // Set it even for fp32: on CPUs with bf16 arithmetic, OpenVINO may choose bf16 by itself.
     let config = serde_json::json!({ "CPU": { "INFERENCE_PRECISION_HINT": hint } });
     Ok(ep::OpenVINO::default()
         .with_device_type("CPU")
@@ -132,7 +132,7 @@ fn openvino(options: &SessionOptions) -> Result<ExecutionProviderDispatch> {
         .build())
 }
 
-/// CUDA in true fp32: its default, TF32, keeps ten bits of the mantissa.
+/// CUDA in true fp32: the default, TF32, keeps only ten bits of the mantissa.
 fn cuda(index: u32) -> ExecutionProviderDispatch {
     ep::CUDA::default().with_device_id(index as i32).with_tf32(false).build()
 }
@@ -144,7 +144,7 @@ fn tensorrt(index: u32, precision: Precision) -> ep::TensorRT {
         .with_bf16(precision == Precision::Bf16)
 }
 
-/// TensorRT with its engines and timings on disk, as building an engine takes minutes.
+/// TensorRT, with engines and timings on disk because building an engine takes minutes.
 fn tensorrt_cached(index: u32, precision: Precision, folder: &Path) -> ep::TensorRT {
     let folder = folder.display();
     tensorrt(index, precision)

@@ -70,9 +70,9 @@ fn failed(error: &ort::Error, errors: &[String], name: &str, device: Device) -> 
     let text = provider::explain(error.message(), errors);
     let by_provider = error.code() == ort::ErrorCode::ExecutionProviderFailure || text.contains("ExecutionProvider");
     if device != Device::Cpu && by_provider {
-        device.refuses(format!("its provider refuses {name}: {text}"))
+        device.refuses(format!("the provider refuses {name}: {text}"))
     } else {
-        Error::network(name, format!("ONNX Runtime refuses it: {text}"))
+        Error::network(name, format!("ONNX Runtime refuses the network: {text}"))
     }
 }
 
@@ -105,7 +105,7 @@ pub(super) fn port(outlet: &Outlet, what: &str) -> Result<Port, String> {
         ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } => {
             Ok(Port { name: outlet.name().to_owned(), dims: shape.iter().copied().collect() })
         }
-        other => Err(format!("its {what} `{}` is a {other}, float32 tensors are needed", outlet.name())),
+        other => Err(format!("the {what} `{}` is a {other}; float32 tensors are needed", outlet.name())),
     }
 }
 
@@ -113,7 +113,7 @@ pub(super) fn port(outlet: &Outlet, what: &str) -> Result<Port, String> {
 pub(super) fn find(outlets: &[Outlet], what: &str, name: &str) -> Result<Port, String> {
     let Some(outlet) = outlets.iter().find(|outlet| outlet.name() == name) else {
         let names: Vec<_> = outlets.iter().map(Outlet::name).collect();
-        return Err(format!("it has no {what} `{name}`; it has {}", names.join(", ")));
+        return Err(format!("the {what} `{name}` is missing; the network has {}", names.join(", ")));
     };
     port(outlet, what)
 }
@@ -124,7 +124,7 @@ pub(super) fn expect(outlets: &[Outlet], what: &str, name: &str, expected: &[i64
     if port.allows(expected) {
         return Ok(());
     }
-    Err(format!("its {what} `{name}` has the shape {}, {} is expected", shape_text(&port.dims), shape_text(expected)))
+    Err(format!("the {what} `{name}` has the shape {}; {} is expected", shape_text(&port.dims), shape_text(expected)))
 }
 
 /// A shape as messages write it.

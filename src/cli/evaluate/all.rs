@@ -1,4 +1,4 @@
-//! Every category of a data set, or one of them: fitted, evaluated, and kept apart so that a run can be taken up again.
+//! Fits and evaluates every category of a data set, or one. Each category has its own result, so that a later run can continue.
 
 use std::{
     collections::BTreeMap,
@@ -36,7 +36,7 @@ pub(super) const PACKAGE_FILE: &str = "model.uflow";
 /// The settings that the model was fitted with.
 const SETTINGS_FILE: &str = "settings.json";
 
-/// What a run over categories goes by.
+/// The options of a run over categories.
 pub(super) struct Run<'a> {
     pub(super) args: &'a Args,
     pub(super) context: &'a Context,
@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args, root: &Path, context: &Context) -> Result<Outcome
         }
     }
     let progress = Progress::new(context.json);
-    progress.say(&format!("{} categories, {} done already", chosen.len(), chosen.len() - waiting.len()));
+    progress.say(&format!("{} categories, {} already done", chosen.len(), chosen.len() - waiting.len()));
     if !waiting.is_empty() {
         let cost = cost::estimate(&run, &waiting)?;
         match context.json {
@@ -88,7 +88,7 @@ pub(super) fn run(args: &Args, root: &Path, context: &Context) -> Result<Outcome
     Ok(Outcome::Done)
 }
 
-/// All that a result depends on but the images, by name.
+/// All settings that a result depends on, by name; the images are separate.
 fn settings(options: &FitOptions, backbone: &Backbone) -> Result<RunSettings> {
     let mut flat = BTreeMap::new();
     let detection = serde_json::to_value(&options.detection)?;
@@ -98,7 +98,7 @@ fn settings(options: &FitOptions, backbone: &Backbone) -> Result<RunSettings> {
             flat.insert(format!("{group}.{name}"), value.to_string());
         }
     }
-    // The result is the same on any number of threads.
+    // The number of threads does not change the result.
     flat.remove("training.threads");
     let size = options.input_size.map_or("the backbone's".to_owned(), |(width, height)| format!("{width}×{height}"));
     flat.insert("input size".to_owned(), size);
@@ -119,19 +119,19 @@ impl Run<'_> {
         Ok(FitOptions { features: Some(self.out.join("features")), ..options })
     }
 
-    /// Whether a result is there; one of other settings or other images is an error.
+    /// Whether a result exists. A result with other settings or other images is an error.
     fn done(&self, category: &Category) -> Result<bool> {
         let folder = self.folder(category);
         let Some(record) = Record::read(&folder)? else { return Ok(false) };
         if let Some((name, there, here)) = record.difference(&self.settings) {
             bail!(
-                "{} has a result with {name} = {there}, this run has {here}: use another --out, or remove that folder",
+                "{} has a result with {name} = {there}, but this run has {here}: use another --out, or remove that folder",
                 folder.display()
             );
         }
         if record.images != category.fingerprint()? {
             bail!(
-                "{} is of other images than {}: use another --out, or remove that folder",
+                "{} has the result of other images than {}: use another --out, or remove that folder",
                 folder.display(),
                 category.data.root.display()
             );
@@ -139,7 +139,7 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// Fits and evaluates one category; its record is written last.
+    /// Fits and evaluates one category. The record is written last.
     fn category(&self, category: &Category) -> Result<()> {
         let folder = self.folder(category);
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
@@ -179,7 +179,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The category's model: the one that an interrupted run left, or a new one.
+    /// The category's model: from an interrupted run, or a new one.
     fn fitted(&self, category: &Category, folder: &Path) -> Result<Package> {
         let path = folder.join(PACKAGE_FILE);
         let mut settings = self.settings.clone();
@@ -188,7 +188,7 @@ impl Run<'_> {
         let kept = kept.and_then(|text| serde_json::from_slice::<RunSettings>(&text).ok());
         if kept.as_ref() != Some(&settings) || !path.is_file() {
             let progress = Progress::new(self.context.json);
-            progress.say(&format!("{}: fitting a model", category.name));
+            progress.say(&format!("{}: training a model", category.name));
             let runtime = self.context.runtime()?;
             let (images, options) = (&category.data.train, self.options(category)?);
             let backbone = Arc::clone(&self.backbone);
@@ -225,7 +225,7 @@ impl Run<'_> {
         Ok((evaluation?, extremes))
     }
 
-    /// Removes what [`FitOptions::features`] kept.
+    /// Removes the files of [`FitOptions::features`].
     fn forget_features(&self) -> Result<()> {
         let folder = self.out.join("features");
         let Ok(entries) = fs::read_dir(&folder) else { return Ok(()) };
@@ -235,7 +235,7 @@ impl Run<'_> {
                 fs::remove_file(&path).map_err(Error::io("remove", &path))?;
             }
         }
-        // It stays where something else is in it.
+        // The folder stays if it contains other files.
         let _ = fs::remove_dir(&folder);
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What a run over categories costs, from a measurement on a few of its images.
+//! Estimates the cost of a run over categories from a measurement on a few of its images.
 
 use std::{fmt, sync::Arc, time::Instant};
 
@@ -17,18 +17,18 @@ use crate::{
     },
 };
 
-/// What it costs, at most: training often ends before its last epoch.
+/// The estimated cost. It is an upper bound, because training often ends before its last epoch.
 #[derive(Debug, Serialize)]
 pub(super) struct Cost {
     categories: usize,
     train_images: usize,
     test_images: usize,
-    /// Measured: milliseconds of an image's features, of training on it once, and of testing it.
+    /// Measured milliseconds per image: for its features, for one training pass, and for testing.
     feature_ms: f64,
     train_ms: f64,
     test_ms: f64,
     epochs: usize,
-    /// Seconds in all.
+    /// Total seconds.
     seconds: f64,
     /// Most bytes of features on disk at once.
     feature_bytes: u64,
@@ -46,8 +46,9 @@ impl fmt::Display for Cost {
         };
         writeln!(
             out,
-            "cost: at most {time} on this machine for {} categories ({} images to learn from, at most {} epoch{}, {} to test on; measured on {} \
-             images: {:.0} ms for features, {:.0} ms for training, {:.0} ms for testing an image)",
+            "cost: at most {time} on this machine for {} categories\n      \
+             {} images to learn from, at most {} epoch{}, {} images to test on\n      \
+             measured on {} images, per image: {:.0} ms features, {:.0} ms training, {:.0} ms testing",
             self.categories,
             self.train_images,
             self.epochs,
@@ -61,7 +62,7 @@ impl fmt::Display for Cost {
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         writeln!(
             out,
-            "      {:.0} MiB for packages, and {:.0} MiB for features while a category is fitted",
+            "      disk: {:.0} MiB for packages, and {:.0} MiB for features during training",
             mib(self.package_bytes),
             mib(self.feature_bytes)
         )

@@ -1,4 +1,4 @@
-//! The images a report shows: the best and the worst.
+//! Chooses the images for a report: the best and the worst results.
 
 use crate::{
     Result,
@@ -6,13 +6,13 @@ use crate::{
     report::{Case, pictures},
 };
 
-/// How many of each.
+/// Number of images of each sort.
 const SHOWN: usize = 4;
 
-/// Keeps the pictures of the images that a model did best and worst on, as they pass.
+/// Keeps the pictures of the model's best and worst results during an evaluation.
 pub(super) struct Extremes {
     epsilon: f64,
-    /// By what each is compared, lowest first.
+    /// Each with the value it is sorted by, lowest first.
     lists: [Vec<(f64, Case)>; 3],
     masks: bool,
 }
@@ -27,7 +27,7 @@ impl Extremes {
         Self { epsilon, lists: Default::default(), masks: true }
     }
 
-    /// Takes an image where it belongs to the extremes of those seen so far.
+    /// Keeps an image if it belongs to the extremes so far.
     pub(super) fn take(&mut self, seen: &Seen<'_>) -> Result<()> {
         let result = seen.result;
         let lists: &[(usize, f64)] = if result.defective() {
@@ -49,7 +49,7 @@ impl Extremes {
         Ok(())
     }
 
-    /// How they were chosen.
+    /// Says how the images were chosen.
     pub(super) fn choice(&self) -> String {
         let by = if self.masks { "IoU at ε" } else { "image score" };
         format!(
@@ -57,7 +57,7 @@ impl Extremes {
         )
     }
 
-    /// The worst defective images, the best ones, and the good images nearest to a false alarm; each once.
+    /// The worst defective images, the best ones, and the good images with the lowest log₁₀NFA; each once.
     pub(super) fn cases(self) -> Vec<Case> {
         let mut cases: Vec<Case> = Vec::new();
         for (_, case) in self.lists.into_iter().flatten() {

@@ -1,4 +1,4 @@
-//! Results of categories, made anywhere, as one.
+//! Combines the results of categories, from one or several machines.
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome> {
     if missing.is_empty() {
         return Ok(Outcome::Done);
     }
-    eprintln!("uflow: no result of {}: run `uflow evaluate --category NAME` for each", missing.join(", "));
+    eprintln!("uflow: no result for {}: run `uflow evaluate --category NAME` for each", missing.join(", "));
     Ok(Outcome::Failed)
 }
 
@@ -38,7 +38,7 @@ pub(super) fn write(out: &Path, found: &[(PathBuf, Record)], paper: bool, contex
     let comparison = paper.then(|| published::comparison(&named)).transpose()?;
     let models: Vec<ModelReport> = found.iter().map(|(folder, record)| model(out, folder, record)).collect();
     let seconds = found.iter().flat_map(|(_, record)| record.seconds.values()).sum();
-    // The version is on the page in any case.
+    // The page shows the version anyway.
     let settings = found.iter().take(1).flat_map(|(_, record)| record.settings.clone());
     let settings = settings.filter(|(name, _)| name != "uflow").collect();
     let page = out.join("report.html");
@@ -60,7 +60,7 @@ pub(super) fn write(out: &Path, found: &[(PathBuf, Record)], paper: bool, contex
     Ok(context.print(&format!("Open {}\n", std::path::absolute(&page).unwrap_or(page).display()))?)
 }
 
-/// A category's part of the common page; its pictures are on its own page.
+/// A category's part of the common page. Its pictures are on its own page.
 fn model(out: &Path, folder: &Path, record: &Record) -> ModelReport {
     ModelReport {
         name: record.category.clone(),
@@ -77,7 +77,7 @@ fn model(out: &Path, folder: &Path, record: &Record) -> ModelReport {
     }
 }
 
-/// The way from one folder to another, where both are there.
+/// The relative path from one folder to another, if both exist.
 fn relative(from: &Path, to: &Path) -> Option<PathBuf> {
     let (from, to) = (from.canonicalize().ok()?, to.canonicalize().ok()?);
     let common = from.iter().zip(to.iter()).take_while(|(a, b)| a == b).count();

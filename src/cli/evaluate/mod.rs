@@ -29,19 +29,22 @@ use crate::{
 
 const AFTER_HELP: &str = "\
 Examples:
-  uflow evaluate --model bolt.uflow --data ./bolt                    # test/good, test/<kind>, ground_truth/<kind>
-  uflow evaluate --model bolt.uflow --data ./bolt --out result/      # report.html, CSV, Markdown, JSON
-  uflow evaluate --model bolt.uflow --data ./samples --layout good-bad
-  uflow evaluate --all-categories --data mvtec/ --out result/        # fit and evaluate every category; goes on after a kill
-  uflow evaluate --all-categories --data mvtec/ --out result/ --dry-run
-  uflow evaluate --category bottle --data mvtec/ --out result/       # one of them, on this machine
-  uflow evaluate --all-categories --data mvtec/ --out result/ --paper    # beside the paper's tables
-  uflow evaluate --merge result/ --data mvtec/                       # all results into one report
+  A model on one test set:
+    uflow evaluate --model bolt.uflow --data ./bolt
+    uflow evaluate --model bolt.uflow --data ./bolt --out result/
+    uflow evaluate --model bolt.uflow --data ./samples --layout good-bad
+  A whole data set: fit and evaluate every category (a second run continues the first):
+    uflow evaluate --all-categories --data mvtec/ --out result/
+    uflow evaluate --all-categories --data mvtec/ --out result/ --dry-run
+    uflow evaluate --all-categories --data mvtec/ --out result/ --paper
+  On several machines: one category on each, then one report:
+    uflow evaluate --category bottle --data mvtec/ --out result/
+    uflow evaluate --merge result/ --data mvtec/
 
-What the metrics mean is in the documentation of the library's `evaluate` module.";
+The README and the documentation of the library's `evaluate` module define the metrics.";
 
-/// Metrics of a model on a test set: AUROC over pixels and images, AUPRO, F1-max, mIoU and recall at ε, at the oracle and at the fair
-/// threshold, false alarms per good image, latency, for each kind of defect and in total.
+/// Measures a model on a test set: AUROC over pixels and images, AUPRO, F1-max, mIoU and recall at ε, at the oracle and at the fair
+/// threshold, false alarms per good image, and latency, for each kind of defect and in total.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
@@ -54,12 +57,12 @@ pub struct Args {
     )]
     pub model: Option<PathBuf>,
 
-    /// The test set's folder: a category of MVTec AD, LOCO, AD 2, BTAD or VisA, LGG-MRI, ShanghaiTech, or `good` and `bad` with masks in `masks`; with
-    /// --all-categories or --category the folder of the categories
+    /// Folder of the test set, in the layout of a data set listed under --layout; with --all-categories or --category, the folder
+    /// that contains the categories
     #[arg(long, value_name = "DIR", required_unless_present = "merge")]
     pub data: Option<PathBuf>,
 
-    /// How the test set is laid out; told from its folders if not given
+    /// Layout of the test set [default: recognised by its folders]
     #[arg(long, value_enum)]
     pub layout: Option<LayoutName>,
 
@@ -67,7 +70,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", required_unless_present_any = ["model", "list_categories", "merge"])]
     pub out: Option<PathBuf>,
 
-    /// Fit and evaluate every category of the data set; what is done already is not done again
+    /// Fit and evaluate every category of the data set; finished categories are not repeated
     #[arg(long, conflicts_with_all = ["category", "list_categories", "merge"])]
     pub all_categories: bool,
 
@@ -75,32 +78,32 @@ pub struct Args {
     #[arg(long, value_name = "NAME", conflicts_with_all = ["list_categories", "merge"])]
     pub category: Option<String>,
 
-    /// Print the names of the categories, one a line
+    /// Print the names of the categories, one per line
     #[arg(long, conflicts_with = "merge")]
     pub list_categories: bool,
 
-    /// Bring the results of --category, from one folder or several, into one report; written to --out or the first folder. With --data a
-    /// category without a result is an error
+    /// Combine the results of --category from one or several folders into one report in --out or the first folder. With --data,
+    /// a category without a result is an error
     #[arg(long, value_name = "DIR", num_args = 1..)]
     pub merge: Vec<PathBuf>,
 
-    /// Print what the paper reports beside the run's figures (its Tables 1, 2, 3, 5, 7 and 8), for the data sets it was tested on
+    /// Compare the results with the paper's Tables 1, 2, 3, 5, 7 and 8, for the data sets in the paper
     #[arg(long)]
     pub paper: bool,
 
-    /// Say what --all-categories or --category would cost, and do nothing
+    /// Print only the expected cost of --all-categories or --category
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Keep the features of the training images in OUT/features for another run with another flow
+    /// Keep the features of the training images in OUT/features, for a run with other options of the flow
     #[arg(long)]
     pub keep_features: bool,
 
-    /// For comparison: how the log₁₀NFA map is made
+    /// For comparison: the method that computes the log₁₀NFA map
     #[arg(long, value_enum, default_value_t, help_heading = "Comparison", requires = "model")]
     pub segmentation: Segmentation,
 
-    /// For comparison: the only scales that count, from 0, the finest
+    /// For comparison: use only these scales; 0 is the finest
     #[arg(long, value_name = "N", value_delimiter = ',', help_heading = "Comparison", requires = "model")]
     pub only_scale: Vec<usize>,
 
@@ -115,7 +118,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// Opens the model as it is to be evaluated.
+    /// Opens the model with the options of the evaluation.
     pub(crate) fn open(&self, context: &Context) -> Result<Opened> {
         let package = Package::open(self.model.as_deref().unwrap_or(std::path::Path::new("")))?;
         let (runtime, session) = (context.runtime()?, self.device.session());
@@ -132,7 +135,7 @@ impl Args {
         Ok(Opened { name, settings, inspector, engine: super::engine::describe(runtime, &session) })
     }
 
-    /// What --segmentation and --only-scale ask for; options that a comparison has no use for are refused.
+    /// The options --segmentation and --only-scale. Refuses options that do not apply to them.
     fn variant(&self, package: &Package) -> Result<Variant> {
         let decision = &self.decision;
         let given = [
@@ -142,16 +145,16 @@ impl Args {
             ("--min-area", decision.min_area.is_some()),
         ];
         if let Some((name, _)) = given.into_iter().find(|(_, given)| *given) {
-            anyhow::bail!("{name} does not go with --segmentation block or --only-scale");
+            anyhow::bail!("{name} cannot be used with --segmentation block or --only-scale");
         }
         if package.manifest.detection.roi.is_some() {
             anyhow::bail!(
-                "a package with a region of interest cannot be compared by --segmentation block or --only-scale"
+                "--segmentation block and --only-scale cannot be used with a package that has a region of interest"
             );
         }
         let defaults = &package.manifest.detection;
         if !decision.tests.unwrap_or(defaults.tests).is_paper() {
-            anyhow::bail!("--segmentation block and --only-scale go with --tests paper alone");
+            anyhow::bail!("--segmentation block and --only-scale can only be used with --tests paper");
         }
         Ok(Variant {
             segmentation: self.segmentation,
@@ -166,7 +169,7 @@ impl Args {
     }
 }
 
-/// A layout by the name users write.
+/// A layout on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LayoutName {
     /// MVTec AD and LOCO: test/good, test/KIND, ground_truth/KIND
@@ -200,19 +203,19 @@ impl From<LayoutName> for Layout {
     }
 }
 
-/// A model ready to be evaluated.
+/// An opened model.
 pub struct Opened {
     /// The product's name.
     pub name: String,
-    /// Looks at images.
+    /// Runs the model on images.
     pub inspector: Box<dyn Inspector>,
-    /// ε as asked for or the package's, and the package's fair threshold.
+    /// ε from the options or the package, and the package's fair threshold.
     pub settings: Settings,
-    /// What runs the networks: names and values.
+    /// ONNX Runtime and the device, as names and values.
     pub engine: Vec<(String, String)>,
 }
 
-/// Runs the command. `open` loads the model of an evaluation of one.
+/// Runs the command. `open` loads the model given with --model.
 pub fn run(args: &Args, context: &Context, open: impl FnOnce(&Args) -> Result<Opened>) -> Result<Outcome> {
     if !args.merge.is_empty() {
         return merge::run(args, context);

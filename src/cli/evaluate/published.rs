@@ -1,4 +1,4 @@
-//! A run's figures beside the paper's.
+//! Compares a run's results with the paper's.
 
 use std::path::Path;
 
@@ -23,15 +23,15 @@ pub(super) fn comparison(evaluations: &[Named<'_>]) -> Result<Comparison> {
 /// The comparison as a section of the report.
 pub(super) fn note(comparison: &Comparison) -> Note {
     Note {
-        title: "Beside the paper".to_owned(),
-        text: "Categories are matched by their names alone.".to_owned(),
+        title: "Comparison with the paper".to_owned(),
+        text: "Categories are matched by name only.".to_owned(),
         facts: Vec::new(),
         table: comparison.table(),
         remarks: comparison.remarks(),
     }
 }
 
-/// Prints it, and writes it to `paper.md` in the folder of the results, where there is one.
+/// Prints the comparison, and writes it to `paper.md` in the folder of the results, if there is one.
 pub(super) fn print(comparison: &Comparison, out: Option<&Path>, context: &Context) -> Result<()> {
     if let Some(out) = out {
         write_whole(&out.join("paper.md"), comparison.markdown().as_bytes())?;
@@ -42,7 +42,7 @@ pub(super) fn print(comparison: &Comparison, out: Option<&Path>, context: &Conte
     Ok(context.print(&format!("\n{comparison}\n"))?)
 }
 
-/// What the paper reports too. Its mIoU without a threshold is at ε = 1, its oracle is the best ε.
+/// The metrics that the paper reports too. Its mIoU without a threshold is at ε = 1; its oracle is the best ε.
 fn figures(evaluation: &Evaluation) -> Vec<(Metric, f64)> {
     let total = &evaluation.total;
     let at_one = total.at_epsilon.miou.filter(|_| evaluation.epsilon == 1.0);

@@ -1,4 +1,4 @@
-//! One model on one test set.
+//! Evaluates one model on one test set.
 
 use std::{path::Path, time::Instant};
 
@@ -11,7 +11,7 @@ use crate::{
     report::{Machine, ModelReport, Note, Report},
 };
 
-/// Runs it. The test set is read before `open` loads the model, so that a wrong folder is told at once.
+/// Runs the evaluation. Reads the test set before `open` loads the model, so that a wrong folder is reported at once.
 pub(super) fn run(
     args: &Args,
     root: &Path,
@@ -26,7 +26,7 @@ pub(super) fn run(
     let Opened { name, mut inspector, settings, engine } = open(args)?;
     let progress = Progress::new(context.json);
     if !dataset.masks {
-        progress.say("no masks: metrics over pixels are left out");
+        progress.say("the test set has no masks: metrics over pixels are left out");
     }
     let mut extremes = args.out.as_ref().map(|_| Extremes::new(settings.epsilon));
     let (mut done, all) = (0, dataset.test.len());
@@ -37,7 +37,7 @@ pub(super) fn run(
     });
     progress.finish();
     let evaluation = evaluation?;
-    // The category is the folder: the model may be called anything.
+    // The category has the folder's name; the model may have any name.
     let category = root.canonicalize().ok().and_then(|root| Some(root.file_name()?.to_str()?.to_owned()));
     let category = category.unwrap_or_else(|| name.clone());
     let comparison = args.paper.then(|| published::comparison(&[(&category, &evaluation)])).transpose()?;
@@ -75,7 +75,7 @@ fn print(evaluation: &Evaluation, args: &Args, context: &Context) -> Result<()> 
     Ok(())
 }
 
-/// The page about these models.
+/// The report about these models.
 pub(super) fn report(
     models: Vec<ModelReport>,
     notes: Vec<Note>,
@@ -96,7 +96,7 @@ pub(super) fn report(
         (at.false_alarms, "false alarms per good image"),
     ];
     let of = if models.len() > 1 {
-        format!(", {} categories: the figures are their means", models.len())
+        format!(". The figures are means over {} categories", models.len())
     } else {
         String::new()
     };
@@ -106,8 +106,8 @@ pub(super) fn report(
             _ => format!("Evaluation of {} categories", models.len()),
         },
         lead: format!(
-            "{images} test images, of which {defective} show a defect{of}. Maps and masks are compared at the size of the network's input; \
-             a pixel is called anomalous where the number of false alarms expected per image is below ε."
+            "{images} test images; {defective} of them show a defect{of}. Maps and masks are compared at the size of the network's input. \
+             A pixel is anomalous if its number of false alarms, expected per image, is below ε."
         ),
         tiles: tiles.into_iter().map(|(value, name)| (number(value, 3), name.to_owned())).collect(),
         machine: Machine::here(),
@@ -115,7 +115,6 @@ pub(super) fn report(
         models,
         notes,
         seconds,
-        closing: "Made by uflow evaluate; `uflow evaluate --out` keeps every figure of it as CSV and JSON too."
-            .to_owned(),
+        closing: "Made by uflow evaluate. `uflow evaluate --out` also writes every figure as CSV and JSON.".to_owned(),
     }
 }

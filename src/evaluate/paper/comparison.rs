@@ -1,29 +1,29 @@
-//! A run's figures beside the paper's: one row for each table and metric that has the category.
+//! A run compared with the paper: one row for each table and metric of the category.
 
 use serde::Serialize;
 
 use super::{Metric, Paper, Published, UFLOW, paper};
 use crate::Result;
 
-/// What a run measured on one category.
+/// A run's results on one category.
 #[derive(Clone, Copy, Debug)]
 pub struct Run<'a> {
     /// The category, by any name that [`super::lookup`] knows.
     pub category: &'a str,
-    /// Its figures, fractions. Of two of the same metric the first counts; one that is not finite is taken as not measured.
+    /// Its values as fractions. If a metric occurs twice, the first value counts. A value that is not finite counts as not measured.
     pub figures: &'a [(Metric, f64)],
 }
 
-/// A run beside the paper. It is shown as a table for a terminal; [`Comparison::markdown`] gives it for a page.
+/// A run compared with the paper. `Display` gives a table for a terminal, [`Comparison::markdown`] one for a page.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
-    /// The paper that is compared with.
+    /// The source of the paper's values.
     pub source: String,
-    /// By category in the order of the runs, then averages; in each by table and metric.
+    /// Categories in the order of the runs, then averages; within each, by table and metric.
     pub rows: Vec<Row>,
     /// Categories of the runs that the paper does not have.
     pub unknown: Vec<String>,
-    /// What a reader has to know about what is compared.
+    /// Notes for the reader of the comparison.
     pub notes: Vec<String>,
 }
 
@@ -36,11 +36,11 @@ pub struct Row {
     pub table: u8,
     /// What was measured.
     pub metric: Metric,
-    /// U-Flow's value in the paper, the column `paper` where it is shown; none where it has the metric of the rivals alone.
+    /// U-Flow's value in the paper (column `paper`); `None` if the paper has this metric only for the other methods.
     pub paper: Option<f64>,
-    /// The run's value; none where it was not measured.
+    /// The run's value; `None` if it was not measured.
     pub ours: Option<f64>,
-    /// The run's value less the paper's.
+    /// The run's value minus the paper's.
     pub difference: Option<f64>,
     /// The other methods' values, where their headings survived.
     pub rivals: Vec<Rival>,
@@ -55,7 +55,7 @@ pub struct Rival {
     pub value: f64,
 }
 
-/// Puts a run on one category beside the paper. Without rows where the paper does not have the category.
+/// Compares a run on one category with the paper. There are no rows if the paper does not have the category.
 ///
 /// # Errors
 /// As [`paper`].
@@ -63,10 +63,10 @@ pub fn compare(category: &str, figures: &[(Metric, f64)]) -> Result<Comparison> 
     compare_all(&[Run { category, figures }])
 }
 
-/// Puts runs on several categories beside the paper.
+/// Compares runs on several categories with the paper.
 ///
-/// Where they cover all categories of a printed average, it is compared as well: with the mean of each metric that all of
-/// them have.
+/// If the runs cover all categories of a printed average, the average is compared too, with the mean of each metric that all
+/// runs have.
 ///
 /// # Errors
 /// As [`paper`].
@@ -96,7 +96,7 @@ pub fn compare_all(runs: &[Run<'_>]) -> Result<Comparison> {
 }
 
 impl Comparison {
-    /// Whether the paper has nothing to compare with.
+    /// Whether there is nothing to compare with.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -127,7 +127,7 @@ fn figure(figures: &[(Metric, f64)], metric: Metric) -> Option<f64> {
     figures.iter().find(|(measured, value)| *measured == metric && value.is_finite()).map(|(_, value)| *value)
 }
 
-/// The mean of each metric that all have.
+/// The mean of each metric that all runs have.
 fn means(members: &[&[(Metric, f64)]]) -> Vec<(Metric, f64)> {
     let mean = |metric: Metric| {
         let values: Option<Vec<f64>> = members.iter().map(|figures| figure(figures, metric)).collect();

@@ -12,14 +12,14 @@ pub enum Metric {
     PixelAuroc,
     /// Area under the ROC curve over images, the image's score being the maximum of its score map.
     ImageAuroc,
-    /// Area under the per-region-overlap curve; up to which false positive rate the paper does not say.
+    /// Area under the per-region-overlap curve. The paper does not give its limit of the false-positive rate.
     Aupro,
-    /// Mean intersection over union at log₁₀NFA = 0, that is ε = 1. A run at another ε does not have it.
+    /// Mean intersection over union at log₁₀NFA = 0, that is ε = 1. A run at another ε does not have this metric.
     MiouNfa,
-    /// Mean intersection over union at the threshold that is best on the test images themselves. The paper's threshold
-    /// of U-Flow cuts the log₁₀NFA map, those of its rivals their anomaly maps.
+    /// Mean intersection over union at the threshold that is best on the test images themselves. For U-Flow, the paper
+    /// thresholds the log₁₀NFA map; for the other methods, their anomaly maps.
     MiouOracle,
-    /// Mean intersection over union at a threshold from the good training images. The paper has it of the rivals alone.
+    /// Mean intersection over union at a threshold from the good training images. The paper has this metric only for the other methods.
     MiouFair,
 }
 

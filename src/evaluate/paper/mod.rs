@@ -1,16 +1,16 @@
-//! The results that U-Flow's paper prints, and a run's figures beside them.
+//! The results printed in U-Flow's paper, and the comparison of a run with them.
 //!
-//! "As good as published" is a claim about numbers, so the numbers are here as data (`tables.json`) and not as prose:
-//! Tables 1, 2, 3, 5, 7 and 8, with the lines of the extracted text that each was read from and what had to be concluded
-//! about it. The extraction lost column headings of Tables 1, 3 and 7; there only U-Flow's own columns are kept, and the
-//! table's notes say how they are known. The rivals' are kept where their headings survived: 2, 5 and 8.
+//! The paper's Tables 1, 2, 3, 5, 7 and 8 are stored as data (`tables.json`). Each table names the lines of the extracted text
+//! that it was read from. The extraction lost the column headings of Tables 1, 3 and 7; of these, only U-Flow's own columns are stored, and the
+//! table's notes explain how they were identified. The other methods' columns are stored where their headings
+//! survived: Tables 2, 5 and 8.
 //!
-//! [`lookup`] gives what is printed about a category, [`compare`] and [`compare_all`] put a run beside it.
+//! [`lookup`] returns the printed values of a category. [`compare`] and [`compare_all`] compare a run with them.
 //!
-//! Invariants, checked when the data are first read: a value for every row of every series, every row a category or an
-//! average that is declared, every value a fraction in 0..=1 whatever it was printed in. Values have the four digits that
-//! are printed. A run's figure is only ever set beside the same metric of the paper: U-Flow's result at log₁₀NFA = 0,
-//! printed under "fair threshold" for want of another column, is [`Metric::MiouNfa`] here.
+//! Invariants, checked when the data are first read: every series has a value for every row; every row is a declared category or
+//! average; every value is a fraction in 0..=1, in whatever unit it was printed. Values have the four digits that
+//! are printed. A run's value is compared only with the same metric of the paper: U-Flow's result at log₁₀NFA = 0, which the paper
+//! prints under "fair threshold", is [`Metric::MiouNfa`] here.
 //!
 //! ```
 //! use uflow::evaluate::paper::{Metric, compare, lookup};
@@ -58,27 +58,27 @@ pub struct Paper {
     pub code: String,
     /// The text that the tables were read from.
     pub text: String,
-    /// What is to be known about all tables, and what was left out.
+    /// Notes on all tables, and what was left out.
     pub notes: Vec<String>,
-    /// What a reader of any comparison has to know.
+    /// Notes that apply to every comparison.
     pub caution: String,
     /// The categories of the data sets.
     pub categories: Vec<Category>,
-    /// The averages that are printed.
+    /// The printed averages.
     pub averages: Vec<Average>,
     /// The tables.
     pub tables: Vec<Table>,
 }
 
-/// One category of a data set, or a data set that is not divided.
+/// One category of a data set, or a whole data set without categories.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Category {
-    /// Its name, for MVTec AD that of its folder.
+    /// Its name; for MVTec AD, the name of its folder.
     pub name: String,
     /// Its data set.
     pub dataset: String,
-    /// Other names it goes by.
+    /// Alternative names.
     pub aliases: Vec<String>,
 }
 
@@ -88,9 +88,9 @@ pub struct Category {
 pub struct Average {
     /// Its name.
     pub name: String,
-    /// Other names it goes by.
+    /// Alternative names.
     pub aliases: Vec<String>,
-    /// The categories that it is the mean of.
+    /// The categories that it averages.
     pub of: Vec<String>,
 }
 
@@ -100,18 +100,18 @@ pub struct Average {
 pub struct Table {
     /// Its number.
     pub number: u8,
-    /// What it shows; in our words, for captions did not survive the extraction.
+    /// What the table shows, in our words, because the captions did not survive the extraction.
     pub subject: String,
     /// First and last line of the extracted text, from 1.
     pub lines: [u32; 2],
-    /// How its columns were told, and what was left out.
+    /// How its columns were identified, and what was left out.
     pub notes: Vec<String>,
-    /// What a reader of a comparison with this table has to know.
+    /// Notes that apply to a comparison with this table.
     #[serde(default)]
     pub remark: Option<String>,
     /// Names of categories and averages.
     pub rows: Vec<String>,
-    /// What is printed of each method and metric.
+    /// The printed values of each method and metric.
     pub series: Vec<Series>,
 }
 
@@ -123,9 +123,9 @@ pub struct Series {
     pub method: String,
     /// What was measured.
     pub metric: Metric,
-    /// How the paper prints the values. Here they are fractions in any case.
+    /// The unit in which the paper prints the values. The stored values are fractions.
     pub printed_in: Unit,
-    /// The heading, where it says something else than method and metric.
+    /// The heading, if it names something else than the method and the metric.
     #[serde(default)]
     pub heading: Option<String>,
     /// The values, fractions in 0..=1.
@@ -160,7 +160,7 @@ pub struct Published {
 /// The paper's data.
 ///
 /// # Errors
-/// [`Error::Data`] where `tables.json` of this build breaks an invariant of the module.
+/// [`Error::Data`] if `tables.json` of this build violates an invariant of the module.
 pub fn paper() -> Result<&'static Paper> {
     static PAPER: LazyLock<std::result::Result<Paper, String>> = LazyLock::new(|| read(DATA));
     PAPER.as_ref().map_err(|reason| Error::Data { path: "tables.json".into(), reason: reason.clone() })
@@ -174,11 +174,11 @@ pub fn tables() -> Result<&'static [Table]> {
     Ok(&paper()?.tables)
 }
 
-/// All that is printed about a category or an average, in the order of the tables; nothing where the paper does not have it.
+/// All printed values of a category or an average, in the order of the tables; empty if the paper does not have it.
 ///
-/// Names are matched without regard to case and separators: `metal_nut`, `Metal nut`, `metal-nut`. BTAD's categories go
-/// by `BT01` or by their folders `01`, `02`, `03`; averages by `MVTec AD`, `MVTec AD textures`, `MVTec AD objects`, `BTAD`.
-/// The name is all that is looked at: another data set's `zipper` is taken for MVTec AD's.
+/// Names are matched without regard to case and separators: `metal_nut`, `Metal nut`, `metal-nut`. BTAD's categories are named
+/// `BT01`, or `01`, `02`, `03` like their folders; averages are named `MVTec AD`, `MVTec AD textures`, `MVTec AD objects`, `BTAD`.
+/// Only the name is compared: a category `zipper` of another data set counts as MVTec AD's.
 ///
 /// # Errors
 /// As [`paper`].
@@ -188,12 +188,12 @@ pub fn lookup(category: &str) -> Result<Vec<Published>> {
 }
 
 impl Paper {
-    /// Title, authors and place in one line.
+    /// Authors, title, journal and arXiv number in one line.
     pub fn citation(&self) -> String {
         format!("{}: {}. {}; arXiv:{}", self.authors.join(", "), self.title, self.published, self.arxiv)
     }
 
-    /// The name here of a category or an average that is called `name` elsewhere.
+    /// This module's name for a category or an average called `name`.
     pub fn name_of(&self, name: &str) -> Option<&str> {
         let wanted = key(name);
         let is =
@@ -218,12 +218,12 @@ impl Paper {
     }
 }
 
-/// A name without what differs between spellings of it.
+/// A name without case and separators.
 fn key(name: &str) -> String {
     name.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// Reads the data, turns values into fractions and checks the invariants.
+/// Reads the data, converts values into fractions and checks the invariants.
 fn read(data: &str) -> std::result::Result<Paper, String> {
     let mut paper: Paper = serde_json::from_str(data).map_err(|error| error.to_string())?;
     for series in paper.tables.iter_mut().flat_map(|table| &mut table.series) {
@@ -232,7 +232,7 @@ fn read(data: &str) -> std::result::Result<Paper, String> {
     }
     for average in &paper.averages {
         if let Some(name) = average.of.iter().find(|name| !paper.categories.iter().any(|each| each.name == **name)) {
-            return Err(format!("{}: `{name}` is no category", average.name));
+            return Err(format!("{}: `{name}` is not a category", average.name));
         }
     }
     for table in &paper.tables {
@@ -250,7 +250,7 @@ fn check(paper: &Paper, table: &Table) -> std::result::Result<(), String> {
             return Err(format!("{method}, {metric}: {} values for {} rows", values.len(), table.rows.len()));
         }
         if let Some(value) = values.iter().find(|value| !(0.0..=1.0).contains(*value)) {
-            return Err(format!("{method}, {metric}: {value} is no fraction"));
+            return Err(format!("{method}, {metric}: {value} is not a fraction in 0..=1"));
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! A comparison as a table: for a terminal, and in Markdown.
+//! A comparison as a table for a terminal or in Markdown.
 
 use std::fmt;
 
@@ -6,11 +6,11 @@ use super::{Comparison, comparison::Row};
 
 const HEADS: [&str; 6] = ["category", "table", "metric", "paper", "this run", "difference"];
 
-/// What stands in a cell whose value is not known.
+/// Content of a cell without a value.
 const NONE: &str = "–";
 
 impl Comparison {
-    /// The comparison in Markdown: a table, and the notes and the source beneath it.
+    /// The comparison in Markdown: a table, followed by the notes and the source.
     pub fn markdown(&self) -> String {
         let mut out = String::new();
         if !self.is_empty() {
@@ -27,7 +27,7 @@ impl Comparison {
         out
     }
 
-    /// The table's rows of cells, the headings first; none where the paper has nothing to compare with.
+    /// The table's rows of cells, headings first; `None` if there is nothing to compare with.
     pub fn table(&self) -> Vec<Vec<String>> {
         if self.is_empty() {
             return Vec::new();
@@ -36,7 +36,7 @@ impl Comparison {
         [heads].into_iter().chain(rows).collect()
     }
 
-    /// Headings and rows of cells. Rivals have a column each, in the order in which the tables name them.
+    /// Headings and rows of cells. Each other method has a column, in the order of the tables.
     fn cells(&self) -> (Vec<String>, Vec<Vec<String>>) {
         let mut rivals: Vec<&str> = Vec::new();
         for rival in self.rows.iter().flat_map(|row| &row.rivals) {
@@ -48,7 +48,7 @@ impl Comparison {
         (HEADS.iter().chain(&rivals).map(|&head| head.to_owned()).collect(), rows)
     }
 
-    /// What stands beneath the table: categories that the paper does not have, notes, the source.
+    /// The lines below the table: categories that the paper does not have, notes, the source.
     pub fn remarks(&self) -> Vec<String> {
         let unknown = self.unknown.iter().map(|name| format!("the paper has no results for `{name}`"));
         let source = format!("the paper: {}", self.source);
@@ -94,7 +94,7 @@ fn cells(row: &Row, rivals: &[&str]) -> Vec<String> {
     cells
 }
 
-/// Whether a column holds words.
+/// Whether a column contains words.
 fn words(column: usize) -> bool {
     column == 0 || column == 2
 }

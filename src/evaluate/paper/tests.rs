@@ -283,10 +283,10 @@ fn data_that_break_an_invariant_are_refused() {
     let short = refused(&|data| drop(data["tables"][1]["series"][2]["values"].as_array_mut().unwrap().pop()));
     assert_eq!(short, "table 2: PaDiM, AUPRO: 17 values for 18 rows");
     let large = refused(&|data| data["tables"][0]["series"][0]["values"][3] = 101.0.into());
-    assert_eq!(large, "table 1: U-Flow, pixel AUROC: 1.01 is no fraction");
+    assert_eq!(large, "table 1: U-Flow, pixel AUROC: 1.01 is not a fraction in 0..=1");
     let row = refused(&|data| data["tables"][3]["rows"][0] = "Hazelnut".into());
     assert_eq!(row, "table 5: `Hazelnut` is neither a category nor an average");
     let member = refused(&|data| data["averages"][3]["of"][1] = "BT04".into());
-    assert_eq!(member, "BTAD: `BT04` is no category");
+    assert_eq!(member, "BTAD: `BT04` is not a category");
     assert!(read("{}").unwrap_err().contains("missing field"));
 }
