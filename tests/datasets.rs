@@ -54,7 +54,7 @@ fn lgg_mri_is_divided_by_patients() {
     fs::remove_dir_all(root.path().join("TCGA_CS_4")).unwrap();
     fs::remove_dir_all(root.path().join("TCGA_CS_5")).unwrap();
     let error = Dataset::open(root.path(), None).unwrap_err().to_string();
-    assert!(error.contains("has no slice that is good to test on; 5 patients"), "{error}");
+    assert!(error.contains("has no slices without a tumour to test on; at least 5 patients"), "{error}");
 }
 
 #[test]

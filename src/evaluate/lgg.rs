@@ -58,11 +58,13 @@ pub(super) fn read(root: &Path) -> Result<(Vec<PathBuf>, Vec<Sample>)> {
             }
         }
     }
-    for (what, count) in
-        [("to learn from", train.len()), ("good to test on", good.len()), ("with a tumour to test on", bad.len())]
-    {
+    for (what, count) in [
+        ("to learn from", train.len()),
+        ("without a tumour to test on", good.len()),
+        ("with a tumour to test on", bad.len()),
+    ] {
         if count == 0 {
-            return Err(data(root, format!("has no slice {what}; at least {TESTED} patients are needed")));
+            return Err(data(root, format!("has no slices {what}; at least {TESTED} patients are needed")));
         }
     }
     good.extend(bad);
