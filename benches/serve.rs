@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let any = Some("127.0.0.1:0".parse()?);
     let config = Config::new(Settings {
         models: Some(folder.path().to_owned()),
-        grpc: any,
+        grpc: any.clone(),
         http: any,
         stream_overload: Some(Overload::Wait),
         ..Settings::default()

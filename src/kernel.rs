@@ -1,6 +1,6 @@
 //! The only module with `unsafe`: matrix views whose columns can be given to several threads, matrix products (the
-//! `gemm` crate), loops compiled for the vector instructions of the current CPU, prefetching, read-only memory mapping, and
-//! setting an environment variable for a library that reads one.
+//! `gemm` crate), loops compiled for the vector instructions of the current CPU, prefetching, read-only memory mapping,
+//! setting an environment variable for a library that reads one, and returning freed memory to the system.
 //!
 //! Everything here is safe to call. Shapes are checked on entry; a wrong shape panics, as with slices.
 
@@ -23,6 +23,16 @@ pub(crate) fn set_variable(name: &str, value: &str) {
     if std::env::var_os(name).is_none() {
         // SAFETY: the standard library guards against other Rust code; for C code see above.
         unsafe { std::env::set_var(name, value) };
+    }
+}
+
+/// Gives memory that was freed back to the system, where the C library keeps it. Takes a few milliseconds.
+#[cfg(feature = "serve")]
+pub(crate) fn return_free_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: may be called at any time, from any thread.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

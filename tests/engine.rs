@@ -215,7 +215,7 @@ fn a_full_engine_refuses_and_gives_the_waiter_back() {
     let (waiter, refused) = gated(&gate, true);
     let (error, waiter) = engine.submit(request(), waiter).unwrap_err();
     assert!(matches!(error, Error::Overloaded(_)), "{error}");
-    assert!(error.to_string().starts_with("2 frames are being worked on"), "{error}");
+    assert!(error.to_string().starts_with("no room for another frame: at most 2 frames"), "{error}");
     open(&gate);
     inside.iter().for_each(|receiver| assert!(receiver.recv().unwrap().is_ok()));
     engine.submit(request(), waiter).map_err(|(error, _)| error).unwrap();

@@ -291,7 +291,11 @@ async fn a_crowd_of_connections_is_served() {
 async fn more_connections_than_allowed_wait_for_their_turn() {
     let _alone = ALONE.lock().await;
     let server = start(|settings| settings.max_connections = Some(2)).await;
-    let (first, _second) = (client(&server).await, client(&server).await);
+    let (mut first, mut second) = (client(&server).await, client(&server).await);
+    // A connection that has had no request gives its place up.
+    for client in [&mut first, &mut second] {
+        assert!(client.detect(sample(2).request(2)).await.is_ok());
+    }
     let address = server.grpc_address();
     let third = tokio::spawn(async move {
         let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();

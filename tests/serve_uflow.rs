@@ -219,12 +219,15 @@ fn value(metrics: &str, name: &str) -> f64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_server_refuses_or_makes_streams_wait() {
     let requests = || (0..64).map(|seed| sample(seed).request(seed)).collect::<Vec<_>>();
-    let refusing = start(|settings| (settings.max_in_flight, settings.workers) = (Some(1), Some(1))).await;
+    let refusing = start(|settings| {
+        (settings.max_in_flight, settings.workers, settings.stream_window) = (Some(1), Some(1), Some(1));
+    })
+    .await;
     let answers = stream(&refusing, requests()).await;
     let refused = answers.iter().filter(
         |answer| matches!(&answer.outcome, Some(Outcome::Error(error)) if error.code == Code::ResourceExhausted as i32),
     );
-    assert!(refused.count() > 0, "a stream that is faster than the server is told so");
+    assert!(refused.count() > 0, "frames beyond the window are refused when the server is full");
     assert!(refusing.app().engine().metrics().text().contains("outcome=\"refused\""), "refusals are counted");
     let sequences: Vec<_> = answers.iter().map(|answer| answer.sequence).collect();
     assert_eq!(sequences, (0..64).collect::<Vec<_>>(), "refusals keep the order");

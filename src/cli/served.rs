@@ -12,7 +12,7 @@ use crate::{
     serve::{
         self, Server,
         client::{self, Connection, Frames, Pace, Report},
-        config::{Config, ModelControl, Overload, Settings},
+        config::{Address, Config, ModelControl, Overload, Settings},
         proto::v1::{DetectRequest, DetectResponse, detect_request::Image, detect_response::Outcome},
     },
 };
@@ -27,10 +27,10 @@ const TOLERANCE: f32 = 1e-5;
 /// # Errors
 /// Also if a frame is lost, out of order, or answered with another score.
 pub(super) fn stream(runtime: &Runtime, models: &Path, pictures: &[Looked]) -> Result<Vec<(String, String)>> {
-    let any = Some(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
+    let any = Some(Address::local(0));
     let config = Config::new(Settings {
         models: Some(models.to_owned()),
-        grpc: any,
+        grpc: any.clone(),
         http: any,
         model_control: Some(ModelControl::Static),
         stream_overload: Some(Overload::Wait),

@@ -107,6 +107,13 @@ impl Judge {
         self.finder.mask()
     }
 
+    /// Bytes of the last frame's region of interest, where it was not the package's own.
+    pub fn foreign_roi_bytes(&self) -> usize {
+        let foreign =
+            self.applied.as_ref().filter(|applied| self.roi.as_ref().is_none_or(|own| !Arc::ptr_eq(own, applied)));
+        foreign.map_or(0, |roi| roi.bytes())
+    }
+
     fn apply(&mut self, wanted: Option<Arc<Roi>>) -> Result<()> {
         let same = match (&self.applied, &wanted) {
             (None, None) => true,
@@ -166,5 +173,10 @@ impl Rule {
             bound: options.bound.unwrap_or(defaults.bound),
             roi: options.roi.clone(),
         })
+    }
+
+    /// Replaces the region of interest.
+    pub fn set_roi(&mut self, roi: Arc<Roi>) {
+        self.roi = Some(roi);
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Answer, Model, Priority, Stages, Waiter, Wanted, metrics::Place};
+use super::{Answer, Model, Priority, Stages, Waiter, Wanted, metrics::Place, rois::EncodedRoi};
 use crate::{
     Error, Result,
     detector::{Rule, Timings},
@@ -15,6 +15,8 @@ use crate::{
 pub(super) struct Job {
     pub(super) model: Arc<Model>,
     pub(super) rule: Rule,
+    /// The region of interest that came with the frame, which goes before that of the rule.
+    pub(super) roi: Option<EncodedRoi>,
     pub(super) wanted: Wanted,
     pub(super) priority: Priority,
     pub(super) timings: Timings,
@@ -30,9 +32,11 @@ pub(super) struct Job {
 }
 
 impl Job {
+    #[allow(clippy::too_many_arguments, reason = "each is a part of the frame's request")]
     pub(super) fn new(
         model: Arc<Model>,
         rule: Rule,
+        roi: Option<EncodedRoi>,
         wanted: Wanted,
         deadline: Option<Instant>,
         priority: Priority,
@@ -43,6 +47,7 @@ impl Job {
         Self {
             model,
             rule,
+            roi,
             wanted,
             priority,
             timings: Timings::default(),

@@ -121,7 +121,7 @@ impl Lane {
         Upstream(Arc::clone(&self.shared))
     }
 
-    /// Memory for a tensor of so many numbers.
+    /// Memory for a tensor of so many numbers; old memory where there is some.
     pub(super) fn buffer(&self, length: usize) -> Vec<f32> {
         let mut buffer = self.shared.buffers().pop().unwrap_or_default();
         buffer.resize(length, 0.0);
@@ -158,6 +158,15 @@ impl Shared {
 
     fn buffers(&self) -> MutexGuard<'_, Vec<Vec<f32>>> {
         self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a tensor's memory for frames to come: for a batch, and for one more that is being made ready. More than that would
+    /// be memory that a rush of frames leaves behind for good.
+    fn keep(&self, tensor: Vec<f32>) {
+        let mut buffers = self.buffers();
+        if buffers.len() < 2 * self.options.max_batch {
+            buffers.push(tensor);
+        }
     }
 
     fn work(&self) {
@@ -199,7 +208,7 @@ impl Shared {
             .filter_map(|Entry { job, tensor, size }| match job.dequeued("before the network") {
                 Some(job) => Some(Entry { job, tensor, size }),
                 None => {
-                    self.buffers().push(tensor);
+                    self.keep(tensor);
                     None
                 }
             })
@@ -221,14 +230,14 @@ impl Shared {
             Ok(outputs) => {
                 let batch = entries.len();
                 for (Entry { mut job, tensor, size }, (energies, latents)) in entries.into_iter().zip(outputs) {
-                    self.buffers().push(tensor);
+                    self.keep(tensor);
                     (job.timings.network, job.batch) = (job.was_in("network", start), batch);
                     self.pool.send(Task::Finish(Finish { job, size, energies, latents }));
                 }
             }
             Err(error) if entries.len() == 1 => {
                 if let Some(Entry { job, tensor, .. }) = entries.pop() {
-                    self.buffers().push(tensor);
+                    self.keep(tensor);
                     job.finish(Err(error));
                 }
             }

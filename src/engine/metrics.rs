@@ -3,6 +3,7 @@
 //! Labels are names that the operator chose (models, backbones), never text from a request, so their number is bounded.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -12,7 +13,7 @@ use prometheus::{
     Registry, TextEncoder, core::Collector,
 };
 
-use super::{Answer, Model, Priority};
+use super::{Answer, EngineOptions, Model, Priority};
 use crate::{
     Error, Result,
     package::{Manifest, ScoreStatistics},
@@ -23,6 +24,8 @@ const SECONDS: [f64; 15] =
     [0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0];
 const FRAMES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
 const SCORES: [f64; 12] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0];
+const OUTCOMES: [&str; 4] = ["ok", "failed", "cancelled", "timed_out"];
+const STAGES: [&str; 5] = ["decode", "queue", "preprocess", "network", "segmentation"];
 /// Weight of the newest frame in the running mean of the scores: it looks back over about 200 frames.
 const DRIFT_WEIGHT: f64 = 0.005;
 
@@ -30,10 +33,16 @@ const DRIFT_WEIGHT: f64 = 0.005;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// Frames inside, and those of normal priority among them.
-    inside: Mutex<(usize, usize)>,
+    inside: Mutex<Inside>,
+    /// How many loaded models count under a name and version: one, or two while a package is replaced. Their series go with
+    /// the last.
+    models: Mutex<HashMap<(String, u32), usize>>,
     pub(super) in_flight: IntGauge,
     pub(super) in_flight_limit: IntGauge,
+    frame_bytes: IntGauge,
+    pub(super) frame_bytes_limit: IntGauge,
+    pub(super) work_bytes: IntGauge,
+    pub(super) work_bytes_limit: IntGauge,
     pub(super) waiting_for_pool: IntGauge,
     pub(super) waiting_for_network: IntGauge,
     pub(super) backbones: IntGauge,
@@ -70,6 +79,10 @@ impl Metrics {
         Ok(Self {
             in_flight: gauge("uflow_in_flight_frames", "Frames that were accepted and are not answered yet.")?,
             in_flight_limit: gauge("uflow_in_flight_frames_limit", "Most frames that are accepted at once.")?,
+            frame_bytes: gauge("uflow_frame_bytes", "Bytes that accepted frames hold until they are answered.")?,
+            frame_bytes_limit: gauge("uflow_frame_bytes_limit", "Most bytes that accepted frames may hold.")?,
+            work_bytes: gauge("uflow_work_bytes", "Bytes set aside for the frames being decoded or segmented.")?,
+            work_bytes_limit: gauge("uflow_work_bytes_limit", "Most bytes for decoding and segmenting at once.")?,
             waiting_for_pool: waiting("pool")?,
             waiting_for_network: waiting("network")?,
             backbones: gauge("uflow_backbones", "Backbones in memory.")?,
@@ -111,6 +124,7 @@ impl Metrics {
                 ),
             )?,
             inside: Mutex::default(),
+            models: Mutex::default(),
             registry,
         })
     }
@@ -128,28 +142,43 @@ impl Metrics {
         String::from_utf8_lossy(&text).into_owned()
     }
 
-    /// Frames that were accepted and are not answered yet.
-    pub fn in_flight(&self) -> usize {
-        self.inside().0
+    /// Frames that were accepted since the start.
+    pub fn taken(&self) -> u64 {
+        self.inside().taken
     }
 
-    fn inside(&self) -> MutexGuard<'_, (usize, usize)> {
+    /// Frames that were accepted and are not answered yet.
+    pub fn in_flight(&self) -> usize {
+        self.inside().all.frames
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a frame: those of normal priority have `limit`, and all together `reserve` more, so that frames of high priority
-    /// neither wait for normal ones nor take their places from them.
-    pub(super) fn enter(self: &Arc<Self>, priority: Priority, limit: usize, reserve: usize) -> Option<Place> {
+    /// A place for a frame of so many bytes. Frames of high priority have an eighth more places and bytes, so that they neither
+    /// wait for normal ones nor take their places.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`].
+    pub(super) fn enter(self: &Arc<Self>, priority: Priority, bytes: u64, options: &EngineOptions) -> Result<Place> {
         let is_normal = priority == Priority::Normal;
         let mut inside = self.inside();
-        let (all, normal) = &mut *inside;
-        if *all >= limit + reserve || (is_normal && *normal >= limit) {
-            return None;
+        let (frames, most_bytes) = (options.max_in_flight, options.max_frame_bytes);
+        let all = Load { frames: frames + options.reserve(), bytes: most_bytes + options.reserve_bytes() };
+        if !inside.all.has_room(bytes, &all)
+            || (is_normal && !inside.normal.has_room(bytes, &Load { frames, bytes: most_bytes }))
+        {
+            return Err(full(options));
         }
-        *all += 1;
-        *normal += usize::from(is_normal);
+        inside.taken += 1;
+        inside.all.add(bytes);
+        if is_normal {
+            inside.normal.add(bytes);
+        }
         self.in_flight.inc();
-        Some(Place { metrics: Arc::clone(self), is_normal })
+        self.frame_bytes.set(inside.all.bytes as i64);
+        Ok(Place { metrics: Arc::clone(self), is_normal, bytes })
     }
 
     /// A thread or a task panicked over a frame.
@@ -164,20 +193,106 @@ impl Metrics {
     }
 
     pub(super) fn of_model(self: &Arc<Self>, name: &str, version: u32, manifest: &Manifest) -> ModelMetrics {
+        *self.models().entry((name.to_owned(), version)).or_default() += 1;
         let labels = [name.to_owned(), version.to_string()];
         let both = [labels[0].as_str(), labels[1].as_str()];
         let stage = |stage| self.stages.with_label_values(&[both[0], both[1], stage]);
         let frames = |outcome| self.frames.with_label_values(&[both[0], both[1], outcome]);
         let good = manifest.scores.as_ref().filter(|scores| scores.std > 0.0);
         ModelMetrics {
-            outcomes: ["ok", "failed", "cancelled", "timed_out"].map(frames),
+            outcomes: OUTCOMES.map(frames),
             anomalies: self.anomalies.with_label_values(&both),
             seconds: self.seconds.with_label_values(&both),
-            stages: ["decode", "queue", "preprocess", "network", "segmentation"].map(stage),
+            stages: STAGES.map(stage),
             scores: self.scores.with_label_values(&both),
             drift: good.map(|good| Drift::new(self.drift.with_label_values(&both), good)),
+            series: Series { metrics: Arc::clone(self), name: name.to_owned(), version },
         }
     }
+
+    fn models(&self) -> MutexGuard<'_, HashMap<(String, u32), usize>> {
+        self.models.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes what was counted of a version that nothing counts under any more.
+    fn remove(&self, name: &str, version: &str) {
+        // A series that was never made is not there to be removed.
+        for outcome in OUTCOMES.iter().chain(&["refused"]) {
+            let _ = self.frames.remove_label_values(&[name, version, outcome]);
+        }
+        for stage in STAGES {
+            let _ = self.stages.remove_label_values(&[name, version, stage]);
+        }
+        let _ = self.anomalies.remove_label_values(&[name, version]);
+        let _ = self.seconds.remove_label_values(&[name, version]);
+        let _ = self.scores.remove_label_values(&[name, version]);
+        let _ = self.drift.remove_label_values(&[name, version]);
+    }
+}
+
+/// Why a frame finds no room.
+pub(crate) fn full(options: &EngineOptions) -> Error {
+    let EngineOptions { max_in_flight, max_frame_bytes, .. } = options;
+    let mib = max_frame_bytes >> 20;
+    Error::Overloaded(format!(
+        "no room for another frame: at most {max_in_flight} frames, of {mib} MiB together, are worked on at once; try again later"
+    ))
+}
+
+/// The series of a version, until its last model is gone.
+#[derive(Debug)]
+struct Series {
+    metrics: Arc<Metrics>,
+    name: String,
+    version: u32,
+}
+
+impl Drop for Series {
+    fn drop(&mut self) {
+        let mut models = self.metrics.models();
+        let key = (std::mem::take(&mut self.name), self.version);
+        let left = models.get_mut(&key).map_or(0, |count| {
+            *count -= 1;
+            *count
+        });
+        if left == 0 {
+            // While the lock is held, no new model of the version counts.
+            self.metrics.remove(&key.0, &self.version.to_string());
+            models.remove(&key);
+        }
+    }
+}
+
+/// Frames inside, and their bytes.
+#[derive(Debug, Default)]
+struct Load {
+    frames: usize,
+    bytes: u64,
+}
+
+impl Load {
+    fn has_room(&self, bytes: u64, limit: &Self) -> bool {
+        self.frames < limit.frames && self.bytes + bytes <= limit.bytes
+    }
+
+    fn add(&mut self, bytes: u64) {
+        self.frames += 1;
+        self.bytes += bytes;
+    }
+
+    fn remove(&mut self, bytes: u64) {
+        self.frames -= 1;
+        self.bytes -= bytes;
+    }
+}
+
+/// Frames inside, of all priorities and of normal priority.
+#[derive(Debug, Default)]
+struct Inside {
+    all: Load,
+    normal: Load,
+    /// All that ever were.
+    taken: u64,
 }
 
 /// Registers a metric, here and wherever figures stand beside the engine's.
@@ -196,14 +311,18 @@ pub(crate) fn register<C: Collector + Clone + 'static>(
 pub(super) struct Place {
     metrics: Arc<Metrics>,
     is_normal: bool,
+    bytes: u64,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.metrics.in_flight.dec();
         let mut inside = self.metrics.inside();
-        inside.0 -= 1;
-        inside.1 -= usize::from(self.is_normal);
+        inside.all.remove(self.bytes);
+        if self.is_normal {
+            inside.normal.remove(self.bytes);
+        }
+        self.metrics.frame_bytes.set(inside.all.bytes as i64);
     }
 }
 
@@ -218,6 +337,8 @@ pub(super) struct ModelMetrics {
     stages: [Histogram; 5],
     scores: Histogram,
     drift: Option<Drift>,
+    #[allow(dead_code, reason = "removes the series when it is dropped")]
+    series: Series,
 }
 
 impl ModelMetrics {

@@ -10,8 +10,9 @@
 //!   backbone, then each model's own flow on its part of the features.
 //! - A batch starts as soon as the device is idle and no other frame is on its way to it; otherwise it waits for those, at most
 //!   [`EngineOptions::max_delay`]. A caller in lock step therefore never waits for a batch to fill.
-//! - At most [`EngineOptions::max_in_flight`] frames are inside at a time, which bounds every queue; more are refused at once
-//!   ([`Error::Overloaded`]).
+//! - At most [`EngineOptions::max_in_flight`] frames of [`EngineOptions::max_frame_bytes`] are inside at a time, which bounds
+//!   every queue; more are refused at once ([`Error::Overloaded`]). What the pool's threads take on top while they decode and
+//!   segment is bounded by [`EngineOptions::max_work_bytes`].
 //! - Before each stage a frame is given up if its deadline is over or nobody waits for it any more.
 //! - Every frame that was accepted is answered exactly once, whatever happens: if a worker panics, with an
 //!   [`Error::Internal`]. A frame that fails in a batch does not take the others with it.
@@ -20,10 +21,12 @@
 
 mod job;
 mod lane;
+mod memory;
 mod metrics;
 mod model;
 mod pool;
 mod request;
+mod rois;
 mod stages;
 
 use std::{
@@ -33,11 +36,13 @@ use std::{
 };
 
 #[cfg(feature = "serve")]
-pub(crate) use self::metrics::register;
+pub(crate) use self::metrics::{full, register};
 use self::{
     job::Job,
     lane::Lane,
-    pool::{Pool, Task},
+    memory::Budget,
+    pool::{Pool, Shop, Task},
+    rois::{EncodedRoi, RoiCache},
 };
 pub use self::{
     metrics::Metrics,
@@ -65,6 +70,12 @@ pub struct EngineOptions {
     pub max_delay: Duration,
     /// Most frames of normal priority inside the engine; those of high priority have [`reserve`](Self::reserve) places more.
     pub max_in_flight: usize,
+    /// Most bytes that frames of normal priority inside the engine hold together: pixels or files, regions of interest and
+    /// tensors. Frames of high priority have an eighth more.
+    pub max_frame_bytes: u64,
+    /// Most bytes that the [`workers`](Self::workers) take together while they decode and segment, on top of that. A frame
+    /// that alone takes more is worked on alone.
+    pub max_work_bytes: u64,
     /// What decoding a frame may take.
     pub limits: Limits,
 }
@@ -77,6 +88,8 @@ impl Default for EngineOptions {
             max_batch: 8,
             max_delay: Duration::from_millis(2),
             max_in_flight: 64,
+            max_frame_bytes: 1 << 30,
+            max_work_bytes: 1 << 30,
             limits: Limits::default(),
         }
     }
@@ -86,6 +99,11 @@ impl EngineOptions {
     /// Places for frames of high priority beyond [`max_in_flight`](Self::max_in_flight): an eighth of them, at least one.
     pub fn reserve(&self) -> usize {
         (self.max_in_flight / 8).max(1)
+    }
+
+    /// Bytes for frames of high priority beyond [`max_frame_bytes`](Self::max_frame_bytes): an eighth of them.
+    pub fn reserve_bytes(&self) -> u64 {
+        self.max_frame_bytes / 8
     }
 
     /// Refuses numbers outside their range.
@@ -110,6 +128,11 @@ impl EngineOptions {
         for (name, value, most) in ranges {
             if !(1..=most).contains(&value) {
                 return Err(Error::parameter(name, format!("{value} is not 1 to {most}")));
+            }
+        }
+        for (name, bytes) in [("max_frame_bytes", self.max_frame_bytes), ("max_work_bytes", self.max_work_bytes)] {
+            if !(1 << 20..=1 << 50).contains(&bytes) {
+                return Err(Error::parameter(name, format!("{bytes} bytes are not 1 MiB to 1 PiB")));
             }
         }
         Ok(())
@@ -137,7 +160,12 @@ impl Engine {
         options.check()?;
         let metrics = Arc::new(Metrics::new()?);
         metrics.in_flight_limit.set(options.max_in_flight as i64);
-        let pool = Pool::start(options.workers, options.limits, Arc::clone(&metrics))?;
+        metrics.frame_bytes_limit.set(options.max_frame_bytes as i64);
+        metrics.work_bytes_limit.set(options.max_work_bytes as i64);
+        let memory = Budget::new(options.max_work_bytes, metrics.work_bytes.clone());
+        let rois = RoiCache::new(options.limits, memory.clone());
+        let shop = Shop { limits: options.limits, memory, rois };
+        let pool = Pool::start(options.workers, shop, Arc::clone(&metrics))?;
         Ok(Self { runtime: runtime.clone(), options, pool, metrics, lanes: Mutex::new(HashMap::new()) })
     }
 
@@ -176,17 +204,39 @@ impl Engine {
             Ok(rule) => rule,
             Err(error) => return Err((error, waiter)),
         };
-        let limit = self.options.max_in_flight;
-        let Some(place) = self.metrics.enter(request.priority, limit, self.options.reserve()) else {
-            self.metrics.refused(&request.model);
-            let text = format!("{limit} frames are being worked on, as many as are allowed at once; try again later");
-            return Err((Error::Overloaded(text), waiter));
+        let bytes = match self.memory_of(&request.model, &request.source, &request.roi) {
+            Ok(bytes) => bytes,
+            Err(error) => return Err((error, waiter)),
+        };
+        let roi = match EncodedRoi::new(request.roi) {
+            Ok(roi) => roi,
+            Err(error) => return Err((error, waiter)),
+        };
+        let place = match self.metrics.enter(request.priority, bytes, &self.options) {
+            Ok(place) => place,
+            Err(error) => {
+                self.metrics.refused(&request.model);
+                return Err((error, waiter));
+            }
         };
         let Request { model, source, wanted, deadline, priority, .. } = request;
         let upstream = model.lane().announce();
-        let job = Job::new(model, rule, wanted, deadline, priority, Box::new(waiter), place);
+        let job = Job::new(model, rule, roi, wanted, deadline, priority, Box::new(waiter), place);
         self.pool.sender().send(Task::Prepare { job, source, upstream });
         Ok(())
+    }
+
+    /// Bytes that a frame holds from its admission to its answer, `roi` being its encoded region of interest.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] for a frame that alone takes more than [`EngineOptions::max_frame_bytes`].
+    pub fn memory_of(&self, model: &Model, source: &Source, roi: &[u8]) -> Result<u64> {
+        let (found, limit) = (memory::held(model, source, roi), self.options.max_frame_bytes);
+        if found <= limit {
+            return Ok(found);
+        }
+        let what = "memory of the frame, its region of interest and its tensor".to_owned();
+        Err(Error::Limit { what, found, limit, unit: "bytes" })
     }
 
     /// Hands a frame over and waits for its answer.

@@ -24,6 +24,8 @@ use crate::{
 
 /// A judge that has seen a frame of more pixels than this is made anew: one enormous frame must not hold memory for good.
 const KEPT_MASK: usize = 1 << 25;
+/// The same for one whose last frame brought a region of interest of more bytes than this.
+const KEPT_ROI: usize = 1 << 22;
 
 /// A model that takes frames.
 #[derive(Debug)]
@@ -69,7 +71,7 @@ impl Model {
             preprocessors: Scratch::new(move || Preprocessor::new(input), |_| true),
             judges: Scratch::new(
                 move || Judge::new(Arc::clone(&for_judges.0), for_judges.1.clone()),
-                |judge| judge.mask().len() <= KEPT_MASK,
+                |judge| judge.mask().len() <= KEPT_MASK && judge.foreign_roi_bytes() <= KEPT_ROI,
             ),
             manifest,
             roi,

@@ -12,7 +12,7 @@ use std::{
 
 use ndarray::{Array2, Array3};
 
-use super::{Metrics, Priority, Source, job::Job, lane::Upstream, stages};
+use super::{Metrics, Priority, Source, job::Job, lane::Upstream, memory::Budget, rois::RoiCache, stages};
 use crate::{Error, Result, frame::Limits};
 
 /// Work for a thread of the pool.
@@ -34,6 +34,16 @@ pub(super) struct Finish {
     pub(super) latents: Vec<Array3<f32>>,
 }
 
+/// What the threads work with.
+#[derive(Debug)]
+pub(super) struct Shop {
+    /// What decoding a frame may take.
+    pub(super) limits: Limits,
+    /// What all threads may take together.
+    pub(super) memory: Budget,
+    pub(super) rois: RoiCache,
+}
+
 const QUEUES: usize = 4;
 
 #[derive(Debug, Default)]
@@ -46,7 +56,7 @@ struct State {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
-    limits: Limits,
+    shop: Shop,
     metrics: Arc<Metrics>,
 }
 
@@ -107,8 +117,8 @@ impl Shared {
         while let Some(task) = self.next() {
             // A frame that makes a stage panic is answered as it unwinds.
             let worked = catch_unwind(AssertUnwindSafe(|| match task {
-                Task::Prepare { job, source, upstream } => stages::prepare(job, source, upstream, &self.limits),
-                Task::Finish(finish) => stages::finish(finish),
+                Task::Prepare { job, source, upstream } => stages::prepare(job, source, upstream, &self.shop),
+                Task::Finish(finish) => stages::finish(finish, &self.shop),
             }));
             if worked.is_err() {
                 self.metrics.panics.inc();
@@ -126,8 +136,8 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn start(workers: usize, limits: Limits, metrics: Arc<Metrics>) -> Result<Self> {
-        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), limits, metrics });
+    pub(super) fn start(workers: usize, shop: Shop, metrics: Arc<Metrics>) -> Result<Self> {
+        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), shop, metrics });
         let mut pool = Self { shared, threads: Vec::new() };
         for index in 0..workers {
             let shared = Arc::clone(&pool.shared);

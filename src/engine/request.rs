@@ -24,6 +24,9 @@ pub struct Request {
     pub source: Source,
     /// How a defect is decided, where it differs from the package.
     pub options: DetectOptions,
+    /// A region of interest as an encoded image, decoded by the engine's threads; it goes before that of `options`. Empty for
+    /// none.
+    pub roi: Bytes,
     /// What is wanted beyond the detection.
     pub wanted: Wanted,
     /// When an answer is of no use any more.
@@ -39,6 +42,7 @@ impl Request {
             model,
             source,
             options: DetectOptions::default(),
+            roi: Bytes::new(),
             wanted: Wanted::default(),
             deadline: None,
             priority: Priority::default(),

@@ -6,17 +6,18 @@ use super::{
     Answer, Source,
     job::Job,
     lane::{Entry, Upstream},
-    pool::Finish,
+    memory::{decoding, segmenting},
+    pool::{Finish, Shop},
 };
 use crate::{
     Result,
-    frame::{Frame, Image, Limits},
+    frame::{Frame, Image},
 };
 
 /// Frame → tensor, then into the queue of the model's backbone.
-pub(super) fn prepare(job: Job, source: Source, upstream: Upstream, limits: &Limits) {
+pub(super) fn prepare(job: Job, source: Source, upstream: Upstream, shop: &Shop) {
     let Some(mut job) = job.dequeued("before it was decoded") else { return };
-    match tensor(&mut job, source, limits) {
+    match tensor(&mut job, source, shop) {
         Ok((tensor, size)) => upstream.enqueue(Entry { job: job.enqueued(), tensor, size }),
         Err(error) => {
             // Whoever waits for this frame to fill a batch waits no more.
@@ -26,15 +27,21 @@ pub(super) fn prepare(job: Job, source: Source, upstream: Upstream, limits: &Lim
     }
 }
 
-fn tensor(job: &mut Job, source: Source, limits: &Limits) -> Result<(Vec<f32>, (u32, u32))> {
+fn tensor(job: &mut Job, source: Source, shop: &Shop) -> Result<(Vec<f32>, (u32, u32))> {
+    if let Some(roi) = &mut job.roi {
+        // A region that cannot be used is refused before the network runs.
+        shop.rois.get(roi)?;
+    }
     let start = Instant::now();
-    let image;
+    let (_share, image);
+    let limits = &shop.limits;
     let frame = match &source {
         Source::Raw { pixels, width, height, stride, format } => {
             limits.check_pixels(*width, *height)?;
             Frame::new(pixels, *width, *height, *stride, *format)?
         }
         Source::Encoded(bytes) => {
+            _share = shop.memory.take(decoding(bytes));
             image = Image::decode(bytes, "the encoded frame", limits)?;
             job.timings.decode = job.was_in("decode", start);
             image.frame()
@@ -50,9 +57,16 @@ fn tensor(job: &mut Job, source: Source, limits: &Limits) -> Result<(Vec<f32>, (
 }
 
 /// Energies → answer.
-pub(super) fn finish(finish: Finish) {
+pub(super) fn finish(finish: Finish, shop: &Shop) {
     let Finish { job, size, energies, latents } = finish;
     let Some(mut job) = job.dequeued("after the network") else { return };
+    if let Some(roi) = job.roi.as_mut().map(|roi| shop.rois.get(roi)) {
+        match roi {
+            Ok(roi) => job.rule.set_roi(roi),
+            Err(error) => return job.finish(Err(error)),
+        }
+    }
+    let _share = shop.memory.take(segmenting(size));
     let start = Instant::now();
     let model = Arc::clone(&job.model);
     let answer = model.judges().with(|judge| {

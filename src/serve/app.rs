@@ -14,22 +14,22 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
+    sync::{oneshot, watch},
     time::Sleep,
 };
 use tonic::Status;
 
 use super::{
+    admission::{Admission, Admitted},
     metrics::{Outcome, Requests},
     registry::{Registry, State},
-    roi::RoiCache,
     trace::{Parent, Trace, Traces},
     unsent::{Held, Unsent, Weigh},
 };
 use crate::{
     Error, Result,
     detector::DetectOptions,
-    engine::{Answer, Engine, Model, Priority, Request, Source, Waiter, Wanted},
+    engine::{self, Answer, Engine, Model, Priority, Request, Source, Waiter, Wanted},
 };
 
 /// Which way a request came.
@@ -67,7 +67,7 @@ pub struct Call {
     pub source: Source,
     /// How a defect is decided; its region of interest is overruled by `roi`.
     pub options: DetectOptions,
-    /// A region of interest as an encoded image; empty for none.
+    /// A region of interest as an encoded image, which the engine's threads decode; empty for none.
     pub roi: Bytes,
     /// What is wanted beyond the detection.
     pub wanted: Wanted,
@@ -79,7 +79,7 @@ pub struct Call {
     pub parent: Option<Parent>,
 }
 
-/// What happens to a frame when as many as allowed are being worked on.
+/// What happens to a frame when there is no room for it among those being worked on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenFull {
     /// It is refused at once.
@@ -94,11 +94,8 @@ pub enum WhenFull {
 pub struct App {
     engine: Arc<Engine>,
     registry: Registry,
-    admission: Arc<Semaphore>,
-    /// Places that frames of high priority have beyond those.
-    reserve: Arc<Semaphore>,
+    admission: Admission,
     requests: Requests,
-    rois: RoiCache,
     unsent: Unsent,
     traces: Option<Traces>,
     phase: watch::Sender<Phase>,
@@ -122,16 +119,26 @@ impl App {
     /// Metrics that are registered already.
     pub fn new(engine: Arc<Engine>, registry: Registry, traces: Option<Traces>) -> Result<Self> {
         Ok(Self {
-            admission: Arc::new(Semaphore::new(engine.options().max_in_flight)),
-            reserve: Arc::new(Semaphore::new(engine.options().reserve())),
+            admission: Admission::new(engine.options()),
             requests: Requests::new(engine.metrics().registry())?,
             unsent: Unsent::new(engine.metrics().registry())?,
-            rois: RoiCache::new(engine.options().limits),
             phase: watch::Sender::new(Phase::Serving),
             traces,
             engine,
             registry,
         })
+    }
+
+    /// The same, with another limit for the encoded size of an answer, in bytes.
+    #[must_use]
+    pub fn with_largest_answer(mut self, bytes: usize) -> Self {
+        self.unsent.set_largest(bytes);
+        self
+    }
+
+    /// Most bytes of an encoded answer.
+    pub fn largest_answer(&self) -> usize {
+        self.unsent.largest()
     }
 
     /// The engine.
@@ -151,7 +158,7 @@ impl App {
 
     /// How many more frames of normal priority would be admitted.
     pub fn free_places(&self) -> usize {
-        self.admission.available_permits()
+        self.admission.free_places()
     }
 
     /// From now on the server says that it is not ready.
@@ -261,16 +268,13 @@ impl App {
         let model = model?;
         pending.model = Some(Arc::clone(&model));
         pending.outcome.model(&model);
-        let mut options = call.options;
-        if !call.roi.is_empty() {
-            options.roi = Some(self.rois.get(call.roi).await?);
-        }
-        let permit = self.admit(&model, when_full, call.priority, call.deadline).await?;
+        let bytes = self.engine.memory_of(&model, &call.source, &call.roi)?;
+        let permit = self.admit(&model, bytes, when_full, call.priority, call.deadline).await?;
         let (sender, receiver) = oneshot::channel();
         let unsent = self.unsent.clone();
         let reply = Reply { sender, unsent, encode, model: Arc::clone(&model), permit, trace: trace.take() };
-        let Call { source, wanted, deadline, priority, .. } = call;
-        let request = Request { model, source, options, wanted, deadline, priority };
+        let Call { source, options, roi, wanted, deadline, priority, .. } = call;
+        let request = Request { model, source, options, roi, wanted, deadline, priority };
         self.engine.submit(request, reply).map_err(|(error, reply)| {
             *trace = reply.trace;
             error
@@ -282,38 +286,24 @@ impl App {
     async fn admit(
         &self,
         model: &Model,
+        bytes: u64,
         when_full: WhenFull,
         priority: Priority,
         deadline: Option<Instant>,
-    ) -> Result<OwnedSemaphorePermit> {
-        let places = [&self.admission, &self.reserve].map(Arc::clone);
-        let mine = if priority == Priority::High { &places[..] } else { &places[..1] };
-        if let Some(permit) = mine.iter().find_map(|places| Arc::clone(places).try_acquire_owned().ok()) {
-            return Ok(permit);
-        }
+    ) -> Result<Admitted> {
         if when_full == WhenFull::Refuse {
-            self.engine.metrics().refused(model);
-            let limit = self.engine.options().max_in_flight;
-            let text = format!("{limit} frames are being worked on, as many as are allowed at once; try again later");
-            return Err(Error::Overloaded(text));
+            return self.admission.try_take(priority, bytes).ok_or_else(|| {
+                self.engine.metrics().refused(model);
+                engine::full(self.engine.options())
+            });
         }
-        let [normal, reserve] = places;
-        let place = async {
-            match priority {
-                Priority::Normal => normal.acquire_owned().await,
-                Priority::High => tokio::select! {
-                    permit = normal.acquire_owned() => permit,
-                    permit = reserve.acquire_owned() => permit,
-                },
-            }
-        };
-        let admitted = match deadline {
+        let place = self.admission.take(priority, bytes);
+        match deadline {
             None => place.await,
             Some(deadline) => tokio::time::timeout_at(deadline.into(), place)
                 .await
                 .map_err(|_| Error::TimedOut { stage: "before it was admitted" })?,
-        };
-        admitted.map_err(|_| Error::Unavailable("the server is stopping".to_owned()))
+        }
     }
 }
 
@@ -323,7 +313,7 @@ struct Reply<T, E> {
     unsent: Unsent,
     encode: E,
     model: Arc<Model>,
-    permit: OwnedSemaphorePermit,
+    permit: Admitted,
     trace: Option<Trace>,
 }
 

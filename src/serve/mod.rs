@@ -8,24 +8,30 @@
 //!
 //! Its protocols are the files in `proto/`; [`proto`] is the code generated from them. [`app`] is what they share.
 
+mod admission;
 pub mod app;
 pub mod auth;
 pub mod client;
 pub mod config;
 mod deadline;
+mod descriptors;
 mod encode;
 pub mod http;
 mod incoming;
+mod inflate;
 mod metrics;
 pub mod oip;
 mod ordered;
 mod pixels;
+mod ports;
 pub mod proto;
 mod receive;
 pub mod registry;
-mod roi;
+mod secrets;
 mod server;
+mod shown;
 mod status;
+mod tidy;
 mod tls;
 mod tokens;
 pub mod trace;

@@ -29,7 +29,7 @@ const SMALL: usize = 64 << 10;
 /// Longest time that the server waits for the rest of a message.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Compressed flag and length, before each message.
-const HEAD: usize = 5;
+pub(super) const HEAD: usize = 5;
 
 /// The count of them.
 #[derive(Clone, Debug)]
@@ -51,9 +51,30 @@ impl Receiving {
         Ok(Self { bytes: Arc::default(), gauge, limit: LIMIT, patience: PATIENCE })
     }
 
+    /// Counts a complete message that waits to be decompressed. It was counted while it came, so there is room for it.
+    pub(super) fn keep(&self, bytes: usize) -> Kept {
+        self.bytes.fetch_add(bytes, Relaxed);
+        self.gauge.add(bytes as i64);
+        Kept { receiving: self.clone(), bytes }
+    }
+
     /// A request's body, watched.
     pub(super) fn watch<B>(&self, body: B) -> Watched<B> {
         Watched { body, receiving: self.clone(), head: [0; HEAD], head_filled: 0, left: 0, held: 0, late: None }
+    }
+}
+
+/// A complete message that is counted until it is dropped.
+#[derive(Debug)]
+pub(super) struct Kept {
+    receiving: Receiving,
+    bytes: usize,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.receiving.bytes.fetch_sub(self.bytes, Relaxed);
+        self.receiving.gauge.sub(self.bytes as i64);
     }
 }
 

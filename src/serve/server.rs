@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use prometheus::{IntGauge, IntGaugeVec, Opts};
+use prometheus::{IntGaugeVec, Opts};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tonic::{codec::CompressionEncoding, codegen::http::header::AUTHORIZATION, transport::server::Router};
 use tonic_health::{
@@ -22,11 +22,13 @@ use tower::{
 use super::{
     app::App,
     auth::Auth,
-    config::{Config, TlsFiles},
-    deadline,
+    config::{Address, Config},
+    deadline, descriptors,
     http::{self, HttpSettings},
     incoming::{Incoming, Patience},
+    inflate::Inflate,
     oip::Oip,
+    ports::{InUse, serve_http},
     proto::{
         FILE_DESCRIPTOR_SET,
         inference::grpc_inference_service_server::GrpcInferenceServiceServer,
@@ -34,7 +36,9 @@ use super::{
     },
     receive::Receiving,
     registry::Registry,
-    tls::{Tls, stamp},
+    secrets::Secrets,
+    tidy,
+    tls::Tls,
     tokens::Tokens,
     trace::Traces,
     uflow_v1::{Detection, Models},
@@ -46,19 +50,15 @@ use crate::{
     runtime::Runtime,
 };
 
-/// How often certificates and tokens are looked at.
-const RELOAD: Duration = Duration::from_secs(2);
 /// HTTP/2 windows: room for a few large frames, so that one stream's pace is not set by round trips.
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 /// Largest HTTP/2 frame: a camera's picture in a few, not in hundreds of the protocol's default 16 KiB.
 const FRAME_SIZE: u32 = 256 << 10;
-/// How long a client that has connected may take to begin a request.
-const GREETING: Duration = Duration::from_secs(10);
 /// How long a client may take to answer an HTTP/2 ping, where pings are not more frequent.
 const PING_ANSWER: Duration = Duration::from_secs(20);
-/// How long a connection to the HTTP port may be idle. Those to the gRPC port are looked after by HTTP/2's pings.
-const HTTP_IDLE: Duration = Duration::from_secs(120);
+/// How long a body on the HTTP port may make no progress in either direction. HTTP/2's pings find idle clients of the gRPC port.
+const HTTP_IDLE: Duration = Duration::from_secs(60);
 /// How long a connection may stay open after the last frame is answered: its client has been told to go, and takes its last
 /// answers with it. Those with a call that has no end of its own (a health watch) stay.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -73,60 +73,9 @@ pub struct Server {
     /// Ends accepting, and asks clients to go.
     stop: watch::Sender<bool>,
     grpc: JoinHandle<Result<(), tonic::transport::Error>>,
-    http: JoinHandle<std::io::Result<()>>,
+    http: JoinHandle<()>,
     /// Tasks that end with the server.
     helpers: Vec<JoinHandle<()>>,
-}
-
-/// What is read from files before anything starts.
-#[derive(Debug)]
-struct Secrets {
-    grpc_tls: Option<Arc<Tls>>,
-    http_tls: Option<Arc<Tls>>,
-    tokens: Option<Arc<Tokens>>,
-}
-
-impl Secrets {
-    fn load(config: &Config) -> Result<Self> {
-        let tls = |files: &TlsFiles, protocol| Tls::load(files.clone(), protocol).map(Arc::new);
-        let grpc_tls = config.tls.as_ref().map(|files| tls(files, b"h2")).transpose()?;
-        let http_tls =
-            config.tls.as_ref().filter(|_| config.http_tls).map(|files| tls(files, b"http/1.1")).transpose()?;
-        let tokens = config.tokens.as_deref().map(Tokens::load).transpose()?.map(Arc::new);
-        Ok(Self { grpc_tls, http_tls, tokens })
-    }
-
-    /// Reads what has been replaced; what is wrong with it is logged, and what was in use stays.
-    async fn watch(self, config: Config) {
-        let tls_files = |config: &Config| -> Vec<_> {
-            let files = config.tls.iter();
-            files
-                .flat_map(|tls| [Some(tls.cert.clone()), Some(tls.key.clone()), tls.client_ca.clone()])
-                .flatten()
-                .collect()
-        };
-        let (tls_files, token_files) = (tls_files(&config), config.tokens.clone());
-        let look = || (stamp(tls_files.iter().map(|path| &**path)), stamp(token_files.iter().map(|path| &**path)));
-        let mut seen = look();
-        loop {
-            tokio::time::sleep(RELOAD).await;
-            let now = look();
-            if now.0 != seen.0 {
-                self.grpc_tls.iter().chain(&self.http_tls).for_each(|tls| report("certificates", tls.reload()));
-            }
-            if now.1 != seen.1 {
-                self.tokens.iter().for_each(|tokens| report("tokens", tokens.reload()));
-            }
-            seen = now;
-        }
-    }
-}
-
-fn report(what: &str, result: Result<()>) {
-    match result {
-        Ok(()) => tracing::info!(what, "reloaded"),
-        Err(error) => tracing::error!(what, %error, "cannot be reloaded; what was in use stays"),
-    }
 }
 
 /// Everything that [`Server::start`] will need, without taking a port: secrets, and each model that would be served, which
@@ -177,13 +126,9 @@ impl Server {
         }
         let traces = config.otlp.as_deref().map(Traces::to).transpose()?;
         let engine = Arc::new(Engine::new(runtime, config.engine)?);
-        let opts = Opts::new("uflow_connections", "Connections that are open, by port.");
-        let connections = register(engine.metrics().registry(), IntGaugeVec::new(opts, &["port"]))?;
-        let open = |port: &str| connections.with_label_values(&[port]);
-        let grpc = listen(config.grpc, &secrets.grpc_tls, &config, None, open("grpc")).await?;
-        let http = listen(config.http, &secrets.http_tls, &config, Some(HTTP_IDLE), open("http")).await?;
+        let (grpc, http) = listen(&config, &secrets, &engine).await?;
         let registry = Registry::start(Arc::clone(&engine), repository, config.control, config.versions)?;
-        let app = Arc::new(App::new(engine, registry, traces)?);
+        let app = Arc::new(App::new(engine, registry, traces)?.with_largest_answer(config.max_message));
 
         let (reporter, health) = health_reporter();
         let (stop, stopping) = watch::channel(false);
@@ -191,11 +136,14 @@ impl Server {
         let auth = Auth::new(secrets.tokens.clone());
         let rest = http::router(Arc::clone(&app), http_settings(&config, secrets.tokens.clone()));
         let router = services(&app, &config, auth)?.add_service(health);
-        let helpers =
-            vec![tokio::spawn(report_health(Arc::clone(&app), reporter)), tokio::spawn(secrets.watch(config.clone()))];
+        warn_if_open(&config, grpc_address, http_address);
+        let helpers = vec![
+            tokio::spawn(report_health(Arc::clone(&app), reporter)),
+            tokio::spawn(secrets.watch(config.clone())),
+            tokio::spawn(tidy::after_work(Arc::clone(app.engine()))),
+        ];
         let grpc = tokio::spawn(router.serve_with_incoming_shutdown(grpc, set(stopping.clone())));
-        let http = axum::serve(http, rest).with_graceful_shutdown(set(stopping));
-        let http = tokio::spawn(async { http.await });
+        let http = tokio::spawn(serve_http(http, rest, config.head, stopping));
         tracing::info!(grpc = %grpc_address, http = %http_address, "listening");
         Ok(Self { app, config, grpc_address, http_address, stop, grpc, http, helpers })
     }
@@ -236,21 +184,58 @@ impl Server {
         self.grpc.abort();
         self.http.abort();
         self.helpers.iter().for_each(JoinHandle::abort);
+        // A package that is being loaded is loaded to its end, which may take long.
+        let app = Arc::clone(&self.app);
+        let closed = tokio::task::spawn_blocking(move || app.registry().close());
+        let _ = tokio::time::timeout(self.config.drain, closed).await;
         drained
     }
 }
 
-async fn listen(
-    address: SocketAddr,
-    tls: &Option<Arc<Tls>>,
-    config: &Config,
-    idle: Option<Duration>,
-    open: IntGauge,
-) -> Result<Incoming> {
-    let failed = |error| Error::io("listen on", Path::new(&address.to_string()))(error);
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let patience = Patience { greeting: GREETING, idle };
-    Incoming::accept(listener, tls.clone(), config.max_connections, patience, open).map_err(failed)
+/// Takes both ports, with as many connections as there can be.
+async fn listen(config: &Config, secrets: &Secrets, engine: &Engine) -> Result<(Incoming, Incoming)> {
+    let wanted = config.max_connections;
+    let most = tokio::task::spawn_blocking(move || descriptors::connections(wanted)).await;
+    let most = most.map_err(|error| Error::Internal(format!("file descriptors cannot be counted: {error}")))??;
+    let metrics = engine.metrics().registry();
+    let opts = Opts::new("uflow_connections", "Connections that are open, by port.");
+    let open = register(metrics, IntGaugeVec::new(opts, &["port"]))?;
+    let opts = Opts::new("uflow_connections_limit", "Most connections that may be open, by port.");
+    let limit = register(metrics, IntGaugeVec::new(opts, &["port"]))?;
+    let port = async |name: &str, address: &Address, tls: &Option<Arc<Tls>>, idle: Option<Duration>| {
+        let failed = |error| Error::io("listen on", Path::new(&address.to_string()))(error);
+        let listener = TcpListener::bind((address.host(), address.port())).await.map_err(failed)?;
+        limit.with_label_values(&[name]).set(most as i64);
+        let patience = Patience { head: config.head, idle, may_close_used: idle.is_some() };
+        Incoming::accept(listener, tls.clone(), most, patience, open.with_label_values(&[name])).map_err(failed)
+    };
+    Ok((
+        port("grpc", &config.grpc, &secrets.grpc_tls, None).await?,
+        port("http", &config.http, &secrets.http_tls, Some(HTTP_IDLE)).await?,
+    ))
+}
+
+/// Says what other machines can do where nothing keeps them from it.
+fn warn_if_open(config: &Config, grpc: SocketAddr, http: SocketAddr) {
+    for (port, address, has_tls) in
+        [("grpc", grpc, config.tls.is_some()), ("http", http, config.tls.is_some() && config.http_tls)]
+    {
+        if address.ip().is_loopback() {
+            continue;
+        }
+        if config.tokens.is_none() && config.tls.as_ref().is_none_or(|tls| tls.client_ca.is_none() || !has_tls) {
+            tracing::warn!(
+                port, %address,
+                "every machine that reaches this address may use the server; set --tokens or --tls-client-ca, or listen on 127.0.0.1"
+            );
+        }
+        if !has_tls {
+            tracing::warn!(
+                port, %address,
+                "frames, answers and tokens cross the network unencrypted; set --tls-cert and --tls-key, or listen on 127.0.0.1"
+            );
+        }
+    }
 }
 
 fn http_settings(config: &Config, tokens: Option<Arc<Tokens>>) -> HttpSettings {
@@ -301,17 +286,20 @@ fn compress_like_request(request: &mut Request) {
 }
 
 /// What is done to every call as its headers come.
-fn prepare(receiving: Receiving) -> impl Fn(Request) -> Request + Clone {
+fn prepare(receiving: Receiving, largest: usize) -> impl Fn(Request) -> Request + Clone {
+    let inflate = Inflate::new(receiving.clone(), largest);
     move |mut request| {
         compress_like_request(&mut request);
         deadline::note(&mut request);
-        request.map(|body| tonic::body::Body::new(receiving.watch(body)))
+        let (mut head, body) = request.into_parts();
+        let body = inflate.body(&mut head.headers, receiving.watch(body));
+        Request::from_parts(head, tonic::body::Body::new(body))
     }
 }
 
 type Request = tonic::codegen::http::Request<tonic::body::Body>;
 /// What every request goes through, the outermost last.
-type Layers<F> = Stack<MapRequestLayer<F>, Stack<Auth, Identity>>;
+type Layers<F> = Stack<MapRequestLayer<F>, Stack<Auth, Stack<InUse, Identity>>>;
 
 fn services(
     app: &Arc<App>,
@@ -331,8 +319,9 @@ fn services(
         .max_frame_size(FRAME_SIZE)
         .http2_keepalive_interval(config.keepalive)
         .http2_keepalive_timeout(config.keepalive.map(|interval| interval.min(PING_ANSWER)))
+        .layer(InUse)
         .layer(auth)
-        .layer(MapRequestLayer::new(prepare(Receiving::new(app.engine().metrics().registry())?)));
+        .layer(MapRequestLayer::new(prepare(Receiving::new(app.engine().metrics().registry())?, config.max_message)));
     if let Some(age) = config.max_connection_age {
         server = server.max_connection_age(age).max_connection_age_grace(config.drain);
     }

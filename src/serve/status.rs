@@ -2,6 +2,7 @@
 
 use tonic::{Code, Status};
 
+use super::shown;
 use crate::Error;
 
 /// The gRPC code of an error: what a client can do about it.
@@ -24,7 +25,7 @@ pub fn code(error: &Error) -> Code {
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        Self::new(code(&error), error.to_string())
+        Self::new(code(&error), shown::text(&error))
     }
 }
 

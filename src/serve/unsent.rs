@@ -16,6 +16,8 @@ use crate::{Error, Result, engine::register};
 
 /// Most bytes of answers that wait.
 const LIMIT: usize = 256 << 20;
+/// Most bytes of one answer, unless the server's configuration says otherwise.
+const LARGEST: usize = 64 << 20;
 /// An answer without masks and maps.
 const SMALL: usize = 64 << 10;
 
@@ -43,6 +45,26 @@ pub struct Unsent {
     bytes: Arc<AtomicUsize>,
     gauge: IntGauge,
     limit: usize,
+    largest: usize,
+}
+
+/// Refuses an answer that is larger than a message may be. The frame is answered with this error, so that a stream goes on.
+///
+/// # Errors
+/// [`Error::Parameter`] that says what to ask for instead.
+pub(super) fn check_size(bytes: usize, largest: usize) -> Result<()> {
+    if bytes <= largest {
+        return Ok(());
+    }
+    Err(Error::parameter(
+        "outputs",
+        format!(
+            "the answer has {} KiB, and a message at most {} KiB; ask for masks as PNG or runs, for maps as PNG or f16, for fewer \
+             frames in a request, or raise the server's --max-message-mib",
+            bytes.div_ceil(1 << 10),
+            largest >> 10
+        ),
+    ))
 }
 
 impl Unsent {
@@ -53,15 +75,26 @@ impl Unsent {
     pub fn new(registry: &Registry) -> Result<Self> {
         let gauge = IntGauge::new("uflow_unsent_answer_bytes", "Answers that wait for their clients to read.");
         let gauge = register(registry, gauge)?;
-        Ok(Self { bytes: Arc::default(), gauge, limit: LIMIT })
+        Ok(Self { bytes: Arc::default(), gauge, limit: LIMIT, largest: LARGEST })
+    }
+
+    /// Sets the limit of one answer, in bytes.
+    pub(super) fn set_largest(&mut self, bytes: usize) {
+        self.largest = bytes;
+    }
+
+    /// Most bytes of one answer.
+    pub(super) fn largest(&self) -> usize {
+        self.largest
     }
 
     /// Counts an answer until it is taken.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] for one that does not fit beside those that wait.
+    /// As [`check_size`], and [`Error::Overloaded`] for an answer that does not fit beside those that wait.
     pub(super) fn hold<T: Weigh>(&self, answer: T) -> Result<Held<T>> {
         let bytes = answer.bytes();
+        check_size(bytes, self.largest)?;
         let more = |waiting: usize| (bytes <= SMALL || waiting + bytes <= self.limit).then_some(waiting + bytes);
         if self.bytes.fetch_update(Relaxed, Relaxed, more).is_err() {
             return Err(Error::Overloaded(format!(
@@ -113,5 +146,15 @@ mod tests {
         drop(first);
         assert_eq!(unsent.gauge.get(), 0);
         assert!(unsent.hold(vec![0_u8; 700 << 10]).is_ok());
+    }
+
+    #[test]
+    fn an_answer_larger_than_a_message_is_refused_whoever_waits() {
+        let mut unsent = Unsent::new(&Registry::new()).unwrap();
+        unsent.set_largest(1000);
+        assert!(unsent.hold(vec![0_u8; 1000]).is_ok());
+        let refused = unsent.hold(vec![0_u8; 1001]).map(drop).unwrap_err();
+        assert!(matches!(refused, Error::Parameter { name: "outputs", .. }), "{refused}");
+        assert_eq!(unsent.gauge.get(), 0);
     }
 }

@@ -17,7 +17,7 @@ import tritonclient.grpc as grpc
 from tritonclient.utils import InferenceServerException
 
 HEIGHT, WIDTH = 43, 61
-OUTPUTS = ["score", "anomalous", "log10_nfa_min", "regions", "mask", "score_map", "log10_nfa_map"]
+OUTPUTS = ["score", "anomalous", "log10_nfa_min", "regions", "mask", "mask_png", "score_map", "log10_nfa_map"]
 PARAMETERS = {"epsilon": 1e300}
 
 

@@ -228,7 +228,7 @@ fn a_full_server_refuses_at_once() {
     let models = Models::new();
     let (server, gate) = held(&models, 1);
     let found = server.post(DETECT, &bad_png(1));
-    assert_error(&found, 429, "RESOURCE_EXHAUSTED", "1 frames are being worked on");
+    assert_error(&found, 429, "RESOURCE_EXHAUSTED", "no room for another frame: at most 1 frames");
     assert_eq!(found.header("retry-after"), Some("1"));
     gate.0.open();
     server.until("the engine is empty", || server.app.engine().metrics().in_flight() == 0);

@@ -42,7 +42,8 @@ use uflow::{
     },
 };
 
-const ALL: [&str; 7] = ["score", "anomalous", "log10_nfa_min", "regions", "mask", "score_map", "log10_nfa_map"];
+const ALL: [&str; 8] =
+    ["score", "anomalous", "log10_nfa_min", "regions", "mask", "mask_png", "score_map", "log10_nfa_map"];
 /// With the paper's count of tests no region of so small a map means anything at an ε of 1.
 const EPSILON: f64 = 1e300;
 

@@ -32,6 +32,7 @@ async fn the_server_and_its_models_describe_themselves() {
         ("log10_nfa_min", "FP32", vec![-1]),
         ("regions", "BYTES", vec![-1]),
         ("mask", "UINT8", vec![-1; 3]),
+        ("mask_png", "BYTES", vec![-1]),
         ("score_map", "FP32", vec![-1, 32, 48]),
         ("log10_nfa_map", "FP32", vec![-1, 32, 48]),
     ];

@@ -75,7 +75,7 @@ pub fn copy(from: &Path, to: &Path) {
 /// Settings for a server on any free ports.
 pub fn settings(models: PathBuf) -> Settings {
     let any = Some("127.0.0.1:0".parse().unwrap());
-    Settings { models: Some(models), grpc: any, http: any, ..Settings::default() }
+    Settings { models: Some(models), grpc: any.clone(), http: any, ..Settings::default() }
 }
 
 /// A server on the shared repository, its models loaded.

@@ -28,6 +28,7 @@ use tonic::{Code, Status};
 
 use self::error::Problem;
 use super::{app::App, auth::Scope};
+use crate::Error;
 
 /// Decides whether a request with these headers may do what the scope says; the status is the answer if not.
 pub type Authorize = Arc<dyn Fn(&HeaderMap, Scope) -> Result<(), Status> + Send + Sync>;
@@ -166,9 +167,12 @@ async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, JSON)], include_str!("openapi.json")).into_response()
 }
 
-async fn metrics(State(server): State<Arc<Server>>) -> Response {
+async fn metrics(State(server): State<Arc<Server>>) -> Result<Response, Problem> {
     const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(header::CONTENT_TYPE, TEXT)], server.app.engine().metrics().text()).into_response()
+    // Some figures are read from files of the system.
+    let text = tokio::task::spawn_blocking(move || server.app.engine().metrics().text()).await;
+    let text = text.map_err(|error| Error::Internal(format!("the figures cannot be read: {error}")))?;
+    Ok(([(header::CONTENT_TYPE, TEXT)], text).into_response())
 }
 
 async fn no_such_path(uri: Uri) -> Problem {

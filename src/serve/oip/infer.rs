@@ -8,6 +8,7 @@ use std::{
     time::Instant,
 };
 
+use prost::Message as _;
 use tonic::Status;
 
 use super::{
@@ -23,11 +24,14 @@ use crate::{
     serve::{
         app::{Call, Pending, Protocol, WhenFull},
         proto::inference::{ModelInferRequest, ModelInferResponse, ModelStreamInferResponse},
-        status,
+        shown, status,
         trace::Parent,
-        unsent::Weigh,
+        unsent::{Weigh, check_size},
     },
 };
+
+/// What a stream's message adds to a response, at most.
+const STREAMED: usize = 16;
 
 /// What is kept of a frame's answer.
 #[derive(Debug)]
@@ -54,6 +58,8 @@ pub(super) struct Started {
     frames: Vec<Pending<Found>>,
     arrived: Instant,
     statistics: Arc<Statistics>,
+    /// Most bytes of the answer.
+    largest: usize,
 }
 
 impl Oip {
@@ -102,16 +108,21 @@ impl Oip {
                 break;
             }
         }
-        Ok(Started { id, model, outputs, images, frames, arrived, statistics: Arc::clone(&self.statistics) })
+        let (statistics, largest) = (Arc::clone(&self.statistics), self.app.largest_answer());
+        Ok(Started { id, model, outputs, images, frames, arrived, statistics, largest })
     }
 }
 
 impl Started {
     /// The answer, once every frame has its own. As soon as one fails, the others are given up.
     pub(super) async fn answer(self) -> Result<ModelInferResponse, Status> {
-        let Self { id, model, outputs, images, frames, arrived, statistics } = self;
+        let Self { id, model, outputs, images, frames, arrived, statistics, largest } = self;
         let found = all(frames).await.map_err(|(index, error)| of_image(index, images, &error));
-        let answer = found.and_then(|mut found| Ok((respond(id, &model, &outputs, &mut found)?, found)));
+        let answer = found.and_then(|mut found| {
+            let response = respond(id, &model, &outputs, &mut found)?;
+            check_size(response.encoded_len() + STREAMED, largest)?;
+            Ok((response, found))
+        });
         match answer {
             Ok((response, found)) => {
                 statistics.succeeded(&model, arrived, &found);
@@ -149,7 +160,7 @@ async fn all(mut frames: Vec<Pending<Found>>) -> Result<Vec<Found>, (usize, Erro
 /// An error that says which of several images it is about.
 fn of_image(index: usize, images: usize, error: &Error) -> Status {
     let about = if images > 1 { format!("image {index}: ") } else { String::new() };
-    Status::new(status::code(error), format!("{about}{error}"))
+    Status::new(status::code(error), format!("{about}{}", shown::text(error)))
 }
 
 fn respond(id: String, model: &Model, outputs: &[Output], found: &mut [Found]) -> Result<ModelInferResponse> {

@@ -10,6 +10,7 @@ use crate::{
     serve::{
         pixels,
         proto::inference::{InferTensorContents, ModelInferRequest, model_infer_request::InferInputTensor},
+        shown::shown,
     },
 };
 
@@ -49,7 +50,7 @@ pub(super) fn take(request: &mut ModelInferRequest, most: usize) -> Result<Input
         "BYTES" => encoded(&tensor, elements, most)?,
         "UINT8" | "UINT16" if tensor.name == IMAGE => decoded(&tensor, elements, most)?,
         other => {
-            let (name, other) = (&tensor.name, other.escape_debug());
+            let (name, other) = (&tensor.name, shown(other));
             return Err(wrong(format!("`{name}` has the datatype `{other}`; {ALLOWED}")));
         }
     };
@@ -62,7 +63,7 @@ fn wrong(reason: String) -> Error {
 
 fn the_one(inputs: Vec<InferInputTensor>) -> Result<InferInputTensor> {
     for (index, input) in inputs.iter().enumerate() {
-        let name = input.name.escape_debug();
+        let name = shown(&input.name);
         if ![IMAGE, ENCODED_IMAGE].contains(&input.name.as_str()) {
             return Err(wrong(format!("there is no input `{name}`; {ALLOWED}")));
         }

@@ -31,15 +31,18 @@ pub(super) use self::describe::{metadata, server};
 use self::statistics::Statistics;
 use crate::{
     Error, Result,
-    serve::app::{App, WhenFull},
+    serve::{
+        app::{App, WhenFull},
+        ordered::Flow,
+        shown::shown,
+    },
 };
 
 /// The service.
 #[derive(Clone, Debug)]
 pub struct Oip {
     app: Arc<App>,
-    window: usize,
-    when_full: WhenFull,
+    flow: Flow,
     statistics: Arc<Statistics>,
 }
 
@@ -47,7 +50,7 @@ impl Oip {
     /// On the shared state. A stream has at most `window` requests unanswered; `when_full` is what happens to their frames
     /// when the server is full.
     pub fn new(app: Arc<App>, window: usize, when_full: WhenFull) -> Self {
-        Self { app, window, when_full, statistics: Arc::default() }
+        Self { app, flow: Flow { window, when_full }, statistics: Arc::default() }
     }
 
     /// Most images in a request.
@@ -63,7 +66,7 @@ fn version(text: &str) -> Result<u32> {
     }
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|&version| digits && version > 0).ok_or_else(|| {
-        let text = text.escape_debug();
+        let text = shown(text);
         Error::parameter(
             "version",
             format!("`{text}` is not a decimal number from 1; leave it empty for the current one"),

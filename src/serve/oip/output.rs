@@ -16,6 +16,7 @@ use crate::{
             DataType, InferTensorContents, model_infer_request::InferRequestedOutputTensor,
             model_infer_response::InferOutputTensor,
         },
+        shown::shown,
     },
 };
 
@@ -27,13 +28,22 @@ pub(super) enum Output {
     Log10NfaMin,
     Regions,
     Mask,
+    MaskPng,
     ScoreMap,
     Log10NfaMap,
 }
 
 impl Output {
-    pub(super) const ALL: [Self; 7] =
-        [Self::Score, Self::Anomalous, Self::Log10NfaMin, Self::Regions, Self::Mask, Self::ScoreMap, Self::Log10NfaMap];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Score,
+        Self::Anomalous,
+        Self::Log10NfaMin,
+        Self::Regions,
+        Self::Mask,
+        Self::MaskPng,
+        Self::ScoreMap,
+        Self::Log10NfaMap,
+    ];
     /// What is answered where none is asked for: what is cheap.
     const DEFAULT: [Self; 4] = [Self::Score, Self::Anomalous, Self::Log10NfaMin, Self::Regions];
 
@@ -43,6 +53,7 @@ impl Output {
             Self::Anomalous => "anomalous",
             Self::Log10NfaMin => "log10_nfa_min",
             Self::Regions => "regions",
+            Self::MaskPng => "mask_png",
             Self::Mask => "mask",
             Self::ScoreMap => "score_map",
             Self::Log10NfaMap => "log10_nfa_map",
@@ -54,7 +65,7 @@ impl Output {
         match self {
             Self::Score | Self::Log10NfaMin | Self::ScoreMap | Self::Log10NfaMap => ("FP32", DataType::TypeFp32),
             Self::Anomalous => ("BOOL", DataType::TypeBool),
-            Self::Regions => ("BYTES", DataType::TypeString),
+            Self::Regions | Self::MaskPng => ("BYTES", DataType::TypeString),
             Self::Mask => ("UINT8", DataType::TypeUint8),
         }
     }
@@ -63,7 +74,7 @@ impl Output {
     pub(super) fn dims(self, model: &Model) -> Vec<i64> {
         let input = model.manifest().input;
         match self {
-            Self::Score | Self::Anomalous | Self::Log10NfaMin | Self::Regions => Vec::new(),
+            Self::Score | Self::Anomalous | Self::Log10NfaMin | Self::Regions | Self::MaskPng => Vec::new(),
             Self::Mask => vec![-1, -1],
             Self::ScoreMap | Self::Log10NfaMap => vec![i64::from(input.height), i64::from(input.width)],
         }
@@ -78,7 +89,7 @@ pub(super) fn requested(outputs: &[InferRequestedOutputTensor]) -> Result<Vec<Ou
     let wrong = |reason| Err(Error::parameter("outputs", reason));
     let mut found = Vec::new();
     for requested in outputs {
-        let name = requested.name.escape_debug();
+        let name = shown(&requested.name);
         let Some(output) = Output::ALL.into_iter().find(|output| output.name() == requested.name) else {
             let all = Output::ALL.map(Output::name).join(", ");
             return wrong(format!("there is no output `{name}`; there are {all}"));
@@ -99,7 +110,7 @@ pub(super) fn requested(outputs: &[InferRequestedOutputTensor]) -> Result<Vec<Ou
 /// What the engine must give for them.
 pub(super) fn wanted(outputs: &[Output]) -> Wanted {
     Wanted {
-        mask: outputs.contains(&Output::Mask),
+        mask: outputs.contains(&Output::Mask) || outputs.contains(&Output::MaskPng),
         score_map: outputs.contains(&Output::ScoreMap),
         log10_nfa_map: outputs.contains(&Output::Log10NfaMap),
         latents: false,
@@ -172,15 +183,9 @@ fn part(output: Output, answer: &Answer, raw: bool, budget: &Budget) -> Result<P
         Output::Regions => {
             let failed = |error| Error::Internal(format!("regions cannot be written as JSON: {error}"));
             let json = serde_json::to_vec(&found.regions).map_err(failed)?;
-            budget.take(json.len() as u64)?;
-            let elements = if raw {
-                let length = u32::try_from(json.len()).map_err(|_| Error::Internal("too many regions".to_owned()))?;
-                Elements::Raw([&length.to_le_bytes(), json.as_slice()].concat())
-            } else {
-                Elements::Typed(InferTensorContents { bytes_contents: vec![json.into()], ..Default::default() })
-            };
-            Part { shape: Vec::new(), elements }
+            bytes(json, raw, budget)?
         }
+        Output::MaskPng => bytes(encode::mask_png(answer.mask.as_ref().ok_or_else(missing)?.view())?, raw, budget)?,
         Output::Mask => {
             let mask = answer.mask.as_ref().ok_or_else(missing)?.view();
             let bytes = if raw { 1 } else { size_of::<u32>() as u64 };
@@ -200,6 +205,19 @@ fn part(output: Output, answer: &Answer, raw: bool, budget: &Budget) -> Result<P
             floats(vec![map.nrows() as i64, map.ncols() as i64], map, raw)
         }
     })
+}
+
+/// One element of BYTES.
+fn bytes(element: Vec<u8>, raw: bool, budget: &Budget) -> Result<Part> {
+    budget.take(element.len() as u64)?;
+    let elements = if raw {
+        let too_large = |_| Error::Internal("an element of more than 4 GiB".to_owned());
+        let length = u32::try_from(element.len()).map_err(too_large)?;
+        Elements::Raw([&length.to_le_bytes(), element.as_slice()].concat())
+    } else {
+        Elements::Typed(InferTensorContents { bytes_contents: vec![element.into()], ..Default::default() })
+    };
+    Ok(Part { shape: Vec::new(), elements })
 }
 
 fn floats<'a>(shape: Vec<i64>, values: impl IntoIterator<Item = &'a f32>, raw: bool) -> Part {

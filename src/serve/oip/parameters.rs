@@ -6,7 +6,10 @@ use crate::{
     Error, Result,
     detector::DetectOptions,
     engine::Priority,
-    serve::proto::inference::{InferParameter, infer_parameter::ParameterChoice},
+    serve::{
+        proto::inference::{InferParameter, infer_parameter::ParameterChoice},
+        shown::shown,
+    },
 };
 
 /// What the parameters of a request say.
@@ -29,7 +32,7 @@ pub(super) fn parse(parameters: &HashMap<String, InferParameter>) -> Result<Para
         let reason = format!(
             "there is none of the name `{}`; there are epsilon, verdict, score_threshold, min_area, bound, tests, priority and \
              timeout",
-            name.escape_debug()
+            shown(name)
         );
         return Err(Error::parameter("parameters", reason));
     }
@@ -59,6 +62,9 @@ pub(super) fn parse(parameters: &HashMap<String, InferParameter>) -> Result<Para
     Ok(Parameters { options, priority, timeout: timeout.map(Duration::from_micros) })
 }
 
+/// No word that a parameter takes is longer.
+const LONGEST_WORD: usize = 32;
+
 struct Parameter<'a> {
     name: &'static str,
     choice: Option<&'a ParameterChoice>,
@@ -72,7 +78,7 @@ impl Parameter<'_> {
             Some(ParameterChoice::Int64Param(value)) => format!("the integer {value}"),
             Some(ParameterChoice::Uint64Param(value)) => format!("the integer {value}"),
             Some(ParameterChoice::DoubleParam(value)) => format!("the number {value}"),
-            Some(ParameterChoice::StringParam(value)) => format!("the text `{}`", value.escape_debug()),
+            Some(ParameterChoice::StringParam(value)) => format!("the text `{}`", shown(value)),
         };
         Error::parameter(self.name, format!("it is {found}; {allowed}"))
     }
@@ -100,7 +106,7 @@ impl Parameter<'_> {
 
     fn word<T: FromStr<Err = Error>>(&self) -> Result<T> {
         match self.choice {
-            Some(ParameterChoice::StringParam(value)) => value.parse(),
+            Some(ParameterChoice::StringParam(value)) if value.len() <= LONGEST_WORD => value.parse(),
             _ => Err(self.wrong("give one of its names, as string_param")),
         }
     }

@@ -8,7 +8,12 @@ use super::{
     parameters::{self, Parameters},
     version,
 };
-use crate::{Error, Result, detector::DetectOptions, engine::Priority, serve::proto::inference::ModelInferRequest};
+use crate::{
+    Error, Result,
+    detector::DetectOptions,
+    engine::Priority,
+    serve::{proto::inference::ModelInferRequest, shown::shown},
+};
 
 /// What a request asks.
 #[derive(Debug)]
@@ -24,6 +29,14 @@ pub(super) struct Inference {
     pub(super) deadline: Option<Instant>,
 }
 
+/// Longest `id` of a request, in bytes. It goes back with the answer, which would otherwise be too large for an error.
+const LONGEST_ID: usize = 4 << 10;
+
+/// What an error gives back as the request's `id`.
+pub(super) fn id_for_errors(id: &str) -> String {
+    if id.len() <= LONGEST_ID { id.to_owned() } else { shown(id) }
+}
+
 /// Reads a request of at most `most` images. `deadline` is that of the gRPC call, if it has one.
 ///
 /// # Errors
@@ -31,6 +44,12 @@ pub(super) struct Inference {
 pub(super) fn read(mut request: ModelInferRequest, most: usize, deadline: Option<Instant>) -> Result<Inference> {
     if request.model_name.is_empty() {
         return Err(Error::parameter("model_name", "no model is named"));
+    }
+    if request.id.len() > LONGEST_ID {
+        return Err(Error::parameter(
+            "id",
+            format!("it has {} bytes; at most {LONGEST_ID} are allowed", request.id.len()),
+        ));
     }
     let version = version(&request.model_version)?;
     let Parameters { options, priority, timeout } = parameters::parse(&request.parameters)?;

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Oip, describe, infer, version};
+use super::{Oip, describe, infer, request, version};
 use crate::{
     Error, Result,
     serve::{
         app::WhenFull,
         deadline::of_call,
-        ordered::{Answers, in_order},
+        ordered::{Answers, in_order, stream},
         proto::inference::{
             ModelConfigRequest, ModelConfigResponse, ModelInferRequest, ModelInferResponse, ModelMetadataRequest,
             ModelMetadataResponse, ModelReadyRequest, ModelReadyResponse, ModelRepositoryParameter,
@@ -20,6 +20,7 @@ use crate::{
             ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
             grpc_inference_service_server::GrpcInferenceService,
         },
+        shown::shown,
     },
 };
 
@@ -121,10 +122,10 @@ impl GrpcInferenceService for Oip {
     ) -> Answer<Self::ModelStreamInferStream> {
         let call = of_call(&request);
         let service = self.clone();
-        let start = move |request: ModelInferRequest| {
-            let (service, call, id) = (service.clone(), call.clone(), request.id.clone());
+        let start = move |request: ModelInferRequest, when_full| {
+            let (service, call, id) = (service.clone(), call.clone(), request::id_for_errors(&request.id));
             async move {
-                let started = service.start(request, call, service.when_full).await;
+                let started = service.start(request, call, when_full).await;
                 async move {
                     let answer = match started {
                         Ok(started) => started.answer().await,
@@ -134,7 +135,7 @@ impl GrpcInferenceService for Oip {
                 }
             }
         };
-        Ok(Response::new(in_order(&self.app, request.into_inner(), self.window, start)))
+        Ok(stream(in_order(&self.app, request.into_inner(), self.flow, start), self.flow))
     }
 }
 
@@ -143,7 +144,7 @@ fn the_only(repository: &str) -> Result<()> {
     if repository.is_empty() {
         return Ok(());
     }
-    let reason = format!("there is no repository `{}`; leave it empty", repository.escape_debug());
+    let reason = format!("there is no repository `{}`; leave it empty", shown(repository));
     Err(Error::parameter("repository_name", reason))
 }
 
@@ -152,8 +153,7 @@ fn as_it_is(parameters: &HashMap<String, ModelRepositoryParameter>) -> Result<()
     match parameters.keys().filter(|name| *name == "config" || name.starts_with("file:")).min() {
         None => Ok(()),
         Some(name) => {
-            let reason =
-                format!("`{}` is given, and models are loaded as the repository has them", name.escape_debug());
+            let reason = format!("`{}` is given, and models are loaded as the repository has them", shown(name));
             Err(Error::parameter("parameters", reason))
         }
     }

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     Error, Result,
     engine::Engine,
+    kernel,
     package::{Found, Listing, Package, Repository},
 };
 
@@ -228,6 +229,8 @@ impl Shared {
                 slot.leaving.take()
             });
             drop(model);
+            // A model's networks are large, and rarely the size of the next one's.
+            kernel::return_free_memory();
         }
     }
 

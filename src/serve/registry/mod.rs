@@ -8,7 +8,7 @@ mod loader;
 mod table;
 
 use std::{
-    sync::{Arc, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     thread::JoinHandle,
     time::Duration,
 };
@@ -61,8 +61,8 @@ impl Versions {
 #[derive(Debug)]
 pub struct Registry {
     shared: Arc<Shared>,
-    commands: Option<mpsc::Sender<Command>>,
-    thread: Option<JoinHandle<()>>,
+    commands: Mutex<Option<mpsc::Sender<Command>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
     control: Control,
 }
 
@@ -86,7 +86,7 @@ impl Registry {
         let thread = std::thread::Builder::new().name("uflow-loader".to_owned());
         let thread =
             thread.spawn(move || worker.work(inbox, control)).map_err(Error::io("start", "the loader thread"))?;
-        Ok(Self { shared, commands: Some(commands), thread: Some(thread), control })
+        Ok(Self { shared, commands: Mutex::new(Some(commands)), thread: Mutex::new(Some(thread)), control })
     }
 
     /// The model that a request names; version 0 is the current one.
@@ -172,7 +172,8 @@ impl Registry {
     }
 
     async fn command(&self, command: Command) -> Result<()> {
-        let Some(commands) = &self.commands else { return Err(stopping()) };
+        let commands = lock(&self.commands).clone();
+        let Some(commands) = commands else { return Err(stopping()) };
         commands.send(command).await.map_err(|_| stopping())
     }
 }
@@ -183,13 +184,27 @@ fn loads(engine: &Engine) -> Result<IntCounterVec> {
     register(engine.metrics().registry(), IntCounterVec::new(opts, &["model", "outcome"]))
 }
 
-impl Drop for Registry {
-    fn drop(&mut self) {
-        self.commands = None;
-        if let Some(thread) = self.thread.take() {
+impl Registry {
+    /// Loads and unloads nothing more, and waits until a package that is being loaded is there. Blocks: not for an event loop.
+    pub fn close(&self) {
+        lock(&self.commands).take();
+        if let Some(thread) = lock(&self.thread).take() {
             let _ = thread.join();
         }
     }
+}
+
+impl Drop for Registry {
+    /// Waits for the thread, but where that would hold up an event loop.
+    fn drop(&mut self) {
+        if tokio::runtime::Handle::try_current().is_err() {
+            self.close();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn stopping() -> Error {

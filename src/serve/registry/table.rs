@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
-use crate::{Error, engine::Model, package::Found};
+use crate::{Error, engine::Model, package::Found, serve::shown::shown};
 
 /// What a model is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ pub(super) fn unknown(name: &str, table: &Table) -> Error {
         known.push("…");
     }
     let known = if known.is_empty() { "there are none".to_owned() } else { format!("there are {}", known.join(", ")) };
-    Error::NotFound(format!("there is no model `{}`; {known}", name.escape_debug()))
+    Error::NotFound(format!("there is no model `{}`; {known}", shown(name)))
 }
 
 pub(super) fn unavailable(name: &str, version: u32, slot: &Slot) -> Error {

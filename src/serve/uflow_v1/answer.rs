@@ -7,7 +7,7 @@ use crate::{
     Error, Result,
     engine::{Answer, Model},
     segment::Region,
-    serve::{encode, proto::v1 as proto, status},
+    serve::{encode, proto::v1 as proto, shown, status},
 };
 
 /// The message for what was found.
@@ -34,7 +34,7 @@ pub(super) fn found(echo: &Echo, model: &Model, answer: &Answer) -> Result<proto
 
 /// The message, within a stream, for a frame that could not be looked at.
 pub(super) fn failed(echo: Echo, version: u32, error: &Error) -> proto::DetectResponse {
-    let error = proto::Error { code: status::code(error) as i32, message: error.to_string() };
+    let error = proto::Error { code: status::code(error) as i32, message: shown::text(error) };
     proto::DetectResponse {
         sequence: echo.sequence,
         timestamp: echo.timestamp,

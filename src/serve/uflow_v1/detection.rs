@@ -13,7 +13,7 @@ use crate::{
     serve::{
         app::{App, Pending, Protocol, WhenFull},
         deadline::of_call,
-        ordered::{Answers, in_order},
+        ordered::{Answers, Flow, in_order, stream},
         proto::v1::{DetectRequest, DetectResponse, detection_service_server::DetectionService},
         trace::Parent,
     },
@@ -23,15 +23,14 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Detection {
     app: Arc<App>,
-    window: usize,
-    when_full: WhenFull,
+    flow: Flow,
 }
 
 impl Detection {
-    /// On the shared state. A stream has at most `window` frames unanswered; `when_full` is what happens to its frames when
-    /// the server is full.
+    /// On the shared state. A stream may have `window` frames unanswered; `when_full` is what happens to frames beyond that
+    /// when the server is full.
     pub fn new(app: Arc<App>, window: usize, when_full: WhenFull) -> Self {
-        Self { app, window, when_full }
+        Self { app, flow: Flow { window, when_full } }
     }
 }
 
@@ -72,15 +71,15 @@ impl DetectionService for Detection {
         request: Request<Streaming<DetectRequest>>,
     ) -> Result<Response<Self::DetectStreamStream>, Status> {
         let call = of_call(&request);
-        let Self { app, when_full, .. } = self.clone();
-        let start = move |request: DetectRequest| {
+        let Self { app, flow } = self.clone();
+        let start = move |request: DetectRequest, when_full| {
             let (app, call) = (Arc::clone(&app), call.clone());
             async move {
                 let (echo, pending) = start(&app, request, call, when_full).await;
                 in_band(echo, pending)
             }
         };
-        Ok(Response::new(in_order(&self.app, request.into_inner(), self.window, start)))
+        Ok(stream(in_order(&self.app, request.into_inner(), flow, start), flow))
     }
 }
 

@@ -12,9 +12,13 @@ use crate::{
         app::{Call, Protocol},
         pixels,
         proto::v1 as proto,
+        shown::shown,
         trace::Parent,
     },
 };
+
+/// No folder, and so no model, has a longer name.
+const LONGEST_NAME: usize = 255;
 
 /// What an answer needs to know of its request.
 #[derive(Clone, Debug)]
@@ -30,7 +34,7 @@ pub(super) fn echo(request: &proto::DetectRequest) -> Echo {
     Echo {
         sequence: request.sequence,
         timestamp: request.timestamp,
-        model: request.model.clone(),
+        model: if request.model.len() > LONGEST_NAME { shown(&request.model) } else { request.model.clone() },
         outputs: request.outputs.unwrap_or_default(),
     }
 }

@@ -1,0 +1,152 @@
+//! Memory that frames take: how it is estimated, and the budget that the pool's threads share.
+//!
+//! A frame costs memory in two ways. From its admission to its answer it holds its own bytes and its tensor
+//! ([`held`]); [`EngineOptions::max_frame_bytes`](super::EngineOptions::max_frame_bytes) bounds the sum over all frames. While a
+//! thread decodes or segments a frame it needs several times the picture's size for a moment ([`decoding`], [`segmenting`]);
+//! [`Budget`] bounds the sum over all threads.
+
+use std::{
+    io::Cursor,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use image::{ImageDecoder, ImageReader};
+use prometheus::IntGauge;
+
+use super::{Model, Source};
+
+/// What a decoder's buffers may take beside the picture.
+const DECODER: u64 = 4 << 20;
+
+/// Bytes that a frame holds from its admission to its answer: its pixels or its file, its region of interest, its tensor.
+pub(super) fn held(model: &Model, source: &Source, roi: &[u8]) -> u64 {
+    let frame = match source {
+        Source::Raw { pixels, .. } => pixels.len(),
+        Source::Encoded(bytes) => bytes.len(),
+        Source::Image(image) => image.frame().data().len(),
+    };
+    let tensor = model.manifest().input.len() * size_of::<f32>();
+    (frame + roi.len() + tensor) as u64
+}
+
+/// Bytes that decoding takes, by the file's header: the decoder's output, a converted copy, a turned copy, and as much again for
+/// decoders that work on whole pictures (progressive JPEG, lossless WebP).
+pub(super) fn decoding(encoded: &[u8]) -> u64 {
+    let mut reader = ImageReader::new(Cursor::new(encoded));
+    let mut limits = image::Limits::default();
+    limits.max_alloc = Some(DECODER);
+    reader.limits(limits);
+    let decoder = reader.with_guessed_format().ok().and_then(|reader| reader.into_decoder().ok());
+    // What cannot be read is refused by the decoder.
+    let picture = decoder.map_or(0, |decoder| decoder.total_bytes());
+    picture.saturating_mul(4).saturating_add(DECODER)
+}
+
+/// Bytes that segmenting takes at the frame's size: the mask, its components, the region of interest, and copies for the answer.
+pub(super) fn segmenting((height, width): (u32, u32)) -> u64 {
+    8 * u64::from(height) * u64::from(width)
+}
+
+/// Bytes that several threads take together. A thread waits until its share fits; a share larger than the whole budget takes all
+/// of it, alone. Threads are served in the order in which they came, so that a large share is not put off for ever.
+#[derive(Clone, Debug)]
+pub(super) struct Budget(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    limit: u64,
+    /// Held by the thread that is next.
+    turn: Mutex<()>,
+    taken: Mutex<u64>,
+    freed: Condvar,
+    gauge: IntGauge,
+}
+
+impl Budget {
+    pub(super) fn new(limit: u64, gauge: IntGauge) -> Self {
+        Self(Arc::new(Inner { limit, turn: Mutex::default(), taken: Mutex::default(), freed: Condvar::new(), gauge }))
+    }
+
+    fn taken(&self) -> MutexGuard<'_, u64> {
+        self.0.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for so many bytes. A thread must not ask while it holds a share.
+    pub(super) fn take(&self, bytes: u64) -> Share {
+        let bytes = bytes.min(self.0.limit);
+        let _turn = self.0.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.taken();
+        while *taken + bytes > self.0.limit {
+            taken = self.0.freed.wait(taken).unwrap_or_else(PoisonError::into_inner);
+        }
+        *taken += bytes;
+        self.0.gauge.set(*taken as i64);
+        Share { budget: self.clone(), bytes }
+    }
+}
+
+/// A thread's share of the budget, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Share {
+    budget: Budget,
+    bytes: u64,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut taken = self.budget.taken();
+        *taken -= self.bytes;
+        self.budget.0.gauge.set(*taken as i64);
+        drop(taken);
+        self.budget.0.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicU64, Ordering::SeqCst},
+        thread,
+    };
+
+    use super::*;
+
+    #[test]
+    fn threads_take_no_more_than_the_budget_together_and_large_shares_get_their_turn() {
+        let budget = Budget::new(100, IntGauge::new("work", "work").unwrap());
+        let (now, most) = (AtomicU64::new(0), AtomicU64::new(0));
+        thread::scope(|scope| {
+            for thread in 0..8_u64 {
+                let (budget, now, most) = (&budget, &now, &most);
+                scope.spawn(move || {
+                    for round in 0..200 {
+                        let bytes = [10, 35, 60, 1000][((thread + round) % 4) as usize];
+                        let share = budget.take(bytes);
+                        let bytes = bytes.min(100);
+                        most.fetch_max(now.fetch_add(bytes, SeqCst) + bytes, SeqCst);
+                        thread::yield_now();
+                        now.fetch_sub(bytes, SeqCst);
+                        drop(share);
+                    }
+                });
+            }
+        });
+        assert_eq!((most.load(SeqCst), *budget.taken(), budget.0.gauge.get()), (100, 0, 0));
+    }
+
+    #[test]
+    fn decoding_is_estimated_from_the_header() {
+        let png = |picture: image::DynamicImage| {
+            let mut bytes = Cursor::new(Vec::new());
+            picture.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+            bytes.into_inner()
+        };
+        let colours = png(image::DynamicImage::new_rgba16(1000, 500));
+        assert_eq!(decoding(&colours), 4 * 8 * 500_000 + DECODER);
+        assert_eq!(decoding(&png(image::DynamicImage::new_luma8(40, 10))), 4 * 400 + DECODER);
+        assert_eq!(decoding(&colours[..20]), DECODER, "a header that is cut off");
+        // 34 bytes that announce 16383 × 16383 pixels.
+        let webp = b"RIFF\x1a\0\0\0WEBPVP8L\x0e\0\0\0\x2f\xfe\xbf\xff\x0f\x07\x10\x11\xfd\x0f\x44\x44\xff\x03";
+        assert!(decoding(webp) > 3 << 30, "{}", decoding(webp));
+    }
+}

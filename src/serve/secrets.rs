@@ -1,0 +1,96 @@
+//! Certificates and tokens: read before anything starts, and read again when their files change.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use super::{
+    config::{Config, TlsFiles},
+    tls::{Tls, stamp},
+    tokens::Tokens,
+};
+use crate::Result;
+
+/// Time between two looks at the files.
+const RELOAD: Duration = Duration::from_secs(2);
+
+/// What is read from files before anything starts.
+#[derive(Debug)]
+pub(super) struct Secrets {
+    pub(super) grpc_tls: Option<Arc<Tls>>,
+    pub(super) http_tls: Option<Arc<Tls>>,
+    pub(super) tokens: Option<Arc<Tokens>>,
+}
+
+impl Secrets {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// [`Error::Data`](crate::Error::Data) that names the file.
+    pub(super) fn load(config: &Config) -> Result<Self> {
+        let tls = |files: &TlsFiles, protocol| Tls::load(files.clone(), protocol).map(Arc::new);
+        let grpc_tls = config.tls.as_ref().map(|files| tls(files, b"h2")).transpose()?;
+        let http_tls =
+            config.tls.as_ref().filter(|_| config.http_tls).map(|files| tls(files, b"http/1.1")).transpose()?;
+        let tokens = config.tokens.as_deref().map(Tokens::load).transpose()?.map(Arc::new);
+        Ok(Self { grpc_tls, http_tls, tokens })
+    }
+
+    /// Reads the files again whenever they change, on a thread where reading may block. A file that is wrong is logged, and what
+    /// was in use stays in use.
+    pub(super) async fn watch(self, config: Config) {
+        if self.grpc_tls.is_none() && self.tokens.is_none() {
+            return;
+        }
+        let files = Files::of(&config);
+        let mut state = (self, files.stamps(), files);
+        loop {
+            tokio::time::sleep(RELOAD).await;
+            let looked = tokio::task::spawn_blocking(move || {
+                let (secrets, seen, files) = state;
+                let now = files.stamps();
+                if now.0 != seen.0 {
+                    secrets
+                        .grpc_tls
+                        .iter()
+                        .chain(&secrets.http_tls)
+                        .for_each(|tls| report("certificates", tls.reload()));
+                }
+                if now.1 != seen.1 {
+                    secrets.tokens.iter().for_each(|tokens| report("tokens", tokens.reload()));
+                }
+                (secrets, now, files)
+            });
+            state = match looked.await {
+                Ok(state) => state,
+                // The server is ending, or reading panicked and said so.
+                Err(error) => return tracing::debug!(%error, "certificates and tokens are not watched any more"),
+            };
+        }
+    }
+}
+
+type Stamps = (Vec<Option<(u64, std::time::SystemTime)>>, Vec<Option<(u64, std::time::SystemTime)>>);
+
+/// The files that are watched.
+struct Files {
+    tls: Vec<PathBuf>,
+    tokens: Option<PathBuf>,
+}
+
+impl Files {
+    fn of(config: &Config) -> Self {
+        let tls = config.tls.iter();
+        let tls = tls.flat_map(|tls| [Some(tls.cert.clone()), Some(tls.key.clone()), tls.client_ca.clone()]);
+        Self { tls: tls.flatten().collect(), tokens: config.tokens.clone() }
+    }
+
+    fn stamps(&self) -> Stamps {
+        (stamp(self.tls.iter().map(|path| &**path)), stamp(self.tokens.iter().map(|path| &**path)))
+    }
+}
+
+fn report(what: &str, result: Result<()>) {
+    match result {
+        Ok(()) => tracing::info!(what, "reloaded"),
+        Err(error) => tracing::error!(what, %error, "cannot be reloaded; what was in use stays in use"),
+    }
+}
