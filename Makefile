@@ -46,7 +46,7 @@ lint:
 	@if command -v shellcheck >/dev/null; then shellcheck tools/*.sh benches/*.sh deploy/*.slurm .ci/run; fi
 
 header:
-	UFLOW_WRITE_HEADER=1 $(CARGO) test --locked --package uflow-ffi --test header the_header_is_fresh
+	UFLOW_WRITE_HEADER=1 $(CARGO) test --locked --package uflow-ffi --test interface header::the_header_is_fresh
 
 protos:
 	@tools/check_protos.sh
@@ -64,7 +64,7 @@ bench: build
 # Each of a crowd of connections takes file descriptors on both sides of the test.
 soak: onnxruntime
 	@ulimit -n 20000; date -u; git rev-parse --short=10 HEAD; nproc; \
-	UFLOW_SOAK=1 $(CARGO) test --locked --test serve_uflow --test serve_abuse --test serve_models -- --nocapture --test-threads=1
+	UFLOW_SOAK=1 $(CARGO) test --locked --test serve -- --nocapture --test-threads=1 abuse:: models:: uflow::
 	tools/fuzz.sh 600
 
 # Not in CI: PyTorch and timm, pinned, in a virtual environment of their own.

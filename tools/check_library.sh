@@ -32,7 +32,7 @@ check_install() {
 # Only uflow_*, and the symbols of the committed list; nothing of the server in it.
 check_exports() {
   diff <(nm -D --defined-only "$prefix/lib/libuflow.so" | awk '{ print $3 }' | sort) ffi/abi/symbols.txt ||
-    die "the exports are not those of ffi/abi/symbols.txt: see ffi/tests/abi.rs"
+    die "the exports are not those of ffi/abi/symbols.txt: see ffi/tests/interface/abi.rs"
   [ -z "$(nm -g --defined-only "$prefix/lib/libuflow.a" | awk 'NF == 3 && $3 !~ /^uflow_/')" ] ||
     die "libuflow.a defines names that are not uflow_*"
   # Not `grep -q`: it would leave before the other end of the pipe has said all, which then fails.

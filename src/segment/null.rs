@@ -25,7 +25,7 @@
 //! For each of the `n_s·α·β^n/n` candidates of one size the probability of that is at most `ε / (S·n_s·(n_s·α·β^n/n))`, since
 //! P(R) is a bound of its tail; summed over the candidates of a size `ε / (S·n_s)`, over the n_s sizes `ε/S`, over the scales ε.
 //! By linearity of expectation that holds whatever the dependence between candidates, and the regions that the tree
-//! keeps are some of the candidates. Monte Carlo checks are in `tests/null.rs`, for white noise, and for noise
+//! keeps are some of the candidates. Monte Carlo checks are in `tests/train/null.rs`, for white noise, and for noise
 //! that is correlated over a known length with the null calibrated on other images of it.
 //!
 //! *With layer 3*: good images to come are exchangeable with those it was measured on, so the number of regions below the

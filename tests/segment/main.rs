@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests and benchmarks
 
+mod allocations;
+mod cli;
+#[path = "../counting/mod.rs"]
+mod counting;
 mod golden;
 mod noise;
 mod oracle;
@@ -14,6 +18,9 @@ mod values;
 use ndarray::Array2;
 use uflow::latents::{EnergyView, ScaleShape};
 use uflow::segment::{Bound, ChiSquared, Segmenter};
+
+#[global_allocator]
+static ALLOCATOR: counting::Counting = counting::Counting;
 
 /// The shape of a map with `channels` channels.
 fn shape_of(map: &Array2<f32>, channels: usize) -> ScaleShape {

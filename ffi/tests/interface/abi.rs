@@ -1,0 +1,130 @@
+//! The binary interface: exported symbols, and sizes, offsets and numbers of structs and enumerations as C and Rust see them, the same
+//! as in the committed lists. A line that goes or changes breaks programs that are built already: it needs a new major version. New
+//! lines are added with `UFLOW_WRITE_ABI=1 cargo test -p uflow-ffi --test interface abi::`.
+
+use std::{collections::BTreeSet, fmt::Write, fs, mem::offset_of, process::Command};
+
+use crate::fixture::root;
+use uflow_ffi::*;
+
+/// Compares a list with the committed one, or writes it.
+fn check(name: &str, found: &str) {
+    let path = root().join("ffi/abi").join(name);
+    if std::env::var_os("UFLOW_WRITE_ABI").is_some() {
+        fs::write(&path, found).unwrap();
+    }
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
+    let (committed, found) = (lines(&committed), lines(found));
+    let gone: Vec<_> = committed.difference(&found).collect();
+    let new: Vec<_> = found.difference(&committed).collect();
+    assert!(gone.is_empty(), "{name}: gone or changed: {gone:#?}, new: {new:#?}");
+    assert!(new.is_empty(), "{name}: new, and not in the list yet: {new:#?}");
+}
+
+#[test]
+fn exports_are_those_of_the_list() {
+    let library = std::env::current_exe().unwrap().parent().unwrap().join("libuflow_ffi.so");
+    let output = Command::new("nm").args(["-D", "--defined-only"]).arg(library).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut names: Vec<&str> = text.lines().filter_map(|line| line.split_whitespace().nth(2)).collect();
+    names.sort_unstable();
+    assert!(names.iter().all(|name| name.starts_with("uflow_")), "{names:?}");
+    check("symbols.txt", &names.iter().map(|name| format!("{name}\n")).collect::<String>());
+}
+
+/// `name size` for a struct and `name.field offset` for its fields, as Rust has them and as C asks for them.
+macro_rules! layouts {
+    ($($name:ident { $($field:ident),* $(,)? })*) => {{
+        let (mut rust, mut c) = (String::new(), String::new());
+        $(
+            writeln!(rust, "{} {}", stringify!($name), size_of::<$name>()).unwrap();
+            writeln!(c, "printf(\"%s %zu\\n\", \"{0}\", sizeof({0}));", stringify!($name)).unwrap();
+            $(
+                writeln!(rust, "{}.{} {}", stringify!($name), stringify!($field), offset_of!($name, $field)).unwrap();
+                writeln!(c, "printf(\"%s %zu\\n\", \"{0}.{1}\", offsetof({0}, {1}));", stringify!($name), stringify!($field))
+                    .unwrap();
+            )*
+        )*
+        (rust, c)
+    }};
+}
+
+#[test]
+fn layouts_are_the_same_on_both_sides_and_those_of_the_list() {
+    let (mut rust, mut c) = layouts! {
+        uflow_image { struct_size, data, size, stride, width, height, format, reserved }
+        uflow_buffers {
+            struct_size, mask, mask_capacity, score_map, score_map_capacity, log10_nfa_map, log10_nfa_map_capacity,
+        }
+        uflow_latents { struct_size, data, size, channels, height, width, reserved }
+        uflow_model_info {
+            struct_size, version, input_width, input_height, scales, epsilon, verdict, min_area, fair_threshold,
+            score_threshold,
+        }
+        uflow_summary {
+            struct_size, anomalous, score, log10_nfa_min, regions, width, height, decode_ms, queue_ms, preprocess_ms,
+            network_ms, segmentation_ms,
+        }
+        uflow_region {
+            struct_size, x, y, width, height, area, scale, centroid_x, centroid_y, log10_nfa_min, score_max, rings,
+            reserved,
+        }
+        uflow_point { x, y }
+        uflow_progress {
+            struct_size, epoch, epochs, batch, batches, loss, learning_rate, seconds, held_out_nll, latent_variance,
+        }
+        uflow_training {
+            struct_size, images, held_out, epochs, best_epoch, stop_reason, fair_threshold, held_out_nll,
+            latent_variance, seconds,
+        }
+    };
+    let header = fs::read_to_string(root().join("include/uflow.h")).unwrap();
+    let structs =
+        header.lines().filter(|line| line.starts_with("typedef struct uflow_") && line.ends_with('{')).count();
+    assert_eq!(rust.lines().filter(|line| !line.contains('.')).count(), structs, "a struct of the header is not here");
+    for line in header.lines().map(str::trim).filter(|line| line.starts_with("UFLOW_") && line.contains(" = ")) {
+        let (name, number) = line.trim_end_matches(',').split_once(" = ").unwrap();
+        writeln!(rust, "{name} {number}").unwrap();
+        writeln!(c, "printf(\"%s %zu\\n\", \"{name}\", (size_t){name});").unwrap();
+    }
+    for name in header.lines().filter_map(|line| line.strip_prefix("enum uflow_")) {
+        writeln!(rust, "uflow_{name} 4").unwrap();
+        writeln!(c, "printf(\"%s %zu\\n\", \"uflow_{name}\", sizeof(uflow_{name}));").unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let includes = "#include <stdio.h>\n#include <uflow.h>\nint main(void) {\n";
+    for (compiler, suffix, standard) in [("gcc", "c", "-std=c11"), ("g++", "cpp", "-std=c++17")] {
+        let (source, program) = (folder.path().join(format!("layout.{suffix}")), folder.path().join("layout"));
+        fs::write(&source, format!("{includes}{c}return 0;\n}}\n")).unwrap();
+        let mut command = Command::new(compiler);
+        command.args([standard, "-Wall", "-Wextra", "-Werror", "-I"]).arg(root().join("include"));
+        let built = command.arg(&source).arg("-o").arg(&program).output().unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        let said = String::from_utf8(Command::new(&program).output().unwrap().stdout).unwrap();
+        assert_eq!(said, rust, "{compiler}, and Rust");
+    }
+    if cfg!(all(target_pointer_width = "64", unix)) {
+        check("layout-64bit.txt", &rust);
+    }
+}
+
+#[test]
+fn the_server_s_crates_are_not_in_the_library() {
+    let tree = |package: &str| {
+        let output = Command::new(env!("CARGO"))
+            .args(["tree", "--offline", "--locked", "--edges", "normal", "--prefix", "none", "--package", package])
+            .current_dir(root())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().filter_map(|line| line.split(' ').next().map(str::to_owned)).collect::<BTreeSet<_>>()
+    };
+    let (library, server) = (tree("uflow-ffi"), tree("uflow"));
+    assert!(library.contains("ort") && library.contains("uflow"));
+    for name in ["tokio", "tonic", "hyper", "axum", "rustls", "clap", "opentelemetry"] {
+        assert!(!library.contains(name), "{name} is in the library");
+        assert!(server.contains(name), "{name} is not in the server, so that it is not in the library says nothing");
+    }
+}

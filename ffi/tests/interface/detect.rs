@@ -1,0 +1,228 @@
+//! Detection through the C interface: the numbers of the Rust one to the bit, from Rust and from a C program.
+
+use std::{mem, process::Command, ptr, slice};
+
+use crate::fixture::{
+    self, Fixture, SIZE, bad, build, image, libraries, made, networks::models, ok, root, rust_options, summary,
+};
+use uflow::{
+    detector::{DetectOptions, Detection, Detector},
+    frame::{Frame, PixelFormat},
+};
+use uflow_ffi::*;
+
+/// Compares what a result has with a detection, and its maps with those of the detector that found it; gives its regions.
+fn compare(result: *const uflow_result, expected: &Detection, detector: &Detector) -> usize {
+    let summary = summary(result);
+    assert_eq!(
+        (summary.score, summary.log10_nfa_min, summary.anomalous == 1, summary.regions as usize),
+        (expected.score, expected.log10_nfa_min, expected.anomalous, expected.regions.len())
+    );
+    assert_eq!((summary.width, summary.height), SIZE);
+    for (index, expected) in expected.regions.iter().enumerate() {
+        let mut region: uflow_region = unsafe { mem::zeroed() };
+        region.struct_size = size_of::<uflow_region>();
+        ok(unsafe { uflow_result_get_region(result, index as u32, &raw mut region) });
+        assert_eq!([region.x, region.y, region.width, region.height], expected.bbox);
+        assert_eq!([region.centroid_x, region.centroid_y], expected.centroid);
+        assert_eq!(
+            (region.area, region.log10_nfa_min, region.score_max, region.scale as usize, region.rings as usize),
+            (expected.area, expected.log10_nfa_min, expected.score_max, expected.scale, expected.outline.len())
+        );
+        for (ring, expected) in expected.outline.iter().enumerate() {
+            let (mut points, mut count) = (ptr::null(), 0);
+            ok(unsafe { uflow_result_get_outline(result, index as u32, ring as u32, &raw mut points, &raw mut count) });
+            let points = unsafe { slice::from_raw_parts(points, count) };
+            assert!(points.iter().map(|point| [point.x, point.y]).eq(expected.iter().copied()));
+        }
+    }
+    let (mut pixels, mut width, mut height) = (ptr::null(), 0, 0);
+    ok(unsafe { uflow_result_get_mask(result, &raw mut pixels, &raw mut width, &raw mut height) });
+    assert_eq!((width, height), SIZE);
+    let mask = unsafe { slice::from_raw_parts(pixels, (width * height) as usize) };
+    assert!(mask.iter().eq(detector.mask().iter()));
+    let maps = detector.maps().unwrap();
+    type Get = unsafe extern "C" fn(*const uflow_result, *mut *const f32, *mut u32, *mut u32) -> *mut uflow_status;
+    for (get, expected) in
+        [(uflow_result_get_score_map as Get, maps.score), (uflow_result_get_log10_nfa_map as Get, maps.log10_nfa)]
+    {
+        let mut pixels = ptr::null();
+        ok(unsafe { get(result, &raw mut pixels, ptr::null_mut(), ptr::null_mut()) });
+        let map = unsafe { slice::from_raw_parts(pixels, expected.len()) };
+        assert!(map.iter().eq(expected.iter()));
+    }
+    expected.regions.len()
+}
+
+#[test]
+fn the_numbers_are_the_detector_s_to_the_bit() {
+    let fixture = Fixture::new();
+    let mut detector = fixture.rust_detector();
+    ok(unsafe { uflow_options_set_maps(fixture.options, 7) });
+    let mut regions = 0;
+    for (seed, format, number) in [
+        (1, PixelFormat::Rgb8, uflow_format::UFLOW_FORMAT_RGB8),
+        (2, PixelFormat::Gray16, uflow_format::UFLOW_FORMAT_GRAY16),
+        (3, PixelFormat::Bgra8, uflow_format::UFLOW_FORMAT_BGRA8),
+    ] {
+        let pixels = models::bad(seed, SIZE.0, SIZE.1, format);
+        let frame = Frame::packed(&pixels, SIZE.0, SIZE.1, format).unwrap();
+        let expected: Detection = detector.detect(&frame, &rust_options()).unwrap();
+        ok(fixture.detect(&image(&pixels, number)));
+        regions += compare(fixture.result, &expected, &detector);
+
+        let (mut score, mut anomalous) = (9.0, 9);
+        let picture = image(&pixels, number);
+        ok(unsafe {
+            uflow_detector_score(
+                fixture.detector,
+                &raw const picture,
+                fixture.options,
+                &raw mut score,
+                &raw mut anomalous,
+            )
+        });
+        assert_eq!((score, anomalous == 1), (expected.score, expected.anomalous));
+        score = 9.0;
+        ok(unsafe {
+            uflow_detector_score(fixture.detector, &raw const picture, fixture.options, &raw mut score, ptr::null_mut())
+        });
+        assert_eq!(score, expected.score, "without a verdict");
+
+        let maps = detector.maps().unwrap();
+        let mut mask = vec![9; (SIZE.0 * SIZE.1) as usize];
+        let mut floats = [vec![9.0; maps.score.len()], vec![9.0; maps.score.len()]];
+        let buffers = uflow_buffers {
+            struct_size: size_of::<uflow_buffers>(),
+            mask: mask.as_mut_ptr(),
+            mask_capacity: mask.len(),
+            score_map: floats[0].as_mut_ptr(),
+            score_map_capacity: floats[0].len(),
+            log10_nfa_map: floats[1].as_mut_ptr(),
+            log10_nfa_map_capacity: floats[1].len(),
+        };
+        ok(unsafe {
+            uflow_detector_detect_into(
+                fixture.detector,
+                &raw const picture,
+                fixture.options,
+                &raw const buffers,
+                fixture.result,
+            )
+        });
+        assert!(mask.iter().eq(detector.mask().iter()));
+        assert!(floats[0].iter().eq(maps.score.iter()) && floats[1].iter().eq(maps.log10_nfa.iter()));
+        compare(fixture.result, &expected, &detector);
+    }
+    assert!(regions > 0, "nothing was found to compare");
+}
+
+#[test]
+fn a_stride_and_a_file_give_what_packed_pixels_give() {
+    let fixture = Fixture::new();
+    let pixels = bad(1);
+    ok(fixture.detect(&image(&pixels, uflow_format::UFLOW_FORMAT_RGB8)));
+    let expected = fixture.summary().score;
+    let row = SIZE.0 as usize * 3;
+    let mut padded: Vec<u8> = pixels.chunks(row).flat_map(|row| [row, &[77; 13]].concat()).collect();
+    padded.truncate(padded.len() - 13);
+    let strided = uflow_image { stride: row + 13, ..image(&padded, uflow_format::UFLOW_FORMAT_RGB8) };
+    ok(fixture.detect(&strided));
+    assert_eq!(fixture.summary().score, expected);
+    let mut png = std::io::Cursor::new(Vec::new());
+    let picture = ::image::RgbImage::from_raw(SIZE.0, SIZE.1, pixels).unwrap();
+    picture.write_to(&mut png, ::image::ImageFormat::Png).unwrap();
+    let file = image(png.get_ref(), uflow_format::UFLOW_FORMAT_ENCODED);
+    ok(fixture.detect(&file));
+    let summary = fixture.summary();
+    assert!(summary.score == expected && summary.decode_ms > 0.0, "{summary:?}");
+}
+
+#[test]
+fn a_batch_gives_what_its_images_give_alone() {
+    let fixture = Fixture::new();
+    let all: Vec<Vec<u8>> = (0..5).map(bad).collect();
+    let images: Vec<uflow_image> = all.iter().map(|pixels| image(pixels, uflow_format::UFLOW_FORMAT_RGB8)).collect();
+    let results: Vec<*mut uflow_result> = (0..5).map(|_| made(|out| unsafe { uflow_result_new(out) })).collect();
+    for count in [5, 2, 5] {
+        ok(unsafe {
+            uflow_detector_detect_batch(fixture.detector, images.as_ptr(), count, fixture.options, results.as_ptr())
+        });
+        for (image, &result) in images[..count].iter().zip(&results) {
+            ok(fixture.detect(image));
+            let (alone, together) = (fixture.summary(), summary(result));
+            assert!((alone.score - together.score).abs() <= 1e-5, "{} {}", alone.score, together.score);
+            assert_eq!((alone.anomalous, alone.regions), (together.anomalous, together.regions));
+        }
+    }
+    let before: Vec<f32> = results.iter().map(|&result| summary(result).score).collect();
+    let mut broken = images.clone();
+    broken[3].width = 0;
+    let (code, said) = fixture::failure(unsafe {
+        uflow_detector_detect_batch(fixture.detector, broken.as_ptr(), 5, fixture.options, results.as_ptr())
+    });
+    assert!(code == uflow_status_code::UFLOW_STATUS_INVALID_IMAGE && said.starts_with("image 3: "), "{said}");
+    assert!(results.iter().map(|&result| summary(result).score).eq(before));
+    results.into_iter().for_each(|result| unsafe { uflow_result_free(result) });
+}
+
+#[test]
+fn eight_threads_share_a_model() {
+    const THREADS: usize = 8;
+    const FRAMES: usize = 1250;
+    struct Shared(*const uflow_model);
+    unsafe impl Sync for Shared {}
+
+    let fixture = Fixture::new();
+    let images: Vec<Vec<u8>> = (0..4).map(bad).collect();
+    let expected: Vec<f32> = images
+        .iter()
+        .map(|pixels| {
+            ok(fixture.detect(&image(pixels, uflow_format::UFLOW_FORMAT_RGB8)));
+            fixture.summary().score
+        })
+        .collect();
+    let shared = Shared(fixture.model);
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (shared, images, expected) = (&shared, &images, &expected);
+            scope.spawn(move || {
+                let shared: &Shared = shared;
+                let detector = made(|out| unsafe { uflow_detector_new(shared.0, out) });
+                for frame in 0..FRAMES {
+                    let which = (thread + frame) % images.len();
+                    let (picture, mut score) = (image(&images[which], uflow_format::UFLOW_FORMAT_RGB8), 9.0);
+                    ok(unsafe {
+                        uflow_detector_score(detector, &raw const picture, ptr::null(), &raw mut score, ptr::null_mut())
+                    });
+                    assert_eq!(score, expected[which], "thread {thread}, frame {frame}");
+                }
+                unsafe { uflow_detector_free(detector) };
+            });
+        }
+    });
+}
+
+#[test]
+fn a_c_program_says_what_the_detector_finds() {
+    let fixture = Fixture::new();
+    let libraries = libraries();
+    let program = fixture.folder.path().join("detect");
+    build(&root().join("examples/c/detect.c"), &program, libraries.path(), &[]);
+    let pixels = bad(1);
+    let picture = fixture.folder.path().join("bad.png");
+    ::image::RgbImage::from_raw(SIZE.0, SIZE.1, pixels.clone()).unwrap().save(&picture).unwrap();
+    let run =
+        |package: &str| Command::new(&program).arg(fixture.folder.path().join(package)).arg(&picture).output().unwrap();
+    let found = run("bolt");
+    let said = String::from_utf8(found.stdout).unwrap();
+    assert!(matches!(found.status.code(), Some(0 | 3)), "{}", String::from_utf8_lossy(&found.stderr));
+    let frame = Frame::packed(&pixels, SIZE.0, SIZE.1, PixelFormat::Rgb8).unwrap();
+    let expected = fixture.rust_detector().detect(&frame, &DetectOptions::default()).unwrap();
+    let score: f32 = said.split("score ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    let log10_nfa: f32 = said.split("log10_nfa ").nth(1).unwrap().trim().lines().next().unwrap().parse().unwrap();
+    assert_eq!((score, log10_nfa), (expected.score, expected.log10_nfa_min));
+    let missing = run("none");
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("none"));
+}

@@ -1,0 +1,185 @@
+//! Fitting through the C interface: the model that the Rust interface makes, progress, cancelling, going on.
+
+use std::{ffi::c_void, mem, ptr, sync::Mutex};
+
+use crate::fixture::{failure, image, made, networks::models, ok, path_text, text};
+use uflow::{frame::PixelFormat, package::Package, runtime::Runtime};
+use uflow_ffi::{uflow_status_code::*, *};
+
+struct Fit {
+    folder: tempfile::TempDir,
+    engine: *mut uflow_engine,
+    trainer: *mut uflow_trainer,
+}
+
+impl Fit {
+    fn new(change: impl FnOnce(*mut uflow_fit_options)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let backbone = path_text(&models::backbone(folder.path(), 1));
+        unsafe {
+            let engine = made(|out| uflow_engine_new(ptr::null(), out));
+            let options = made(|out| uflow_fit_options_new(c"bolt".as_ptr(), out));
+            ok(uflow_fit_options_set_backbone(options, backbone.as_ptr()));
+            ok(uflow_fit_options_set_input_size(options, 48, 32));
+            ok(uflow_fit_options_set_epochs(options, 3, 4));
+            ok(uflow_fit_options_set_seed(options, 1));
+            change(options);
+            let trainer = made(|out| uflow_trainer_new(engine, options, out));
+            uflow_fit_options_free(options);
+            Self { folder, engine, trainer }
+        }
+    }
+
+    fn add(&self, frames: std::ops::Range<u64>) {
+        for frame in frames {
+            let pixels = models::good(100 + frame, 48, 32, PixelFormat::Rgb8);
+            let mut picture = image(&pixels, uflow_format::UFLOW_FORMAT_RGB8);
+            (picture.width, picture.height) = (48, 32);
+            ok(unsafe { uflow_trainer_add(self.trainer, &raw const picture) });
+        }
+    }
+
+    fn fit(&self, name: &str, callback: uflow_progress_callback, user_data: *mut c_void) -> *mut uflow_status {
+        let path = path_text(&self.folder.path().join(name));
+        unsafe { uflow_trainer_fit(self.trainer, path.as_ptr(), callback, user_data) }
+    }
+
+    fn training(&self) -> uflow_training {
+        let mut training: uflow_training = unsafe { mem::zeroed() };
+        training.struct_size = size_of::<uflow_training>();
+        ok(unsafe { uflow_trainer_get_training(self.trainer, &raw mut training) });
+        training
+    }
+}
+
+impl Drop for Fit {
+    fn drop(&mut self) {
+        unsafe {
+            uflow_engine_free(self.engine);
+            uflow_trainer_free(self.trainer);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Asked {
+    calls: Mutex<Vec<uflow_progress>>,
+    answer: Option<(usize, u32)>,
+}
+
+unsafe extern "C" fn progress(user_data: *mut c_void, progress: *const uflow_progress) -> u32 {
+    let (asked, progress): (&Asked, &uflow_progress) = unsafe { (&*user_data.cast(), &*progress) };
+    let mut calls = asked.calls.lock().unwrap();
+    calls.push(*progress);
+    match asked.answer {
+        Some((call, answer)) if calls.len() > call => answer,
+        _ => uflow_control::UFLOW_CONTROL_CONTINUE as u32,
+    }
+}
+
+#[test]
+fn the_model_is_the_rust_interface_s() {
+    let fit = Fit::new(|_| {});
+    fit.add(0..12);
+    assert_eq!(unsafe { uflow_trainer_frames(fit.trainer) }, 12);
+    let mut asked = Asked::default();
+    ok(fit.fit("bolt.uflow", Some(progress), ptr::from_mut(&mut asked).cast()));
+    let expected = models::fit(&Runtime::load(None).unwrap(), &models::backbone(fit.folder.path(), 1), "bolt", 1);
+    let package = Package::open(fit.folder.path().join("bolt.uflow")).unwrap();
+    assert_eq!(package.manifest.flow.sha256, expected.manifest.flow.sha256, "the same flow to the bit");
+    assert_eq!(package.manifest.scores, expected.manifest.scores);
+    let training = fit.training();
+    assert_eq!((training.images, training.held_out), (11, 1));
+    assert_eq!(training.epochs as usize, expected.summary.epochs);
+    assert_eq!(training.held_out_nll, expected.summary.best.nll);
+    assert_eq!(training.stop_reason, uflow_stop_reason::UFLOW_STOP_REASON_FINISHED as u32);
+    let calls = asked.calls.into_inner().unwrap();
+    // Before the first epoch, two steps in each of three, and after each.
+    assert_eq!(calls.len(), 1 + 3 * (2 + 1), "{calls:?}");
+    assert!(calls[0].loss.is_nan() && calls[0].held_out_nll.is_finite());
+    assert!(calls[1].loss.is_finite() && calls[1].held_out_nll.is_nan());
+    assert!(calls.iter().all(|call| call.struct_size == size_of::<uflow_progress>()));
+    let warnings = made(|out| unsafe { uflow_trainer_warnings(fit.trainer, out) });
+    let expected: String = expected.summary.warnings().iter().map(|warning| format!("{warning}\n")).collect();
+    assert_eq!(unsafe { std::ffi::CStr::from_ptr(uflow_text_data(warnings)) }.to_str().unwrap(), expected);
+    unsafe { uflow_text_free(warnings) };
+}
+
+#[test]
+fn cancelled_nothing_is_written_and_no_frame_is_lost() {
+    let fit = Fit::new(|_| {});
+    fit.add(0..12);
+    for answer in [uflow_control::UFLOW_CONTROL_CANCEL as u32, 0, 77] {
+        let mut asked = Asked { answer: Some((2, answer)), ..Asked::default() };
+        let (code, _) = failure(fit.fit("bolt", Some(progress), ptr::from_mut(&mut asked).cast()));
+        assert_eq!(code, UFLOW_STATUS_CANCELLED);
+        assert_eq!(asked.calls.into_inner().unwrap().len(), 3, "the third call said so");
+        assert!(!fit.folder.path().join("bolt").exists());
+    }
+    let mut asked = Asked { answer: Some((2, uflow_control::UFLOW_CONTROL_STOP as u32)), ..Asked::default() };
+    ok(fit.fit("bolt", Some(progress), ptr::from_mut(&mut asked).cast()));
+    assert_eq!(fit.training().stop_reason, uflow_stop_reason::UFLOW_STOP_REASON_ASKED as u32);
+    assert!(Package::open(fit.folder.path().join("bolt")).is_ok(), "the best model so far");
+    // More frames, and again.
+    fit.add(12..16);
+    ok(fit.fit("bolt", None, ptr::null_mut()));
+    assert_eq!(fit.training().images + fit.training().held_out, 16);
+}
+
+#[test]
+fn the_package_decides_as_it_was_told() {
+    let fit = Fit::new(|options| unsafe {
+        let detection = made(|out| uflow_options_new(out));
+        ok(uflow_options_set_epsilon(detection, 0.25));
+        ok(uflow_options_set_min_area(detection, 9));
+        ok(uflow_options_set_verdict(detection, uflow_verdict::UFLOW_VERDICT_EITHER as u32));
+        ok(uflow_options_set_roi(detection, [1_u8, 0].as_ptr(), 2, 1, 0));
+        ok(uflow_fit_options_set_detection(options, detection));
+        uflow_options_free(detection);
+        ok(uflow_fit_options_set_augmentation(options, uflow_augmentation::UFLOW_AUGMENTATION_FLIP as u32));
+        ok(uflow_fit_options_set_optimizer(options, 4, 5e-4, 1e-4));
+        ok(uflow_fit_options_set_noise(options, 0.1));
+        ok(uflow_fit_options_set_memory(options, 4096));
+    });
+    fit.add(0..8);
+    ok(fit.fit("bolt", None, ptr::null_mut()));
+    let package = Package::open(fit.folder.path().join("bolt")).unwrap();
+    let (detection, training) = (&package.manifest.detection, package.manifest.training.as_ref().unwrap());
+    assert_eq!((detection.epsilon, detection.min_area), (0.25, 9));
+    assert_eq!(detection.verdict, uflow::segment::Verdict::Either);
+    assert!(package.roi.is_some());
+    assert_eq!((training.learning_rate, training.weight_decay, training.noise), (5e-4, 1e-4, 0.1));
+    assert_eq!(training.augmentation, "flip");
+}
+
+#[test]
+fn what_cannot_be_fitted_says_why() {
+    let fit = Fit::new(|_| {});
+    fit.add(0..7);
+    let (code, said) = failure(fit.fit("bolt", None, ptr::null_mut()));
+    assert!(code == UFLOW_STATUS_TRAINING && said.contains("7 good images are too few"), "{said}");
+    std::fs::create_dir(fit.folder.path().join("taken")).unwrap();
+    std::fs::write(fit.folder.path().join("taken/file"), "x").unwrap();
+    let (code, said) = failure(fit.fit("taken", None, ptr::null_mut()));
+    assert!(code == UFLOW_STATUS_PACKAGE && said.contains("taken"), "{said}");
+    // A region of interest that leaves nothing of the maps is told before the first frame, not after training.
+    let mut mask = vec![0_u8; 1000 * 1000];
+    mask[0] = 1;
+    let backbone = path_text(&models::backbone(fit.folder.path(), 1));
+    let mut trainer = ptr::null_mut();
+    unsafe {
+        let (options, detection) =
+            (made(|out| uflow_fit_options_new(c"bolt".as_ptr(), out)), made(|out| uflow_options_new(out)));
+        ok(uflow_fit_options_set_backbone(options, backbone.as_ptr()));
+        ok(uflow_fit_options_set_input_size(options, 48, 32));
+        ok(uflow_options_set_roi(detection, mask.as_ptr(), 1000, 1000, 0));
+        ok(uflow_fit_options_set_detection(options, detection));
+        let (code, said) = failure(uflow_trainer_new(fit.engine, options, &raw mut trainer));
+        assert!(code == UFLOW_STATUS_INVALID_ARGUMENT && said.contains("too small or thin"), "{said}");
+        uflow_options_free(detection);
+        uflow_fit_options_free(options);
+    }
+    let mut options = ptr::null_mut();
+    let (code, _) = failure(unsafe { uflow_fit_options_new(text("../x").as_ptr(), &raw mut options) });
+    assert!(code == UFLOW_STATUS_INVALID_ARGUMENT && options.is_null());
+}

@@ -1,0 +1,13 @@
+//! Images on their way into the network: decoding and pre-processing.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod allocations;
+#[path = "../counting/mod.rs"]
+mod counting;
+mod decode;
+mod preprocess;
+mod robustness;
+
+#[global_allocator]
+static ALLOCATOR: counting::Counting = counting::Counting;

@@ -1,0 +1,16 @@
+//! PyTorch checkpoints of models trained elsewhere: read, refused, made into packages.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod checkpoints;
+mod cli;
+#[path = "../counting/mod.rs"]
+mod counting;
+mod golden;
+mod hostile;
+mod names;
+#[path = "../networks/mod.rs"]
+mod networks;
+
+#[global_allocator]
+static ALLOCATOR: counting::Counting = counting::Counting;

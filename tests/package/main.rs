@@ -1,0 +1,6 @@
+//! Packages: written, read, and refused.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod manifest;
+mod package;

@@ -1,0 +1,21 @@
+//! The server: its protocols, limits, models, security and traces, over real connections.
+
+#![cfg(all(feature = "serve", unix))]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[macro_use]
+#[path = "../alone/mod.rs"]
+mod alone;
+
+mod abuse;
+mod cli;
+mod http;
+mod models;
+#[path = "../networks/mod.rs"]
+mod networks;
+mod oip;
+mod protos;
+mod security;
+mod server;
+mod traces;
+mod uflow;

@@ -1,0 +1,203 @@
+//! Models that come, change and go while frames are being answered.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use crate::networks::models;
+use crate::server::{self, Sample, client, copy, copy_of_repository, runtime, sample};
+use tokio_stream::StreamExt;
+use uflow::serve::{
+    Server,
+    config::{Config, Overload, Settings},
+    proto::v1::{DetectRequest, detect_response::Outcome},
+    registry::State,
+};
+
+async fn polling(models: &Path, change: impl FnOnce(&mut Settings)) -> Server {
+    let mut settings = server::settings(models.to_owned());
+    settings.poll_seconds = Some(0.05);
+    settings.stream_overload = Some(Overload::Wait);
+    change(&mut settings);
+    let server = Server::start(&runtime(), Config::new(settings).unwrap()).await.unwrap();
+    server.loaded().await;
+    server
+}
+
+/// Waits, for a while, until something holds.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..600 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{what} did not come about");
+}
+
+fn state(server: &Server, model: &str, version: u32) -> Option<State> {
+    server.app().registry().status(model, version).ok().map(|status| status.state)
+}
+
+/// Frames of one model on one stream, one after another, until told to stop; counts answers by version.
+struct Load {
+    stop: Arc<AtomicBool>,
+    answered: Arc<[AtomicU64; 4]>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Load {
+    async fn start(server: &Server, model: &'static str) -> Self {
+        let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new([const { AtomicU64::new(0) }; 4]));
+        let mut client = client(server).await;
+        let (stopped, counts) = (Arc::clone(&stop), Arc::clone(&answered));
+        let (sender, receiver) = tokio::sync::mpsc::channel(4);
+        tokio::spawn(async move {
+            for sequence in 0_u64.. {
+                let request = Sample { model, ..sample(sequence % 60) }.request(sequence);
+                if stopped.load(Relaxed) || sender.send(request).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
+        let task = tokio::spawn(async move {
+            let mut answers = client.detect_stream(requests).await.unwrap().into_inner();
+            let mut next = 0;
+            while let Some(answer) = answers.next().await {
+                let answer = answer.unwrap();
+                assert_eq!(answer.sequence, next);
+                assert!(matches!(answer.outcome, Some(Outcome::Detection(_))), "{:?}", answer.outcome);
+                counts[answer.version as usize].fetch_add(1, Relaxed);
+                next += 1;
+            }
+        });
+        Self { stop, answered, task }
+    }
+
+    fn answered(&self, version: usize) -> u64 {
+        self.answered[version].load(Relaxed)
+    }
+
+    async fn end(self) {
+        self.stop.store(true, Relaxed);
+        self.task.await.unwrap();
+    }
+}
+
+/// Moves a package into a repository as deployments do: complete, in one step.
+fn deploy(repository: &Path, model: &str, version: u32, seed: u64) {
+    let staging = tempfile::tempdir_in(repository).unwrap();
+    let backbone = models::backbone(staging.path(), 1);
+    models::fit(&runtime(), &backbone, model, seed).write_to_repository(&staging.path().join("new"), version).unwrap();
+    let made = staging.path().join("new").join(model).join(version.to_string());
+    std::fs::rename(made, repository.join(model).join(version.to_string())).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_version_takes_over_under_load_without_a_failed_frame() {
+    let repository = copy_of_repository();
+    let server = polling(repository.path(), |_| {}).await;
+    let load = Load::start(&server, "bolt").await;
+    until("frames of version 1", || load.answered(1) > 50).await;
+    deploy(repository.path(), "bolt", 2, 11);
+    until("frames of version 2", || load.answered(2) > 50).await;
+    deploy(repository.path(), "bolt", 3, 12);
+    until("frames of version 3", || load.answered(3) > 50).await;
+    until("version 1 to leave", || state(&server, "bolt", 1) == Some(State::Available)).await;
+    load.end().await;
+    let status = server.app().registry().status("bolt", 0).unwrap();
+    assert_eq!((status.version, status.current), (3, true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_package_replaces_the_one_of_its_version() {
+    let repository = copy_of_repository();
+    let server = polling(repository.path(), |_| {}).await;
+    let before = server.app().registry().get("bolt", 1).unwrap();
+    let load = Load::start(&server, "bolt").await;
+    let folder = repository.path().join("bolt");
+    deploy(repository.path(), "bolt", 3, 21);
+    until("version 3", || state(&server, "bolt", 3) == Some(State::Ready)).await;
+    // The package of version 3 becomes that of version 1; for a moment there is neither.
+    std::fs::rename(folder.join("1"), folder.join(".old")).unwrap();
+    std::fs::rename(folder.join("3"), folder.join("1")).unwrap();
+    until("another model", || server.app().registry().get("bolt", 1).is_ok_and(|now| !Arc::ptr_eq(&now, &before)))
+        .await;
+    load.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_that_fails_leaves_the_old_one_serving_and_says_why() {
+    let repository = copy_of_repository();
+    let server = polling(repository.path(), |_| {}).await;
+    let load = Load::start(&server, "nut").await;
+    let broken = repository.path().join("nut/2");
+    copy(&repository.path().join("nut/1"), &repository.path().join("nut/.2"));
+    std::fs::write(repository.path().join("nut/.2/flow.onnx"), b"not a network").unwrap();
+    std::fs::rename(repository.path().join("nut/.2"), &broken).unwrap();
+    until("the failure", || state(&server, "nut", 2) == Some(State::Failed)).await;
+    let failed = server.app().registry().status("nut", 2).unwrap();
+    assert!(failed.reason.contains("flow.onnx"), "{}", failed.reason);
+    assert_eq!(server.app().registry().get("nut", 0).unwrap().version(), 1);
+    let metrics = server.app().engine().metrics().text();
+    for (outcome, model) in [("failed", "nut"), ("ok", "nut"), ("ok", "bolt")] {
+        let line = format!("uflow_model_loads_total{{model=\"{model}\",outcome=\"{outcome}\"}}");
+        assert!(metrics.contains(&line), "{line} is not in {metrics}");
+    }
+
+    let flow = repository.path().join("nut/1/flow.onnx");
+    let whole = std::fs::read(&flow).unwrap();
+    std::fs::write(&flow, &whole[..whole.len() / 2]).unwrap();
+    until("the reason", || server.app().registry().status("nut", 1).unwrap().reason.contains("serves on")).await;
+    assert_eq!(state(&server, "nut", 1), Some(State::Ready));
+    std::fs::write(&flow, &whole).unwrap();
+    std::fs::remove_dir_all(broken).unwrap();
+    until("the repair", || server.app().registry().status("nut", 1).unwrap().reason.is_empty()).await;
+    load.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_model_goes_and_its_memory_with_it() {
+    let repository = copy_of_repository();
+    let server = polling(repository.path(), |_| {}).await;
+    let backbones = || {
+        let text = server.app().engine().metrics().text();
+        text.lines().find(|line| line.starts_with("uflow_backbones ")).unwrap().to_owned()
+    };
+    assert_eq!(backbones(), "uflow_backbones 2");
+    let washer = Arc::downgrade(&server.app().registry().get("washer", 0).unwrap());
+    std::fs::remove_dir_all(repository.path().join("washer")).unwrap();
+    until("its end", || washer.strong_count() == 0 && state(&server, "washer", 0).is_none()).await;
+    until("the end of its backbone", || backbones() == "uflow_backbones 1").await;
+    assert!(server.app().registry().get("bolt", 0).is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_versions_can_be_served_side_by_side() {
+    let repository = copy_of_repository();
+    deploy(repository.path(), "bolt", 2, 11);
+    let server = polling(repository.path(), |settings| settings.versions = Some(0)).await;
+    let mut client = client(&server).await;
+    let mut ask = async |version: u32| {
+        let request = DetectRequest { version, ..Sample { model: "bolt", ..sample(0) }.request(0) };
+        client.detect(request).await.unwrap().into_inner().version
+    };
+    assert_eq!((ask(0).await, ask(1).await, ask(2).await), (2, 1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_broken_models_only_is_not_ready() {
+    let repository = tempfile::tempdir().unwrap();
+    let folder = repository.path().join("bolt/1");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("uflow.json"), "{}").unwrap();
+    let server = polling(repository.path(), |_| {}).await;
+    assert!(!server.app().is_ready());
+    assert_eq!(state(&server, "bolt", 1), Some(State::Failed));
+}

@@ -1,0 +1,121 @@
+//! Calibration on latents whose law is known.
+
+use ndarray::{Array2, Array3};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use uflow::{
+    calibrate::{Calibration, CalibrationReport, Verdict},
+    latents::ScaleShape,
+};
+
+const SHAPES: [ScaleShape; 2] =
+    [ScaleShape { channels: 12, height: 16, width: 24 }, ScaleShape { channels: 20, height: 8, width: 12 }];
+
+/// A standard normal number (Box and Muller).
+fn normal(random: &mut ChaCha8Rng) -> f32 {
+    let (a, b): (f64, f64) = (random.random_range(f64::MIN_POSITIVE..1.0), random.random());
+    ((-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()) as f32
+}
+
+fn white(random: &mut ChaCha8Rng, shape: ScaleShape) -> Array3<f32> {
+    Array3::from_shape_simple_fn((shape.channels, shape.height, shape.width), || normal(random))
+}
+
+/// Statistics of `images` images of white noise that `change` has been at, with a region in each whose log₁₀NFA is `log10_nfa`.
+fn report(images: usize, log10_nfa: f32, change: impl Fn(usize, &mut Array3<f32>)) -> CalibrationReport {
+    let mut random = ChaCha8Rng::seed_from_u64(9);
+    let mut calibration = Calibration::new(&SHAPES).unwrap();
+    let mut map = Array2::from_elem((32, 48), 100.0_f32);
+    map[[3, 4]] = log10_nfa;
+    for _ in 0..images {
+        let mut latents = SHAPES.map(|shape| white(&mut random, shape));
+        latents.iter_mut().enumerate().for_each(|(scale, z)| change(scale, z));
+        calibration.push(&latents.each_ref().map(|z| z.view()), map.view()).unwrap();
+    }
+    calibration.finish().unwrap()
+}
+
+#[test]
+fn white_noise_is_found_white() {
+    let found = report(60, 5.0, |_, _| {});
+    for (scale, shape) in found.scales.iter().zip(SHAPES) {
+        assert!(scale.mean.abs() < 0.01 && (scale.variance - 1.0).abs() < 0.02, "{scale:?}");
+        assert!(scale.excess_kurtosis.abs() < 0.05 && scale.channel_correlation < 0.02, "{scale:?}");
+        assert!(scale.neighbours.iter().all(|near| near.latents.abs() < 0.02 && near.energy.abs() < 0.05), "{scale:?}");
+        assert!((scale.effective_degrees / shape.channels as f64 - 1.0).abs() < 0.06, "{scale:?}");
+        assert!((scale.border - 1.0).abs() < 0.03);
+        let telling = scale.quantiles.iter().filter(|q| (0.1..=0.9).contains(&q.probability));
+        assert!(telling.clone().count() == 5 && telling.clone().all(|q| (q.found / q.expected - 1.0).abs() < 0.03));
+    }
+    assert!(found.between_scales[0].abs() < 0.05);
+    assert_eq!((found.findings.len(), found.images), (0, 60));
+    let Verdict::Kept { resolution } = found.verdict else { panic!("{}", found.verdict) };
+    assert!((resolution - 3.689 / 60.0).abs() < 1e-3);
+    assert!(found.to_string().contains("ε can be trusted, as far as these images tell"));
+}
+
+#[test]
+fn what_is_not_white_is_named() {
+    let wide = report(20, 5.0, |scale, z| z.mapv_inplace(|z| if scale == 0 { 1.5 * z } else { z }));
+    assert!(
+        (wide.scales[0].variance - 2.25).abs() < 0.05
+            && wide.findings[0].contains("scale 0: the latents' variance is 2.2")
+    );
+
+    let smooth = report(20, 5.0, |_, z| {
+        let near = z.clone();
+        let width = z.dim().2;
+        for (at, z) in z.indexed_iter_mut() {
+            *z = (*z + near[(at.0, at.1, (at.2 + 1) % width)]) / 2_f32.sqrt();
+        }
+    });
+    let right = &smooth.scales[0].neighbours[0];
+    assert_eq!((right.rows, right.columns), (0, 1));
+    assert!((right.latents - 0.5).abs() < 0.02 && (right.energy - 0.25).abs() < 0.05, "{right:?}");
+    assert!(smooth.scales[0].neighbours[1].latents.abs() < 0.02);
+    assert!(smooth.findings.iter().any(|text| text.contains("neighbouring pixels")));
+
+    // Every pixel has a scale of its own, the same in all channels: U varies more than χ².
+    let heavy = report(20, 5.0, |_, z| {
+        let scales = z.index_axis(ndarray::Axis(0), 0).mapv(|z| 1.0 + 0.4 * z.clamp(-2.0, 2.0));
+        z.outer_iter_mut().for_each(|mut channel| channel *= &scales);
+    });
+    assert!(heavy.scales[0].effective_degrees < 6.0 && heavy.scales[0].excess_kurtosis > 1.0, "{:?}", heavy.scales[0]);
+    assert!(heavy.findings.iter().any(|text| text.contains("heavier")));
+
+    let bordered = report(20, 5.0, |_, z| z.slice_mut(ndarray::s![.., 0, ..]).mapv_inplace(|z| 2.0 * z));
+    assert!(bordered.scales[0].border > 1.5 && bordered.findings.iter().any(|text| text.contains("border")));
+}
+
+#[test]
+fn a_promise_that_is_not_kept_is_said() {
+    let found = report(50, -3.5, |_, _| {});
+    assert_eq!(found.false_alarms[0].rate, 1.0);
+    // One region an image is what ε = 1 promises, not 0.1.
+    assert_eq!(found.verdict, Verdict::Broken { epsilon: 0.1, rate: 1.0 });
+    assert!(
+        found
+            .to_string()
+            .contains("ε cannot be trusted: where 0.1 false alarms per image are promised there are 1.000")
+    );
+    let json = serde_json::to_value(&found).unwrap();
+    assert_eq!((&json["verdict"]["promise"], &json["verdict"]["epsilon"]), (&"broken".into(), &0.1.into()));
+}
+
+#[test]
+fn what_cannot_be_calibrated_with_is_refused() {
+    assert!(Calibration::new(&[]).is_err());
+    let mut calibration = Calibration::new(&SHAPES).unwrap();
+    let map = Array2::from_elem((4, 4), 1.0_f32);
+    let good = SHAPES.map(|shape| Array3::<f32>::zeros((shape.channels, shape.height, shape.width)));
+    let error = calibration.push(&[good[0].view()], map.view()).unwrap_err().to_string();
+    assert!(error.contains("1 scales given, 2 expected"), "{error}");
+    let error = calibration.push(&[good[1].view(), good[0].view()], map.view()).unwrap_err().to_string();
+    assert!(error.contains("scale 0 is"), "{error}");
+    let mut broken = good.clone();
+    broken[1][[0, 0, 0]] = f32::NAN;
+    assert!(calibration.push(&broken.each_ref().map(|z| z.view()), map.view()).is_err());
+    calibration.push(&good.each_ref().map(|z| z.view()), map.view()).unwrap();
+    let error = calibration.finish().unwrap_err().to_string();
+    assert!(error.contains("1 are too few"), "{error}");
+}
