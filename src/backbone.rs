@@ -17,7 +17,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Result, preprocess::Resize};
 
 /// Where a network comes from.
 #[derive(Clone, Copy, Debug)]
@@ -111,9 +111,9 @@ pub struct BackboneMeta {
     /// Input size it works best at: (height, width). A single number in the JSON stands for a square.
     #[serde(deserialize_with = "size")]
     pub input_size: [usize; 2],
-    /// How images are resized to that size, as the preprocessing names it.
-    #[serde(default = "bilinear")]
-    pub resize: String,
+    /// The filter that brings images to that size. Descriptions without it mean bilinear.
+    #[serde(default)]
+    pub resize: Resize,
     /// Names of the outputs that are the scales' feature maps, finest first.
     pub outputs: Vec<String>,
     /// How many input pixels a feature stands for in each direction, one per output.
@@ -126,8 +126,12 @@ pub struct BackboneMeta {
     pub licence: Option<String>,
 }
 
-fn bilinear() -> String {
-    "bilinear".to_owned()
+/// The field that is wrong and why.
+fn described(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    match error.path().to_string().as_str() {
+        "." => error.inner().to_string(),
+        field => format!("`{field}`: {}", error.inner()),
+    }
 }
 
 fn size<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<[usize; 2], D::Error> {
@@ -171,10 +175,10 @@ impl BackboneMeta {
                 ),
             ));
         };
-        let meta: Self = serde_json::from_str(text)
-            .map_err(|error| Error::network(name, format!("the ONNX metadata `{}`: {error}", Self::KEY)))?;
-        meta.validate()
-            .map_err(|reason| Error::network(name, format!("the ONNX metadata `{}`: {reason}", Self::KEY)))?;
+        let refuse = |reason: String| Error::network(name, format!("the ONNX metadata `{}`: {reason}", Self::KEY));
+        let meta: Self = serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(text))
+            .map_err(|error| refuse(described(&error)))?;
+        meta.validate().map_err(refuse)?;
         Ok(meta)
     }
 

@@ -163,8 +163,16 @@ def facts(record, name, weights, file=None):
     return f"{' then '.join(data) or 'see the source'} ({source})", record.license or "not stated by timm"
 
 
+# The filters that `uflow` implements, as timm and its own metadata spell them.
+RESIZE_FILTERS = ("bilinear", "bicubic")
+
+
 def resize_filter(record):
-    return record.interpolation if record.interpolation in ("bilinear", "bicubic") else "bilinear"
+    """The filter that timm evaluates these weights with; one that `uflow` does not implement is refused, not replaced."""
+    if record.interpolation not in RESIZE_FILTERS:
+        known = ", ".join(RESIZE_FILTERS)
+        raise ExportError(f"timm resizes for these weights by `{record.interpolation}`; uflow implements {known}")
+    return record.interpolation
 
 
 class Maps(nn.Module):

@@ -39,6 +39,10 @@ CASES = [
     ("gray16_down", (151, 103), 1, 2, (48, 56), BILINEAR),
     ("gray16_up", (21, 17), 1, 2, (64, 72), BILINEAR),
     ("gray16_same", (32, 24), 1, 2, (32, 24), BILINEAR),
+    ("rgb_bicubic_down_far", (211, 173), 3, 1, (17, 13), BICUBIC),
+    ("rgba_bicubic_down", (120, 77), 4, 1, (48, 40), BICUBIC),
+    ("gray_bicubic_up_down", (23, 150), 1, 1, (64, 48), BICUBIC),
+    ("gray16_bicubic_down", (151, 103), 1, 2, (48, 56), BICUBIC),
 ]
 
 

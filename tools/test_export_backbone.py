@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -356,3 +357,10 @@ def test_pretrained_without_a_network(tmp_path):
     assert "pretrained weights of `resnet18` cannot be had" in done.stderr
     assert "--weights FILE" in done.stderr and "--random-init SEED" in done.stderr
     assert not (tmp_path / "out.onnx").exists()
+
+
+def test_the_resize_filter_is_timm_s_and_an_unknown_one_is_refused():
+    record = lambda interpolation: SimpleNamespace(interpolation=interpolation)
+    assert [networks.resize_filter(record(name)) for name in ("bilinear", "bicubic")] == ["bilinear", "bicubic"]
+    with pytest.raises(onnx_file.ExportError, match="by `lanczos`; uflow implements bilinear, bicubic"):
+        networks.resize_filter(record("lanczos"))

@@ -20,6 +20,7 @@ use crate::{
         Checkpoint, ClampSource, Examination, Examiner, Facts, ImportOptions, Imported, RecogniseOptions, import,
     },
     package,
+    preprocess::Resize,
     train::fit::BackboneChoice,
 };
 
@@ -55,6 +56,10 @@ pub struct Args {
     /// Width and height of the network's input, as in training [default: the backbone's].
     #[arg(long, value_name = "N")]
     input_size: Option<u32>,
+
+    /// Filter that resized the images in training: bilinear or bicubic [default: bilinear, as anomalib and the published code].
+    #[arg(long, value_name = "FILTER")]
+    resize: Option<Resize>,
 
     /// Clamp of the couplings (FrEIA's affine_clamping) [default: the checkpoint's hyper-parameter, or 2].
     #[arg(long, value_name = "C")]
@@ -93,6 +98,7 @@ impl Args {
                 _ => BackboneChoice::File(self.backbone.clone()),
             },
             input_size: self.input_size.map(|size| (size, size)),
+            resize: self.resize,
             recognise: RecogniseOptions { clamp: self.clamp, prefix: self.prefix.clone() },
             detection,
             roi,

@@ -11,7 +11,7 @@ use crate::{
     package::{
         self, BackboneReference, DetectionDefaults, FORMAT, Files, FlowReference, Manifest, Scale, ScoreStatistics,
     },
-    preprocess::Preprocess,
+    preprocess::{Preprocess, Resize},
     runtime::{Backbone, Network, Runtime, SessionOptions},
     segment::Segmenter,
     train::fit::BackboneChoice,
@@ -26,6 +26,9 @@ pub struct ImportOptions {
     pub backbone: BackboneChoice,
     /// Width and height of the network's input; the backbone's own if `None`.
     pub input_size: Option<(u32, u32)>,
+    /// The filter that resized the images when the flow was trained; bilinear if `None`, as anomalib and the published code
+    /// resize, whatever the backbone's description says.
+    pub resize: Option<Resize>,
     /// Settings that the file does not contain.
     pub recognise: RecogniseOptions,
     /// Defaults for the package's decision.
@@ -57,15 +60,23 @@ pub struct Imported {
 /// range.
 pub fn import(runtime: &Runtime, checkpoint: &mut Checkpoint, options: ImportOptions) -> Result<Imported> {
     package::check_model_name(&options.name)?;
-    let backbone = Backbone::load(runtime, options.backbone.source(), &options.session)?;
+    let backbone = options.backbone.load(runtime, &options.session)?;
     let meta = backbone.meta();
     let (width, height) = options.input_size.unwrap_or((meta.input_size[1] as u32, meta.input_size[0] as u32));
-    let input = Preprocess { mean: meta.mean, std: meta.std, ..Preprocess::imagenet(width, height) };
+    let resize = options.resize.unwrap_or(Resize::Bilinear);
+    let input = Preprocess { width, height, mean: meta.mean, std: meta.std, resize };
     if let Some((field, reason)) = input.problem() {
         return Err(Error::parameter("input size", format!("{field}: {reason}")));
     }
     let features = backbone.feature_shapes(height as usize, width as usize)?;
-    let Recognised { flow, facts } = checkpoint.recognise(&features, &options.recognise)?;
+    let Recognised { flow, mut facts } = checkpoint.recognise(&features, &options.recognise)?;
+    if options.resize.is_none() && meta.resize != resize {
+        facts.warnings.push(format!(
+            "the backbone's description says that images are resized by the {} filter; {resize} is used, as anomalib and the \
+             published code do. If the flow was trained otherwise, give the filter (--resize {})",
+            meta.resize, meta.resize
+        ));
+    }
     let latents = flow.architecture().latents();
     let mut segmenter = Segmenter::new(&latents, height as usize, width as usize)?;
     if let Some(png) = &options.roi {

@@ -39,6 +39,27 @@ pub enum Resize {
     Bicubic,
 }
 
+impl std::fmt::Display for Resize {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Bilinear => "bilinear",
+            Self::Bicubic => "bicubic",
+        })
+    }
+}
+
+impl std::str::FromStr for Resize {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "bilinear" => Ok(Self::Bilinear),
+            "bicubic" => Ok(Self::Bicubic),
+            _ => Err(Error::parameter("resize", format!("`{text}` is not one of bilinear, bicubic"))),
+        }
+    }
+}
+
 /// What a network expects of its input: the manifest's `input`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,7 +72,8 @@ pub struct Preprocess {
     pub mean: [f32; 3],
     /// Standard deviation of red, green and blue on the scale 0 … 1, divided by.
     pub std: [f32; 3],
-    /// How a frame is brought to that size; its aspect ratio is not kept.
+    /// The filter that brings a frame to that size; its aspect ratio is not kept. Packages without it mean bilinear.
+    #[serde(default)]
     pub resize: Resize,
 }
 

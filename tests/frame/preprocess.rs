@@ -92,6 +92,9 @@ fn eight_bit_frames_equal_pillow() {
         "rgb_to_one_pixel",
         "rgb_bicubic_down",
         "rgb_bicubic_up",
+        "rgb_bicubic_down_far",
+        "rgba_bicubic_down",
+        "gray_bicubic_up_down",
         "rgba_down",
         "gray_down",
         "gray_up",
@@ -105,7 +108,7 @@ fn eight_bit_frames_equal_pillow() {
 
 #[test]
 fn sixteen_bit_gray_keeps_its_precision() {
-    for name in ["gray16_down", "gray16_up", "gray16_same"] {
+    for name in ["gray16_down", "gray16_up", "gray16_same", "gray16_bicubic_down"] {
         let golden = Golden::load(name);
         let frame = Frame::packed(&golden.source, golden.size.0, golden.size.1, golden.format).unwrap();
         let difference = golden.difference(&frame);

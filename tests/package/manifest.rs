@@ -285,6 +285,9 @@ fn wrong_types_and_unknown_fields_are_located() {
         json!("nearest"),
         "input.resize: unknown variant `nearest`, expected `bilinear` or `bicubic`",
     );
+    let mut before = full();
+    before["input"].as_object_mut().unwrap().remove("resize");
+    assert_eq!(load(&before).unwrap().input.resize, uflow::preprocess::Resize::Bilinear);
     start("/flow", json!({"file": "flow.onnx"}), "flow: missing field `sha256`");
     let mut unknown = full();
     unknown["scales"][0]["features"]["depth"] = json!(3);

@@ -10,6 +10,7 @@ use uflow::{
     backbone::{BackboneMeta, NetworkSource},
     latents::ScaleShape,
     onnx::{Dim, GraphBuilder, ModelProto, StringStringEntryProto, TensorProto},
+    preprocess::Resize,
     runtime::{Backbone, Device, Network, Precision, Runtime, SessionOptions, cpu_quota},
 };
 
@@ -232,7 +233,7 @@ fn missing_files_and_folders_are_errors() {
 fn a_backbone_is_its_own_description() {
     let onnx = TinyBackbone::new(1).onnx();
     let meta = BackboneMeta::read(NetworkSource::Bytes(&onnx)).unwrap();
-    assert_eq!((meta.name.as_str(), meta.resize.as_str()), ("tiny", "bilinear"));
+    assert_eq!((meta.name.as_str(), meta.resize), ("tiny", Resize::Bilinear));
     assert_eq!(meta.outputs, ["fine", "coarse"]);
     assert_eq!(meta.trained_on.as_deref(), Some("nothing"));
     let again: BackboneMeta = serde_json::from_str(&serde_json::to_string(&meta).unwrap()).unwrap();
@@ -251,6 +252,11 @@ fn a_backbone_is_its_own_description() {
         ("[12, 20]", "[12, 0]", "`input_size` is [12, 0], each side must be 1 to 8192"),
         ("[\"fine\", \"coarse\"]", "[]", "`outputs` names no output"),
         ("[\"fine\", \"coarse\"]", "[\"fine\", \"fine\"]", "`outputs` names `fine` twice"),
+        (
+            "\"outputs\"",
+            "\"resize\": \"nonsense\", \"outputs\"",
+            "`resize`: unknown variant `nonsense`, expected `bilinear` or `bicubic`",
+        ),
         ("[2, 4]", "[2]", "1 `strides` for 2 `outputs`"),
         ("[2, 4]", "[4, 2]", "`strides` are [4, 2], they must increase: finest scale first"),
         ("[2, 4]", "[0, 2]", "`strides` are [0, 2]"),
