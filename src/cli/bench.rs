@@ -166,7 +166,8 @@ impl Model {
         let shapes = manifest.shapes();
         let latents: Vec<ScaleShape> = shapes.iter().map(|(_, latents)| *latents).collect();
         let (height, width) = (manifest.input.height as usize, manifest.input.width as usize);
-        let backbone = Arc::new(Backbone::load(runtime, package.backbone.source(), options)?);
+        let (source, sha256) = (package.backbone.source(), &package.backbone.sha256);
+        let backbone = Arc::new(Backbone::load_checked(runtime, source, sha256, options)?);
         Ok(Self {
             network: Network::load(runtime, backbone, &package.flow, &shapes, options)?,
             segmenter: Segmenter::new(&latents, height, width)?,

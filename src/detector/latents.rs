@@ -29,7 +29,8 @@ impl LatentReader {
     pub fn open(runtime: &Runtime, package: &Package, options: &SessionOptions) -> Result<Self> {
         let manifest = package.manifest.clone();
         let (height, width) = (manifest.input.height as usize, manifest.input.width as usize);
-        let backbone = Arc::new(Backbone::load(runtime, package.backbone.source(), options)?);
+        let (source, sha256) = (package.backbone.source(), &package.backbone.sha256);
+        let backbone = Arc::new(Backbone::load_checked(runtime, source, sha256, options)?);
         Ok(Self {
             preprocessor: Preprocessor::new(manifest.input)?,
             input: Array4::zeros((1, 3, height, width)),

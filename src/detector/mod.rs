@@ -135,20 +135,22 @@ impl Detector {
     /// # Errors
     /// A backbone or flow that does not do what the manifest says, or a device that is missing.
     pub fn open(runtime: &Runtime, package: &Package, options: &SessionOptions) -> Result<Self> {
-        let backbone = Arc::new(Backbone::load(runtime, package.backbone.source(), options)?);
+        let (source, sha256) = (package.backbone.source(), &package.backbone.sha256);
+        let backbone = Arc::new(Backbone::load_checked(runtime, source, sha256, options)?);
         Self::with_backbone(runtime, backbone, package, options)
     }
 
-    /// Loads a package on a backbone that is loaded already; the caller has compared the hashes.
+    /// Loads a package on a backbone that is loaded already, the one whose hash the package names.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// As [`open`](Self::open); [`Error::Network`] for a backbone of another hash.
     pub fn with_backbone(
         runtime: &Runtime,
         backbone: Arc<Backbone>,
         package: &Package,
         options: &SessionOptions,
     ) -> Result<Self> {
+        backbone.check_sha256(&package.manifest.backbone.sha256)?;
         let manifest = Arc::new(package.manifest.clone());
         let (height, width) = (manifest.input.height as usize, manifest.input.width as usize);
         Ok(Self {

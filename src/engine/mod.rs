@@ -187,7 +187,8 @@ impl Engine {
         if let Some(lane) = lanes.get(&package.backbone.sha256).and_then(Weak::upgrade) {
             return Ok(lane);
         }
-        let backbone = Arc::new(Backbone::load(&self.runtime, package.backbone.source(), &self.options.session)?);
+        let (source, sha256) = (package.backbone.source(), &package.backbone.sha256);
+        let backbone = Arc::new(Backbone::load_checked(&self.runtime, source, sha256, &self.options.session)?);
         let lane = Lane::start(backbone, self.options, self.pool.sender(), Arc::clone(&self.metrics))?;
         lanes.retain(|_, lane| lane.strong_count() > 0);
         lanes.insert(package.backbone.sha256.clone(), Arc::downgrade(&lane));

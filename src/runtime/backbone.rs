@@ -85,6 +85,38 @@ impl Backbone {
         })
     }
 
+    /// Loads the backbone of a package, and checks that the file is still the one whose hash the package's manifest names:
+    /// models with the same hash share one loaded backbone.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and [`check_sha256`](Self::check_sha256).
+    pub fn load_checked(
+        runtime: &Runtime,
+        source: NetworkSource<'_>,
+        sha256: &str,
+        options: &SessionOptions,
+    ) -> Result<Self> {
+        let backbone = Self::load(runtime, source, options)?;
+        backbone.check_sha256(sha256)?;
+        Ok(backbone)
+    }
+
+    /// Whether this is the backbone of this hash, as a package's manifest names it.
+    ///
+    /// # Errors
+    /// [`Error::Network`] that names the file and both hashes.
+    pub fn check_sha256(&self, expected: &str) -> Result<()> {
+        if self.sha256 == expected {
+            return Ok(());
+        }
+        let reason = format!(
+            "its SHA-256 is {}, the package's manifest names {expected}; the file was replaced after the package was \
+             made: restore the file, or fit the model again on this backbone",
+            self.sha256
+        );
+        Err(Error::network(&self.name, reason))
+    }
+
     /// The backbone's own description.
     pub fn meta(&self) -> &BackboneMeta {
         &self.meta

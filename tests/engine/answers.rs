@@ -14,12 +14,13 @@ use crate::networks::models;
 use prost::Message;
 use uflow::{
     Error, Result,
-    detector::{DetectOptions, Detection, Detector},
+    backbone::NetworkSource,
+    detector::{DetectOptions, Detection, Detector, LatentReader},
     engine::{Answer, Engine, EngineOptions, Model, Priority, Request, Source, Waiter, Wanted},
     frame::{Frame, PixelFormat},
     onnx::{Dim, GraphBuilder},
     package::Package,
-    runtime::{Runtime, SessionOptions},
+    runtime::{Backbone, Runtime, SessionOptions},
 };
 
 struct Fixture {
@@ -346,4 +347,36 @@ fn a_panic_costs_its_frame_only() {
     assert!(engine.detect(Request::new(Arc::clone(&models[0]), encoded(5))).is_ok());
     assert_eq!(value(&engine.metrics().text(), "uflow_panics_total"), 3.0);
     assert_eq!(engine.metrics().in_flight(), 0);
+}
+
+#[test]
+fn a_backbone_that_was_replaced_after_the_package_was_opened_is_refused() {
+    let fixture = fixture();
+    let (package, engine) = (&fixture.packages[0], fixture.engine(EngineOptions::default()).0);
+    let options = SessionOptions::default();
+    let file = package.path.join("backbone.onnx");
+    let replaced = std::fs::read(fixture.packages[2].path.join("backbone.onnx")).unwrap();
+    // A loaded backbone is shared by hash, and its file is not looked at again.
+    assert!(engine.load(package, "bolt", 2).is_ok());
+    let loaded = engine.load(&fixture.packages[2], "washer", 2).unwrap();
+    std::fs::write(&file, &replaced).unwrap();
+    drop(engine);
+
+    let engine = Engine::new(&fixture.runtime, EngineOptions::default()).unwrap();
+    let errors = [
+        engine.load(package, "bolt", 1).map(drop),
+        Detector::open(&fixture.runtime, package, &options).map(drop),
+        LatentReader::open(&fixture.runtime, package, &options).map(drop),
+    ];
+    for error in errors {
+        let error = error.unwrap_err().to_string();
+        for part in [file.to_str().unwrap(), &package.backbone.sha256, &loaded.manifest().backbone.sha256] {
+            assert!(error.contains(part), "no {part} in {error}");
+        }
+    }
+    assert!(engine.load(&fixture.packages[2], "washer", 3).is_ok());
+
+    let other = Arc::new(Backbone::load(&fixture.runtime, NetworkSource::Bytes(&replaced), &options).unwrap());
+    let error = Detector::with_backbone(&fixture.runtime, other, package, &options).unwrap_err().to_string();
+    assert!(error.contains(&package.backbone.sha256), "{error}");
 }
