@@ -9,7 +9,10 @@ use std::{
 use uflow::{
     package::check_writable,
     runtime::cpu_quota,
-    train::{Control, Progress, StopReason, TrainingSummary, fit::Fitter},
+    train::{
+        Control, Progress, StopReason,
+        fit::{Fitted, Fitter},
+    },
 };
 
 use crate::{
@@ -30,9 +33,10 @@ pub enum uflow_control {
     UFLOW_CONTROL_UNKNOWN = 0,
     /// Go on.
     UFLOW_CONTROL_CONTINUE = 1,
-    /// Stop here and write the best model so far.
+    /// Stop here and write the best model so far. While `fold` is above 0 the model is complete; its null then stands on the images
+    /// of the flows that are finished, and `uflow_trainer_warnings` says how many those are.
     UFLOW_CONTROL_STOP = 2,
-    /// Stop here and write nothing.
+    /// Stop here and write nothing, whatever is finished. A package that is at the path already stays.
     UFLOW_CONTROL_CANCEL = 3,
 }
 
@@ -77,6 +81,10 @@ pub struct uflow_progress {
     /// Then too: the mean of z² on the held-out images of the scale where it is farthest from 1, which white latents have. NaN within
     /// an epoch.
     pub latent_variance: f64,
+    /// The flow that is trained: 0 is the model's own, from 1 on they are those that calibrate its null (cross-fitting).
+    pub fold: u32,
+    /// Flows in all; 1 without cross-fitting.
+    pub folds: u32,
 }
 
 /// What training came to. Begin with `UFLOW_TRAINING_INIT`.
@@ -104,6 +112,10 @@ pub struct uflow_training {
     pub latent_variance: f64,
     /// Seconds it took.
     pub seconds: f64,
+    /// Good images that the model's calibrated null stands on; 0 where it has none.
+    pub null_images: u32,
+    /// Good images that it was planned to stand on: more than `null_images` where cross-fitting was stopped or failed.
+    pub null_images_planned: u32,
 }
 
 impl Versioned for uflow_training {
@@ -119,6 +131,8 @@ impl Versioned for uflow_training {
         held_out_nll: 0.0,
         latent_variance: 0.0,
         seconds: 0.0,
+        null_images: 0,
+        null_images_planned: 0,
     };
     const NAME: &str = "training";
 }
@@ -139,7 +153,7 @@ pub struct uflow_trainer(Exclusive<State>);
 struct State {
     fitter: Fitter,
     limits: uflow::frame::Limits,
-    last: Option<(TrainingSummary, f32)>,
+    last: Option<Fitted>,
 }
 
 /// Loads the backbone, on the engine's device, and makes room for features. `*trainer` is the caller's, to be freed with
@@ -183,7 +197,8 @@ pub unsafe extern "C" fn uflow_trainer_free(trainer: *mut uflow_trainer) {
 }
 
 /// Adds a good frame. It is read during the call alone, which takes as long as the backbone does. A frame that fails is not added; the
-/// codes are those of `uflow_detector_detect`.
+/// codes are those of `uflow_detector_detect`. A frame with the same pixels as an earlier one, and a frame whose pixels all have one
+/// value, are left out and are no failure: `uflow_trainer_frames` does not count them, `uflow_trainer_warnings` names them.
 ///
 /// # Safety
 /// `trainer` and `image` are NULL (an error) or what they say; the bytes that `image` names are there and are not changed during
@@ -204,7 +219,7 @@ pub unsafe extern "C" fn uflow_trainer_add(
     })
 }
 
-/// How many frames were added. 0 for NULL, and while another thread uses the trainer.
+/// How many frames a model would be fitted to. 0 for NULL, and while another thread uses the trainer.
 ///
 /// # Safety
 /// `trainer` is NULL or a trainer that was not freed.
@@ -222,7 +237,9 @@ pub unsafe extern "C" fn uflow_trainer_frames(trainer: *const uflow_trainer) -> 
 /// be NULL) is asked before the first epoch and after every optimiser step and epoch, and must not use the trainer. The frames stay: more
 /// may be added, and a model fitted again.
 ///
-/// Fails with `UFLOW_STATUS_TRAINING` for fewer than 8 frames or a loss that is not finite from the start, `UFLOW_STATUS_CANCELLED` where the
+/// A flow of cross-fitting that fails does not cost the model: the package is written, and `uflow_trainer_warnings` says what is missing.
+///
+/// Fails with `UFLOW_STATUS_TRAINING` for fewer than 8 frames, frames that are practically one picture, or a loss that is not finite from the start, `UFLOW_STATUS_CANCELLED` where the
 /// callback said so, `UFLOW_STATUS_PACKAGE` or `UFLOW_STATUS_IO` for a path that cannot be written, before training.
 ///
 /// # Safety
@@ -255,8 +272,7 @@ pub unsafe extern "C" fn uflow_trainer_fit(
             answer
         })?;
         fitted.write(path)?;
-        let fair = fitted.manifest.scores.as_ref().map_or(f32::NAN, |scores| scores.fair_threshold);
-        state.last = Some((fitted.summary, fair));
+        state.last = Some(fitted);
         Ok(())
     })
 }
@@ -280,6 +296,8 @@ fn progress_struct(progress: &Progress) -> uflow_progress {
         seconds: progress.elapsed.as_secs_f64(),
         held_out_nll: held_out.map_or(f64::NAN, |held_out| held_out.nll),
         latent_variance: held_out.map_or(f64::NAN, |held_out| worst(&held_out.latent_variance)),
+        fold: progress.fold as u32,
+        folds: progress.folds as u32,
     }
 }
 
@@ -296,7 +314,8 @@ pub unsafe extern "C" fn uflow_trainer_get_training(
         // SAFETY: by this function's contract.
         let (out, trainer) = unsafe { (OutStruct::new(training)?, pointer::required(trainer, "trainer")?) };
         let state = trainer.0.take("trainer")?;
-        let (summary, fair_threshold) = last(&state)?;
+        let fitted = last(&state)?;
+        let summary = &fitted.summary;
         let stop_reason = match summary.stopped {
             StopReason::Finished => uflow_stop_reason::UFLOW_STOP_REASON_FINISHED,
             StopReason::Patience => uflow_stop_reason::UFLOW_STOP_REASON_PATIENCE,
@@ -310,16 +329,18 @@ pub unsafe extern "C" fn uflow_trainer_get_training(
             epochs: summary.epochs as u32,
             best_epoch: summary.best_epoch as u32,
             stop_reason: stop_reason as u32,
-            fair_threshold: *fair_threshold,
+            fair_threshold: fitted.manifest.scores.as_ref().map_or(f32::NAN, |scores| scores.fair_threshold),
             held_out_nll: summary.best.nll,
             latent_variance: worst(&summary.best.latent_variance),
             seconds: summary.seconds,
+            null_images: fitted.cross_fit.images as u32,
+            null_images_planned: fitted.cross_fit.planned_images as u32,
         });
         Ok(())
     })
 }
 
-fn last(state: &State) -> Outcome<&(TrainingSummary, f32)> {
+fn last(state: &State) -> Outcome<&Fitted> {
     state
         .last
         .as_ref()
@@ -340,7 +361,7 @@ pub unsafe extern "C" fn uflow_trainer_warnings(
         // SAFETY: by this function's contract.
         let (out, trainer) = unsafe { (Out::new(text, "text")?, pointer::required(trainer, "trainer")?) };
         let state = trainer.0.take("trainer")?;
-        let warnings = last(&state)?.0.warnings();
+        let warnings = last(&state)?.warnings();
         out.give(uflow_text::new(warnings.iter().map(|warning| format!("{warning}\n")).collect()));
         Ok(())
     })

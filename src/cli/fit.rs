@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
 };
 
@@ -21,7 +21,6 @@ use crate::{
     flow::{NormalisationKind, Topology},
     frame::Limits,
     package,
-    segment::CalibratedNull,
     train::{
         Control, StopReason, TrainOptions,
         fit::{Augmentation, BackboneChoice, Event, FitOptions, Fitted, fit_files},
@@ -34,13 +33,20 @@ Examples:
   uflow fit --good good/ --out models/bracket/1 --augment flip --roi field.png
   uflow fit --good good/ --out bracket.uflow --backbone resnet18.onnx --input-size 256
 
-Ctrl-C ends training and keeps the best model so far; a second one ends at once and writes nothing.";
+Every file is read before work starts. Files that cannot be read are skipped and named; more than 1 in 100 end the run. Images with the
+same pixels as another, and images whose pixels all have one value, are left out and named. At least 8 must remain.
+
+Ctrl-C during training writes the best model so far. During cross-fitting (--cross-fit, --tests sized) the model is written already,
+and its null stands on the flows that are finished. Before training, nothing is written. A second Ctrl-C ends at once.
+
+Exit codes: 0 the package is written, also after Ctrl-C; 1 nothing is written, or the package is written and cross-fitting failed
+(the message says which); 2 wrong use; 130 Ctrl-C before training, or pressed twice.";
 
 /// Learn a model from a folder of good images.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
-    /// Folder of good images, searched below.
+    /// Folder of good images, searched below. At most 1 in 100 files may be unreadable.
     #[arg(long, value_name = "DIR")]
     good: PathBuf,
 
@@ -205,46 +211,120 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     if images.is_empty() {
         return Err(Error::Data { path: args.good.clone(), reason: no_images() }.into());
     }
-    let stop = stop_on_interrupt()?;
+    let interrupt = Interrupt::watch()?;
     let progress = Progress::new(context.json);
+    let mut unwritten = None;
     let fitted = fit_files(context.runtime()?, &images, &Limits::default(), options, &mut |event| {
         show(&event, &progress, context);
-        if stop.load(Ordering::Relaxed) { Control::Stop } else { Control::Continue }
+        match &event {
+            Event::Training(state) if state.fold == 0 => interrupt.enter(Phase::Training),
+            // Cross-fitting takes three times as long again: what is there by now is not put at risk.
+            Event::Trained(fitted) if fitted.cross_fit.planned > 1 => {
+                if let Err(error) = fitted.write(&args.out) {
+                    unwritten = Some(error);
+                    return Control::Cancel;
+                }
+                interrupt.enter(Phase::CrossFitting);
+            }
+            _ => {}
+        }
+        if interrupt.came() { Control::Stop } else { Control::Continue }
     });
     progress.finish();
-    let fitted = fitted?;
+    if let Some(error) = unwritten {
+        return Err(error.into());
+    }
+    let fitted = match fitted {
+        Err(Error::Cancelled) => {
+            return Err(anyhow::Error::new(Error::Cancelled).context("stopped before training: nothing was written"));
+        }
+        fitted => fitted?,
+    };
     fitted.write(&args.out)?;
     summarise(&fitted, &args.out, context)?;
-    Ok(Outcome::Done)
+    Ok(if fitted.cross_fit.failures.is_empty() { Outcome::Done } else { Outcome::Failed })
 }
 
-/// The first Ctrl-C asks training to end, the second ends the process.
-fn stop_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
+/// What Ctrl-C finds the fit at.
+#[derive(Clone, Copy)]
+enum Phase {
+    /// Files are checked and features are made: there is no model.
+    Reading,
+    Training,
+    /// The model is written already.
+    CrossFitting,
+}
+
+impl Phase {
+    /// What the first Ctrl-C does in it.
+    fn told(number: u8) -> &'static str {
+        match number {
+            n if n == Self::Reading as u8 => "stopping; there is no model yet, nothing will be written",
+            n if n == Self::Training as u8 => {
+                "stopping; the best model so far will be written (press Ctrl-C again to write nothing)"
+            }
+            _ => {
+                "stopping; the model is written, its null will stand on the images of the flows that are finished (press Ctrl-C \
+                 again to leave the package as it is)"
+            }
         }
-        eprintln!("stopping; the best model so far will be written (press Ctrl-C again to write nothing)");
-    })?;
-    Ok(stop)
+    }
+}
+
+/// Ctrl-C: the first asks the fit to end, the second ends the process with exit code 130.
+struct Interrupt {
+    came: Arc<AtomicBool>,
+    phase: Arc<AtomicU8>,
+}
+
+impl Interrupt {
+    fn watch() -> anyhow::Result<Self> {
+        let (came, phase) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU8::new(Phase::Reading as u8)));
+        let (flag, at) = (Arc::clone(&came), Arc::clone(&phase));
+        ctrlc::set_handler(move || {
+            if flag.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+            eprintln!("{}", Phase::told(at.load(Ordering::Relaxed)));
+        })?;
+        Ok(Self { came, phase })
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    fn came(&self) -> bool {
+        self.came.load(Ordering::Relaxed)
+    }
 }
 
 /// Shows one event as progress, or as a JSON line.
 pub(crate) fn show(event: &Event<'_>, progress: &Progress, context: &Context) {
     let line = match event {
+        Event::Checked { done, total } => {
+            progress.at("checking files", *done, *total);
+            (done == total).then(|| json!({ "event": "checked", "images": total }))
+        }
+        Event::Warning(text) => {
+            progress.say_always(&format!("uflow: warning: {text}"));
+            Some(json!({ "event": "warning", "warning": text }))
+        }
+        Event::Trained(_) => None,
         Event::Features { done, total } => {
             progress.at("features", *done, *total);
             (done == total).then(|| json!({ "event": "features", "images": total }))
         }
         Event::Skipped { path, error } => {
-            eprintln!("uflow: skipped {}: {error}", path.display());
+            progress.say_always(&format!("uflow: skipped {}: {error}", path.display()));
             Some(json!({ "event": "skipped", "path": path, "error": error.to_string() }))
         }
         Event::Training(state) => {
             let position = state.epoch.saturating_sub(1) * state.batches + state.batch;
-            let part = if state.fold == 0 { String::new() } else { format!("to calibrate, {} of 3: ", state.fold) };
+            let part = match state.fold {
+                0 => String::new(),
+                fold => format!("cross-fitting, {fold} of {}: ", state.folds - 1),
+            };
             let figure = format!("{part}epoch {}  loss {:.4}", state.epoch, state.loss);
             progress.at_with("training", position, state.epochs * state.batches, &figure);
             state.held_out.as_ref().map(|held_out| {
@@ -257,7 +337,7 @@ pub(crate) fn show(event: &Event<'_>, progress: &Progress, context: &Context) {
                     if held_out.best { " *" } else { "  " },
                     variances.join(" ")
                 ));
-                json!({ "event": "epoch", "fold": state.fold, "epoch": state.epoch, "loss": state.loss, "held_out": held_out,
+                json!({ "event": "epoch", "fold": state.fold, "folds": state.folds, "epoch": state.epoch, "loss": state.loss, "held_out": held_out,
                         "learning_rate": state.learning_rate, "seconds": state.elapsed.as_secs_f64() })
             })
         }
@@ -270,14 +350,11 @@ pub(crate) fn show(event: &Event<'_>, progress: &Progress, context: &Context) {
 }
 
 fn summarise(fitted: &Fitted, out: &Path, context: &Context) -> anyhow::Result<()> {
-    let mut warnings = fitted.summary.warnings();
-    if !fitted.manifest.detection.tests.is_paper() {
-        warnings.extend(fitted.manifest.calibration.as_ref().and_then(CalibratedNull::warning));
-    }
+    let warnings = fitted.warnings();
     if context.json {
         context.print_json(&json!({
             "event": "fitted", "package": out, "summary": fitted.summary, "warnings": warnings,
-            "scores": fitted.manifest.scores,
+            "scores": fitted.manifest.scores, "cross_fit": fitted.cross_fit,
         }))?;
         return Ok(());
     }
@@ -287,7 +364,7 @@ fn summarise(fitted: &Fitted, out: &Path, context: &Context) -> anyhow::Result<(
     let summary = &fitted.summary;
     let why = match summary.stopped {
         StopReason::Finished => "all epochs done",
-        StopReason::Patience => "held-out images no longer gained",
+        StopReason::Patience => "held-out images stopped improving",
         StopReason::Asked => "stopped as asked",
         StopReason::Diverged => "diverged",
     };

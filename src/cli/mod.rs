@@ -1,7 +1,7 @@
 //! The `uflow` command: one file per sub-command, all on the crate's public interface.
 //!
-//! Exit codes: 0 success, 1 something failed, 2 wrong usage. With `--json`, results are printed to standard
-//! output as JSON, one object per line. Messages are printed to standard error.
+//! Exit codes: 0 success, 1 something failed, 2 wrong usage, 130 Ctrl-C before there was a result. With `--json`, results are
+//! printed to standard output as JSON, one object per line. Messages are printed to standard error.
 
 mod bench;
 mod calibrate;
@@ -187,8 +187,11 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Failed) => ExitCode::from(1),
         Err(error) => {
             report(&error, context.json);
-            let usage = matches!(error.downcast_ref::<Error>(), Some(Error::Parameter { .. }));
-            ExitCode::from(if usage { 2 } else { 1 })
+            ExitCode::from(match error.downcast_ref::<Error>() {
+                Some(Error::Parameter { .. }) => 2,
+                Some(Error::Cancelled) => 130,
+                _ => 1,
+            })
         }
     }
 }

@@ -68,6 +68,14 @@ impl Progress {
         }
     }
 
+    /// A line that must be seen: on standard error even where progress is not shown.
+    pub(crate) fn say_always(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None => eprintln!("{line}"),
+        }
+    }
+
     /// Removes the bar.
     pub(crate) fn finish(&self) {
         if let Some(bar) = &self.bar {

@@ -142,8 +142,10 @@ pub struct Progress {
     pub loss: f64,
     /// Rate of the last optimiser step.
     pub learning_rate: f64,
-    /// Which part of the images is held out.
+    /// Which part of the images is held out, from 0; 0 is the model's own training, others are flows that calibrate its null.
     pub fold: usize,
+    /// How many flows are fitted in all, each with another part of the images held out.
+    pub folds: usize,
     /// Time since training began.
     pub elapsed: Duration,
     /// Only after an epoch, and before the first: how the held-out images do.
@@ -216,9 +218,16 @@ impl TrainingSummary {
                 self.epochs, self.best_epoch
             ));
         }
-        if self.best_epoch == 0 && self.stopped != StopReason::Asked {
-            warnings
-                .push("training never bettered the untrained flow on the held-out images; add good images".to_owned());
+        if self.best_epoch == 0 {
+            warnings.push(
+                match self.stopped {
+                    StopReason::Asked => {
+                        "training was stopped before an epoch improved the model: this model is not trained"
+                    }
+                    _ => "training did not improve on the untrained flow on the held-out images; add good images",
+                }
+                .to_owned(),
+            );
         }
         warnings
     }

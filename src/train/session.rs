@@ -285,7 +285,8 @@ impl<'a> Session<'a> {
         held_out: Option<HeldOut>,
     ) -> Progress {
         let (epochs, elapsed) = (self.options.epochs, self.begun.elapsed());
-        Progress { epoch, epochs, batch, batches, loss, learning_rate, fold: self.options.fold, elapsed, held_out }
+        let fold = self.options.fold;
+        Progress { epoch, epochs, batch, batches, loss, learning_rate, fold, folds: 1, elapsed, held_out }
     }
 
     fn finish(self, stopped: StopReason) -> Result<Trained> {

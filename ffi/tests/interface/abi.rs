@@ -73,10 +73,11 @@ fn layouts_are_the_same_on_both_sides_and_those_of_the_list() {
         uflow_point { x, y }
         uflow_progress {
             struct_size, epoch, epochs, batch, batches, loss, learning_rate, seconds, held_out_nll, latent_variance,
+            fold, folds,
         }
         uflow_training {
             struct_size, images, held_out, epochs, best_epoch, stop_reason, fair_threshold, held_out_nll,
-            latent_variance, seconds,
+            latent_variance, seconds, null_images, null_images_planned,
         }
     };
     let header = fs::read_to_string(root().join("include/uflow.h")).unwrap();

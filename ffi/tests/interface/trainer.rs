@@ -100,7 +100,7 @@ fn the_model_is_the_rust_interface_s() {
     assert!(calls[1].loss.is_finite() && calls[1].held_out_nll.is_nan());
     assert!(calls.iter().all(|call| call.struct_size == size_of::<uflow_progress>()));
     let warnings = made(|out| unsafe { uflow_trainer_warnings(fit.trainer, out) });
-    let expected: String = expected.summary.warnings().iter().map(|warning| format!("{warning}\n")).collect();
+    let expected: String = expected.warnings().iter().map(|warning| format!("{warning}\n")).collect();
     assert_eq!(unsafe { std::ffi::CStr::from_ptr(uflow_text_data(warnings)) }.to_str().unwrap(), expected);
     unsafe { uflow_text_free(warnings) };
 }
@@ -124,6 +124,51 @@ fn cancelled_nothing_is_written_and_no_frame_is_lost() {
     fit.add(12..16);
     ok(fit.fit("bolt", None, ptr::null_mut()));
     assert_eq!(fit.training().images + fit.training().held_out, 16);
+}
+
+/// Answers stop from the second flow on.
+unsafe extern "C" fn stop_in_second_flow(_: *mut c_void, progress: *const uflow_progress) -> u32 {
+    let progress = unsafe { &*progress };
+    assert_eq!(progress.folds, 4);
+    match progress.fold {
+        0 | 1 => uflow_control::UFLOW_CONTROL_CONTINUE as u32,
+        _ => uflow_control::UFLOW_CONTROL_STOP as u32,
+    }
+}
+
+unsafe extern "C" fn cancel_in_second_flow(_: *mut c_void, progress: *const uflow_progress) -> u32 {
+    match unsafe { (*progress).fold } {
+        0 | 1 => uflow_control::UFLOW_CONTROL_CONTINUE as u32,
+        _ => uflow_control::UFLOW_CONTROL_CANCEL as u32,
+    }
+}
+
+#[test]
+fn a_flow_that_was_stopped_is_no_part_of_the_null() {
+    let fit = Fit::new(|options| unsafe {
+        let detection = made(|out| uflow_options_new(out));
+        ok(uflow_options_set_tests(detection, uflow_tests::UFLOW_TESTS_SIZED as u32));
+        ok(uflow_fit_options_set_detection(options, detection));
+        uflow_options_free(detection);
+    });
+    fit.add(0..12);
+    // Left out, and no failures.
+    fit.add(3..5);
+    assert_eq!(unsafe { uflow_trainer_frames(fit.trainer) }, 12);
+    let (code, _) = failure(fit.fit("bolt", Some(cancel_in_second_flow), ptr::null_mut()));
+    assert_eq!(code, UFLOW_STATUS_CANCELLED);
+    assert!(!fit.folder.path().join("bolt").exists());
+    ok(fit.fit("bolt", Some(stop_in_second_flow), ptr::null_mut()));
+    let training = fit.training();
+    assert_eq!((training.null_images, training.null_images_planned), (6, 12));
+    let package = Package::open(fit.folder.path().join("bolt")).unwrap();
+    assert_eq!(package.manifest.calibration.unwrap().images, 6);
+    let warnings = made(|out| unsafe { uflow_trainer_warnings(fit.trainer, out) });
+    let said = unsafe { std::ffi::CStr::from_ptr(uflow_text_data(warnings)) }.to_str().unwrap().to_owned();
+    unsafe { uflow_text_free(warnings) };
+    for part in ["6 good images instead of 12", "frame 12 (as frame 3), frame 13 (as frame 4)"] {
+        assert!(said.contains(part), "no `{part}` in: {said}");
+    }
 }
 
 #[test]

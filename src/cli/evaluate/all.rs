@@ -198,7 +198,7 @@ impl Run<'_> {
             });
             progress.finish();
             let fitted = fitted?;
-            for warning in fitted.summary.warnings() {
+            for warning in fitted.warnings() {
                 eprintln!("uflow: warning: {}: {warning}", category.name);
             }
             fitted.write(&path)?;

@@ -74,7 +74,8 @@ pub(super) fn estimate(run: &Run<'_>, waiting: &[&Category]) -> Result<Cost> {
     let options = run.options(waiting[0])?;
     let versions = options.augmentation.count();
     let epochs = options.training.epochs;
-    let images: Vec<_> = waiting[0].data.train.iter().cycle().take(FEWEST_IMAGES).cloned().collect();
+    // A few more than are needed, should some be unreadable or repeated.
+    let images: Vec<_> = waiting[0].data.train.iter().take(FEWEST_IMAGES + 4).cloned().collect();
     let training = TrainOptions { epochs: 1, ..options.training.clone() };
     let (start, mut featured) = (Instant::now(), 0.0);
     let runtime = run.context.runtime()?;
@@ -107,7 +108,8 @@ pub(super) fn estimate(run: &Run<'_>, waiting: &[&Category]) -> Result<Cost> {
         times.push(start.elapsed().as_secs_f64());
     }
     times.sort_by(f64::total_cmp);
-    let (tested, count) = (times[times.len() / 2], FEWEST_IMAGES as f64);
+    let used = fitted.summary.images + fitted.summary.held_out.len();
+    let (tested, count) = (times[times.len() / 2], used as f64);
     let sum = |images: &dyn Fn(&Category) -> usize| waiting.iter().map(|category| images(category)).sum::<usize>();
     let (train_images, test_images) =
         (sum(&|category| category.data.train.len()), sum(&|category| category.data.test.len()));

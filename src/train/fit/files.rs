@@ -1,4 +1,4 @@
-//! A fit from image files: reading beside the backbone, and what to do about files that cannot be read.
+//! A fit from image files: every file is checked first, then features are made while the next files are read.
 
 use std::{
     path::PathBuf,
@@ -7,7 +7,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Event, FitOptions, Fitted, Fitter};
+use super::{Event, FEWEST_IMAGES, FitOptions, Fitted, Fitter, MOST_UNREADABLE, Survey};
 use crate::{
     Error, Result,
     backbone::NetworkSource,
@@ -17,16 +17,16 @@ use crate::{
     train::Control,
 };
 
-/// Part of the images that may be unreadable before the run fails.
-const MOST_UNREADABLE: f64 = 0.01;
 /// Ending of the files that features are kept in.
 pub const FEATURES_SUFFIX: &str = "features";
 
-/// Fits a model to image files. Decoding and resizing run beside the backbone. The callback sees every [`Event`]; its
-/// [`Control::Stop`] ends reading with [`Error::Cancelled`], and training with the best model so far.
+/// Fits a model to image files: every file is checked ([`Survey`]), features are made (decoding runs beside the backbone), the
+/// model is trained, and its null is cross-fitted where that is asked for. The callback sees every [`Event`]. Its
+/// [`Control::Stop`] ends checking and features with [`Error::Cancelled`], training with the best model so far, and
+/// cross-fitting with the null of what is finished.
 ///
 /// # Errors
-/// More than 1% of the images unreadable, fewer than 8 good ones, or whatever stops [`Fitter`].
+/// More than 1% of the files unreadable, fewer than 8 usable images, or an error of [`Fitter`].
 pub fn fit_files(
     runtime: &Runtime,
     images: &[PathBuf],
@@ -58,6 +58,15 @@ fn fit(
     limits: &Limits,
     events: &mut dyn FnMut(Event<'_>) -> Control,
 ) -> Result<Fitted> {
+    let survey = Survey::of(images, limits, &mut |done, total| events(Event::Checked { done, total }))?;
+    for (path, error) in &survey.unreadable {
+        events(Event::Skipped { path, error });
+    }
+    for warning in survey.warnings() {
+        events(Event::Warning(&warning));
+    }
+    survey.check_at_least(FEWEST_IMAGES)?;
+    let images = &survey.images;
     let kept = match &fitter.options.features {
         None => None,
         Some(folder) => {
@@ -77,7 +86,12 @@ fn fit(
             fitter.cache.save(path, key)?;
         }
     }
-    fitter.train(&mut |progress| events(Event::Training(progress)))
+    let mut fitted = fitter.train_model(&mut |progress| events(Event::Training(progress)))?;
+    if events(Event::Trained(&fitted)) == Control::Cancel {
+        return Err(Error::Cancelled);
+    }
+    fitter.cross_fit(&mut fitted, &mut |progress| events(Event::Training(progress)))?;
+    Ok(fitted)
 }
 
 /// What the features depend on: the backbone, the preprocessing, the augmentation, and every byte of every image in order.
@@ -93,7 +107,7 @@ fn features_key(fitter: &Fitter, images: &[PathBuf]) -> Result<String> {
     Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Takes every image; says how many could not be.
+/// Makes the features of every image; gives the number of images that failed.
 fn read(
     fitter: &mut Fitter,
     images: &[PathBuf],
@@ -122,7 +136,8 @@ fn read(
     })?;
     if skipped as f64 > MOST_UNREADABLE * images.len() as f64 {
         return Err(Error::Training(format!(
-            "{skipped} of {} images could not be read, more than {:.0}%; repair or remove the files named above",
+            "{skipped} of {} images, more than {:.0}%, could be read at first and not again when their features were made; \
+             they are named above. Do not change the files while a model is fitted",
             images.len(),
             MOST_UNREADABLE * 100.0
         )));
@@ -130,7 +145,7 @@ fn read(
     Ok(skipped)
 }
 
-/// Decodes and preprocesses the images in order, until nobody listens.
+/// Decodes and preprocesses the images in order, until the receiver is gone.
 fn read_tensors(images: &[PathBuf], limits: &Limits, input: Preprocess, sender: &mpsc::SyncSender<Result<Vec<f32>>>) {
     let length = input.len();
     let mut preprocessor = match Preprocessor::new(input) {

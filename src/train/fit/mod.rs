@@ -3,45 +3,42 @@
 //! [`Fitter`] is the whole of `uflow fit` without files: frames are pushed one by one, [`Fitter::train`] gives a
 //! [`Fitted`] model, [`Fitted::write`] makes it a package. [`fit_files`] drives it from image files.
 
+mod cross;
 mod files;
+mod fitted;
 mod options;
+mod survey;
+mod variety;
 
 pub use files::{FEATURES_SUFFIX, fit_files, fit_files_on};
+pub use fitted::{CrossFit, Fitted};
 pub use options::{Augmentation, BackboneChoice, Event, FitOptions};
+pub use survey::{MOST_UNREADABLE, Survey};
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use ndarray::{Array2, Array3, Array4, ArrayView3, Axis};
 use prost::Message;
 use rayon::prelude::*;
 
-use super::{
-    Control, FeatureCache, Progress, StopReason, TrainOptions, Trained, TrainingSummary, session::thread_pool, train,
+use self::{
+    cross::Plan,
+    survey::{Pixels, Reason, left_out},
 };
+use super::{Control, FeatureCache, Progress, StopReason, Trained, session::thread_pool, train};
 use crate::{
-    Error, Result, backbone,
+    Error, Result,
     flow::{Architecture, Flow},
     frame::{Frame, Image, Limits},
     latents::ScaleShape,
-    package::{
-        self, BackboneReference, FORMAT, Files, FlowReference, Manifest, Scale, ScoreStatistics, TrainingRecord,
-    },
+    package::{self, BackboneReference, FORMAT, FlowReference, Manifest, Scale, ScoreStatistics, TrainingRecord},
     preprocess::{Preprocess, Preprocessor},
     runtime::{Backbone, Runtime},
-    segment::{CalibratedNull, FEWEST_IMAGES as FEWEST_TO_CALIBRATE, FairThreshold, Roi, Segmenter},
+    segment::{FairThreshold, Roi, Segmenter},
 };
 
 /// Fewer good images cannot tell what is normal.
 pub const FEWEST_IMAGES: usize = 8;
-/// Parts that good images are divided into where each is held out once.
-const FOLDS: usize = 4;
-/// Good images that a null is calibrated on where there are so many: what it promises is then within a factor of 3 of what
-/// it gives (benches/trust.md); 30 images can be further off.
-const ENOUGH_TO_CALIBRATE: usize = 100;
 /// Probabilities whose score quantiles a package keeps.
 const QUANTILES: [f32; 7] = [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99];
 
@@ -56,6 +53,54 @@ pub struct Fitter {
     roi: Option<Roi>,
     tensor: Vec<f32>,
     cache: FeatureCache,
+    pushed: PushedFrames,
+}
+
+/// What became of a frame that was pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// The model is fitted to it.
+    Added,
+    /// Left out: an earlier frame, of this number from 0, has the same pixels.
+    Repeated(usize),
+    /// Left out: all its pixels have one value.
+    Uniform,
+}
+
+/// The frames pushed so far, by what their pixels are.
+#[derive(Debug, Default)]
+struct PushedFrames {
+    count: usize,
+    known: HashMap<[u8; 32], usize>,
+    repeated: Vec<(usize, usize)>,
+    uniform: Vec<usize>,
+}
+
+impl PushedFrames {
+    /// What is to become of a frame; nothing is noted yet.
+    fn look(&self, pixels: Pixels) -> Pushed {
+        match self.known.get(&pixels.digest) {
+            _ if pixels.uniform => Pushed::Uniform,
+            Some(&earlier) => Pushed::Repeated(earlier),
+            None => Pushed::Added,
+        }
+    }
+
+    fn note(&mut self, pixels: Pixels, what: Pushed) {
+        match what {
+            Pushed::Added => drop(self.known.insert(pixels.digest, self.count)),
+            Pushed::Repeated(earlier) => self.repeated.push((self.count, earlier)),
+            Pushed::Uniform => self.uniform.push(self.count),
+        }
+        self.count += 1;
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let uniform = self.uniform.iter().map(|frame| format!("frame {frame}")).collect();
+        let repeated = self.repeated.iter().map(|(frame, earlier)| format!("frame {frame} (as frame {earlier})"));
+        let warnings = [left_out(Reason::Uniform, uniform), left_out(Reason::Repeated, repeated.collect())];
+        warnings.into_iter().flatten().collect()
+    }
 }
 
 impl Fitter {
@@ -82,7 +127,7 @@ impl Fitter {
             let reason = format!("turning by 90 degrees needs a square input, not {width}×{height}");
             return Err(Error::parameter("augment", reason));
         }
-        let preprocess = Preprocess { mean: meta.mean, std: meta.std, ..Preprocess::imagenet(width, height) };
+        let preprocess = Preprocess { width, height, mean: meta.mean, std: meta.std, resize: meta.resize };
         let shapes = backbone.feature_shapes(height as usize, width as usize)?;
         // What could not be fitted or measured in the end is told before the first frame.
         let architecture =
@@ -100,6 +145,7 @@ impl Fitter {
             preprocessor: Preprocessor::new(preprocess)?,
             roi,
             cache: FeatureCache::new(&shapes, options.memory)?,
+            pushed: PushedFrames::default(),
             backbone,
             options,
         })
@@ -110,20 +156,28 @@ impl Fitter {
         self.preprocessor.input()
     }
 
-    /// Frames taken so far.
+    /// Frames that a model would be fitted to.
     pub fn frames(&self) -> usize {
         self.cache.len()
     }
 
-    /// Adds a good frame.
+    /// Adds a good frame. A frame with the pixels of an earlier one, and a frame of one value, are left out: statistics over them
+    /// are void. [`Fitted::warnings`] names them.
     ///
     /// # Errors
-    /// A frame that cannot be used, features that are not finite, a temporary file that cannot be written.
-    pub fn push(&mut self, frame: &Frame<'_>) -> Result<()> {
-        let mut tensor = std::mem::take(&mut self.tensor);
-        let result = self.preprocessor.run(frame, &mut tensor).and_then(|()| self.push_tensor(&tensor));
-        self.tensor = tensor;
-        result
+    /// A frame that cannot be used, features that are not finite, a temporary file that cannot be written. The frame is then
+    /// not added.
+    pub fn push(&mut self, frame: &Frame<'_>) -> Result<Pushed> {
+        let pixels = Pixels::of(frame);
+        let what = self.pushed.look(pixels);
+        if what == Pushed::Added {
+            let mut tensor = std::mem::take(&mut self.tensor);
+            let result = self.preprocessor.run(frame, &mut tensor).and_then(|()| self.push_tensor(&tensor));
+            self.tensor = tensor;
+            result?;
+        }
+        self.pushed.note(pixels, what);
+        Ok(what)
     }
 
     /// Adds a good frame that is preprocessed already: 3 × H × W.
@@ -142,42 +196,65 @@ impl Fitter {
         self.cache.push_all(&versions)
     }
 
-    /// Fits the flow, measures the good images and exports the model. The frames stay: more may be added, and a model fitted
-    /// again.
+    /// Fits the model and, where its null needs more images than its own training held out, the flows of cross-fitting:
+    /// [`train_model`](Self::train_model), then [`cross_fit`](Self::cross_fit). The frames stay: more may be added, and a model
+    /// fitted again.
     ///
     /// # Errors
-    /// Fewer than 8 frames, or training that cannot go on.
+    /// Fewer than 8 frames, training that cannot go on, [`Error::Cancelled`] on [`Control::Cancel`] at any time. A flow of
+    /// cross-fitting that fails is no error: see [`Fitted::warnings`].
     pub fn train(&self, progress: &mut dyn FnMut(&Progress) -> Control) -> Result<Fitted> {
-        if self.cache.len() < FEWEST_IMAGES {
-            return Err(Error::Training(format!(
-                "{} good images are too few: a flow learns what is normal from their differences, and a tenth is held \
-                 out to check it; at least {FEWEST_IMAGES} are needed, 50 or more are better",
-                self.cache.len()
-            )));
+        let mut fitted = self.train_model(progress)?;
+        self.cross_fit(&mut fitted, progress)?;
+        Ok(fitted)
+    }
+
+    /// Fits the flow, measures the good images and exports the model, complete and ready to be written. Its null stands on the
+    /// images that this one training held out; [`cross_fit`](Self::cross_fit) makes more of it.
+    ///
+    /// # Errors
+    /// Fewer than 8 frames, frames that hardly differ, or training that cannot go on.
+    pub fn train_model(&self, progress: &mut dyn FnMut(&Progress) -> Control) -> Result<Fitted> {
+        let images = self.cache.len();
+        if images < FEWEST_IMAGES {
+            let mut text = format!(
+                "{images} good images are too few: a flow learns what is normal from their differences, and a tenth is held \
+                 out to check it; at least {FEWEST_IMAGES} are needed, 50 or more are better"
+            );
+            self.pushed.warnings().iter().for_each(|warning| text += &format!("; {warning}"));
+            return Err(Error::Training(text));
         }
-        let mut training = self.options.training.clone();
+        let mut notes = self.pushed.warnings();
+        notes.extend(variety::check(&self.cache)?);
+        let plan = Plan::new(&self.options, images);
+        let mut training = plan.options(&self.options.training);
         training.threads = training.threads.or(self.options.session.threads);
-        let (held_out, folds) = calibration_folds(&self.options, self.cache.len());
-        training.held_out = held_out;
-        let trained = train(&self.cache, &training, &mut |state| progress(&state))?;
-        let (scores, mut held_out) =
+        let trained = train(&self.cache, &training, &mut |state| progress(&Progress { folds: plan.flows, ..state }))?;
+        let (scores, energies) =
             on(training.threads, || Ok((self.measure(&trained)?, self.held_out_energies(&trained)?)))?;
-        for fold in 1..folds {
-            let part = TrainOptions { fold, ..training.clone() };
-            let begins = part.held_out_images(self.cache.len()) * fold;
-            if begins >= self.cache.len() || trained.summary.stopped == StopReason::Asked {
-                break;
-            }
-            let other = train(&self.cache, &part, &mut |state| progress(&state))?;
-            held_out.extend(on(training.threads, || self.held_out_energies(&other))?);
-        }
-        // Of fewer images nothing can be said; a package that needs it is refused when it is written.
-        let calibration = (held_out.len() >= FEWEST_TO_CALIBRATE)
-            .then(|| CalibratedNull::estimate(&trained.flow.architecture().latents(), self.roi.as_ref(), &held_out));
         let flow = trained.flow.to_onnx().encode_to_vec();
-        let manifest = Manifest { calibration: calibration.transpose()?, ..self.manifest(&trained, scores, &flow) };
-        let (backbone, roi) = (self.options.backbone.clone(), self.options.roi.clone());
-        Ok(Fitted { manifest, flow, backbone, roi, summary: trained.summary })
+        let stopped = plan.flows > 1 && trained.summary.stopped == StopReason::Asked;
+        let mut fitted = Fitted {
+            manifest: self.manifest(&trained, scores, &flow),
+            cross_fit: CrossFit {
+                planned: plan.flows,
+                finished: 1,
+                planned_images: plan.images(&training, images),
+                stopped,
+                ..CrossFit::default()
+            },
+            summary: trained.summary,
+            flow,
+            backbone: self.options.backbone.clone(),
+            roi: self.options.roi.clone(),
+            notes,
+            training,
+            images,
+            energies: Vec::new(),
+        };
+        self.set_null(&mut fitted, &energies)?;
+        fitted.energies = energies;
+        Ok(fitted)
     }
 
     /// Score statistics of the held-out images and the fair threshold of all good images (paper, §4.1.1).
@@ -295,21 +372,6 @@ impl Fitter {
     }
 }
 
-/// The part of so many good images that is held out of a flow, and how many flows the null needs, each with other images held out.
-fn calibration_folds(options: &FitOptions, images: usize) -> (f64, usize) {
-    let own = options.training.held_out;
-    let quarter = 1.0 / FOLDS as f64;
-    if options.cross_fit {
-        return (quarter, FOLDS);
-    }
-    if options.detection.tests.is_paper() || options.training.held_out_images(images) >= ENOUGH_TO_CALIBRATE {
-        return (own, 1);
-    }
-    let held_out = own.max(quarter.min(ENOUGH_TO_CALIBRATE as f64 / images as f64));
-    let of_each = TrainOptions { held_out, ..options.training.clone() }.held_out_images(images);
-    (held_out, ENOUGH_TO_CALIBRATE.div_ceil(of_each).min(FOLDS))
-}
-
 /// Runs on so many threads, or on the process's own.
 fn on<R: Send>(threads: Option<usize>, work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
     match threads {
@@ -352,53 +414,9 @@ pub(crate) fn statistics(mut scores: Vec<f32>, fair_threshold: f32) -> ScoreStat
     }
 }
 
-/// A fitted model, not yet written.
-#[derive(Debug)]
-pub struct Fitted {
-    /// The manifest it will have.
-    pub manifest: Manifest,
-    /// How training went.
-    pub summary: TrainingSummary,
-    flow: Vec<u8>,
-    backbone: BackboneChoice,
-    roi: Option<Vec<u8>>,
-}
-
-impl Fitted {
-    /// Writes a package that holds its backbone: a folder, or one file if `path` ends in `.uflow`. It is there whole or
-    /// not at all.
-    ///
-    /// # Errors
-    /// [`Error::Io`], or something else that is not a package at `path`.
-    pub fn write(&self, path: &Path) -> Result<()> {
-        let backbone = Some(self.backbone.file());
-        package::write(path, &self.manifest, &Files { flow: &self.flow, backbone, roi: self.roi.as_deref() })
-    }
-
-    /// Writes it into a model repository as `<root>/<model>/<version>`, its backbone shared in `<root>/backbones`.
-    ///
-    /// # Errors
-    /// As [`write`](Self::write).
-    pub fn write_to_repository(&self, root: &Path, version: u32) -> Result<PathBuf> {
-        match &self.backbone {
-            BackboneChoice::Embedded => package::write_repository_backbone(root, backbone::EMBEDDED)?,
-            BackboneChoice::File(file) => {
-                let bytes = std::fs::read(file).map_err(Error::io("read", file))?;
-                package::write_repository_backbone(root, &bytes)?
-            }
-        };
-        let mut manifest = self.manifest.clone();
-        manifest.backbone.file = None;
-        let path = root.join(&manifest.name).join(version.to_string());
-        package::write(&path, &manifest, &Files { flow: &self.flow, backbone: None, roi: self.roi.as_deref() })?;
-        Ok(path)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::Tests;
 
     #[test]
     fn turns_and_mirror_images() {
@@ -411,32 +429,6 @@ mod tests {
         all.sort();
         all.dedup();
         assert_eq!(all.len(), 8);
-    }
-
-    #[test]
-    fn a_null_has_a_hundred_images_where_there_are_so_many() {
-        let mut options = FitOptions::new("bracket");
-        let plan = |options: &FitOptions, images| {
-            let (held_out, folds) = calibration_folds(options, images);
-            (TrainOptions { held_out, ..options.training.clone() }.held_out_images(images), folds)
-        };
-        assert_eq!(plan(&options, 300), (30, 1), "the paper's count needs no null");
-        options.detection.tests = Tests::Sized;
-        for (images, expected) in [
-            (40, (10, 4)),
-            (100, (25, 4)),
-            (200, (50, 2)),
-            (300, (75, 2)),
-            (400, (100, 1)),
-            (900, (100, 1)),
-            (2000, (200, 1)),
-        ] {
-            assert_eq!(plan(&options, images), expected, "{images} images");
-        }
-        options.training.held_out = 0.5;
-        assert_eq!(plan(&options, 100), (50, 2));
-        options.cross_fit = true;
-        assert_eq!(plan(&options, 2000), (500, 4));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::Fitted;
 use crate::{
     Error,
     backbone::{self, NetworkSource},
@@ -26,8 +27,15 @@ impl BackboneChoice {
     /// Loads the backbone.
     ///
     /// # Errors
-    /// As [`Backbone::load`].
+    /// As [`Backbone::load`]; also a backbone that keeps weights in another file, which no package can hold.
     pub fn load(&self, runtime: &Runtime, session: &SessionOptions) -> Result<Backbone, Error> {
+        if let Some(location) = self.source().check("backbone")?.external.first() {
+            let reason = format!(
+                "it keeps weights in another file, `{location}`; a package holds its backbone as one file: save it without \
+                 external data"
+            );
+            return Err(Error::network(self.source().name("backbone"), reason));
+        }
         Backbone::load(runtime, self.source(), session)
     }
 
@@ -105,9 +113,10 @@ pub struct FitOptions {
     pub training: TrainOptions,
     /// What the package decides by.
     pub detection: DetectionDefaults,
-    /// Calibrate the null hypothesis on all good images: a quarter is held out, and three more flows are fitted with the other
-    /// quarters held out, for this alone. Without it the held-out images of the one flow must do, unless the package
-    /// is to count tests by size: then as many are held out, and as many flows fitted, as make 100 images, up to this.
+    /// Calibrate the null hypothesis on all good images: a quarter of them is held out, and three more flows are fitted, each with
+    /// another quarter held out. Without this option the null stands on the images that the model's own training held out. A
+    /// package that counts tests by size needs more: as many flows are then fitted as hold out 100 images together, at most
+    /// four.
     pub cross_fit: bool,
     /// PNG of the region of interest, kept in the package.
     pub roi: Option<Vec<u8>>,
@@ -168,9 +177,18 @@ impl FitOptions {
 /// What a fit tells while it runs.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// So many of so many files were read and decoded, to see whether they can be used.
+    Checked {
+        /// Files looked at.
+        done: usize,
+        /// Files in all.
+        total: usize,
+    },
+    /// Something about the images that the user should know, e.g. which were left out.
+    Warning(&'a str),
     /// Features of so many of so many images are there.
     Features {
-        /// Images read, skipped ones too.
+        /// Images done, skipped ones too.
         done: usize,
         /// Images in all.
         total: usize,
@@ -184,4 +202,6 @@ pub enum Event<'a> {
     },
     /// Training goes on.
     Training(&'a Progress),
+    /// The model is complete and may be written. Cross-fitting, where it is asked for, follows.
+    Trained(&'a Fitted),
 }

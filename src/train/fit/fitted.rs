@@ -1,0 +1,138 @@
+//! A fitted model: what it is, what its user should know, and how it becomes a package.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::BackboneChoice;
+use crate::{
+    Error, Result, backbone,
+    package::{self, Files, Manifest},
+    segment::CalibratedNull,
+    train::{TrainOptions, TrainingSummary},
+};
+
+/// U of each scale of one image.
+pub(super) type Energies = Vec<Vec<f32>>;
+
+/// A fitted model, not yet written.
+#[derive(Debug)]
+pub struct Fitted {
+    /// The manifest it will have.
+    pub manifest: Manifest,
+    /// How training went.
+    pub summary: TrainingSummary,
+    /// Which images its null stands on.
+    pub cross_fit: CrossFit,
+    pub(super) flow: Vec<u8>,
+    pub(super) backbone: BackboneChoice,
+    pub(super) roi: Option<Vec<u8>>,
+    /// What the good images themselves give reason to say.
+    pub(super) notes: Vec<String>,
+    /// The options of the model's own training, and the images there were.
+    pub(super) training: TrainOptions,
+    pub(super) images: usize,
+    /// Of the images held out so far, until the null is final.
+    pub(super) energies: Vec<Energies>,
+}
+
+impl Fitted {
+    /// What the user should know, one sentence each: images that were left out, latents that are not white, cross-fitting that
+    /// did not finish.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.notes.clone();
+        warnings.extend(self.summary.warnings());
+        warnings.extend(self.cross_fit.warning());
+        if !self.manifest.detection.tests.is_paper() {
+            warnings.extend(self.manifest.calibration.as_ref().and_then(CalibratedNull::warning));
+        }
+        warnings
+    }
+
+    /// Writes a package that holds its backbone: a folder, or one file if `path` ends in `.uflow`. The package is there whole or
+    /// not at all.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or something else that is not a package at `path`.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let backbone = Some(self.backbone.file());
+        package::write(path, &self.manifest, &Files { flow: &self.flow, backbone, roi: self.roi.as_deref() })
+    }
+
+    /// Writes it into a model repository as `<root>/<model>/<version>`, its backbone shared in `<root>/backbones`.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_to_repository(&self, root: &Path, version: u32) -> Result<PathBuf> {
+        match &self.backbone {
+            BackboneChoice::Embedded => package::write_repository_backbone(root, backbone::EMBEDDED)?,
+            BackboneChoice::File(file) => {
+                let bytes = std::fs::read(file).map_err(Error::io("read", file))?;
+                package::write_repository_backbone(root, &bytes)?
+            }
+        };
+        let mut manifest = self.manifest.clone();
+        manifest.backbone.file = None;
+        let path = root.join(&manifest.name).join(version.to_string());
+        package::write(&path, &manifest, &Files { flow: &self.flow, backbone: None, roi: self.roi.as_deref() })?;
+        Ok(path)
+    }
+}
+
+/// How far the null was calibrated: by the model's own held-out images, and by cross-fitting, where further flows are fitted with
+/// other images held out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CrossFit {
+    /// Flows that were planned, the model's own among them; 1 without cross-fitting.
+    pub planned: usize,
+    /// Flows that were fitted to the end, the model's own among them.
+    pub finished: usize,
+    /// Good images that the null was planned to stand on.
+    pub planned_images: usize,
+    /// Good images that the null stands on; 0 where there is none.
+    pub images: usize,
+    /// Whether the caller ended cross-fitting early.
+    pub stopped: bool,
+    /// Why other flows were not used, one sentence each.
+    pub failures: Vec<String>,
+    /// Whether the package was to count tests by size, and counts as the paper does for want of a null.
+    pub without_null: bool,
+}
+
+impl CrossFit {
+    /// Whether every planned flow was fitted.
+    pub fn is_complete(&self) -> bool {
+        self.finished == self.planned
+    }
+
+    /// What it means for the user that some flows are missing; `None` where none is.
+    pub fn warning(&self) -> Option<String> {
+        if self.is_complete() && !self.without_null {
+            return None;
+        }
+        let Self { planned, finished, planned_images, images, .. } = self;
+        let parts = planned - 1;
+        let missing = planned - finished;
+        let why = match self.failures.as_slice() {
+            [] => "cross-fitting was stopped".to_owned(),
+            failures => format!("cross-fitting failed ({})", failures.join("; ")),
+        };
+        let consequence = match (self.without_null, *images) {
+            (true, _) => {
+                "too few images were held out for a null, so the package counts tests as the paper does (tests = paper), \
+                 not by size"
+                    .to_owned()
+            }
+            (false, 0) => "the package has no calibrated null".to_owned(),
+            (false, _) => format!(
+                "the null stands on {images} good images instead of {planned_images}, and small ε (below {:.2}) is an \
+                 extrapolation",
+                3.0 / *images as f64
+            ),
+        };
+        Some(format!(
+            "{why}: {missing} of {parts} further flows were not fitted. The model itself is complete; {consequence}. Fit again, \
+             or calibrate the package on other good images (uflow calibrate --model PKG --good DIR --out NEW)"
+        ))
+    }
+}
