@@ -14,11 +14,16 @@
 //! | U against χ²_C: quantiles, effective degrees of freedom 2·mean²/variance | equal, C |
 //! | regions per good image at ε, with bounds | at most ε |
 //!
-//! The last line is the promise itself and decides the [`Verdict`]; the others say why it is kept or broken.
+//! The last line is the promise itself and decides the [`Verdict`]; the others say why it is kept or broken. A promise counts as
+//! broken where the mean number of regions surely exceeds ε. That bound holds however regions cluster in an image, and for the
+//! eight ε together: on images that keep the promise exactly, at most 5% of all verdicts are wrong (how:
+//! [`FalseAlarms::rate_at_least`], and the head of `evaluate/bounds.rs`).
 
+mod advice;
 mod report;
 mod scale;
 
+pub use advice::{Alternative, TARGET, Threshold};
 pub use scale::{Neighbour, Quantile, ScaleReport};
 
 use ndarray::{ArrayView2, ArrayView3};
@@ -29,6 +34,7 @@ use crate::{
     evaluate::{AlarmCounter, FalseAlarms},
     latents::ScaleShape,
 };
+use advice::Judged;
 use scale::ScaleStatistics;
 
 /// Fewer images say next to nothing.
@@ -40,7 +46,7 @@ pub struct Calibration {
     scales: Vec<ScaleStatistics>,
     between: Vec<Pairs>,
     alarms: AlarmCounter,
-    images: usize,
+    images: Vec<Judged>,
 }
 
 /// What [`Calibration`] found.
@@ -56,6 +62,8 @@ pub struct CalibrationReport {
     pub false_alarms: Vec<FalseAlarms>,
     /// Whether ε is what it says.
     pub verdict: Verdict,
+    /// Ways to decide, and how many of these images each flags: the package's thresholds first, then thresholds set on these images.
+    pub alternatives: Vec<Alternative>,
     /// What of the hypothesis does not hold, in sentences, the most telling first.
     pub findings: Vec<String>,
 }
@@ -64,22 +72,34 @@ pub struct CalibrationReport {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "promise")]
 pub enum Verdict {
-    /// At no ε are there more false alarms than promised, as far as so many images can tell: below `resolution` alarms per image they
-    /// cannot.
+    /// At no ε are there surely more false alarms than promised. So few images cannot tell rates below `resolution`.
     Kept {
         /// The rate that as many images without an alarm are compatible with.
         resolution: f64,
     },
-    /// There are surely more than promised: the largest ε at which the rate's lower bound is above it.
+    /// There are surely more than promised; this is the largest ε at which that is so.
     Broken {
         /// That ε.
         epsilon: f64,
         /// False alarms found per image.
         rate: f64,
+        /// There are at least so many, with 95% confidence for all ε together.
+        at_least: f64,
     },
 }
 
 impl Verdict {
+    /// From the false alarms at each ε, the largest ε first.
+    pub fn of(false_alarms: &[FalseAlarms]) -> Self {
+        let broken = false_alarms.iter().find(|found| found.rate_at_least > found.epsilon);
+        let images = false_alarms.first().map_or(0, |found| found.images) as usize;
+        match broken {
+            Some(found) => Self::Broken { epsilon: found.epsilon, rate: found.rate, at_least: found.rate_at_least },
+            None if images == 0 => Self::Kept { resolution: f64::INFINITY },
+            None => Self::Kept { resolution: FalseAlarms::new(1.0, &vec![0; images]).rate_bounds[1] },
+        }
+    }
+
     /// Whether ε can be trusted.
     pub fn holds(self) -> bool {
         matches!(self, Self::Kept { .. })
@@ -99,15 +119,15 @@ impl Calibration {
             scales: shapes.iter().map(|&shape| ScaleStatistics::new(shape)).collect(),
             between: vec![Pairs::default(); shapes.len() - 1],
             alarms: AlarmCounter::default(),
-            images: 0,
+            images: Vec::new(),
         })
     }
 
-    /// Takes a good image: its latents (C, H, W), finest first, and its log₁₀NFA map.
+    /// Takes a good image: its latents (C, H, W), finest first, its log₁₀NFA map, and its score.
     ///
     /// # Errors
     /// [`Error::Parameter`] for other shapes; [`Error::NonFinite`].
-    pub fn push(&mut self, latents: &[ArrayView3<'_, f32>], log10_nfa: ArrayView2<'_, f32>) -> Result<()> {
+    pub fn push(&mut self, latents: &[ArrayView3<'_, f32>], log10_nfa: ArrayView2<'_, f32>, score: f32) -> Result<()> {
         if latents.len() != self.scales.len() {
             let reason = format!("{} scales given, {} expected", latents.len(), self.scales.len());
             return Err(Error::parameter("latents", reason));
@@ -123,19 +143,20 @@ impl Calibration {
             }
         }
         self.alarms.push(log10_nfa);
-        self.images += 1;
+        let log10_nfa_min = log10_nfa.iter().copied().fold(f32::INFINITY, f32::min);
+        self.images.push(Judged { score, log10_nfa_min });
         Ok(())
     }
 
-    /// What the images say.
+    /// What the images say. `package` are the thresholds that the model decides by now, to be compared.
     ///
     /// # Errors
     /// [`Error::Parameter`] for fewer than [`FEWEST_IMAGES`] images.
-    pub fn finish(self) -> Result<CalibrationReport> {
-        if self.images < FEWEST_IMAGES {
+    pub fn finish(self, package: &[Threshold]) -> Result<CalibrationReport> {
+        if self.images.len() < FEWEST_IMAGES {
             let reason = format!(
-                "{} are too few to calibrate with; {FEWEST_IMAGES} at least are needed, 100 or more say something",
-                self.images
+                "{} are too few to calibrate with; {FEWEST_IMAGES} at least are needed, 100 or more are better",
+                self.images.len()
             );
             return Err(Error::parameter("good images", reason));
         }
@@ -143,25 +164,15 @@ impl Calibration {
         let scales: Vec<ScaleReport> = self.scales.into_iter().map(ScaleStatistics::finish).collect();
         let between_scales: Vec<f64> = self.between.iter().map(Pairs::correlation).collect();
         Ok(CalibrationReport {
-            images: self.images,
-            verdict: verdict(&false_alarms),
+            images: self.images.len(),
+            verdict: Verdict::of(&false_alarms),
+            alternatives: advice::alternatives(&self.images, package),
             findings: report::findings(&scales, &between_scales),
             scales,
             between_scales,
             false_alarms,
         })
     }
-}
-
-/// The promise is broken where the lower bound of the rate is above ε.
-fn verdict(false_alarms: &[FalseAlarms]) -> Verdict {
-    let broken = false_alarms.iter().find(|found| found.rate_bounds[0] > found.epsilon);
-    let none =
-        false_alarms.first().map_or(f64::INFINITY, |found| FalseAlarms::new(1.0, found.images, 0, 0).rate_bounds[1]);
-    broken.map_or(Verdict::Kept { resolution: none }, |found| Verdict::Broken {
-        epsilon: found.epsilon,
-        rate: found.rate,
-    })
 }
 
 /// A map brought to a coarser size by averaging.

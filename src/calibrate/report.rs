@@ -1,6 +1,6 @@
 //! What was found, in words.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use super::{CalibrationReport, ScaleReport, Verdict};
 
@@ -13,14 +13,38 @@ impl fmt::Display for CalibrationReport {
         for (index, correlation) in self.between_scales.iter().enumerate() {
             writeln!(out, "correlation of U between scales {index} and {}: {correlation:.3}", index + 1)?;
         }
-        writeln!(out, "false alarms per good image, with 95% bounds:")?;
+        writeln!(out, "false alarms per good image (regions), with 95% bounds of each line:")?;
         for found in &self.false_alarms {
             writeln!(out, "  {found}")?;
         }
         for finding in &self.findings {
             writeln!(out, "- {finding}")?;
         }
-        writeln!(out, "{}", self.verdict)
+        writeln!(out, "{}", self.verdict)?;
+        write!(out, "{}", self.advice())
+    }
+}
+
+impl CalibrationReport {
+    /// How many of these images each way to decide flags, and where the promise is broken, what to do.
+    pub fn advice(&self) -> String {
+        let mut text = String::from("of these good images, each way to decide flags:\n");
+        let width = self.alternatives.iter().map(|way| way.threshold.to_string().chars().count()).max().unwrap_or(0);
+        for way in &self.alternatives {
+            let options = way.threshold.to_string();
+            let note = match way.expected {
+                None => "the package's now".to_owned(),
+                Some(expected) => {
+                    format!("set on them; of other good images at most {:.1}% expected", 100.0 * expected)
+                }
+            };
+            let _ = writeln!(text, "  {options:<width$}  {:>4} of {}  ({note})", way.flagged, self.images);
+        }
+        if !self.verdict.holds() {
+            text += "Choose a line that flags as few good images as you can accept, keep it in the package with\n  \
+                     uflow package set PKG OPTIONS --out NEW\nand check on other images, good and bad, that it finds the defects.\n";
+        }
+        text
     }
 }
 
@@ -29,13 +53,13 @@ impl fmt::Display for Verdict {
         match self {
             Self::Kept { resolution } => write!(
                 out,
-                "Verdict: ε can be trusted, as far as these images tell: at no ε are there surely more false alarms than promised. Rates below \
-                 {resolution:.3} per image cannot be told with so few."
+                "Verdict: ε can be trusted, as far as these images tell: at no ε are there surely more false alarms than promised. \
+                 So few images cannot tell rates below {resolution:.3} per image."
             ),
-            Self::Broken { epsilon, rate } => write!(
+            Self::Broken { epsilon, rate, at_least } => write!(
                 out,
-                "Verdict: ε cannot be trusted: where {epsilon} false alarms per image are promised there are {rate:.3}. Decide by the score and \
-                 its threshold of good images instead (--verdict score), or set ε by the curve above."
+                "Verdict: ε cannot be trusted: where {epsilon} false alarms per image are promised, these images have {rate:.3} \
+                 (at least {at_least:.3} with 95% confidence)."
             ),
         }
     }

@@ -12,11 +12,11 @@ use super::{
 };
 use crate::{
     Error,
-    calibrate::Calibration,
+    calibrate::{Calibration, Threshold},
     detector::{LatentReader, roi_from_image},
     frame::{Image, Limits},
     latents::{ScaleShape, energy},
-    package::{self, Content, FileSource, Files, Package},
+    package::{self, Content, FileSource, Files, Manifest, Package},
     segment::{Bound, CalibratedNull, Segmenter, Tests},
 };
 
@@ -93,7 +93,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         let image = Image::open(path, &Limits::default())?;
         let latents = reader.read(&image.frame())?;
         let maps = segmenter.run_latents(&latents, bound)?;
-        calibration.push(&latents, maps.log10_nfa)?;
+        calibration.push(&latents, maps.log10_nfa, maps.image_score)?;
         if args.out.is_some() {
             let maps = latents.iter().map(|z| energy(z.view()).into_raw_vec_and_offset().0);
             energies.push(maps.collect::<Vec<_>>());
@@ -101,7 +101,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         progress.at("calibrating", done + 1, images.len());
     }
     progress.finish();
-    let report = calibration.finish()?;
+    let report = calibration.finish(&thresholds(reader.manifest()))?;
     if context.json {
         context.print_json(&report)?;
     } else {
@@ -133,4 +133,11 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         }
     }
     Ok(if report.verdict.holds() { Outcome::Done } else { Outcome::Failed })
+}
+
+/// What a package decides by now: its ε, and its score threshold or the fair one.
+fn thresholds(manifest: &Manifest) -> Vec<Threshold> {
+    let fair = manifest.scores.as_ref().map(|scores| scores.fair_threshold);
+    let score = manifest.detection.score_threshold.or(fair).map(Threshold::Score);
+    [Some(Threshold::Epsilon(manifest.detection.epsilon)), score].into_iter().flatten().collect()
 }

@@ -1,64 +1,67 @@
-//! False alarms compared with ε, with confidence bounds.
+//! False alarms against what ε promises, with confidence bounds.
 //!
-//! ε is the number of false alarms expected in an image without a defect. The measurement counts the regions found in good images.
-//! The bounds of the rate are those of a Poisson rate (Garwood, 1936); the bounds of the share of images with a region are
-//! Clopper and Pearson's (1934). Both are exact for any number of images. If regions of one image come in clusters, the
-//! bounds of the rate are too narrow: the share of images is then the safer figure.
+//! ε is the number of false alarms expected in an image without a defect. Good images give a count of regions each; what their mean can
+//! be, and what it surely exceeds, is said by [`bounds`](super::bounds).
 
 use std::fmt;
 
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{Beta, ContinuousCDF, Gamma};
 
-use super::components::ComponentCounts;
+use super::{
+    bounds::{binomial_bounds, mean_at_least, rate_bounds},
+    components::ComponentCounts,
+};
 
 /// The values of ε at which false alarms are counted.
 pub const EPSILONS: [f64; 8] = [10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
 
-/// Confidence level of the bounds.
-pub const CONFIDENCE: f64 = 0.95;
-
 /// False alarms on good images at one ε.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FalseAlarms {
-    /// ε: the number of false alarms expected per image.
+    /// False alarms per image that ε promises not to exceed.
     pub epsilon: f64,
-    /// Number of good images.
+    /// Good images.
     pub images: u64,
-    /// Regions found in these images: 8-connected components of log₁₀NFA < log₁₀ε at the network's input size.
+    /// Regions found in them: 8-connected components of log₁₀NFA < log₁₀ε at the network's input size.
     pub regions: u64,
-    /// Number of good images with at least one region.
+    /// Good images with a region.
     pub flagged: u64,
     /// Regions per image.
     pub rate: f64,
-    /// Bounds of the rate at the confidence level [`CONFIDENCE`].
+    /// Bounds of the rate at [`CONFIDENCE`](super::CONFIDENCE), as wide as the regions cluster.
     pub rate_bounds: [f64; 2],
+    /// The rate is at least this, at [`CONFIDENCE`](super::CONFIDENCE) for all of [`EPSILONS`] together, however regions cluster.
+    #[serde(default)]
+    pub rate_at_least: f64,
     /// Share of the images that have at least one region.
     pub flagged_rate: f64,
-    /// Bounds of that share at the confidence level [`CONFIDENCE`].
+    /// Bounds of that share at [`CONFIDENCE`](super::CONFIDENCE).
     pub flagged_bounds: [f64; 2],
 }
 
 impl FalseAlarms {
-    /// Computes the rates from counts; `images` must not be 0.
-    pub fn new(epsilon: f64, images: u64, regions: u64, flagged: u64) -> Self {
-        let per_image = |count: f64| count / images as f64;
-        let [low, high] = poisson_bounds(regions);
+    /// From the number of regions in each good image; there is at least one image.
+    pub fn new(epsilon: f64, counts: &[u32]) -> Self {
+        let images = counts.len() as u64;
+        let regions = counts.iter().map(|&count| u64::from(count)).sum();
+        let flagged = counts.iter().filter(|&&count| count > 0).count() as u64;
+        let per_image = |count: u64| count as f64 / images as f64;
         Self {
             epsilon,
             images,
             regions,
             flagged,
-            rate: per_image(regions as f64),
-            rate_bounds: [per_image(low), per_image(high)],
-            flagged_rate: per_image(flagged as f64),
+            rate: per_image(regions),
+            rate_bounds: rate_bounds(counts),
+            rate_at_least: mean_at_least(counts),
+            flagged_rate: per_image(flagged),
             flagged_bounds: binomial_bounds(flagged, images),
         }
     }
 }
 
-/// One line per ε, in columns: `ε = 0.1: 0.260 (0.170 to 0.381); in 0.260 of the images (0.177 to 0.357)`.
+/// A line of a curve: `ε = 0.1: 0.260 (0.170 to 0.381); in 0.260 of the images (0.177 to 0.357)`, in columns.
 impl fmt::Display for FalseAlarms {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [low, high] = self.rate_bounds;
@@ -74,81 +77,39 @@ impl fmt::Display for FalseAlarms {
 /// Counts the regions of good images at each of [`EPSILONS`].
 #[derive(Debug, Default)]
 pub struct AlarmCounter {
-    images: u64,
-    /// Number of regions, and of images with at least one.
-    counts: [(u64, u64); EPSILONS.len()],
+    /// Per ε, the regions of each image.
+    counts: [Vec<u32>; EPSILONS.len()],
 }
 
 impl AlarmCounter {
-    /// Adds the log₁₀NFA map of a good image.
+    /// Takes the log₁₀NFA map of a good image.
     pub fn push(&mut self, log10_nfa: ArrayView2<'_, f32>) {
         let negated = log10_nfa.mapv(|value| -value);
         let limits = EPSILONS.map(|epsilon| -epsilon.log10() as f32);
         let components = ComponentCounts::of(negated.view(), limits[0]);
-        for ((regions, flagged), limit) in self.counts.iter_mut().zip(limits) {
-            let found = components.above(limit);
-            *regions += u64::from(found);
-            *flagged += u64::from(found > 0);
+        for (counts, limit) in self.counts.iter_mut().zip(limits) {
+            counts.push(components.above(limit));
         }
-        self.images += 1;
     }
 
-    /// The false alarms at each ε; empty if no image was added.
+    /// False alarms at each ε; empty without an image.
     pub fn finish(&self) -> Vec<FalseAlarms> {
-        let counts = EPSILONS.into_iter().zip(self.counts);
-        let curve =
-            counts.map(|(epsilon, (regions, flagged))| FalseAlarms::new(epsilon, self.images, regions, flagged));
-        if self.images == 0 { Vec::new() } else { curve.collect() }
+        let curve = EPSILONS.into_iter().zip(&self.counts);
+        curve
+            .filter(|(_, counts)| !counts.is_empty())
+            .map(|(epsilon, counts)| FalseAlarms::new(epsilon, counts))
+            .collect()
     }
-}
-
-/// Bounds of the mean of a Poisson distribution after one count of `count`.
-fn poisson_bounds(count: u64) -> [f64; 2] {
-    let tail = (1.0 - CONFIDENCE) / 2.0;
-    let quantile = |shape: f64, p: f64| Gamma::new(shape, 1.0).map_or(f64::NAN, |gamma| gamma.inverse_cdf(p));
-    let low = if count == 0 { 0.0 } else { quantile(count as f64, tail) };
-    [low, quantile(count as f64 + 1.0, 1.0 - tail)]
-}
-
-/// Bounds of a probability after `hits` successes in `trials`.
-fn binomial_bounds(hits: u64, trials: u64) -> [f64; 2] {
-    let tail = (1.0 - CONFIDENCE) / 2.0;
-    let quantile = |a: u64, b: u64, p: f64| Beta::new(a as f64, b as f64).map_or(f64::NAN, |beta| beta.inverse_cdf(p));
-    let low = if hits == 0 { 0.0 } else { quantile(hits, trials - hits + 1, tail) };
-    let high = if hits == trials { 1.0 } else { quantile(hits + 1, trials - hits, 1.0 - tail) };
-    [low, high]
 }
 
 #[cfg(test)]
 mod tests {
-    use approx::assert_abs_diff_eq;
-
     use super::*;
-
-    /// Values from `scipy.stats`: `gamma.ppf` and `binomtest(k, n).proportion_ci(method="exact")`.
-    #[test]
-    fn bounds_equal_scipys() {
-        for (count, low, high) in [
-            (0, 0.0, 3.688_879_454_113_936),
-            (1, 0.025_317_807_984_289_9, 5.571_643_390_938_898),
-            (20, 12.216_519_585, 30.888_377_903),
-        ] {
-            let found = poisson_bounds(count);
-            assert_abs_diff_eq!(found[0], low, epsilon = 1e-6);
-            assert_abs_diff_eq!(found[1], high, epsilon = 1e-6);
-        }
-        for (hits, trials, low, high) in
-            [(0, 100, 0.0, 0.036_216_693), (3, 100, 0.006_229_97, 0.085_176_05), (50, 50, 0.928_878_264, 1.0)]
-        {
-            let found = binomial_bounds(hits, trials);
-            assert_abs_diff_eq!(found[0], low, epsilon = 1e-6);
-            assert_abs_diff_eq!(found[1], high, epsilon = 1e-6);
-        }
-    }
 
     #[test]
     fn rates_are_per_image() {
-        let found = FalseAlarms::new(0.1, 50, 10, 4);
+        let counts: Vec<u32> = (0..50).map(|image| [4, 3, 2, 1].get(image).copied().unwrap_or(0)).collect();
+        let found = FalseAlarms::new(0.1, &counts);
         assert_eq!((found.rate, found.flagged_rate), (0.2, 0.08));
         assert!(found.rate_bounds[0] < 0.2 && found.rate_bounds[1] > 0.2);
         assert!(found.flagged_bounds[0] < 0.08 && found.flagged_bounds[1] > 0.08);

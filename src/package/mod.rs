@@ -17,6 +17,7 @@
 //! hold their own weights (ONNX's external data are refused: the hash would not cover them, and they may lie anywhere).
 //! It is written beside its destination and moved there when it is complete.
 
+mod change;
 mod external;
 mod manifest;
 mod read;

@@ -26,6 +26,7 @@ pub(super) fn html(name: &str, report: &CalibrationReport) -> String {
     for (index, scale) in report.scales.iter().enumerate() {
         section(&mut content, index, scale);
     }
+    let _ = write!(content, "<section><h2>Ways to decide</h2><pre>{}</pre></section>", escape(&report.advice()));
     content += "<section><h2>Differences from the assumption</h2><ul>";
     for finding in &report.findings {
         let _ = write!(content, "<li>{}</li>", escape(&capital(finding)));

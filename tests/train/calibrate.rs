@@ -4,7 +4,8 @@ use ndarray::{Array2, Array3};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use uflow::{
-    calibrate::{Calibration, CalibrationReport, Verdict},
+    calibrate::{Calibration, CalibrationReport, Threshold, Verdict},
+    evaluate::{EPSILONS, FalseAlarms},
     latents::ScaleShape,
 };
 
@@ -27,12 +28,12 @@ fn report(images: usize, log10_nfa: f32, change: impl Fn(usize, &mut Array3<f32>
     let mut calibration = Calibration::new(&SHAPES).unwrap();
     let mut map = Array2::from_elem((32, 48), 100.0_f32);
     map[[3, 4]] = log10_nfa;
-    for _ in 0..images {
+    for image in 0..images {
         let mut latents = SHAPES.map(|shape| white(&mut random, shape));
         latents.iter_mut().enumerate().for_each(|(scale, z)| change(scale, z));
-        calibration.push(&latents.each_ref().map(|z| z.view()), map.view()).unwrap();
+        calibration.push(&latents.each_ref().map(|z| z.view()), map.view(), 0.25 + image as f32 / 256.0).unwrap();
     }
-    calibration.finish().unwrap()
+    calibration.finish(&[Threshold::Epsilon(1.0), Threshold::Score(0.1)]).unwrap()
 }
 
 #[test]
@@ -92,12 +93,27 @@ fn a_promise_that_is_not_kept_is_said() {
     let found = report(50, -3.5, |_, _| {});
     assert_eq!(found.false_alarms[0].rate, 1.0);
     // One region an image is what ε = 1 promises, not 0.1.
-    assert_eq!(found.verdict, Verdict::Broken { epsilon: 0.1, rate: 1.0 });
+    let Verdict::Broken { epsilon, rate, at_least } = found.verdict else { panic!("{}", found.verdict) };
+    assert_eq!((epsilon, rate), (0.1, 1.0));
+    assert!(at_least > 0.8 && at_least < 1.0, "{at_least}");
+    let said = found.to_string();
     assert!(
-        found
-            .to_string()
-            .contains("ε cannot be trusted: where 0.1 false alarms per image are promised there are 1.000")
+        said.contains("ε cannot be trusted: where 0.1 false alarms per image are promised, these images have 1.000")
     );
+    // The advice is measured: the package's ways flag all of these images, the proposed ones none.
+    let flagged: Vec<usize> = found.alternatives.iter().map(|way| way.flagged).collect();
+    assert_eq!(flagged, [50, 50, 0, 0]);
+    assert!(found.alternatives[2..].iter().all(|way| way.expected == Some(1.0 / 51.0)));
+    let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    for line in [
+        "--verdict nfa --epsilon 1 50 of 50 (the package's now)",
+        "--verdict score --score-threshold 0.1 50 of 50 (the package's now)",
+        "--verdict nfa --epsilon 3.1e-4 0 of 50 (set on them; of other good images at most 2.0% expected)",
+        "--verdict score --score-threshold 0.4415 0 of 50 (set on them",
+        "uflow package set PKG OPTIONS --out NEW",
+    ] {
+        assert!(words.contains(line), "no `{line}` in {words}");
+    }
     let json = serde_json::to_value(&found).unwrap();
     assert_eq!((&json["verdict"]["promise"], &json["verdict"]["epsilon"]), (&"broken".into(), &0.1.into()));
 }
@@ -108,14 +124,75 @@ fn what_cannot_be_calibrated_with_is_refused() {
     let mut calibration = Calibration::new(&SHAPES).unwrap();
     let map = Array2::from_elem((4, 4), 1.0_f32);
     let good = SHAPES.map(|shape| Array3::<f32>::zeros((shape.channels, shape.height, shape.width)));
-    let error = calibration.push(&[good[0].view()], map.view()).unwrap_err().to_string();
+    let error = calibration.push(&[good[0].view()], map.view(), 0.5).unwrap_err().to_string();
     assert!(error.contains("1 scales given, 2 expected"), "{error}");
-    let error = calibration.push(&[good[1].view(), good[0].view()], map.view()).unwrap_err().to_string();
+    let error = calibration.push(&[good[1].view(), good[0].view()], map.view(), 0.5).unwrap_err().to_string();
     assert!(error.contains("scale 0 is"), "{error}");
     let mut broken = good.clone();
     broken[1][[0, 0, 0]] = f32::NAN;
-    assert!(calibration.push(&broken.each_ref().map(|z| z.view()), map.view()).is_err());
-    calibration.push(&good.each_ref().map(|z| z.view()), map.view()).unwrap();
-    let error = calibration.finish().unwrap_err().to_string();
+    assert!(calibration.push(&broken.each_ref().map(|z| z.view()), map.view(), 0.5).is_err());
+    calibration.push(&good.each_ref().map(|z| z.view()), map.view(), 0.5).unwrap();
+    let error = calibration.finish(&[]).unwrap_err().to_string();
     assert!(error.contains("1 are too few"), "{error}");
+}
+
+/// A number of events with this mean (Knuth).
+fn poisson(random: &mut ChaCha8Rng, mean: f64) -> u32 {
+    let (limit, mut product, mut events) = ((-mean).exp(), random.random::<f64>(), 0);
+    while product > limit {
+        product *= random.random::<f64>();
+        events += 1;
+    }
+    events
+}
+
+/// At each ε the alarms of `images` good images: clusters of a mean size (geometric; 1 is alarms that are independent of each other), whose
+/// alarms all have the NFA of the cluster. The mean at every ε is `factor` · ε exactly.
+fn alarms(random: &mut ChaCha8Rng, images: usize, size: f64, factor: f64) -> Vec<FalseAlarms> {
+    let mut counts = [const { Vec::new() }; EPSILONS.len()];
+    for _ in 0..images {
+        let mut image = [0; EPSILONS.len()];
+        for _ in 0..poisson(random, EPSILONS[0] * factor / size) {
+            let nfa = EPSILONS[0] * random.random::<f64>();
+            let mut alarms = 1;
+            while random.random::<f64>() >= 1.0 / size {
+                alarms += 1;
+            }
+            for (count, epsilon) in image.iter_mut().zip(EPSILONS) {
+                *count += if nfa < epsilon { alarms } else { 0 };
+            }
+        }
+        counts.iter_mut().zip(image).for_each(|(counts, count)| counts.push(count));
+    }
+    EPSILONS.iter().zip(&counts).map(|(&epsilon, counts)| FalseAlarms::new(epsilon, counts)).collect()
+}
+
+/// The part of all runs in which the promise is called broken.
+fn called_broken(images: usize, size: f64, factor: f64) -> f64 {
+    const RUNS: usize = 400;
+    let mut random = ChaCha8Rng::seed_from_u64(images as u64 * 1000 + (10.0 * size + factor) as u64);
+    let broken = (0..RUNS).filter(|_| !Verdict::of(&alarms(&mut random, images, size, factor)).holds()).count();
+    broken as f64 / RUNS as f64
+}
+
+#[test]
+fn a_promise_that_is_kept_exactly_is_called_broken_in_at_most_one_run_of_twenty() {
+    for images in [20, 100, 300] {
+        for size in [1.0, 2.0, 3.0] {
+            let wrong = called_broken(images, size, 1.0);
+            assert!(wrong <= 0.05, "{images} images, clusters of {size}: {wrong}");
+        }
+    }
+}
+
+#[test]
+fn ten_times_too_many_alarms_are_called_broken() {
+    for images in [20, 100, 300] {
+        for size in [1.0, 2.0, 3.0] {
+            let right = called_broken(images, size, 10.0);
+            assert!(right >= 0.95, "{images} images, clusters of {size}: {right}");
+        }
+    }
+    // Three times too many need more images.
+    assert!(called_broken(300, 2.0, 3.0) >= 0.95);
 }
