@@ -427,11 +427,12 @@ enum uflow_control
    */
   UFLOW_CONTROL_CONTINUE = 1,
   /**
-   * Stop here and write the best model so far.
+   * Stop here and write the best model so far. While `fold` is above 0 the model is complete; its null then stands on the images
+   * of the flows that are finished, and `uflow_trainer_warnings` says how many those are.
    */
   UFLOW_CONTROL_STOP = 2,
   /**
-   * Stop here and write nothing.
+   * Stop here and write nothing, whatever is finished. A package that is at the path already stays.
    */
   UFLOW_CONTROL_CANCEL = 3,
 };
@@ -930,6 +931,14 @@ typedef struct uflow_progress {
    * an epoch.
    */
   double latent_variance;
+  /**
+   * The flow that is trained: 0 is the model's own, from 1 on they are those that calibrate its null (cross-fitting).
+   */
+  uint32_t fold;
+  /**
+   * Flows in all; 1 without cross-fitting.
+   */
+  uint32_t folds;
 } uflow_progress;
 
 /**
@@ -983,6 +992,14 @@ typedef struct uflow_training {
    * Seconds it took.
    */
   double seconds;
+  /**
+   * Good images that the model's calibrated null stands on; 0 where it has none.
+   */
+  uint32_t null_images;
+  /**
+   * Good images that it was planned to stand on: more than `null_images` where cross-fitting was stopped or failed.
+   */
+  uint32_t null_images_planned;
 } uflow_training;
 
 #ifdef __cplusplus
@@ -1787,7 +1804,8 @@ void uflow_trainer_free(struct uflow_trainer *trainer);
 
 /**
  * Adds a good frame. It is read during the call alone, which takes as long as the backbone does. A frame that fails is not added; the
- * codes are those of `uflow_detector_detect`.
+ * codes are those of `uflow_detector_detect`. A frame with the same pixels as an earlier one, and a frame whose pixels all have one
+ * value, are left out and are no failure: `uflow_trainer_frames` does not count them, `uflow_trainer_warnings` names them.
  *
  * `trainer` and `image` are NULL (an error) or what they say; the bytes that `image` names are there and are not changed during
  * the call.
@@ -1796,7 +1814,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_trainer_add(struct uflow_trainer *trai
                                        const struct uflow_image *image);
 
 /**
- * How many frames were added. 0 for NULL, and while another thread uses the trainer.
+ * How many frames a model would be fitted to. 0 for NULL, and while another thread uses the trainer.
  *
  * `trainer` is NULL or a trainer that was not freed.
  */
@@ -1808,7 +1826,9 @@ size_t uflow_trainer_frames(const struct uflow_trainer *trainer);
  * be NULL) is asked before the first epoch and after every optimiser step and epoch, and must not use the trainer. The frames stay: more
  * may be added, and a model fitted again.
  *
- * Fails with `UFLOW_STATUS_TRAINING` for fewer than 8 frames or a loss that is not finite from the start, `UFLOW_STATUS_CANCELLED` where the
+ * A flow of cross-fitting that fails does not cost the model: the package is written, and `uflow_trainer_warnings` says what is missing.
+ *
+ * Fails with `UFLOW_STATUS_TRAINING` for fewer than 8 frames, frames that are practically one picture, or a loss that is not finite from the start, `UFLOW_STATUS_CANCELLED` where the
  * callback said so, `UFLOW_STATUS_PACKAGE` or `UFLOW_STATUS_IO` for a path that cannot be written, before training.
  *
  * `trainer` and `path` are NULL (an error) or what they say; `callback` is NULL or may be called with `user_data`.
