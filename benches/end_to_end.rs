@@ -1,7 +1,7 @@
 //! `Detector::detect` end to end, by stage: `cargo bench --bench end_to_end`.
 //!
-//! Fits a small model on the demo's pictures once (one epoch: weights do not change the time), then times raw rgb8 frames of two
-//! sizes at the default backbone's own input size, and JPEG files of the same. Prints medians in milliseconds.
+//! Fits a small model on the demo's pictures once (one epoch, because weights do not change the time). Then it times raw rgb8 frames of
+//! two sizes at the default backbone's own input size, and JPEG files of the same. It prints medians in milliseconds.
 
 mod common;
 
@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Runs the work a few times to warm up, then `FRAMES` times.
+/// Warms up with a few runs, then times `FRAMES` runs.
 fn time(mut work: impl FnMut() -> uflow::Result<(Timings, f64)>) -> uflow::Result<Vec<Timings>> {
     for _ in 0..5 {
         work()?;

@@ -1,9 +1,9 @@
-//! Exact metrics over 200 million pixels: seconds, and the most memory the process ever held.
+//! Exact metrics over 200 million pixels: seconds, and the peak memory of the process.
 //!
 //!     cargo bench --bench evaluate
 //!
-//! 1,000 images of 448×448 pixels, half of them with marked regions. The scores are uniform, so that nearly every pixel of an
-//! image has a score of its own: the hardest case for what is kept of them. Fails above 1 GB.
+//! 1,000 images of 448×448 pixels, half of them with marked regions. The scores are uniform, so almost every pixel of an
+//! image has a different score: the worst case for the memory. Fails above 1 GB.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
@@ -70,7 +70,7 @@ fn main() {
     }
 }
 
-/// The largest resident set so far.
+/// The peak resident memory so far.
 fn peak_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

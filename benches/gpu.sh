@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Parity with the CPU, latency and throughput of a model on a GPU, by batch size and precision.
+# Agreement with the CPU, latency and throughput of a model on a GPU, by batch size and precision.
 #
 #   benches/gpu.sh BINARY LIBRARIES PACKAGE [BATCHES]
 #
 # BINARY     the uflow command
 # LIBRARIES  a folder with an ONNX Runtime built for CUDA (libonnxruntime.so and libonnxruntime_providers_*.so); CUDA,
-#            cuDNN and TensorRT must be found by the loader, or lie in LIBRARIES
+#            cuDNN and TensorRT must be on the loader's path or in LIBRARIES
 # PACKAGE    a model package
 # BATCHES    sizes of batch, default 1,2,4,8,16,32
 #
-# IMAGES (a folder; noise if not given, on which scores are all but 1 and say nothing), GPU (default 0) and REPEAT (calls
-# measured per line, default 100) come from the environment. A device or precision that refuses is printed with its
-# reason, and the rest goes on. Exit code: 0 measured, 1 nothing could be measured, 2 wrong usage, 3 no GPU.
+# Environment: IMAGES (a folder; without it the input is noise, whose scores are almost 1 and cannot be compared), GPU (default 0),
+# REPEAT (calls measured per line, default 100). If a device or precision is not available, the reason is printed and the script
+# continues. Exit codes: 0 measured, 1 nothing could be measured, 2 wrong usage, 3 no GPU.
 set -euo pipefail
 if [ $# -lt 3 ] || [ $# -gt 4 ]; then
   sed -n '2,16s/^# \{0,1\}//p' "$0" >&2
@@ -25,24 +25,24 @@ gpu=${GPU:-0} repeat=${REPEAT:-100} images=${IMAGES:-}
 
 name=$(nvidia-smi --id="$gpu" --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null) || name=
 if [ -z "$name" ]; then
-  echo "No GPU: nvidia-smi shows no GPU $gpu on this machine, so nothing was measured."
+  echo "nvidia-smi shows no GPU $gpu on this machine; nothing was measured"
   exit 3
 fi
 export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
-# fp32 means fp32: without this TensorRT may round to TF32, and parity would measure that.
+# Without this, TensorRT may round fp32 to TF32, and the comparison would measure the rounding.
 export NVIDIA_TF32_OVERRIDE=0
 echo "GPU $gpu: $name; $("$binary" --version | head -n 1); $(date -u +%F)"
 measured=0
 for device in cuda tensorrt; do
   for precision in fp32 bf16 fp16; do
-    # CUDA kernels run a network in its own precision.
+    # CUDA kernels use the network's own precision, fp32.
     [ "$device" = cuda ] && [ "$precision" != fp32 ] && continue
     echo
     if "$binary" bench --onnxruntime "$libraries" --model "$package" --device "$device:$gpu" --precision "$precision" \
       --batch "$batches" --repeat "$repeat" --compare cpu ${images:+--images "$images"}; then
       measured=1
     else
-      echo "$device $precision: not measured, for the reason above"
+      echo "$device $precision: not measured; see the reason above"
     fi
   done
 done

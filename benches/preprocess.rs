@@ -1,4 +1,4 @@
-//! Pre-processing of one frame on one thread, beside `fast_image_resize`'s resize alone (no normalisation, no planes, and not
+//! Pre-processing of one frame on one thread, compared with `fast_image_resize`'s resize alone (without normalisation and planes, and not
 //! bit-equal to Pillow).
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

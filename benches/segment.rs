@@ -1,8 +1,8 @@
-//! Score and segmentation on one thread, maps at 448×448: from energies and from latents, by family of backbones, and by
-//! size of the maps; with the paper's count of tests, and (`sized`) with that by size on a calibrated null.
+//! Score and segmentation on one thread with maps of 448×448: from energies and from latents, by family of backbones and by
+//! size of the maps; with the paper's count of tests, and (`sized`) with the count by size on a calibrated null.
 //!
-//! Latents are white noise with a defect of a few percent of the area, so trees have the shape they have in use; by size
-//! also hills, whose trees have another.
+//! Latents are white noise with a defect of a few percent of the area, so the trees have a realistic shape. The benchmarks by size
+//! also use hills, whose trees have another shape.
 
 #![allow(clippy::unwrap_used)] // helpers of tests and benchmarks
 
@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 use uflow::latents::{EnergyView, ScaleShape, energy};
 use uflow::segment::{Bound, CalibratedNull, RegionFinder, Segmenter, Tests};
 
-/// Family, and the shapes of its latents at an input of 448×448.
+/// A family, and the shapes of its latents at an input of 448×448.
 const FAMILIES: [(&str, &[ScaleShape]); 2] =
     [("ms_cait", &[shape(816, 28), shape(192, 14)]), ("resnet18", &[shape(84, 112), shape(80, 56), shape(128, 28)])];
 
@@ -25,7 +25,7 @@ const fn shape(channels: usize, side: usize) -> ScaleShape {
 /// White noise.
 fn noise(shape: ScaleShape, seed: u64) -> Array3<f32> {
     let mut generator = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
-    // Twelve uniform numbers less six: near enough to a Gaussian for the shape of a tree.
+    // The sum of twelve uniform numbers minus six: close enough to a Gaussian for the shape of a tree.
     Array3::from_shape_simple_fn((shape.channels, shape.height, shape.width), || {
         (0..12).map(|_| generator.random::<f32>()).sum::<f32>() - 6.0
     })
@@ -42,7 +42,7 @@ fn views<'a>(energies: &'a [Array2<f32>], shapes: &[ScaleShape]) -> Vec<EnergyVi
     energies.iter().zip(shapes).map(|(u, shape)| EnergyView { energy: u.view(), channels: shape.channels }).collect()
 }
 
-/// The null of eight images of white noise.
+/// The null from eight images of white noise.
 fn null(shapes: &[ScaleShape]) -> CalibratedNull {
     let image =
         |seed| shapes.iter().map(|&shape| energy(noise(shape, seed).view()).into_raw_vec_and_offset().0).collect();
@@ -84,8 +84,8 @@ fn families(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Energies of hills: 24 plane waves of up to 12 periods a side, the same at every size. Where the tree of white noise is
-/// many short branches, that of hills is a few long ones.
+/// Energies of hills: 24 plane waves of up to 12 periods per side, the same at every size. The tree of white noise has
+/// many short branches; that of hills has a few long ones.
 fn hills(shape: ScaleShape) -> Array2<f32> {
     let mut generator = rand_chacha::ChaCha8Rng::seed_from_u64(shape.channels as u64);
     let waves: [[f32; 3]; 24] = std::array::from_fn(|_| std::array::from_fn(|_| generator.random::<f32>()));
@@ -97,7 +97,7 @@ fn hills(shape: ScaleShape) -> Array2<f32> {
     })
 }
 
-/// One scale and its maps at the same size: the cost per pixel must not grow with the size.
+/// One scale and maps of the same size: the cost per pixel must not grow with the size.
 fn sizes(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("segment_by_size");
     group.sample_size(20);

@@ -1,7 +1,7 @@
-//! The server against the engine in the same process: `cargo bench --bench serve`.
+//! The server compared with the engine in the same process: `cargo bench --bench serve`.
 //!
-//! 448×448 rgb8 frames, the default backbone. The machine is shared, so each pair is measured in turns within one run and what
-//! counts is the ratio: the median over the rounds. The client is in this process too and takes its part of the processors.
+//! 448×448 rgb8 frames, the default backbone. The machine is shared, so each pair is measured alternately in one run. The
+//! result is the ratio: the median over the rounds. The client runs in this process too and uses a part of the processors.
 
 mod common;
 
@@ -27,7 +27,7 @@ use uflow::{
 
 const SIDE: u32 = 448;
 const STREAMS: usize = 4;
-/// Frames of a stream that are on their way.
+/// Unanswered frames of a stream.
 const WINDOW: usize = 4;
 const ROUNDS: usize = 15;
 const FRAMES: u64 = 240;
@@ -140,7 +140,7 @@ fn requests(pictures: &Arc<Vec<bytes::Bytes>>, count: u64) -> Frames {
     })
 }
 
-/// Frames per second of the engine with as many frames inside as the streams have on their way.
+/// Frames per second of the engine, with as many frames in flight as the streams have.
 fn in_process(
     engine: &Engine,
     model: &Arc<Model>,

@@ -1,12 +1,12 @@
-//! Training throughput: forward, reverse pass and Adam on one stage of four steps, for the two shapes of the project's bar.
+//! Training throughput: forward, reverse pass and Adam on one stage of four steps, for the two reference shapes.
 //!
 //! ```text
 //! cargo bench --bench train -- [--batch N] [--threads N] [--seconds S] [--only 84|816] [--json]
 //! ```
 //!
-//! Prints the time per image: the least and the median over the optimiser steps, and the mean CPU time of all threads
-//! together (Linux), which other load on the machine disturbs least. `tools/bench_train.py` runs PyTorch in
-//! turn with this program.
+//! Prints the time per image: the minimum and the median over the optimiser steps, and the mean CPU time of all threads
+//! together (Linux), which is least affected by other load on the machine. `tools/bench_train.py` alternates between
+//! PyTorch and this program.
 
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,7 @@ fn settings() -> Result<Settings, String> {
     Ok(settings)
 }
 
-/// CPU time that this process has used, from Linux's clock of 100 ticks a second.
+/// CPU time of this process, from Linux's clock of 100 ticks per second.
 fn cpu_seconds() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
@@ -54,13 +54,13 @@ fn cpu_seconds() -> Option<f64> {
     Some((ticks(11)? + ticks(12)?) / 100.0)
 }
 
-/// Times of the optimiser steps per image, sorted, after two that warm up; and the mean CPU time per image in ms.
+/// Sorted times per image of the optimiser steps, after two warm-up steps, and the mean CPU time per image in ms.
 fn measure(shape: (usize, usize, usize), settings: &Settings) -> Result<(Vec<Duration>, f64), uflow::Error> {
     let (channels, height, width) = shape;
     let shape = ScaleShape { channels, height, width };
     let flow = Flow::new(Architecture::new(vec![shape])?, vec![Normalisation::Identity], 1)?;
     let mut trainer = Trainer::new(flow, &TrainOptions::default());
-    // A different deterministic value everywhere, of about the spread of normalised features.
+    // Deterministic, different values with about the spread of normalised features.
     let images: Vec<f32> =
         (0..settings.batch * shape.len()).map(|i| (i as f32 * 0.618_034).fract() * 3.4 - 1.7).collect();
     let mut step = || {

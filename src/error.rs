@@ -1,27 +1,27 @@
-//! The one error type of the crate. A message says what was wrong, where, and what to do about it.
+//! The error type of the crate. A message says what was wrong, where, and what to do.
 
 use std::{io, path::PathBuf};
 
 /// Result of every fallible function of the crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything that can go wrong.
+/// All errors of the crate.
 ///
-/// The variants are the classes that callers treat differently (an interface maps each to its own status code); the text
-/// carries the particulars.
+/// Each variant is a class that callers treat differently; an interface maps each class to its own status code. The text
+/// has the details.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A frame's dimensions, stride, format and buffer do not fit together.
+    /// The dimensions, stride, format and buffer of a frame do not match.
     #[error("invalid frame: {0}")]
     Frame(String),
 
-    /// Encoded bytes that are not an image this build can read.
+    /// Encoded bytes that are not a supported image.
     #[error("{name}: cannot be decoded: {reason}")]
     Decode {
-        /// File name, or what the caller called the bytes.
+        /// File name, or the caller's name for the bytes.
         name: String,
-        /// What the decoder found.
+        /// The decoder's reason.
         reason: String,
     },
 
@@ -38,10 +38,10 @@ pub enum Error {
         unit: &'static str,
     },
 
-    /// An option or argument outside its range.
+    /// An invalid option or argument.
     #[error("{name}: {reason}")]
     Parameter {
-        /// The option's name as users write it.
+        /// The option's name in the interface.
         name: &'static str,
         /// What is wrong and what is allowed.
         reason: String,
@@ -51,16 +51,16 @@ pub enum Error {
     #[error("{0}")]
     Library(String),
 
-    /// A device that was asked for is missing or refuses.
+    /// The requested device is missing or cannot be used.
     #[error("device `{device}`: {reason}")]
     Device {
-        /// The device as the caller named it.
+        /// The device as the caller wrote it.
         device: String,
-        /// The provider's own reason, and what was looked for.
+        /// The provider's reason, and where it was searched.
         reason: String,
     },
 
-    /// A network (backbone or flow) that is corrupt or does not do what its manifest says.
+    /// A network (backbone or flow) that is corrupt or does not match its manifest.
     #[error("network {name}: {reason}")]
     Network {
         /// File or role of the network.
@@ -69,18 +69,18 @@ pub enum Error {
         reason: String,
     },
 
-    /// NaN or infinity where a number is needed.
+    /// NaN or infinity instead of finite numbers.
     #[error("{what}: {found} of {total} values are not finite")]
     NonFinite {
-        /// Which values, e.g. `latents of scale 1`.
+        /// The values, e.g. `latents of scale 1`.
         what: String,
-        /// How many are NaN or infinite.
+        /// Number of values that are NaN or infinite.
         found: usize,
-        /// How many were looked at.
+        /// Number of values checked.
         total: usize,
     },
 
-    /// A model package that cannot be read, is inconsistent or was changed.
+    /// A model package that cannot be read, is inconsistent, or has changed files.
     #[error("package {path}: {reason}")]
     Package {
         /// The package's path.
@@ -98,11 +98,11 @@ pub enum Error {
         reason: String,
     },
 
-    /// Training that cannot go on.
+    /// Training that cannot continue.
     #[error("training: {0}")]
     Training(String),
 
-    /// The caller asked to stop, or nobody waits for the answer any more.
+    /// The caller cancelled the work, or no longer waits for the result.
     #[error("cancelled")]
     Cancelled,
 
@@ -110,31 +110,31 @@ pub enum Error {
     #[error("{0}")]
     NotFound(String),
 
-    /// More frames are being worked on than allowed; the same request may go through later.
+    /// Too many frames are being processed. The same request may succeed later.
     #[error("{0}")]
     Overloaded(String),
 
-    /// The time that an answer is of use is over.
-    #[error("not done within its time limit: given up {stage}")]
+    /// The time limit of a request has passed.
+    #[error("the time limit passed {stage}")]
     TimedOut {
-        /// Where the frame was when its time was over, e.g. `before the network`.
+        /// The frame's stage when its time ended, e.g. `before the network`.
         stage: &'static str,
     },
 
-    /// What was asked for is not ready yet or no more; the same request may go through later.
+    /// The resource is not ready yet, or no longer. The same request may succeed later.
     #[error("{0}")]
     Unavailable(String),
 
-    /// A bug in this program: a worker that panicked. The frame is lost, the program goes on.
+    /// A bug in this program, such as a panic of a worker. The frame is lost; the program continues.
     #[error("internal error: {0}")]
     Internal(String),
 
-    /// A file operation that failed.
+    /// A failed file operation.
     #[error("cannot {action} {path}: {cause}")]
     Io {
-        /// What was tried, e.g. `read`.
+        /// The operation, e.g. `read`.
         action: &'static str,
-        /// On which path.
+        /// The path.
         path: PathBuf,
         /// The system's reason.
         cause: io::Error,

@@ -1,4 +1,4 @@
-"""timm's networks as backbones: which maps they give, and what is known about them.
+"""timm's networks as backbones: their feature maps, and the facts about their weights.
 
 Every network comes twice: `reference`, computed by timm's own code, and `exported`, which may compute the same in a
 form that ONNX Runtime runs faster. They share their weights. The export is held to the reference.
@@ -48,14 +48,14 @@ class Network:
 
 @dataclasses.dataclass
 class Weights:
-    """Where weights come from: files, else a seed, else timm's hub."""
+        """The source of the weights: files, else a seed, else timm's hub."""
 
     files: list = dataclasses.field(default_factory=list)
     seed: int = None
 
 
 def configuration(name):
-    """timm's record of the pretrained weights of `name`, which may have a tag (`resnet18.a1_in1k`)."""
+        """timm's record of the pretrained weights of `name`. The name may have a tag (`resnet18.a1_in1k`)."""
     if not timm.is_model(name):
         known = timm.list_models() + ["mcait"]
         close = difflib.get_close_matches(name.split(".")[0], known, 5, 0.5)
@@ -72,7 +72,7 @@ def configuration(name):
 
 
 def create(name, weights, file=None, **options):
-    """timm.create_model with the weights that were asked for, all of them really loaded; in evaluation mode."""
+        """timm.create_model in evaluation mode with the requested weights. Checks that all weights were loaded."""
     if weights.seed is not None:
         torch.manual_seed(weights.seed)
         return timm.create_model(name, pretrained=False, **options).eval()
@@ -82,7 +82,7 @@ def create(name, weights, file=None, **options):
     try:
         with recorded_loads() as missing:
             net = timm.create_model(name, pretrained=True, **overlay, **options)
-    except Exception as error:  # of the hub, of the network, of pickle, of safetensors, of load_state_dict
+    except Exception as error:  # from the hub, the network, pickle, safetensors or load_state_dict
         reason = " ".join(str(error).split()) or type(error).__name__
         if file:
             raise ExportError(f"--weights {file} cannot be loaded into `{name}`: {reason}") from error
@@ -100,7 +100,7 @@ def create(name, weights, file=None, **options):
 
 @contextlib.contextmanager
 def recorded_loads():
-    """The keys that load_state_dict did not find while this is open: timm only logs them."""
+        """Collects the keys that load_state_dict did not find. timm only logs them."""
     missing, original = [], nn.Module.load_state_dict
 
     def load(self, *args, **kwargs):
@@ -116,7 +116,7 @@ def recorded_loads():
 
 
 def draw(net, seed, size):
-    """Random weights under which every block does something.
+        """Random weights with which every block has an effect.
 
     Training starts from blocks that are nearly the identity (layer-scales of 1e-6, last normalisations of zero, biases
     of zero) and from attention that is nearly even, on which a comparison with PyTorch would prove nothing.
@@ -152,7 +152,7 @@ def draw(net, seed, size):
 
 
 def facts(record, name, weights, file=None):
-    """What the weights were trained on, and their licence."""
+        """The data that the weights were trained on, and their licence."""
     if weights.seed is not None:
         return f"nothing: random weights, seed {weights.seed}", "none: random weights"
     if file:
@@ -176,7 +176,7 @@ def resize_filter(record):
 
 
 class Maps(nn.Module):
-    """timm's feature maps, each where asked from before the ReLU that ends its stage."""
+        """timm's feature maps. Where requested, a map is taken before the ReLU that ends its stage."""
 
     def __init__(self, net, ends):
         super().__init__()
@@ -195,7 +195,7 @@ class Maps(nn.Module):
 
 
 def last_relus(net, size):
-    """Per map the ReLU whose output it is, or None."""
+        """For each map, the ReLU whose output it is, or None."""
     for module in net.modules():
         if hasattr(module, "inplace"):
             module.inplace = False
@@ -211,7 +211,7 @@ def last_relus(net, size):
 
 
 def choose_layers(info, layers, name):
-    """Indices of the maps: those asked for, else the last one of each of the strides 4, 8 and 16."""
+        """Indices of the maps: the requested ones, else the last one for each of the strides 4, 8 and 16."""
     if layers is None:
         last = {entry["reduction"]: index for index, entry in enumerate(info)}
         return [last[stride] for stride in STRIDES if stride in last] or [len(info) - 1]
@@ -225,14 +225,14 @@ def choose_layers(info, layers, name):
 
 
 def build(name, weights, size=None, layers=None, before_relu=None):
-    """Any timm model that has `features_only`."""
+        """Any timm model that supports `features_only`."""
     record = configuration(name)
     size = size or tuple(record.input_size[1:])
     fixed = {"img_size": size} if record.fixed_input_size else {}
     try:
         with torch.device("meta"):
             info = timm.create_model(name, features_only=True, **fixed).feature_info.info
-    except Exception as error:  # whatever the network's own code makes of a size it does not take
+    except Exception as error:  # from the network's own code, for a size that it does not support
         at = f" at {size[0]}×{size[1]}"
         raise ExportError(f"timm's `{name}` gives no features{at}: {' '.join(str(error).split())}") from error
     layers = choose_layers(info, layers, name)
@@ -290,14 +290,14 @@ class TalkingHeads(nn.Module):
 
 
 class Gelu(nn.Module):
-    """nn.GELU with its products in the order that ONNX Runtime fuses, into one operator with the bias before it."""
+        """nn.GELU, with its products in the order in which ONNX Runtime fuses them with the bias into one operator."""
 
     def forward(self, x):
         return x * (1 + torch.erf(x / 2**0.5)) * 0.5
 
 
 def faster(module):
-    """The same network with the same weights in memory, its attention and GELU in the form for ONNX Runtime."""
+        """The same network with the same weights in memory, with attention and GELU in a form that suits ONNX Runtime."""
     twin = copy.deepcopy(module, {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())})
     for parent in list(twin.modules()):
         for name, child in parent.named_children():
@@ -309,7 +309,7 @@ def faster(module):
 
 
 class CaitTokens(nn.Module):
-    """One CaiT up to its last kept block, through its final LayerNorm, as a map; timm's own forward."""
+        """One CaiT up to its last kept block and through its final LayerNorm, as a map; uses timm's own forward."""
 
     def __init__(self, net):
         super().__init__()
@@ -370,7 +370,7 @@ def build_mcait(weights, size=None, networks=None, layers=None):
 
 
 def strides(network):
-    """Input pixels per feature of every map; refuses maps that the flow cannot join."""
+        """Input pixels per feature of every map. Refuses maps that the flow cannot connect."""
     with torch.no_grad():
         maps = network.reference(torch.zeros(1, 3, *network.size))
     odd = [map for map in maps if map.ndim != 4]
@@ -395,7 +395,7 @@ def strides(network):
 
 
 def advice(network, sides):
-    """A size near the one asked for that is a multiple of the coarsest stride, and the other way out."""
+        """A size near the requested one that is a multiple of the coarsest stride, and the other option."""
     stride = 2 ** round(math.log2(network.size[0] / sides[-1][0]))
     near = [max(stride, round(side / stride) * stride) for side in network.size]
     size = f"--input-size {near[0]}" if near[0] == near[1] else f"--input-size {near[0]},{near[1]}"

@@ -1,4 +1,4 @@
-"""A PyTorch network written as ONNX, and held to PyTorch's own numbers before it gets its name.
+"""Writes a PyTorch network as ONNX and compares it with PyTorch before the file gets its name.
 
 Invariants: one file, weights inside; only the batch is dynamic; float32 in and out, also where it computes in float16;
 the file is written beside its destination, run by ONNX Runtime, compared, and only then renamed.
@@ -14,13 +14,13 @@ import torch
 
 OPSET = 18
 KEY = "uflow.backbone"
-# Protocol buffers hold 2 GiB at most; what is not weights needs some of it.
+# Protocol buffers hold at most 2 GiB; a part of this is not weights.
 LARGEST = 2**31 - 2**24
-# Largest error of a map against PyTorch in float32, over its norm and over its largest value.
+# Largest error of a map against PyTorch in float32, relative to its norm and to its largest value.
 BOUND = 1e-4
-# The same where the file computes in float16 (11 bits, some hundred layers): relative to float32 all the same.
+# The same if the file computes in float16 (11 bits, some hundred layers), still relative to float32.
 HALF_BOUND = 1e-2
-# Sums and exponentials that float16 would overflow or wash out; the rest of the default list has no float16 form.
+# Sums and exponentials that would overflow or lose precision in float16. The rest of the default list has no float16 form.
 KEPT_FLOAT = ["LayerNormalization", "Softmax", "ReduceSum", "ReduceMean", "InstanceNormalization", "GroupNormalization", "Resize"]
 
 
@@ -56,7 +56,7 @@ def to_onnx(module, size, outputs, half=False):
 
 
 def check_size(weights, half):
-    """Refuses weights (bytes in float32) that one ONNX file cannot hold."""
+        """Refuses weights (bytes in float32) that do not fit in one ONNX file."""
     stored = weights // 2 if half else weights
     if stored > LARGEST:
         advice = "choose earlier layers" if half else "use --fp16, which halves them, or choose earlier layers"
@@ -75,7 +75,7 @@ def to_half(model):
 
 
 def describe(model, description):
-    """Puts the description where `uflow` looks for it."""
+        """Adds the metadata that `uflow` reads."""
     import onnx
 
     model.producer_name, model.producer_version = "export_backbone.py", "1"
@@ -99,7 +99,7 @@ def open_session(path):
 
 
 def check_parity(session, reference, description, bound, batches=(1, 2)):
-    """Compares the session with PyTorch; gives per output its largest error, and ONNX Runtime's seconds an image.
+        """Compares the session with PyTorch. Returns the largest error of each output, and ONNX Runtime's seconds per image.
 
     The error is the larger of two: the norm of the difference over the norm, and the largest difference over the
     largest value. Several sizes of batch prove that no size is baked into the graph.
@@ -114,7 +114,7 @@ def check_parity(session, reference, description, bound, batches=(1, 2)):
         start = time.perf_counter()
         try:
             actual = session.run(description["outputs"], {"image": images.numpy()})
-        except Exception as error:  # ONNX Runtime's errors have no common class of their own
+        except Exception as error:  # ONNX Runtime's errors have no common class
             raise ParityError(f"ONNX Runtime cannot run the exported network on a batch of {batch}: {error}") from error
         seconds.append((time.perf_counter() - start) / batch)
         for name, ours, theirs in zip(description["outputs"], actual, expected):
@@ -141,14 +141,14 @@ def distance(name, ours, theirs):
 
 
 def write(model, path, check):
-    """Writes the model beside `path`, calls `check` with the file, and renames it; nothing is left where that fails."""
+        """Writes the model to a temporary file next to `path`, calls `check` with it, and renames it. Leaves nothing if that fails."""
     temporary = os.path.join(os.path.dirname(path) or ".", f".{os.path.basename(path)}.{os.getpid()}.part")
     try:
         with open(temporary, "wb") as file:
             file.write(model.SerializeToString())
             file.flush()
             os.fsync(file.fileno())
-        model.Clear()  # its memory is the check's now
+        model.Clear()  # frees memory for the check
         gc.collect()
         result = check(temporary)
         os.replace(temporary, path)

@@ -1,4 +1,4 @@
-"""The figures in benches/backbones.md: forms of CaiT's attention, and what ONNX Runtime makes of an exported backbone.
+"""The figures in benches/backbones.md: variants of CaiT's attention, and ONNX Runtime's speed with an exported backbone.
 
     python tools/bench_backbone.py forms --width 768 --heads 16 --tokens 784
     python tools/bench_backbone.py graph mcait.onnx
@@ -40,7 +40,7 @@ class Attention(nn.Module):
 
 
 class Linear(Attention):
-    """As timm computes it: heads to the last axis, a linear layer over them, and back, twice."""
+        """As in timm: heads on the last axis, a linear layer over them, and back, twice."""
 
     def attend(self, q, k, v):
         a = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
@@ -49,7 +49,7 @@ class Linear(Attention):
 
 
 class Folded(Attention):
-    """No transposes; the scale in the first mix, no first bias (softmax takes it out), the second one after the product."""
+        """No transposes; the scale in the first mix, no first bias (softmax removes it), the second one after the product."""
 
     def attend(self, q, k, v):
         a = self.mix(self.before.weight * q.shape[-1] ** -0.5, q @ k.transpose(-2, -1)).softmax(-1)

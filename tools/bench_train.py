@@ -1,4 +1,4 @@
-"""Training throughput of PyTorch (eager) and of this project, in turn, on the same machine in the same run.
+"""Training throughput of PyTorch (eager) and of this project, measured alternately on the same machine in the same run.
 
 One stage of four steps (kernels 3x3 and 1x1 in turn), forward, backward and Adam. The PyTorch step does what FrEIA's
 AllInOneBlock does with the published settings, with the permutation as an index.

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs libuflow into a temporary folder and uses it as strangers do: its exports, pkg-config, CMake projects, the static library,
-# the whole C program as it is, under Valgrind, and under AddressSanitizer and UndefinedBehaviorSanitizer with the library
-# instrumented too.
+# Installs libuflow into a temporary folder and uses it as other projects do: its exports, pkg-config, CMake projects, the static library,
+# and the whole C program: plain, under Valgrind, and under AddressSanitizer and UndefinedBehaviorSanitizer with an instrumented
+# library.
 #
-#   tools/check_library.sh             all of it
+#   tools/check_library.sh             all checks
 #   tools/check_library.sh CHECK…      some: install exports programs cmake valgrind sanitizers (install first, once)
 #
 # Needs gcc, g++, cmake, pkg-config, valgrind, and OpenCV for one example (Debian: libopencv-dev).
@@ -29,13 +29,13 @@ check_install() {
   find "$prefix/lib" -maxdepth 1 -name 'lib*' -printf '   %f %s %l\n' | sort
 }
 
-# Only uflow_*, and the symbols of the committed list; nothing of the server in it.
+# Exports only uflow_* symbols of the committed list, and nothing of the server.
 check_exports() {
   diff <(nm -D --defined-only "$prefix/lib/libuflow.so" | awk '{ print $3 }' | sort) ffi/abi/symbols.txt ||
     die "the exports are not those of ffi/abi/symbols.txt: see ffi/tests/interface/abi.rs"
   [ -z "$(nm -g --defined-only "$prefix/lib/libuflow.a" | awk 'NF == 3 && $3 !~ /^uflow_/')" ] ||
     die "libuflow.a defines names that are not uflow_*"
-  # Not `grep -q`: it would leave before the other end of the pipe has said all, which then fails.
+  # Not `grep -q`: it ends early, which makes the other end of the pipe fail.
   readelf -d "$prefix/lib/libuflow.so" | grep 'SONAME.*\[libuflow.so.[0-9]*\]' >/dev/null || die "there is no soname"
   if nm "${CARGO_TARGET_DIR:-target}/release/libuflow_ffi.so" | grep -Ei 'tokio|tonic|hyper|axum'; then
     die "the server's crates are in the library"
@@ -45,7 +45,7 @@ check_exports() {
   fi
 }
 
-# The C program against the shared library by pkg-config, and against the static one.
+# Builds the C program with the shared library by pkg-config, and with the static one.
 check_programs() {
   # shellcheck disable=SC2046 # the flags are to be split
   gcc -std=c11 -O1 "${warnings[@]}" ffi/tests/c/program.c $(pkg-config --cflags --libs uflow) -lpthread \
@@ -97,8 +97,8 @@ PYTHON
   fi
 }
 
-# Suppressions are for ONNX Runtime alone. It runs on one processor and on a small backbone: Valgrind runs one thread at a time, and the
-# convolutions of the library's own backbone do not come to an end under it.
+# Suppressions are for ONNX Runtime only. The program runs on one processor with a small backbone, because Valgrind runs one thread at a time and
+# is too slow for the convolutions of the built-in backbone.
 check_valgrind() {
   command -v valgrind >/dev/null || die "valgrind is needed"
   gcc -std=c11 -g "${warnings[@]}" ffi/tests/c/program.c -I"$prefix/include" -L"$prefix/lib" -luflow -lpthread \
@@ -111,7 +111,7 @@ check_valgrind() {
 check_sanitizers() {
   local target
   target=$(rustc -vV | sed -n 's/^host: //p')
-  # Sanitizers are a nightly feature of the compiler; this asks the stable one for them, here alone.
+  # Sanitizers are a nightly feature. RUSTC_BOOTSTRAP enables them in the stable compiler, for this command only.
   RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=$work/asan CARGO_PROFILE_RELEASE_LTO=off \
     CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo build --release --locked --package uflow-ffi --target "$target"
   mkdir -p "$work/asan/lib"

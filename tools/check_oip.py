@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares proto/inference with the protocol inside Triton's own client, so that the two stay compatible on the wire.
+"""Compares proto/inference with the protocol in Triton's own client, to keep both compatible on the wire.
 
 Run by hand after a change of these files, in any environment with the two packages:
 
@@ -45,7 +45,7 @@ def theirs():
 
 
 def fields(message):
-    """What decides how each field of a message is written, by the field's name."""
+        """The properties that decide how each field of a message is written, by the field's name."""
     for field in message.field:
         oneof = message.oneof_decl[field.oneof_index].name if field.HasField("oneof_index") else None
         packed = field.options.packed if field.options.HasField("packed") else None
@@ -61,7 +61,7 @@ def fields(message):
 
 
 def collect(files):
-    """Messages, enums and methods of some files, by full name."""
+        """Messages, enums and methods of a set of files, by full name."""
     messages, enums, methods = {}, {}, {}
 
     def message(scope, item):

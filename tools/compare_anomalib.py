@@ -1,4 +1,4 @@
-"""A Uflow of anomalib trained for an epoch, and its anomaly maps against those of the package that `uflow import` makes of it.
+"""Trains a Uflow of anomalib for an epoch, and compares its anomaly maps with those of the package from `uflow import`.
 
 What benches/import.md reports. anomalib (1.2 or 2.x) with its dependencies, torch and timm must be installed; data is a
 category in MVTec AD's layout. Pictures are taken at the network's size, so that neither side resizes: it is the flow that
@@ -37,13 +37,13 @@ def pictures(args):
 
 
 def anomalib_without_hub(pretrained):
-    """anomalib, its backbones' weights random."""
+        """anomalib, with random weights in its backbones."""
     import timm
 
     create = timm.create_model
     if not pretrained:
         timm.create_model = lambda *given, **named: create(*given, **{**named, "pretrained": False})
-    if not hasattr(np, "sctypes"):  # imgaug, which anomalib 1.2 imports, is older than NumPy 2.
+    if not hasattr(np, "sctypes"):  # anomalib 1.2 imports imgaug, which needs NumPy before 2.
         floats, ints = [np.float16, np.float32, np.float64], [np.int8, np.int16, np.int32, np.int64]
         np.sctypes = dict(float=floats, int=ints, uint=[np.uint8, np.uint16, np.uint32, np.uint64])
         np.sctypes |= dict(complex=[np.complex64, np.complex128], others=[bool, object, bytes, str])
@@ -87,7 +87,7 @@ def loaded(work):
 
 
 def weights(args):
-    """The backbone's weights under timm's names. What anomalib cuts off (layer4, fc) no feature sees: it stays random."""
+        """The backbone's weights under timm's names. No feature uses the layers that anomalib removes (layer4, fc): they stay random."""
     anomalib_without_hub(False)
     import timm
     import torch

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Exports a network of timm as a backbone for U-Flow: backbone.onnx, with the description that `uflow fit` reads.
+"""Exports a network of timm as a backbone for U-Flow: an ONNX file with the metadata that `uflow fit` reads.
 
     python -m venv venv && venv/bin/pip install -r tools/export-requirements.txt
     venv/bin/python tools/export_backbone.py mcait --out mcait.onnx
@@ -66,12 +66,12 @@ def arguments(argv):
     parser.add_argument("--out", required=True, metavar="FILE", help="the ONNX file to write")
     parser.add_argument("--force", action="store_true", help="replace the file if it exists")
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--pretrained", action="store_true", help="timm's weights, fetched from its hub (default)")
+    source.add_argument("--pretrained", action="store_true", help="timm's weights, downloaded from its hub (default)")
     source.add_argument(
         "--weights", nargs="+", metavar="FILE", default=[],
-        help="a state dict (.pth, .pt) or safetensors file in timm's naming; two for mcait, the fine scale's first",
+        help="a state dict (.pth, .pt) or safetensors file in timm's naming; two files for mcait, the fine scale's first",
     )
-    source.add_argument("--random-init", type=int, metavar="SEED", help="random weights, to try things without the hub")
+    source.add_argument("--random-init", type=int, metavar="SEED", help="random weights, for tests without the hub")
     parser.add_argument("--input-size", type=side, metavar="H[,W]", help="input size; default: the weights' own")
     parser.add_argument(
         "--layers", type=numbers(), metavar="N,N…", help="indices of timm's feature maps, finest first; for mcait the last blocks"
@@ -79,10 +79,10 @@ def arguments(argv):
     parser.add_argument("--networks", metavar="FINE,COARSE", help="mcait's two networks")
     parser.add_argument(
         "--before-relu", action=argparse.BooleanOptionalAction, default=None,
-        help="take maps from before the ReLU that ends their stage; default: where there is one",
+        help="take the maps before the ReLU that ends their stage; default: yes, if there is such a ReLU",
     )
     parser.add_argument("--fp16", action="store_true", help="weights and arithmetic in float16")
-    parser.add_argument("--name", help="the backbone's name in its description; default: the network's")
+    parser.add_argument("--name", help="the backbone's name in the metadata; default: the network's")
     args = parser.parse_args(argv)
     if args.network == "mcait" and args.before_relu is not None:
         parser.error("--before-relu: mcait has no ReLU")
@@ -94,7 +94,7 @@ def arguments(argv):
 
 
 def require():
-    """Says what to install, in place of a traceback."""
+        """Says what to install instead of printing a traceback."""
     missing = []
     for module in ("numpy", "torch", "timm", "onnx", "onnxscript", "onnxruntime", "safetensors"):
         try:
@@ -174,7 +174,7 @@ def main(argv=None):
     from backbone_onnx import ExportError
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    warnings.filterwarnings("ignore")  # of the exporter's own deprecations
+    warnings.filterwarnings("ignore")  # the exporter's own deprecations
     try:
         export(args)
     except (ExportError, OSError) as error:

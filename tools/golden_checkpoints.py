@@ -1,4 +1,4 @@
-"""Golden checkpoints: U-shaped flows of FrEIA's AllInOneBlock as PyTorch saves them, with features and the latents of these.
+"""Golden checkpoints: U-shaped flows of FrEIA's AllInOneBlock as PyTorch saves them, with features and their latents.
 
 The flows are built and computed by FrEIA's GraphINN, with random parameters. Names are as anomalib has them (a Lightning
 checkpoint, LayerNorms, hyper-parameters of every odd kind) or plain. Run with torch, numpy, FrEIA and omegaconf installed:
@@ -101,7 +101,7 @@ class Layer(enum.Enum):
 
 
 class Settings(dict):
-    """Stands for the dictionaries with attributes that training programs make."""
+        """A dictionary with attributes, as training programs make them."""
 
 
 class Node:
@@ -178,7 +178,7 @@ def main(folder):
         saved = flow.to(case.get("dtype", torch.float32)), extractor
         path = folder / f"{name}{'.ckpt' if case.get('style') == 'anomalib' else '.pt'}"
         torch.save(checkpoint(case, *saved), path, _use_new_zipfile_serialization=not case.get("legacy", False))
-        # The numbers that were saved, computed in single precision.
+        # The saved numbers, computed in single precision.
         flow = flow.float()
         maps = [torch.randn(1, *shape) for shape in case["features"]]
         with torch.no_grad():

@@ -37,7 +37,7 @@ def subnet(kernel):
 
 
 def build_case(case):
-    """Per scale, finest first, the blocks of its stage and how many channels rise from it."""
+        """Per scale, finest first: the blocks of its stage, and the number of channels that go up."""
     stages, risen = {}, 0
     for scale in reversed(range(len(case["features"]))):
         channels, height, width = case["features"][scale]

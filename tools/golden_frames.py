@@ -1,4 +1,4 @@
-"""Writes tests/golden/frame/: small image files of many kinds, each with its pixels as Pillow reads them.
+"""Writes tests/golden/frame/: small image files of many kinds, each with the pixels that Pillow reads from it.
 
 Beside each `NAME.EXT` lies `NAME.bin`, little-endian: uint32 width, height, channels, bytes per sample, then the samples, upright
 (EXIF orientation applied), interleaved. Alpha is kept where `Image::decode` keeps it.

@@ -47,8 +47,8 @@ def auroc(negatives, positives):
 
 
 def aupro(images, limit=0.3):
-    """Mean over the marked regions of the area under each region's own curve of (false-positive rate, part found), up to the
-    limit and divided by it: a threshold at a time, with straight lines between."""
+        """Mean over the marked regions of the area under each region's own curve of (false-positive rate, found share), up to the
+        limit and divided by the limit: one threshold at a time, with straight lines between."""
     negatives = np.concatenate([i["score"][~i["truth"]] for i in images])
     regions = []
     for i in images:

@@ -1,4 +1,4 @@
-"""Writes tests/golden/preprocess/: source images and what Pillow makes of them.
+"""Writes tests/golden/preprocess/: source images and Pillow's results.
 
 Each `NAME.bin` holds, little-endian: uint32 source width, source height, source channels, bytes per sample, target width,
 target height; then the source's samples, row after row, interleaved; then the target's. 8-bit cases hold uint8 targets, resized
@@ -47,7 +47,7 @@ CASES = [
 
 
 def picture(rng, size, channels, top):
-    """Noise, hard edges and a ramp: what a wrong filter or a shifted grid shows up on."""
+        """Noise, hard edges and a ramp, which reveal a wrong filter or a shifted grid."""
     width, height = size
     y, x = np.mgrid[0:height, 0:width]
     planes = []
@@ -64,7 +64,7 @@ def resized(source, target, channels, sample_bytes, resampling):
         return np.asarray(image.resize(target, resampling), dtype="<f4")
     if channels == 1:
         return np.asarray(Image.fromarray(source[..., 0]).resize(target, resampling))
-    # Alpha is dropped, not blended: the reference is what `convert("RGB")` gives.
+    # Alpha is dropped, not blended: the reference is `convert("RGB")`.
     return np.asarray(Image.fromarray(source).convert("RGB").resize(target, resampling))
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Golden values for the segmentation: an independent reference, written from the mathematics alone.
+"""Golden values for the segmentation from an independent reference, written from the mathematics alone.
 
 Nothing here shares code or method with the engine: level sets are labelled one level at a time, the tree is explicit, prune
 and merge are literal loops over it, the tails come from mpmath and the interpolation of maps from PyTorch.
@@ -72,7 +72,7 @@ def prune(nodes):
         branch = [leaf]
         while branch[-1].parent is not None and len(branch[-1].parent.children) == 1:
             branch.append(branch[-1].parent)
-        kept = min(branch, key=lambda node: node.log10_pfa)  # the first of equals: nearest the leaf
+        kept = min(branch, key=lambda node: node.log10_pfa)  # of equal nodes the first, which is nearest to the leaf
         top = branch[-1]
         if top.parent is not None:
             top.parent.children[top.parent.children.index(top)] = kept
@@ -117,7 +117,7 @@ def upsample(image, size):
 
 
 def segment(latents, size):
-    # The energies are float32 in the engine: round them likewise so that both see the same ties.
+    # The engine's energies are float32. Round here too, so that both have the same ties.
     energies = [np.add.reduce(z * z, axis=0, dtype=np.float32) for z in latents]
     channels = [len(z) for z in latents]
     score = 1 - np.mean([upsample(np.exp(-0.5 * u.astype(np.float64) / c), size) for u, c in zip(energies, channels)], axis=0)

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs libuflow on Linux: headers, shared and static library, pkg-config and CMake files, and ONNX Runtime beside them.
+# Installs libuflow on Linux: headers, shared and static library, pkg-config and CMake files, and ONNX Runtime.
 #
 #   tools/install_library.sh PREFIX [DESTDIR]      after `cargo build --release --package uflow-ffi` and `make onnxruntime`
 #
-# The library is built alone, so that nothing of the server or the command is in it. The static library is one object in which
-# every name but uflow_* is local: it can be linked beside other static libraries made with Rust.
+# The library is built alone, without code of the server or the command. The static library is one object in which
+# only the names uflow_* are global, so it can be linked together with other static libraries made with Rust.
 set -euo pipefail
 [ $# = 1 ] || [ $# = 2 ] || { echo "usage: $0 PREFIX [DESTDIR]" >&2; exit 2; }
 prefix=$1
@@ -41,7 +41,7 @@ fill ffi/uflow.pc.in "$root/lib/pkgconfig/uflow.pc"
 fill ffi/cmake/uflowConfig.cmake.in "$root/lib/cmake/uflow/uflowConfig.cmake"
 fill ffi/cmake/uflowConfigVersion.cmake.in "$root/lib/cmake/uflow/uflowConfigVersion.cmake"
 
-# In a folder of its own: ldconfig would else make it the ONNX Runtime of every other program.
+# A separate folder, so that ldconfig does not offer this ONNX Runtime to every other program.
 install -d "$root/lib/uflow"
 cp -P .onnxruntime/lib/*.so* "$root/lib/uflow/"
 echo "libuflow $version: $root"

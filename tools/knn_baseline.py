@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Nearest neighbours on a backbone's features: what a U-Flow on the same features has to beat.
+"""Nearest neighbours on a backbone's features: the baseline for a U-Flow on the same features.
 
     python tools/knn_baseline.py --backbone assets/photonet.onnx --data DATA [--input-size 448] [--outputs 0,1]
 
@@ -38,7 +38,7 @@ def main():
     parser.add_argument("--backbone", required=True)
     parser.add_argument("--data", required=True)
     parser.add_argument("--input-size", type=int)
-    parser.add_argument("--outputs", help="which feature maps, e.g. 0,1 (all)")
+    parser.add_argument("--outputs", help="feature maps to use, e.g. 0,1 (default: all)")
     args = parser.parse_args()
     model = onnx.load(args.backbone, load_external_data=False)
     meta = json.loads(next(p.value for p in model.metadata_props if p.key == "uflow.backbone"))

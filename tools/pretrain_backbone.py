@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains U-Flow's default backbone from nothing and writes it as ONNX.
+"""Trains U-Flow's default backbone from scratch and writes it as ONNX.
 
     python tools/pretrain_backbone.py train  --photos photos.tar.xz --work DIR --epochs 13
     python tools/pretrain_backbone.py export --work DIR --out assets/backbone/photonet.onnx
@@ -36,7 +36,7 @@ def conv_bn(cin, cout, kernel, stride=1):
 
 
 class Basic(nn.Module):
-    """x + f(relu(x)), two 3x3 convolutions. The stream itself never passes a ReLU."""
+        """x + f(relu(x)), two 3x3 convolutions. The residual stream never passes a ReLU."""
 
     def __init__(self, width):
         super().__init__()
@@ -61,7 +61,7 @@ class Bottleneck(nn.Module):
 
 
 class PhotoNet(nn.Module):
-    """Residual CNN; `features` gives the streams at strides 4, 8, 16 and 32, before their ReLU."""
+        """Residual CNN; `features` returns the residual streams at strides 4, 8, 16 and 32, before their ReLU."""
 
     CHANNELS = {4: 64, 8: 128, 16: 256, 32: 384}
 
@@ -77,7 +77,7 @@ class PhotoNet(nn.Module):
         self.stage32 = nn.Sequential(*[Bottleneck(384, 128) for _ in range(2)])
         self.head = nn.Linear(384, classes)
         for module in self.modules():
-            if isinstance(module, (Basic, Bottleneck)):  # every block starts as the identity
+            if isinstance(module, (Basic, Bottleneck)):  # start every block as the identity
                 nn.init.zeros_(list(module.children())[-1][1].weight)
 
     def features(self, x):
@@ -92,7 +92,7 @@ class PhotoNet(nn.Module):
 
 
 def load_photos(archive, work):
-    """The photographs as uint8 (N, 3, 64, 64) and their classes, decoded once and kept in `work`."""
+        """The photographs as uint8 (N, 3, 64, 64) and their classes; decoded once and stored in `work`."""
     from PIL import Image
 
     cache = os.path.join(work, "photos.npz")
@@ -113,7 +113,7 @@ def load_photos(archive, work):
 
 
 def blur(x, sigma):
-    """Separable Gaussian of five taps."""
+        """Separable Gaussian with five taps."""
     taps = torch.exp(-0.5 * (torch.arange(-2, 3).float() / sigma) ** 2)
     taps = (taps / taps.sum()).tolist()
     h, w = x.shape[2:]
@@ -123,7 +123,7 @@ def blur(x, sigma):
 
 
 def augment(x, size, generator):
-    """Crops to size x size, flips, light, grey, blur and noise: what differs between cameras and lines. x in [0, 1]."""
+        """Crops to size x size, flips, light, grey, blur and noise: differences between cameras and lines. x in [0, 1]."""
     n = len(x)
     rand = lambda *s: torch.rand(*s, generator=generator)
     area = 0.35 + 0.65 * rand(n)
@@ -163,7 +163,7 @@ def accuracy(net, x, y):
 
 
 def rate(epoch, args):
-    """One cycle of the learning rate over `cycle` epochs, cut short by a linear cool-down from `cooldown` to the end."""
+        """One cycle of the learning rate over `cycle` epochs, ended by a linear cool-down from `cooldown`."""
     one_cycle = lambda e: 0.1 + 0.9 * e / 2.7 if e < 2.7 else 0.5 * (1 + math.cos(math.pi * (e - 2.7) / (args.cycle - 2.7)))
     if epoch < args.cooldown:
         return one_cycle(epoch)
@@ -220,7 +220,7 @@ def train(args):
 
 
 class Maps(nn.Module):
-    """The feature maps that are exported, finest first."""
+        """The exported feature maps, finest first."""
 
     def __init__(self, net, strides):
         super().__init__()
@@ -269,7 +269,7 @@ def export(args):
     net.load_state_dict(state["net"])
     net.eval()
     fold_batch_norm(net)
-    for parameter in net.parameters():  # what is checked below is what is stored
+    for parameter in net.parameters():  # so that the check below uses the stored values
         parameter.data = parameter.data.half().float()
     maps, names = Maps(net, strides), [f"feature{i}" for i in range(len(strides))]
     size = args.input_size
@@ -323,7 +323,7 @@ def main():
     e = sub.add_parser("export")
     e.add_argument("--work", required=True, help="folder with the checkpoint")
     e.add_argument("--out", required=True)
-    e.add_argument("--strides", default="16,32", help="feature maps to give, finest first")
+    e.add_argument("--strides", default="16,32", help="feature maps to export, finest first")
     e.add_argument("--input-size", type=int, default=160)
     e.set_defaults(run=export)
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Tests of tools/export_backbone.py: `make export-test`. Random weights only; nothing is fetched."""
+"""Tests of tools/export_backbone.py: `make export-test`. Uses random weights; downloads nothing."""
 
 import json
 import os
@@ -95,7 +95,7 @@ def test_a_change_of_one_parameter_of_the_attention_is_seen(tmp_path):
 
 
 def changes(net, size):
-    """How much each block changes the tokens, relative to their norm."""
+        """Relative change of the tokens' norm by each block."""
     found = []
     hooks = [
         block.register_forward_hook(lambda block, inputs, y: found.append(((y - inputs[0]).norm() / inputs[0].norm()).item()))
@@ -229,7 +229,7 @@ def test_more_than_two_gibibytes_are_refused():
 
 
 def run(*argv):
-    """What the command prints when it fails, and its exit code."""
+        """The command's error output and exit code."""
     with pytest.raises(SystemExit) as exit:
         export_backbone.main([str(word) for word in argv])
     code = exit.value.code

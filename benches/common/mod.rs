@@ -1,4 +1,4 @@
-//! What several benchmarks need: frames, and a model of the default backbone.
+//! Shared by several benchmarks: frames, and a model on the default backbone.
 
 use uflow::{
     frame::{Frame, PixelFormat},
@@ -9,7 +9,7 @@ use uflow::{
     },
 };
 
-/// A model of the default backbone at its own input size, fitted for one epoch: weights do not change the time.
+/// A model on the default backbone at its own input size. It is trained for one epoch, because weights do not change the time.
 pub(crate) fn fit(runtime: &Runtime, name: &str, seed: u64) -> uflow::Result<Fitted> {
     let training = TrainOptions { epochs: 1, seed, ..TrainOptions::default() };
     let mut fitter = Fitter::new(runtime, FitOptions { training, ..FitOptions::new(name) })?;

@@ -27,8 +27,8 @@ Examples:
   uflow calibrate --model bolt.uflow --good held-out/ --out bolt-calibrated.uflow
   uflow calibrate --model bolt.uflow --good held-out/ --report bolt.html
 
-The images must be good ones that the model was not fitted to: on those it was fitted to, latents are whiter than elsewhere. 100 or more say
-something about ε = 0.1; below 3 / images no false-alarm rate can be told.";
+Use good images that were not used for training: on training images, latents are whiter than on
+new ones. A rate below 3 / (number of images) cannot be measured: use 100 images or more.";
 
 /// Are the latents of good images white, and how often do good images really raise an alarm? Exit code 1 where ε cannot be trusted.
 #[derive(Debug, clap::Args)]

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 
-use super::{Context, Outcome, log};
+use super::{Context, Outcome, choices, log};
 use crate::serve::{
     self, Server,
     config::{Config, Settings},
@@ -12,24 +12,28 @@ use crate::serve::{
 
 const AFTER_HELP: &str = "\
 Examples:
-  uflow serve --models repository/                       every model in it, on 127.0.0.1:8001 (gRPC) and :8002 (HTTP)
-  uflow serve --models bracket.uflow --name bracket      one package
-  uflow serve --config uflow.toml --check                say what would be done, and do nothing
+  uflow serve --models repository/                    serve every model in the folder
+  uflow serve --models bracket.uflow --name bracket   serve one package
+  uflow serve --config uflow.toml --check             check the settings and stop
   curl --data-binary @frame.png http://127.0.0.1:8002/v1/models/bracket/detect
 
-Each option can also be set by the variable UFLOW_<OPTION> and by the key <option> of the file, with _ for -; the command line is
-stronger than variables, and these than the file. SIGTERM ends the server when what it has accepted is answered; a second
-one ends it at once.";
+Each option can also be set by the variable UFLOW_<OPTION> or by the key <option> in the TOML file,
+with _ instead of -. The command line overrides variables, and variables override the file.
+On SIGTERM the server answers all accepted frames and ends. A second signal ends it at once.";
 
 /// Serve models over gRPC and HTTP.
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(
+    after_help = AFTER_HELP,
+    mut_arg("device", |arg| arg.value_parser(choices::DEVICES)),
+    mut_arg("precision", |arg| arg.value_parser(choices::PRECISIONS)),
+)]
 pub struct Args {
     /// TOML file with settings.
     #[arg(long, value_name = "FILE", env = "UFLOW_CONFIG")]
     config: Option<PathBuf>,
 
-    /// Check settings, certificates and tokens, load every model once, print the settings in force as TOML, and stop.
+    /// Check settings, certificates and tokens, load every model once, print the settings in use as TOML, and stop.
     #[arg(long)]
     check: bool,
 

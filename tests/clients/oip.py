@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Triton's own Python client, unmodified, against a server: every call that it has and the server answers.
+"""Tests a server with Triton's own, unmodified Python client: every call of the client that the server supports.
 
     tests/clients/oip.py ADDRESS MODEL
 
@@ -152,7 +152,7 @@ def statistics(client, model):
 
 
 def control(client, model):
-    """Loads and unloads, or is refused: either way with an answer."""
+    """Loads and unloads a model. The server may refuse, but must answer."""
     try:
         client.load_model(model)
         print("models can be loaded by clients")

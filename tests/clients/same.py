@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""One picture through Triton's Python client, against what `uflow detect --json` said of it: the same numbers, to the bit.
+"""Sends one picture with Triton's Python client and compares the numbers with `uflow detect --json`, bit for bit.
 
     tests/clients/same.py ADDRESS MODEL PICTURE COMMAND.json
 

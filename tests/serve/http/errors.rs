@@ -244,7 +244,7 @@ fn a_frame_whose_time_is_over_is_given_up() {
     server.until("the frame is in the engine", || server.app.engine().metrics().in_flight() == 2);
     std::thread::sleep(Duration::from_secs(1));
     gate.0.open();
-    assert_error(&read(&mut stream, "POST"), 504, "DEADLINE_EXCEEDED", "not done within its time limit");
+    assert_error(&read(&mut stream, "POST"), 504, "DEADLINE_EXCEEDED", "the time limit passed");
 }
 
 #[test]
