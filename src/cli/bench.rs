@@ -60,7 +60,7 @@ pub struct Args {
     repeat: u32,
 
     /// Also run this device in fp32 and print how far the results are apart.
-    #[arg(long, value_name = "DEVICE")]
+    #[arg(long, value_name = "DEVICE", value_parser = super::choices::DEVICES)]
     compare: Option<Device>,
 }
 

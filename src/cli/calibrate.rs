@@ -43,11 +43,11 @@ pub struct Args {
     good: PathBuf,
 
     /// Tail probability: chernoff (the paper's bound) or exact [default: the package's]
-    #[arg(long)]
+    #[arg(long, value_parser = super::choices::BOUNDS)]
     bound: Option<Bound>,
 
     /// How tests are counted: paper, or sized (on the package's calibrated null) [default: the package's]
-    #[arg(long)]
+    #[arg(long, value_parser = super::choices::TESTS)]
     tests: Option<Tests>,
 
     /// Also write pictures of all this: a page for a browser

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Context, Outcome, inputs};
+use super::{Context, Outcome, choices, inputs};
 use crate::{
     Error, Result,
     frame::PixelFormat,
@@ -48,7 +48,7 @@ pub struct Args {
     camera: Option<String>,
 
     /// Pixel format of the simulated camera.
-    #[arg(long, default_value = "rgb8", requires = "camera")]
+    #[arg(long, default_value = "rgb8", requires = "camera", value_parser = choices::FORMATS)]
     format: PixelFormat,
 
     /// Number of frames; images are repeated [default: each image once, or 100 camera frames].

@@ -5,6 +5,7 @@
 
 mod bench;
 mod calibrate;
+mod choices;
 #[cfg(feature = "serve")]
 mod client;
 pub mod demo;
@@ -23,6 +24,8 @@ pub mod segment;
 mod serve;
 #[cfg(feature = "serve")]
 mod served;
+#[cfg(test)]
+mod tests;
 
 use std::{io::Write, path::PathBuf, process::ExitCode, sync::OnceLock};
 

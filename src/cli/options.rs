@@ -17,11 +17,17 @@ use crate::{
 #[derive(Args, Clone, Debug)]
 pub struct DeviceArgs {
     /// Where the networks run.
-    #[arg(long, help = "cpu, openvino, cuda[:n] or tensorrt[:n]", default_value = "cpu", help_heading = "Device")]
+    #[arg(
+        long,
+        help = "Device for the networks; cuda:N and tensorrt:N select a GPU",
+        default_value = "cpu",
+        value_parser = super::choices::DEVICES,
+        help_heading = "Device"
+    )]
     pub device: Device,
 
-    /// fp32, bf16, fp16 or int8, where the device has it.
-    #[arg(long, default_value = "fp32", help_heading = "Device")]
+    /// Precision of the networks; the device must support it.
+    #[arg(long, default_value = "fp32", value_parser = super::choices::PRECISIONS, help_heading = "Device")]
     pub precision: Precision,
 
     /// Threads for the networks [default: the CPU quota of this process].
@@ -43,8 +49,8 @@ pub struct DecisionArgs {
     #[arg(long, value_name = "E", help_heading = "Decision")]
     pub epsilon: Option<f64>,
 
-    /// What makes an image anomalous: nfa, score, both or either.
-    #[arg(long, help_heading = "Decision")]
+    /// Criterion for an anomalous image: its NFA, its score, both, or either of them.
+    #[arg(long, value_parser = super::choices::VERDICTS, help_heading = "Decision")]
     pub verdict: Option<Verdict>,
 
     /// Image score from which an image is anomalous, for the verdicts that use it.
@@ -55,12 +61,12 @@ pub struct DecisionArgs {
     #[arg(long, value_name = "PIXELS", help_heading = "Decision")]
     pub min_area: Option<u32>,
 
-    /// Tail probability: chernoff (the paper's bound) or exact.
-    #[arg(long, help_heading = "Decision")]
+    /// Tail probability of a region: the paper's bound (chernoff) or exact.
+    #[arg(long, value_parser = super::choices::BOUNDS, help_heading = "Decision")]
     pub bound: Option<Bound>,
 
-    /// Number of tests: paper (all sizes of region together) or sized (by size, on the package's calibrated null).
-    #[arg(long)]
+    /// Number of tests: for all sizes of region together (paper), or by size on the package's calibrated null (sized).
+    #[arg(long, value_parser = super::choices::TESTS, help_heading = "Decision")]
     pub tests: Option<Tests>,
 
     /// Region of interest: an image that is white where defects count.

@@ -37,11 +37,11 @@ pub struct Args {
     pub epsilon: f64,
 
     /// How the probability of a region is evaluated: chernoff, exact
-    #[arg(long, default_value_t = Bound::Chernoff)]
+    #[arg(long, default_value_t = Bound::Chernoff, value_parser = super::choices::BOUNDS)]
     pub bound: Bound,
 
     /// Number of tests: paper (all sizes of region together) or sized (by size, on the theoretical null).
-    #[arg(long, default_value_t = Tests::Paper)]
+    #[arg(long, default_value_t = Tests::Paper, value_parser = super::choices::TESTS)]
     pub tests: Tests,
 
     /// Segment this many times and report the times of all

@@ -2,25 +2,30 @@
 
 use std::fmt;
 
-use super::metrics::{Evaluation, Metrics, Operating};
+use super::{
+    columns::{self, WIDTH},
+    metrics::{Evaluation, Metrics, Operating},
+};
 
-const HEADS: [&str; 14] = [
-    "kind", "images", "pixel", "image", "AUPRO", "mIoU", "recall", "mIoU", "recall", "mIoU", "recall", "mIoU",
-    "flagged", "alarms",
+/// Width of the names' column.
+const NAME: usize = 14;
+const HEADS: [&str; 13] = [
+    "images", "pixel", "image", "AUPRO", "mIoU", "recall", "mIoU", "recall", "mIoU", "recall", "mIoU", "flagged",
+    "alarms",
 ];
-const WIDTHS: [usize; 14] = [16, 6, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 9, 8];
+const WIDTHS: [usize; 13] = [7, 6, 6, 6, 6, 7, 6, 7, 6, 7, 7, 8, 7];
 
 impl fmt::Display for Evaluation {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        head(out, "kind", &self.epsilon.to_string())?;
+        head(out, "kind")?;
         for kind in &self.kinds {
-            row(out, cells(&kind.kind, &kind.metrics, false))?;
+            row(out, &kind.kind, cells(&kind.metrics, false))?;
         }
-        row(out, cells("all", &self.total, true))?;
+        row(out, "all", cells(&self.total, true))?;
         if let Some(miou) = self.total.at_epsilon.miou_defective {
             let at = |operating: &Option<Operating>| number(operating.as_ref().and_then(|o| o.miou_defective), 3);
             let (oracle, fair) = (at(&self.total.at_oracle), at(&self.total.at_fair));
-            writeln!(out, "mIoU over the defective images alone: {miou:.3} at ε, {oracle} oracle, {fair} fair")?;
+            writeln!(out, "mIoU over the defective images only: {miou:.3} at ε, {oracle} oracle, {fair} fair")?;
         }
         for size in &self.sizes {
             let [from, below] = [size.from, size.below].map(|part| 100.0 * part);
@@ -33,7 +38,7 @@ impl fmt::Display for Evaluation {
         }
         writeln!(
             out,
-            "image AUROC by the lowest log10 NFA: {} (above, by the score's maximum)",
+            "image AUROC by the lowest log10 NFA: {} (the table's is by the highest score)",
             number(self.total.image_auroc_nfa, 3)
         )?;
         let f1 = [self.total.pixel_f1_max, self.total.image_f1_max].map(|best| number(best.map(|best| best.f1), 3));
@@ -42,10 +47,12 @@ impl fmt::Display for Evaluation {
         let best = self.oracle_log10_epsilon.map_or("none".to_owned(), |value| format!("10^{value:.1}"));
         writeln!(
             out,
-            "thresholds: oracle {} and best ε {best} (best mIoU on these very images: bounds, not results), fair {}",
-            name(self.oracle_threshold),
+            "thresholds: ε {}, fair {}, oracle {}, best ε {best}",
+            self.epsilon,
             name(self.fair_threshold),
+            name(self.oracle_threshold),
         )?;
+        writeln!(out, "oracle and best ε are chosen on these test images: their results are upper bounds")?;
         self.alarms(out)?;
         if let Some(total) = self.latency.last() {
             writeln!(
@@ -55,7 +62,8 @@ impl fmt::Display for Evaluation {
             )?;
         }
         if !self.unmarked.is_empty() {
-            writeln!(out, "masks that mark nothing though the image is defective: {}", self.unmarked.join(", "))?;
+            writeln!(out, "defective images whose masks mark nothing:")?;
+            self.unmarked.iter().try_for_each(|name| writeln!(out, "  {}", columns::shortened(name, WIDTH - 2)))?;
         }
         writeln!(out, "{} good and {} defective images", self.good_images, self.defective_images)
     }
@@ -80,39 +88,31 @@ pub struct Summary<'a>(pub &'a [(&'a str, &'a Evaluation)]);
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        head(out, "category", "ε")?;
+        head(out, "category")?;
         for (name, evaluation) in self.0 {
-            row(out, cells(name, &evaluation.total, true))?;
+            row(out, name, cells(&evaluation.total, true))?;
         }
-        row(out, cells("mean", &Metrics::mean(self.0.iter().map(|(_, evaluation)| &evaluation.total)), true))
+        row(out, "mean", cells(&Metrics::mean(self.0.iter().map(|(_, evaluation)| &evaluation.total)), true))
     }
 }
 
-fn head(out: &mut fmt::Formatter<'_>, first: &str, epsilon: &str) -> fmt::Result {
-    let below = format!("NFA < {epsilon}");
-    writeln!(
-        out,
-        "{:>38}{:>8}{below:>16}{:>16}{:>16}{:>8}{:>17}",
-        "AUROC", "", "oracle", "fair", "best ε", "good images at ε"
-    )?;
-    let mut heads = HEADS.map(str::to_owned);
-    first.clone_into(&mut heads[0]);
-    row(out, heads)
+fn head(out: &mut fmt::Formatter<'_>, first: &str) -> fmt::Result {
+    let groups = [("", NAME + 7), ("AUROC", 12), ("", 6), ("at ε", 13), ("oracle", 13), ("fair", 13), ("best ε", 7)];
+    groups.iter().try_for_each(|(group, width)| write!(out, "{group:>width$}"))?;
+    writeln!(out, "{:>15}", "good at ε")?;
+    row(out, first, HEADS.map(str::to_owned))
 }
 
-fn row(out: &mut fmt::Formatter<'_>, cells: [String; 14]) -> fmt::Result {
-    for (index, (cell, width)) in cells.iter().zip(WIDTHS).enumerate() {
-        if index == 0 { write!(out, "{cell:<width$}")? } else { write!(out, "{cell:>width$}")? }
-    }
-    writeln!(out)
+fn row(out: &mut fmt::Formatter<'_>, name: &str, cells: [String; 13]) -> fmt::Result {
+    let cells: Vec<_> = cells.into_iter().zip(WIDTHS).collect();
+    columns::row(out, name, NAME, &cells)
 }
 
-fn cells(name: &str, metrics: &Metrics, total: bool) -> [String; 14] {
+fn cells(metrics: &Metrics, total: bool) -> [String; 13] {
     let none = Operating::default();
     let [oracle, fair] = [&metrics.at_oracle, &metrics.at_fair].map(|operating| operating.as_ref().unwrap_or(&none));
     let of_good = |value: Option<f64>| if total { number(value, 2) } else { String::new() };
     [
-        name.to_owned(),
         metrics.images.to_string(),
         number(metrics.pixel_auroc, 3),
         number(metrics.image_auroc, 3),

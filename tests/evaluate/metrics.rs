@@ -12,13 +12,45 @@ use uflow::{
     Result,
     evaluate::{
         Accumulator, Dataset, Evaluation, Inspection, Inspector, Layout, Mask, Observation, Operating, PRO_LIMIT,
-        Settings, evaluate, read_mask, resize_mask, roc,
+        Settings, Summary, evaluate, read_mask, resize_mask, roc,
     },
 };
 
 fn golden() -> Vec<Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/evaluate/metrics.json");
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// Names that fill a path's longest component: the tables of a terminal stay within 100 columns.
+#[test]
+fn tables_fit_a_terminal_whatever_the_names() {
+    let long = "spindle-housing_left_side_".repeat(9);
+    let map = Array2::from_shape_fn((8, 8), |(row, column)| (row + column) as f32 / 16.0);
+    let truth = map.mapv(|value| value > 0.5);
+    let mut accumulator = Accumulator::new(Settings { epsilon: 1e-12, fair_threshold: Some(0.5) }).unwrap();
+    for (kind, marked) in [("good", false), (&long, true), ("dent", true)] {
+        let log10_nfa = map.mapv(|value| 3000.0 - 9000.0 * value);
+        let none = Array2::from_elem((8, 8), false);
+        let observation = Observation {
+            name: &long,
+            kind,
+            score: map.view(),
+            log10_nfa: log10_nfa.view(),
+            truth: Some(if kind == "dent" || !marked { none.view() } else { truth.view() }),
+            image_score: 0.9,
+            anomalous: true,
+            regions: 1,
+            timings: &[("network", 12345.6)],
+        };
+        accumulator.push(&observation).unwrap();
+    }
+    let found = accumulator.finish();
+    let summary = Summary(&[(&long, &found), ("nut", &found)]).to_string();
+    for text in [found.to_string(), summary] {
+        assert!(text.contains("spindle-housing_left_side_sp") && text.contains('…'), "{text}");
+        let widest = text.lines().max_by_key(|line| line.chars().count()).unwrap();
+        assert!(widest.chars().count() <= 100, "{widest}");
+    }
 }
 
 fn map(rows: &Value, scale: f64) -> Array2<f32> {
@@ -472,7 +504,7 @@ fn a_set_on_disk_is_evaluated() {
         (found.defective_images, found.images[2].iou, found.total.at_epsilon.image_recall),
         (2, Some(0.0), Some(0.5))
     );
-    assert!(found.to_string().contains("mark nothing though the image is defective: test/dent/1.png"));
+    assert!(found.to_string().contains("defective images whose masks mark nothing:\n  test/dent/1.png"));
 
     fs::remove_file(root.path().join("ground_truth/dent/2_mask.png")).unwrap();
     let error = evaluate(&set, settings, &mut inspector, &mut |_| Ok(())).unwrap_err().to_string();

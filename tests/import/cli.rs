@@ -89,7 +89,7 @@ fn a_package_that_detects() {
     for words in [
         "3 scales of 3 steps from `model.flow.module_list.`",
         "hard permutations",
-        "clamp 1.3 (by the checkpoint's hyper-parameters)",
+        "clamp 1.3 (from the checkpoint's hyper-parameters)",
         "LayerNorms (model.feature_extractor.feature_normalizations.0",
         "only its shapes were checked",
         "image_threshold (1), model.feature_extractor (2)",

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Comparison, comparison::Row};
+use crate::evaluate::columns::WIDTH;
 
 const HEADS: [&str; 6] = ["category", "table", "metric", "paper", "this run", "difference"];
 
@@ -27,7 +28,7 @@ impl Comparison {
         out
     }
 
-    /// The table's rows of cells, headings first; `None` if there is nothing to compare with.
+    /// The table's rows of cells, headings first; empty if there is nothing to compare with.
     pub fn table(&self) -> Vec<Vec<String>> {
         if self.is_empty() {
             return Vec::new();
@@ -65,14 +66,17 @@ impl fmt::Display for Comparison {
                 cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
             };
             let widths: Vec<usize> = (0..heads.len()).map(width).collect();
-            line(out, &heads, &widths)?;
-            let mut above = "";
-            for (row, mut cells) in self.rows.iter().zip(rows) {
-                if row.category == above {
-                    cells[0].clear();
+            for part in parts(&widths) {
+                line(out, &heads, &widths, &part)?;
+                let mut above = "";
+                for (row, cells) in self.rows.iter().zip(&rows) {
+                    let mut cells = cells.clone();
+                    if row.category == above {
+                        cells[0].clear();
+                    }
+                    above = row.category;
+                    line(out, &cells, &widths, &part)?;
                 }
-                above = row.category;
-                line(out, &cells, &widths)?;
             }
         }
         self.remarks().iter().try_for_each(|note| writeln!(out, "{note}"))
@@ -103,9 +107,26 @@ fn rule(column: usize) -> &'static str {
     if words(column) { "---" } else { "---:" }
 }
 
-fn line(out: &mut fmt::Formatter<'_>, cells: &[String], widths: &[usize]) -> fmt::Result {
-    for (column, (cell, &width)) in cells.iter().zip(widths).enumerate() {
+/// Splits a table that is too wide for a terminal: the columns of each part. Every part begins with category, table and metric.
+fn parts(widths: &[usize]) -> Vec<Vec<usize>> {
+    let named = || (0..3).collect::<Vec<_>>();
+    let width = |part: &[usize]| part.iter().map(|&column| widths[column] + 2).sum::<usize>() - 2;
+    let mut parts = vec![named()];
+    for column in 3..widths.len() {
+        let part = parts.last_mut().filter(|part| part.len() == 3 || width(part) + 2 + widths[column] <= WIDTH);
+        match part {
+            Some(part) => part.push(column),
+            None => parts.push([named(), vec![column]].concat()),
+        }
+    }
+    parts
+}
+
+/// Writes some columns of a row.
+fn line(out: &mut fmt::Formatter<'_>, cells: &[String], widths: &[usize], part: &[usize]) -> fmt::Result {
+    for &column in part {
         let gap = if column == 0 { "" } else { "  " };
+        let (cell, width) = (&cells[column], widths[column]);
         if words(column) { write!(out, "{gap}{cell:<width$}")? } else { write!(out, "{gap}{cell:>width$}")? }
     }
     writeln!(out)

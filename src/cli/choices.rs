@@ -1,0 +1,54 @@
+//! Option values with names: parsed by their type, and offered by help and shell completions.
+
+use std::{ffi::OsStr, marker::PhantomData, str::FromStr};
+
+use clap::{
+    Arg, Command,
+    builder::{PossibleValue, TypedValueParser},
+};
+
+use crate::{
+    Error,
+    frame::PixelFormat,
+    runtime::{Device, Precision},
+    segment::{Bound, Tests, Verdict},
+};
+
+pub(crate) const BOUNDS: Choices<Bound> = Choices::new(&["chernoff", "exact"]);
+pub(crate) const DEVICES: Choices<Device> = Choices::new(&["cpu", "openvino", "cuda", "tensorrt"]);
+pub(crate) const FORMATS: Choices<PixelFormat> = Choices::new(&["gray8", "gray16", "rgb8", "bgr8", "rgba8", "bgra8"]);
+pub(crate) const PRECISIONS: Choices<Precision> = Choices::new(&["fp32", "bf16", "fp16", "int8"]);
+pub(crate) const TESTS: Choices<Tests> = Choices::new(&["paper", "sized"]);
+pub(crate) const VERDICTS: Choices<Verdict> = Choices::new(&["nfa", "score", "both", "either"]);
+
+/// Parses a value with [`FromStr`]. Help and completions list `names`. Other values that the type accepts, such as `cuda:1`, are
+/// valid too.
+pub(crate) struct Choices<T> {
+    pub(super) names: &'static [&'static str],
+    parsed: PhantomData<fn() -> T>,
+}
+
+impl<T> Choices<T> {
+    pub(crate) const fn new(names: &'static [&'static str]) -> Self {
+        Self { names, parsed: PhantomData }
+    }
+}
+
+impl<T> Clone for Choices<T> {
+    fn clone(&self) -> Self {
+        Self::new(self.names)
+    }
+}
+
+impl<T: FromStr<Err = Error> + Clone + Send + Sync + 'static> TypedValueParser for Choices<T> {
+    type Value = T;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<T, clap::Error> {
+        let parse = |text: &str| T::from_str(text);
+        TypedValueParser::parse_ref(&parse, command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.names.iter().map(PossibleValue::new)))
+    }
+}
