@@ -1,6 +1,6 @@
 //! Progress of long work: a bar on a terminal, plain lines elsewhere, nothing with `--json`. Work without items shows nothing.
 
-use std::io::IsTerminal as _;
+use std::{cell::RefCell, io::IsTerminal as _};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -8,6 +8,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     quiet: bool,
+    /// The last line, which is not printed twice.
+    last: RefCell<String>,
 }
 
 impl Progress {
@@ -25,7 +27,7 @@ impl Progress {
             );
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         }
-        Self { bar, quiet: json }
+        Self { bar, quiet: json, last: RefCell::default() }
     }
 
     /// Shows that `done` of `all` items of the work `name` are done. Shows nothing if there are no items.
@@ -52,7 +54,11 @@ impl Progress {
             // Lines are for logs: one for every tenth.
             None if !self.quiet && done * 10 / all.max(1) != (done.max(1) - 1) * 10 / all.max(1) => {
                 let space = if figure.is_empty() { "" } else { "  " };
-                eprintln!("{name}: {done}/{all}{space}{figure}");
+                let line = format!("{name}: {done}/{all}{space}{figure}");
+                if *self.last.borrow() != line {
+                    eprintln!("{line}");
+                    self.last.replace(line);
+                }
             }
             None => {}
         }
