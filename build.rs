@@ -24,7 +24,7 @@ fn rerun_if_changed(files: &[&str]) {
     }
 }
 
-/// The server's protocols: client and server code, and the files themselves, compiled, for the server's reflection.
+/// Generates client and server code for the server's protocols, and the compiled files for the server's reflection.
 #[cfg(feature = "serve")]
 fn compile_services() -> Result<(), Box<dyn Error>> {
     use protox::prost::Message as _;
@@ -44,7 +44,7 @@ fn compile_services() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The short hash of the commit, with `+` where the working tree differs from it.
+/// The short hash of the commit, followed by `+` if the working tree has changes.
 fn commit() -> Option<String> {
     let git = |args: &[&str]| -> Option<String> {
         let output = Command::new("git").args(args).output().ok().filter(|output| output.status.success())?;

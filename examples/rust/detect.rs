@@ -1,4 +1,4 @@
-//! A verdict on each image: `cargo run --release --example detect -- PACKAGE IMAGE…`
+//! Prints a verdict for each image: `cargo run --release --example detect -- PACKAGE IMAGE…`
 
 use uflow::{
     detector::{DetectOptions, Detector},

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use super::{Context, Outcome};
-use crate::package::{Manifest, Package};
+use crate::{
+    evaluate::columns::{WIDTH, shortened},
+    package::{Manifest, Package, Scale},
+};
 
 /// Show the content of a package.
 #[derive(Debug, clap::Args)]
@@ -25,59 +28,73 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 }
 
 fn print(manifest: &Manifest) {
-    println!(
-        "{}  (format {}, made by uflow {} on {})",
-        manifest.name, manifest.format, manifest.uflow, manifest.created
-    );
-    println!("input      {}×{} pixels", manifest.input.width, manifest.input.height);
-    println!("backbone   {} sha256 {}", manifest.backbone.name, manifest.backbone.sha256);
-    println!("flow       sha256 {}", manifest.flow.sha256);
-    for (index, scale) in manifest.scales.iter().enumerate() {
-        let (f, z) = (scale.features, scale.latents);
-        println!(
-            "scale {index}    features {}×{}×{}, latents {}×{}×{}",
-            f.channels, f.height, f.width, z.channels, z.height, z.width
-        );
-    }
-    if let Some(record) = &manifest.training {
-        println!(
-            "training   {} good images ({} held out), best epoch {} of {}, held-out loss {:.4} nats per value",
-            record.images, record.held_out, record.best_epoch, record.epochs, record.held_out_nll
-        );
-        let variances: Vec<_> = record.latent_variance.iter().map(|v| format!("{v:.3}")).collect();
-        println!("latents    variance on held-out good images, finest scale first: {}", variances.join(", "));
-    }
-    if let Some(scores) = &manifest.scores {
-        println!(
-            "scores     on {} {}good images: mean {:.4}, deviation {:.4}, largest {:.4}; fair threshold {:.4}",
-            scores.images,
-            if manifest.training.is_some() { "held-out " } else { "" },
-            scores.mean,
-            scores.std,
-            scores.max,
-            scores.fair_threshold
-        );
-    }
-    match &manifest.calibration {
-        None => println!("null       not calibrated; run `uflow calibrate --out` to calibrate"),
-        Some(null) => {
-            let scales: Vec<_> = null.scales.iter().map(|s| format!("{:.1}", s.correlated_pixels)).collect();
-            println!(
-                "null       calibrated on {} good images; pixels that vary together, finest scale first: {}",
-                null.images,
-                scales.join(", ")
-            );
+    println!("{}", shortened(&manifest.name, WIDTH));
+    for (key, values) in facts(manifest) {
+        for (index, value) in values.iter().enumerate() {
+            println!("{:<11}{}", if index == 0 { key } else { "" }, shortened(value, WIDTH - 11));
         }
     }
+}
+
+/// The lines below the name: a key, and one or several lines about it.
+fn facts(manifest: &Manifest) -> Vec<(&'static str, Vec<String>)> {
+    let mut facts = vec![
+        ("format", vec![format!("{}, made by uflow {} on {}", manifest.format, manifest.uflow, manifest.created)]),
+        ("input", vec![format!("{}×{} pixels", manifest.input.width, manifest.input.height)]),
+        ("backbone", vec![manifest.backbone.name.clone(), format!("sha256 {}", manifest.backbone.sha256)]),
+        ("flow", vec![format!("sha256 {}", manifest.flow.sha256)]),
+    ];
+    let scale = |(index, scale): (usize, &Scale)| {
+        let (f, z) = (scale.features, scale.latents);
+        format!(
+            "{index}: features {}×{}×{}, latents {}×{}×{}",
+            f.channels, f.height, f.width, z.channels, z.height, z.width
+        )
+    };
+    facts.push(("scales", manifest.scales.iter().enumerate().map(scale).collect()));
+    if let Some(record) = &manifest.training {
+        let variances: Vec<_> = record.latent_variance.iter().map(|v| format!("{v:.3}")).collect();
+        let lines = vec![
+            format!("{} good images, {} of them held out", record.images, record.held_out),
+            format!("best epoch {} of {}", record.best_epoch, record.epochs),
+            format!("held-out loss {:.4} nats per value", record.held_out_nll),
+            format!("held-out latent variance, finest scale first: {}", variances.join(", ")),
+        ];
+        facts.push(("training", lines));
+    }
+    if let Some(scores) = &manifest.scores {
+        let held_out = if manifest.training.is_some() { "held-out " } else { "" };
+        let lines = vec![
+            format!("on {} {held_out}good images", scores.images),
+            format!("mean {:.4}, deviation {:.4}, largest {:.4}", scores.mean, scores.std, scores.max),
+            format!("fair threshold {:.4}", scores.fair_threshold),
+        ];
+        facts.push(("scores", lines));
+    }
+    facts.push(("null", null(manifest)));
+    facts.push(("decision", decision(manifest)));
+    facts
+}
+
+fn null(manifest: &Manifest) -> Vec<String> {
+    let Some(null) = &manifest.calibration else {
+        return vec!["not calibrated; run `uflow calibrate --out` to calibrate".to_owned()];
+    };
+    let scales: Vec<_> = null.scales.iter().map(|s| format!("{:.1}", s.correlated_pixels)).collect();
+    vec![
+        format!("calibrated on {} good images", null.images),
+        format!("pixels that vary together, finest scale first: {}", scales.join(", ")),
+    ]
+}
+
+fn decision(manifest: &Manifest) -> Vec<String> {
     let decision = &manifest.detection;
-    println!(
-        "decision   verdict {}, ε = {}, bound {}, tests {}, smallest region {} px{}{}",
-        decision.verdict,
-        decision.epsilon,
-        decision.bound,
-        decision.tests,
-        decision.min_area,
-        decision.score_threshold.map_or_else(String::new, |t| format!(", score threshold {t}")),
-        if decision.roi.is_some() { ", with a region of interest" } else { "" }
-    );
+    let mut lines = vec![
+        format!("verdict {}, ε = {}", decision.verdict, decision.epsilon),
+        format!("bound {}, tests {}", decision.bound, decision.tests),
+        format!("smallest region {} px", decision.min_area),
+    ];
+    lines.extend(decision.score_threshold.map(|threshold| format!("score threshold {threshold}")));
+    lines.extend(decision.roi.is_some().then(|| "with a region of interest".to_owned()));
+    lines
 }

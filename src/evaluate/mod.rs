@@ -23,7 +23,7 @@ mod accumulator;
 mod alarms;
 mod bounds;
 mod categories;
-mod columns;
+pub(crate) mod columns;
 mod components;
 mod conclude;
 mod curve;

@@ -46,10 +46,10 @@ impl Checkpoint {
     /// one at any depth, as in Lightning's checkpoints. Weights are read on request.
     ///
     /// # Errors
-    /// [`Error::Network`] if the file is not a checkpoint, is damaged, or holds no flow.
+    /// [`Error::Data`] if the file is not a checkpoint, is damaged, or holds no flow.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
-        let refuse = |reason| Error::network(format!("checkpoint {}", path.display()), reason);
+        let refuse = |reason| Error::Data { path: path.clone(), reason };
         let (container, graph, root) = container::open(&path).map_err(refuse)?;
         let dictionary = state_dictionary(&graph, root).map_err(refuse)?;
         let (mut tensors, mut others) = (BTreeMap::new(), BTreeMap::new());
@@ -80,7 +80,7 @@ impl Checkpoint {
     /// A tensor's values, converted to float32.
     ///
     /// # Errors
-    /// [`Error::Network`] if there is no such tensor, if its values are not finite floating-point numbers, or if the
+    /// [`Error::Data`] if there is no such tensor, if its values are not finite floating-point numbers, or if the
     /// file is damaged.
     pub fn read(&mut self, name: &str) -> Result<Vec<f32>> {
         let values = match self.tensors.get(name).map(|id| self.graph.node(*id)) {

@@ -80,7 +80,7 @@ impl Checkpoint {
     /// Finds and reads the flow, for a backbone with feature maps of these shapes, finest first.
     ///
     /// # Errors
-    /// [`Error::Network`] names the tensors that are missing, unexpected or of the wrong shape, or says how the flow differs
+    /// [`Error::Data`] names the tensors that are missing, unexpected or of the wrong shape, or says how the flow differs
     /// from a flow for these features; [`Error::Parameter`] for a clamp that is not above zero.
     pub fn recognise(&mut self, features: &[ScaleShape], options: &RecogniseOptions) -> Result<Recognised> {
         let chain = Chain::find(self, options.prefix.as_deref()).map_err(|reason| self.refuse(reason))?;
@@ -136,7 +136,7 @@ impl Checkpoint {
     }
 
     pub(super) fn refuse(&self, reason: String) -> Error {
-        Error::network(format!("checkpoint {}", self.path.display()), reason)
+        Error::Data { path: self.path.clone(), reason }
     }
 
     fn weights(&mut self, block: &Block) -> Result<StepWeights> {
