@@ -225,12 +225,12 @@ fn a_terminal_gets_an_aligned_table_of_at_most_100_columns() {
             "               3  mIoU, oracle   0.6307         –           –       –       –       –         –",
             "               3  mIoU, NFA = 1  0.6267         –           –       –       –       –         –",
             "               7  image AUROC    1.0000         –           –       –       –       –         –",
-            "category   table  metric           CFlow  CS-Flow",
-            "metal_nut      1  pixel AUROC          –        –",
-            "               2  AUPRO           0.9165   0.7693",
-            "               3  mIoU, oracle         –        –",
-            "               3  mIoU, NFA = 1        –        –",
-            "               7  image AUROC          –        –",
+            "category   table  metric          CFlow  CS-Flow",
+            "metal_nut      1  pixel AUROC         –        –",
+            "               2  AUPRO          0.9165   0.7693",
+            "               3  mIoU, oracle        –        –",
+            "               3  mIoU, NFA = 1       –        –",
+            "               7  image AUROC         –        –",
         ]
     );
     assert_eq!(lines[12], "the paper has no results for `pcb1`");
