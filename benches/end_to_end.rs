@@ -10,10 +10,11 @@ use std::io::Cursor;
 use common::texture;
 
 use uflow::{
-    detector::{DetectOptions, Detector, Timings},
     frame::{Frame, Image, Limits, PixelFormat},
     package::Package,
+    pipeline::{Detector, Timings},
     runtime::{Runtime, SessionOptions},
+    segment::DecisionOptions,
 };
 
 const FRAMES: usize = 60;
@@ -34,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let raw = time(|| {
             Ok((
                 detector
-                    .detect(&Frame::packed(&pixels, width, height, PixelFormat::Rgb8)?, &DetectOptions::default())?
+                    .detect(&Frame::packed(&pixels, width, height, PixelFormat::Rgb8)?, &DecisionOptions::default())?
                     .timings_ms,
                 0.0,
             ))
@@ -44,7 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let start = std::time::Instant::now();
             let image = Image::decode(&jpeg, "bench.jpg", &Limits::default())?;
             let decode = start.elapsed().as_secs_f64() * 1e3;
-            Ok((detector.detect(&image.frame(), &DetectOptions::default())?.timings_ms, decode))
+            Ok((detector.detect(&image.frame(), &DecisionOptions::default())?.timings_ms, decode))
         })?;
         row(&format!("{width}×{height} JPEG"), &file);
     }

@@ -12,11 +12,12 @@ use std::{
 };
 
 use uflow::{
-    detector::{DetectOptions, Detector},
     engine::{Engine, EngineOptions, Model, Request, Source},
     frame::{Frame, PixelFormat},
     package::Package,
+    pipeline::Detector,
     runtime::{Runtime, SessionOptions},
+    segment::DecisionOptions,
     serve::{
         self, Server,
         client::{self, Connection, Frames, Pace, Report},
@@ -92,7 +93,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for index in 0..LOCK_STEP_FRAMES {
             let frame = Frame::packed(&pictures[index as usize % 8], SIDE, SIDE, PixelFormat::Rgb8)?;
             let start = Instant::now();
-            let timings = detector.detect(&frame, &DetectOptions::default())?.timings_ms;
+            let timings = detector.detect(&frame, &DecisionOptions::default())?.timings_ms;
             own.push(milliseconds(start.elapsed()));
             for (stage, ms) in [
                 ("preprocess", timings.preprocess),

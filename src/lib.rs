@@ -9,7 +9,7 @@
 //! Frame → tensor → features → energies (latents) → score map + component trees → log₁₀NFA map → Detection
 //! ```
 //!
-//! [`detector::Detector`] composes it; the modules below are its links, in that order.
+//! [`pipeline::Detector`] composes it; the modules below are its links, in that order.
 
 pub mod error;
 
@@ -23,9 +23,10 @@ pub mod runtime;
 pub mod latents;
 pub mod segment;
 
-pub mod detector;
-pub mod engine;
 pub mod package;
+pub mod pipeline;
+
+pub mod engine;
 
 pub mod flow;
 pub mod import;

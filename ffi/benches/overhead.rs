@@ -11,11 +11,11 @@ use std::{ptr, time::Instant};
 
 use fixture::{Fixture, SIZE, bad, image, ok};
 use uflow::{
-    detector::{DetectOptions, Detector},
     engine::{Engine, EngineOptions},
     frame::{Frame, PixelFormat},
     package::Package,
     runtime::Runtime,
+    segment::DecisionOptions,
 };
 use uflow_ffi::*;
 
@@ -25,7 +25,7 @@ fn main() {
     let fixture = Fixture::new();
     let engine = Engine::new(&Runtime::load(None).unwrap(), EngineOptions::default()).unwrap();
     let model = engine.load(&Package::open(fixture.package()).unwrap(), "bolt", 1).unwrap();
-    let mut detector = Detector::of(&model).unwrap();
+    let mut detector = model.detector().unwrap();
     let pixels = bad(1);
     let picture = image(&pixels, uflow_format::UFLOW_FORMAT_RGB8);
     let mut times = [Vec::with_capacity(ROUNDS), Vec::with_capacity(ROUNDS)];
@@ -33,7 +33,7 @@ fn main() {
     for round in 0..ROUNDS + 1000 {
         let start = Instant::now();
         let frame = Frame::packed(&pixels, SIZE.0, SIZE.1, PixelFormat::Rgb8).unwrap();
-        scores[0] = detector.score(&frame, &DetectOptions::default()).unwrap();
+        scores[0] = detector.score(&frame, &DecisionOptions::default()).unwrap();
         let rust = start.elapsed();
         let start = Instant::now();
         ok(unsafe {

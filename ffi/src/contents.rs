@@ -2,8 +2,8 @@
 
 use ndarray::ArrayView2;
 use uflow::{
-    detector::{Decision, Detection, Timings},
     engine::Answer,
+    pipeline::{Decision, Detection, Timings},
     segment::{RegionView, Regions},
 };
 

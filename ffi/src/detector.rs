@@ -3,9 +3,10 @@
 use std::{mem, slice, sync::Arc, time::Instant};
 
 use uflow::{
-    detector::{Decision, Detector, Judge, Timings},
     engine::Model,
     frame::{Frame, Limits},
+    pipeline::{Decision, Detector, Timings},
+    segment::Regions,
 };
 
 use crate::{
@@ -59,7 +60,7 @@ pub unsafe extern "C" fn uflow_detector_new(
         // SAFETY: by this function's contract.
         let (out, model) = unsafe { (Out::new(detector, "detector")?, pointer::required(model, "model")?) };
         let model: &Arc<Model> = &model.model;
-        let state = State { detector: Detector::of(model)?, limits: model.limits(), spare: Vec::new() };
+        let state = State { detector: model.detector()?, limits: model.limits(), spare: Vec::new() };
         out.give(uflow_detector(Exclusive::new(state)));
         Ok(())
     })
@@ -120,10 +121,10 @@ pub unsafe extern "C" fn uflow_detector_detect_into(
             let decode = picture.decode_ms(start);
             let frame = picture.frame();
             let mut buffers = Some(Buffers::new(buffers, (frame.height(), frame.width()), state.maps())?);
-            run(&mut state, slice::from_ref(&frame), &options, |_, judge, found| {
+            run(&mut state, slice::from_ref(&frame), &options, |_, regions, found| {
                 let found = Found { timings: Timings { decode, ..found.timings }, ..found };
                 buffers.take().unwrap_or_default().write(&found);
-                contents.fill(&found, judge.regions(), &options);
+                contents.fill(&found, regions, &options);
             })
         }
     })
@@ -134,19 +135,21 @@ fn run(
     state: &mut State,
     frames: &[Frame<'_>],
     options: &CallOptions,
-    mut each: impl FnMut(usize, &Judge, Found<'_>),
+    mut each: impl FnMut(usize, &Regions, Found<'_>),
 ) -> Outcome {
-    state.detector.detect_batch(frames, &options.detect, |index, judge, decision, timings| {
-        let maps = judge.maps();
+    let rule = state.detector.manifest().rule(&options.decision)?;
+    state.detector.process(frames, &rule, false, |processed| {
+        let maps = processed.post.maps();
         let found = Found {
-            decision,
-            timings,
-            size: (frames[index].height(), frames[index].width()),
-            mask: Some(judge.mask()),
+            decision: processed.decision,
+            timings: processed.timings,
+            size: (frames[processed.index].height(), frames[processed.index].width()),
+            mask: Some(processed.post.mask()),
             score_map: maps.map(|maps| maps.score),
             log10_nfa_map: maps.map(|maps| maps.log10_nfa),
         };
-        each(index, judge, found);
+        each(processed.index, processed.post.regions(), found);
+        Ok(())
     })?;
     Ok(())
 }
@@ -196,9 +199,9 @@ pub unsafe extern "C" fn uflow_detector_detect_batch(
             let frames: Vec<Frame<'_>> = pictures.iter().map(|(picture, _)| picture.frame()).collect();
             let mut spare = mem::take(&mut state.spare);
             spare.resize_with(count.max(spare.len()), Contents::default);
-            let outcome = run(&mut state, &frames, &options, |index, judge, found| {
+            let outcome = run(&mut state, &frames, &options, |index, regions, found| {
                 let timings = Timings { decode: pictures[index].1, ..found.timings };
-                spare[index].fill(&Found { timings, ..found }, judge.regions(), &options);
+                spare[index].fill(&Found { timings, ..found }, regions, &options);
             });
             if outcome.is_ok() {
                 contents.iter_mut().zip(&mut spare).for_each(|(contents, found)| mem::swap(&mut **contents, found));
@@ -232,7 +235,7 @@ pub unsafe extern "C" fn uflow_detector_score(
             let picture = picture(image, &state.limits)?;
             let frame = picture.frame();
             let Some(anomalous) = anomalous else {
-                let found = state.detector.score(&frame, &options.detect)?;
+                let found = state.detector.score(&frame, &options.decision)?;
                 score.into_iter().for_each(|out| out.set(found));
                 return Ok(());
             };

@@ -2,10 +2,7 @@
 
 use std::{ffi::c_char, path::PathBuf};
 
-use uflow::{
-    detector::roi_to_png,
-    train::fit::{Augmentation, BackboneChoice, FitOptions},
-};
+use uflow::train::fit::{Augmentation, BackboneChoice, FitOptions};
 
 use crate::{
     guard::{Exclusive, Outcome, guard, infallible},
@@ -75,6 +72,7 @@ unsafe fn set(options: *mut uflow_fit_options, change: impl FnOnce(&mut FitOptio
         let mut changed = options.clone();
         change(&mut changed)?;
         changed.training.validate()?;
+        changed.detection.check()?;
         *options = changed;
         Ok(())
     })
@@ -265,17 +263,8 @@ pub unsafe extern "C" fn uflow_fit_options_set_detection(
     // SAFETY: by this function's contract.
     unsafe {
         set(options, |options| {
-            let asked = options::read(pointer::required(detection, "detection")?)?.detect;
-            let defaults = &mut options.detection;
-            defaults.epsilon = asked.epsilon.unwrap_or(defaults.epsilon);
-            defaults.verdict = asked.verdict.unwrap_or(defaults.verdict);
-            defaults.score_threshold = asked.score_threshold.or(defaults.score_threshold);
-            defaults.min_area = asked.min_area.unwrap_or(defaults.min_area);
-            defaults.bound = asked.bound.unwrap_or(defaults.bound);
-            defaults.tests = asked.tests.unwrap_or(defaults.tests);
-            if let Some(roi) = asked.roi {
-                options.roi = Some(roi_to_png(&roi)?);
-            }
+            let asked = options::read(pointer::required(detection, "detection")?)?.decision;
+            options.detection = asked.over(std::mem::take(&mut options.detection));
             Ok(())
         })
     }

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use uflow::engine::Model;
+use uflow::{engine::Model, segment::DecisionOptions};
 
 use crate::{
     engine::Shared,
@@ -101,15 +101,16 @@ pub unsafe extern "C" fn uflow_model_get_info(
         // SAFETY: by this function's contract.
         let (out, model) = unsafe { (OutStruct::new(info)?, pointer::required(model, "model")?) };
         let manifest = model.model.manifest();
+        let rule = manifest.rule(&DecisionOptions::default())?;
         out.set(uflow_model_info {
             struct_size: 0,
             version: model.model.version(),
             input_width: manifest.input.width,
             input_height: manifest.input.height,
             scales: manifest.scales.len() as u32,
-            epsilon: manifest.detection.epsilon,
-            verdict: verdict_number(manifest.detection.verdict),
-            min_area: manifest.detection.min_area,
+            epsilon: rule.epsilon,
+            verdict: verdict_number(rule.verdict),
+            min_area: rule.min_area,
             fair_threshold: manifest.scores.as_ref().map_or(f32::NAN, |scores| scores.fair_threshold),
             score_threshold: manifest.detection.score_threshold.unwrap_or(f32::NAN),
         });

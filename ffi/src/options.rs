@@ -1,12 +1,6 @@
 //! What one call asks for.
 
-use std::sync::Arc;
-
-use ndarray::ArrayView2;
-use uflow::{
-    detector::DetectOptions,
-    segment::{Bound, Roi, Tests, Verdict},
-};
+use uflow::segment::{Bound, DecisionOptions, RegionOfInterest, Roi, Tests, Verdict};
 
 use crate::{
     guard::{Exclusive, Outcome, guard, infallible},
@@ -91,7 +85,7 @@ pub struct uflow_options(Exclusive<CallOptions>);
 /// What a call is asked for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CallOptions {
-    pub(crate) detect: DetectOptions,
+    pub(crate) decision: DecisionOptions,
     /// A sum of `uflow_maps`.
     pub(crate) maps: u32,
 }
@@ -140,11 +134,16 @@ pub unsafe extern "C" fn uflow_options_free(options: *mut uflow_options) {
 
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
-unsafe fn set(options: *mut uflow_options, change: impl FnOnce(&mut DetectOptions) -> Outcome) -> *mut uflow_status {
+unsafe fn set(options: *mut uflow_options, change: impl FnOnce(&mut DecisionOptions) -> Outcome) -> *mut uflow_status {
     guard(|| {
         // SAFETY: by this function's contract.
         let options = unsafe { pointer::required(options, "options") }?;
-        change(&mut options.0.wait("options")?.detect)
+        let mut options = options.0.wait("options")?;
+        let mut changed = options.decision.clone();
+        change(&mut changed)?;
+        changed.check()?;
+        options.decision = changed;
+        Ok(())
     })
 }
 
@@ -174,7 +173,6 @@ pub unsafe extern "C" fn uflow_options_set_epsilon(options: *mut uflow_options, 
     // SAFETY: by this function's contract.
     unsafe {
         set(options, |options| {
-            uflow::segment::log10_epsilon(epsilon)?;
             options.epsilon = Some(epsilon);
             Ok(())
         })
@@ -216,9 +214,6 @@ pub unsafe extern "C" fn uflow_options_set_score_threshold(
     // SAFETY: by this function's contract.
     unsafe {
         set(options, |options| {
-            if !(0.0..=1.0).contains(&threshold) {
-                return Err(uflow_status::argument("threshold", format_args!("{threshold} is not from 0 to 1")));
-            }
             options.score_threshold = Some(threshold);
             Ok(())
         })
@@ -306,11 +301,7 @@ pub unsafe extern "C" fn uflow_options_set_roi(
                 .and_then(|rows| rows.checked_add(width))
                 .ok_or_else(|| uflow_status::argument("mask", "its size does not fit into memory"))?;
             let mask = pointer::values(mask, size, "mask")?;
-            let pixels: Vec<u8> =
-                mask.chunks(stride).flat_map(|row| &row[..width]).map(|&p| u8::from(p != 0)).collect();
-            let view = ArrayView2::from_shape((height, width), &pixels)
-                .map_err(|error| uflow_status::argument("mask", error))?;
-            options.roi = Some(Arc::new(Roi::new(view)?));
+            options.roi = Some(RegionOfInterest::from(Roi::from_rows(mask, width, height, stride)?));
             Ok(())
         })
     }

@@ -2,7 +2,7 @@
 
 use std::mem::offset_of;
 
-use uflow::detector::Timings;
+use uflow::pipeline::Timings;
 
 use crate::{
     contents::{Contents, Map, missing},

@@ -1,14 +1,14 @@
 //! Segmentation of latents that were made elsewhere.
 
-use std::{mem::offset_of, ptr, sync::Arc, time::Instant};
+use std::{mem::offset_of, ptr, time::Instant};
 
 use ndarray::ArrayView3;
 use uflow::{
-    detector::{Decision, Timings},
     frame::Limits,
     latents::ScaleShape,
+    pipeline::{Evidence, PostProcessor, Timings},
     preprocess::MAX_INPUT_SIZE,
-    segment::{Criteria, RegionFinder, Roi, Segmenter, Verdict, log10_epsilon},
+    segment::{DecisionRule, Segmenter},
 };
 
 use crate::{
@@ -62,10 +62,7 @@ struct State {
     /// (height, width) of the maps.
     maps: (u32, u32),
     /// For the shapes of the last latents.
-    segmenter: Option<(Vec<ScaleShape>, Segmenter)>,
-    finder: RegionFinder,
-    /// The region of interest that both are set to.
-    roi: Option<Arc<Roi>>,
+    post: Option<(Vec<ScaleShape>, PostProcessor)>,
 }
 
 /// Makes a segmenter whose maps have `width` × `height` pixels, 1 to 8192 each (the network's input size, most often). `*segmenter` is the caller's,
@@ -88,7 +85,7 @@ pub unsafe extern "C" fn uflow_segmenter_new(
             return Err(uflow_status::argument("size", reason));
         }
         Segmenter::new(&[ScaleShape { channels: 1, height: 1, width: 1 }], height as usize, width as usize)?;
-        let state = State { maps: (height, width), segmenter: None, finder: RegionFinder::new(), roi: None };
+        let state = State { maps: (height, width), post: None };
         out.give(uflow_segmenter(Exclusive::new(state)));
         Ok(())
     })
@@ -181,56 +178,35 @@ fn segment(
     buffers: Buffers<'_>,
     contents: &mut Contents,
 ) -> Outcome {
-    let asked = &options.detect;
-    let criteria = Criteria {
-        verdict: asked.verdict.unwrap_or(Verdict::Nfa),
-        score_threshold: asked.score_threshold,
-        min_area: asked.min_area.unwrap_or(0),
-    };
-    criteria.threshold()?;
-    let log10_epsilon = log10_epsilon(asked.epsilon.unwrap_or(1.0))?;
+    let rule = DecisionRule::without_package(&options.decision)?;
     let start = Instant::now();
-    fit(state, latents, asked.roi.as_ref())?;
-    let Some((_, segmenter)) = &mut state.segmenter else { return Ok(()) };
-    segmenter.set_tests(asked.tests.unwrap_or_default());
-    let maps = segmenter.run_latents(latents, asked.bound.unwrap_or_default())?;
-    state.finder.find(&maps, log10_epsilon, size.0 as usize, size.1 as usize)?;
-    state.finder.keep_at_least(criteria.min_area);
-    let decision = Decision {
-        score: maps.image_score,
-        anomalous: state.finder.anomalous(&maps, &criteria)?,
-        log10_nfa_min: maps.log10_nfa_min,
-    };
+    let post = fitted(state, latents)?;
+    let decision = post.decide(Evidence::Latents(latents), size, &rule)?;
+    let maps = post.maps();
     let found = Found {
         decision,
         timings: Timings { segmentation: start.elapsed().as_secs_f64() * 1e3, ..Timings::default() },
         size,
-        mask: Some(state.finder.mask()),
-        score_map: Some(maps.score),
-        log10_nfa_map: Some(maps.log10_nfa),
+        mask: Some(post.mask()),
+        score_map: maps.map(|maps| maps.score),
+        log10_nfa_map: maps.map(|maps| maps.log10_nfa),
     };
     buffers.write(&found);
-    contents.fill(&found, state.finder.regions(), options);
+    contents.fill(&found, post.regions(), options);
     Ok(())
 }
 
-/// Makes the segmenter one for these shapes and this region of interest, if it is not.
-fn fit(state: &mut State, latents: &[ArrayView3<'_, f32>], roi: Option<&Arc<Roi>>) -> Outcome {
+/// The post-processor for these shapes, made anew where they have changed.
+fn fitted<'s>(state: &'s mut State, latents: &[ArrayView3<'_, f32>]) -> Outcome<&'s mut PostProcessor> {
     let shapes =
         latents.iter().map(|map| map.dim()).map(|(channels, height, width)| ScaleShape { channels, height, width });
-    let same_roi = match (&state.roi, roi) {
-        (None, None) => true,
-        (Some(applied), Some(wanted)) => Arc::ptr_eq(applied, wanted) || applied == wanted,
-        _ => false,
+    let made = match state.post.take() {
+        Some(made) if shapes.clone().eq(made.0.iter().copied()) => made,
+        _ => {
+            let shapes: Vec<ScaleShape> = shapes.collect();
+            let post = PostProcessor::for_latents(&shapes, state.maps, None, None)?;
+            (shapes, post)
+        }
     };
-    if same_roi && state.segmenter.as_ref().is_some_and(|(applied, _)| shapes.clone().eq(applied.iter().copied())) {
-        return Ok(());
-    }
-    let shapes: Vec<ScaleShape> = shapes.collect();
-    let mut segmenter = Segmenter::new(&shapes, state.maps.0 as usize, state.maps.1 as usize)?;
-    segmenter.set_roi(roi.map(|roi| &**roi))?;
-    state.finder.set_roi(roi.map(|roi| &**roi));
-    state.roi = roi.cloned();
-    state.segmenter = Some((shapes, segmenter));
-    Ok(())
+    Ok(&mut state.post.insert(made).1)
 }

@@ -9,10 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use uflow::{
-    detector::Rule,
-    engine::{Model, Request, Source, Wanted},
-};
+use uflow::engine::{Model, Request, Source, Wanted};
 
 use crate::{
     contents::Contents,
@@ -231,7 +228,7 @@ pub unsafe extern "C" fn uflow_stream_submit(
             (stream, image, options::read(options)?)
         };
         // The engine looks at the options too; a frame that was taken is not to be refused.
-        Rule::new(stream.model.manifest(), &options.detect)?;
+        stream.model.manifest().rule(&options.decision)?;
         let frame = Cookie(frame);
         let timeout_ms = if stream.is_delivering() { 0 } else { timeout_ms };
         let number = stream.queue.push(frame, limit(timeout_ms)).map_err(|wait| match wait {
@@ -259,7 +256,7 @@ pub unsafe extern "C" fn uflow_stream_submit(
         };
         let deadline = stream.deadline.and_then(|deadline| Instant::now().checked_add(deadline));
         let request =
-            Request { options: options.detect, wanted, deadline, ..Request::new(Arc::clone(&stream.model), source) };
+            Request { options: options.decision, wanted, deadline, ..Request::new(Arc::clone(&stream.model), source) };
         if let Err((error, ticket)) = stream.engine.engine.submit(request, ticket) {
             // The stream has its place in the engine, and its options were looked at. Should it be refused all the same, it is a result.
             uflow::engine::Waiter::answer(Box::new(ticket), Err(error));

@@ -26,11 +26,11 @@ use super::{
 use crate::{
     Error,
     frame::{Image, Limits},
-    latents::{EnergyView, ScaleShape},
     package::Package,
+    pipeline::{Batch, PostProcessor, package_roi},
     preprocess::Preprocessor,
-    runtime::{Backbone, Device, Network, NetworkOutput, Precision, Runtime, SessionOptions},
-    segment::{Bound, Segmenter},
+    runtime::{Backbone, Device, Network, Precision, Runtime, SessionOptions},
+    segment::{DecisionOptions, DecisionRule},
 };
 
 /// Time a model's networks and compare devices.
@@ -96,7 +96,7 @@ struct Parity {
     energy: f32,
     /// Largest difference of an image score.
     image_score: f32,
-    /// Pixels of the masks at ε = 1 that differ although their log₁₀NFA is farther than 10⁻³ from the threshold; none should.
+    /// Pixels of the masks that differ although their log₁₀NFA is farther than 10⁻³ from the threshold; should be 0.
     mask_pixels: usize,
     /// Images in which any pixel is in the mask: with none the masks' agreement says nothing.
     images_with_mask: usize,
@@ -151,11 +151,11 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// A model's networks, and its segmenter for the score.
+/// A model's networks, and what decides by their output as the package does.
 struct Model {
     network: Network,
-    segmenter: Segmenter,
-    latents: Vec<ScaleShape>,
+    post: PostProcessor,
+    rule: DecisionRule,
     height: usize,
     width: usize,
 }
@@ -164,14 +164,13 @@ impl Model {
     fn open(runtime: &Runtime, package: &Package, options: &SessionOptions) -> anyhow::Result<Self> {
         let manifest = &package.manifest;
         let shapes = manifest.shapes();
-        let latents: Vec<ScaleShape> = shapes.iter().map(|(_, latents)| *latents).collect();
         let (height, width) = (manifest.input.height as usize, manifest.input.width as usize);
         let (source, sha256) = (package.backbone.source(), &package.backbone.sha256);
         let backbone = Arc::new(Backbone::load_checked(runtime, source, sha256, options)?);
         Ok(Self {
             network: Network::load(runtime, backbone, &package.flow, &shapes, options)?,
-            segmenter: Segmenter::new(&latents, height, width)?,
-            latents,
+            post: PostProcessor::new(manifest, package_roi(package)?)?,
+            rule: manifest.rule(&DecisionOptions::default())?,
             height,
             width,
         })
@@ -271,23 +270,19 @@ impl Parity {
             self.energy = a.iter().zip(b).fold(self.energy, |worst, (a, b)| worst.max((a - b).abs() / largest));
         }
         for image in 0..theirs.batch() {
-            let a = model.segmenter.run(&energies(ours, &model.latents, image), Bound::Chernoff)?;
-            let b = other.segmenter.run(&energies(theirs, &other.latents, image), Bound::Chernoff)?;
-            self.image_score = self.image_score.max((a.image_score - b.image_score).abs());
-            self.images_with_mask += usize::from(b.log10_nfa_min < 0.0);
-            let differs = |(a, b): (&f32, &f32)| (*a < 0.0) != (*b < 0.0) && a.abs().max(b.abs()) > 1e-3;
+            let (size, threshold) = ((model.height as u32, model.width as u32), model.rule.log10_epsilon);
+            let a = model.post.decide(Batch::Output(ours).frame(image), size, &model.rule)?;
+            let b = other.post.decide(Batch::Output(theirs).frame(image), size, &other.rule)?;
+            self.image_score = self.image_score.max((a.score - b.score).abs());
+            self.images_with_mask += usize::from(b.log10_nfa_min < threshold);
+            let (Some(a), Some(b)) = (model.post.maps(), other.post.maps()) else { continue };
+            let differs = |(a, b): (&f32, &f32)| {
+                (*a < threshold) != (*b < threshold) && (a - threshold).abs().max((b - threshold).abs()) > 1e-3
+            };
             self.mask_pixels += a.log10_nfa.iter().zip(b.log10_nfa).filter(|pair| differs(*pair)).count();
         }
         Ok(())
     }
-}
-
-fn energies<'a>(output: &'a NetworkOutput, scales: &[ScaleShape], image: usize) -> Vec<EnergyView<'a>> {
-    let of = |(scale, latents): (usize, &ScaleShape)| EnergyView {
-        energy: output.energy(scale).index_axis_move(ndarray::Axis(0), image),
-        channels: latents.channels,
-    };
-    scales.iter().enumerate().map(of).collect()
 }
 
 fn print_head(package: &Package, runtime: &Runtime, model: &Model, options: &SessionOptions) {

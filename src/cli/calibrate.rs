@@ -13,11 +13,11 @@ use super::{
 use crate::{
     Error,
     calibrate::{Calibration, Threshold},
-    detector::{LatentReader, roi_from_image},
     frame::{Image, Limits},
-    latents::{ScaleShape, energy},
+    latents::energy,
     package::{self, Content, FileSource, Files, Manifest, Package},
-    segment::{Bound, CalibratedNull, Segmenter, Tests},
+    pipeline::{Detector, package_roi},
+    segment::{Bound, CalibratedNull, DecisionOptions, Tests},
 };
 
 const AFTER_HELP: &str = "\
@@ -70,38 +70,31 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     }
     let package = Package::open(&args.model)?;
     args.out.as_ref().map_or(Ok(()), package::check_writable)?;
-    let mut reader = LatentReader::open(context.runtime()?, &package, &args.device.session())?;
-    let manifest = reader.manifest();
-    let shapes: Vec<ScaleShape> = manifest.scales.iter().map(|scale| scale.latents).collect();
-    let bound = args.bound.unwrap_or(manifest.detection.bound);
-    let mut segmenter = Segmenter::new(&shapes, manifest.input.height as usize, manifest.input.width as usize)?;
-    if let Some(png) = &package.roi {
-        let mask = Image::decode(png, "region of interest", &Limits::default())?;
-        segmenter.set_roi(Some(&roi_from_image(&mask)?))?;
-    }
-    let tests = args.tests.unwrap_or(manifest.detection.tests);
-    if !tests.is_paper() && manifest.calibration.is_none() {
-        let reason = "`sized` needs a package with a calibrated null; write one first, with --out".to_owned();
-        return Err(Error::parameter("tests", reason).into());
-    }
-    segmenter.set_null(manifest.calibration.as_ref())?;
-    segmenter.set_tests(tests);
+    let shapes = package.manifest.latents();
+    let options = DecisionOptions { bound: args.bound, tests: args.tests, ..DecisionOptions::default() };
+    let rule = package.manifest.rule(&options)?;
+    let mut detector = Detector::open(context.runtime()?, &package, &args.device.session())?;
     let mut calibration = Calibration::new(&shapes)?;
     let mut energies = Vec::new();
     let progress = Progress::new(context.json);
     for (done, path) in images.iter().enumerate() {
         let image = Image::open(path, &Limits::default())?;
-        let latents = reader.read(&image.frame())?;
-        let maps = segmenter.run_latents(&latents, bound)?;
-        calibration.push(&latents, maps.log10_nfa, maps.image_score)?;
-        if args.out.is_some() {
-            let maps = latents.iter().map(|z| energy(z.view()).into_raw_vec_and_offset().0);
-            energies.push(maps.collect::<Vec<_>>());
-        }
+        detector.process(&[image.frame()], &rule, true, |processed| {
+            let latents: Option<Vec<_>> = (0..shapes.len()).map(|scale| processed.evidence.latents(scale)).collect();
+            let latents = latents.ok_or_else(|| Error::Internal("the network gave no latents".to_owned()))?;
+            if let Some(maps) = processed.post.maps() {
+                calibration.push(&latents, maps.log10_nfa, processed.decision.score)?;
+            }
+            if args.out.is_some() {
+                let maps = latents.iter().map(|z| energy(z.view()).into_raw_vec_and_offset().0);
+                energies.push(maps.collect::<Vec<_>>());
+            }
+            Ok(())
+        })?;
         progress.at("calibrating", done + 1, images.len());
     }
     progress.finish();
-    let report = calibration.finish(&thresholds(reader.manifest()))?;
+    let report = calibration.finish(&thresholds(&package.manifest))?;
     if context.json {
         context.print_json(&report)?;
     } else {
@@ -111,9 +104,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         report.write_html(&package.manifest.name, path)?;
     }
     if let Some(out) = &args.out {
-        let mask = package.roi.as_ref().map(|png| Image::decode(png, "region of interest", &Limits::default()));
-        let roi = mask.transpose()?.map(|mask| roi_from_image(&mask)).transpose()?;
-        let null = CalibratedNull::estimate(&shapes, roi.as_ref(), &energies)?;
+        let roi = package_roi(&package)?;
+        let null = CalibratedNull::estimate(&shapes, roi.as_deref(), &energies)?;
         null.warning().iter().for_each(|warning| eprintln!("uflow: warning: {warning}"));
         let mut manifest = package.manifest.clone();
         manifest.calibration = Some(null);
@@ -139,5 +131,5 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
 fn thresholds(manifest: &Manifest) -> Vec<Threshold> {
     let fair = manifest.scores.as_ref().map(|scores| scores.fair_threshold);
     let score = manifest.detection.score_threshold.or(fair).map(Threshold::Score);
-    [Some(Threshold::Epsilon(manifest.detection.epsilon)), score].into_iter().flatten().collect()
+    [Some(Threshold::Epsilon(manifest.detection.epsilon())), score].into_iter().flatten().collect()
 }

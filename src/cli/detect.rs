@@ -16,10 +16,11 @@ use super::{
 };
 use crate::{
     Error, Result,
-    detector::{DetectOptions, Detection, Detector},
     frame::{Image, Limits},
     package::Package,
+    pipeline::{Detection, Detector},
     render,
+    segment::DecisionOptions,
 };
 
 const AFTER_HELP: &str = "\
@@ -115,7 +116,7 @@ fn detect(
     detector: &mut Detector,
     input: &Input,
     limits: &Limits,
-    options: &DetectOptions,
+    options: &DecisionOptions,
 ) -> Result<(Image, Detection)> {
     let start = Instant::now();
     let image = input.read(limits)?;

@@ -8,11 +8,12 @@ use std::{
 use super::{Context, fit, progress::Progress};
 use crate::{
     Error, Result, demo,
-    detector::{DetectOptions, Detector},
     evaluate::{Inspection, Inspector, Settings},
     frame::{Image, Limits},
     package::{Manifest, Package},
+    pipeline::{Detection, Detector},
     runtime::{Backbone, Runtime, SessionOptions},
+    segment::DecisionOptions,
     train::{
         Control, TrainOptions,
         fit::{FitOptions, fit_files},
@@ -22,7 +23,7 @@ use crate::{
 /// A detector with a file reader.
 pub(crate) struct FileInspector {
     detector: Detector,
-    options: DetectOptions,
+    options: DecisionOptions,
     limits: Limits,
 }
 
@@ -32,7 +33,7 @@ impl FileInspector {
         runtime: &Runtime,
         package: &Package,
         session: &SessionOptions,
-        options: DetectOptions,
+        options: DecisionOptions,
     ) -> Result<Self> {
         Ok(Self { detector: Detector::open(runtime, package, session)?, options, limits: Limits::default() })
     }
@@ -43,7 +44,7 @@ impl FileInspector {
         backbone: Arc<Backbone>,
         package: &Package,
         session: &SessionOptions,
-        options: DetectOptions,
+        options: DecisionOptions,
     ) -> Result<Self> {
         let detector = Detector::with_backbone(runtime, backbone, package, session)?;
         Ok(Self { detector, options, limits: Limits::default() })
@@ -66,7 +67,7 @@ pub(crate) fn describe(runtime: &Runtime, session: &SessionOptions) -> Vec<(Stri
 /// ε and the fair threshold of a package.
 fn settings(manifest: &Manifest, epsilon: Option<f64>) -> Settings {
     Settings {
-        epsilon: epsilon.unwrap_or(manifest.detection.epsilon),
+        epsilon: epsilon.unwrap_or(manifest.detection.epsilon()),
         fair_threshold: manifest.scores.as_ref().map(|scores| scores.fair_threshold),
     }
 }
@@ -77,25 +78,35 @@ impl Inspector for FileInspector {
         let image = Image::open(path, &self.limits)?;
         let decode = start.elapsed().as_secs_f64() * 1e3;
         let detection = self.detector.detect(&image.frame(), &self.options)?;
-        let timings = &detection.timings_ms;
-        let Some(maps) = self.detector.maps() else {
-            return Err(Error::Data { path: path.to_owned(), reason: "gave no maps".to_owned() });
-        };
-        Ok(Inspection {
-            size: (image.height() as usize, image.width() as usize),
-            score: maps.score,
-            log10_nfa: maps.log10_nfa,
-            image_score: detection.score,
-            anomalous: detection.anomalous,
-            regions: detection.regions.into_iter().map(|region| region.outline).collect(),
-            timings: vec![
-                ("decode", decode),
-                ("preprocess", timings.preprocess),
-                ("network", timings.network),
-                ("segmentation", timings.segmentation),
-            ],
-        })
+        inspection(&self.detector, &image, Some(detection), decode)
     }
+}
+
+/// What evaluation sees of a frame that a detector has just looked at.
+pub(super) fn inspection<'a>(
+    detector: &'a Detector,
+    image: &Image,
+    detection: Option<Detection>,
+    decode: f64,
+) -> Result<Inspection<'a>> {
+    let (Some(detection), Some(maps)) = (detection, detector.maps()) else {
+        return Err(Error::Internal("a frame left no maps".to_owned()));
+    };
+    let timings = &detection.timings_ms;
+    Ok(Inspection {
+        size: (image.height() as usize, image.width() as usize),
+        score: maps.score,
+        log10_nfa: maps.log10_nfa,
+        image_score: detection.score,
+        anomalous: detection.anomalous,
+        timings: vec![
+            ("decode", decode),
+            ("preprocess", timings.preprocess),
+            ("network", timings.network),
+            ("segmentation", timings.segmentation),
+        ],
+        regions: detection.regions.into_iter().map(|region| region.outline).collect(),
+    })
 }
 
 /// Size of the network's input in the demo: that of its pictures.
@@ -152,7 +163,7 @@ impl demo::Engine for DemoEngine<'_> {
     fn open(&mut self, package: &Path) -> Result<Box<dyn Inspector>> {
         let package = Package::open(package)?;
         let inspector =
-            FileInspector::open(self.runtime, &package, &SessionOptions::default(), DetectOptions::default())?;
+            FileInspector::open(self.runtime, &package, &SessionOptions::default(), DecisionOptions::default())?;
         Ok(Box::new(inspector))
     }
 

@@ -163,7 +163,7 @@ impl Args {
 impl ModelArgs {
     /// The same for a product, as a fit takes it; reads the region of interest.
     pub(crate) fn options(&self, name: &str, decision: &DecisionArgs, device: &DeviceArgs) -> Result<FitOptions> {
-        let (detection, roi) = decision.package_defaults()?;
+        let detection = decision.options()?;
         let training = &self.training;
         Ok(FitOptions {
             backbone: self.backbone.clone().map_or(BackboneChoice::Embedded, BackboneChoice::File),
@@ -191,7 +191,6 @@ impl ModelArgs {
             },
             detection,
             cross_fit: training.cross_fit,
-            roi,
             memory: self.memory.saturating_mul(1 << 20),
             session: device.session(),
             ..FitOptions::new(name)

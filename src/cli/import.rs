@@ -87,7 +87,7 @@ pub struct Args {
 impl Args {
     fn options(&self) -> Result<ImportOptions> {
         let stem = self.out.file_stem().and_then(|stem| stem.to_str()).unwrap_or("model");
-        let (detection, roi) = self.decision.package_defaults()?;
+        let detection = self.decision.options()?;
         if let Some(clamp) = self.clamp.filter(|clamp| !(clamp.is_finite() && *clamp > 0.0)) {
             return Err(Error::parameter("--clamp", format!("must be a number above zero, not {clamp}")));
         }
@@ -101,7 +101,6 @@ impl Args {
             resize: self.resize,
             recognise: RecogniseOptions { clamp: self.clamp, prefix: self.prefix.clone() },
             detection,
-            roi,
             session: self.device.session(),
         })
     }

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use super::{Context, Outcome};
 use crate::{
+    Result,
     evaluate::columns::{WIDTH, shortened},
     package::{Manifest, Package, Scale},
+    segment::DecisionOptions,
 };
 
 /// Show the content of a package.
@@ -22,22 +24,23 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     if context.json {
         context.print_json(manifest)?;
     } else {
-        print(manifest);
+        print(manifest)?;
     }
     Ok(Outcome::Done)
 }
 
-fn print(manifest: &Manifest) {
+fn print(manifest: &Manifest) -> Result<()> {
     println!("{}", shortened(&manifest.name, WIDTH));
-    for (key, values) in facts(manifest) {
+    for (key, values) in facts(manifest)? {
         for (index, value) in values.iter().enumerate() {
             println!("{:<11}{}", if index == 0 { key } else { "" }, shortened(value, WIDTH - 11));
         }
     }
+    Ok(())
 }
 
 /// The lines below the name: a key, and one or several lines about it.
-fn facts(manifest: &Manifest) -> Vec<(&'static str, Vec<String>)> {
+fn facts(manifest: &Manifest) -> Result<Vec<(&'static str, Vec<String>)>> {
     let mut facts = vec![
         ("format", vec![format!("{}, made by uflow {} on {}", manifest.format, manifest.uflow, manifest.created)]),
         ("input", vec![format!("{}×{} pixels", manifest.input.width, manifest.input.height)]),
@@ -72,8 +75,8 @@ fn facts(manifest: &Manifest) -> Vec<(&'static str, Vec<String>)> {
         facts.push(("scores", lines));
     }
     facts.push(("null", null(manifest)));
-    facts.push(("decision", decision(manifest)));
-    facts
+    facts.push(("decision", decision(manifest)?));
+    Ok(facts)
 }
 
 fn null(manifest: &Manifest) -> Vec<String> {
@@ -87,14 +90,14 @@ fn null(manifest: &Manifest) -> Vec<String> {
     ]
 }
 
-fn decision(manifest: &Manifest) -> Vec<String> {
-    let decision = &manifest.detection;
+fn decision(manifest: &Manifest) -> Result<Vec<String>> {
+    let decision = manifest.rule(&DecisionOptions::default())?;
     let mut lines = vec![
         format!("verdict {}, ε = {}", decision.verdict, decision.epsilon),
         format!("bound {}, tests {}", decision.bound, decision.tests),
         format!("smallest region {} px", decision.min_area),
     ];
-    lines.extend(decision.score_threshold.map(|threshold| format!("score threshold {threshold}")));
-    lines.extend(decision.roi.is_some().then(|| "with a region of interest".to_owned()));
-    lines
+    lines.extend(manifest.detection.score_threshold.map(|threshold| format!("score threshold {threshold}")));
+    lines.extend(manifest.detection.roi.is_some().then(|| "with a region of interest".to_owned()));
+    Ok(lines)
 }

@@ -1,16 +1,14 @@
 //! Options that several sub-commands share.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use clap::Args;
 
 use crate::{
-    Error, Result,
-    detector::{DetectOptions, roi_from_image, roi_to_png},
-    frame::{Image, Limits},
-    package::DetectionDefaults,
+    Result,
+    frame::Limits,
     runtime::{Device, Precision, SessionOptions},
-    segment::{self, Bound, Tests, Verdict},
+    segment::{Bound, DecisionOptions, RegionOfInterest, Roi, Tests, Verdict},
 };
 
 /// Where the networks run.
@@ -75,48 +73,20 @@ pub struct DecisionArgs {
 }
 
 impl DecisionArgs {
-    /// Refuses numbers outside their range before anything runs.
-    pub fn check(&self) -> Result<()> {
-        segment::log10_epsilon(self.epsilon.unwrap_or(1.0))?;
-        if self.score_threshold.is_some_and(|threshold| !threshold.is_finite()) {
-            return Err(Error::parameter("score threshold", "it is not a finite number"));
-        }
-        Ok(())
-    }
-
-    /// The same as a package's defaults, and the region of interest as PNG, after a look at whether it can be used.
-    pub fn package_defaults(&self) -> Result<(DetectionDefaults, Option<Vec<u8>>)> {
-        self.check()?;
-        let roi_png = |path: &PathBuf| roi_to_png(&roi_from_image(&Image::open(path, &Limits::default())?)?);
-        let roi = self.roi.as_ref().map(roi_png).transpose()?;
-        let defaults = DetectionDefaults::default();
-        let detection = DetectionDefaults {
-            epsilon: self.epsilon.unwrap_or(defaults.epsilon),
-            verdict: self.verdict.unwrap_or(defaults.verdict),
-            score_threshold: self.score_threshold,
-            min_area: self.min_area.unwrap_or(defaults.min_area),
-            bound: self.bound.unwrap_or(defaults.bound),
-            tests: self.tests.unwrap_or(defaults.tests),
+    /// The options, checked; reads the region of interest.
+    pub fn options(&self) -> Result<DecisionOptions> {
+        let &Self { epsilon, verdict, score_threshold, min_area, bound, tests, ref roi } = self;
+        let options = DecisionOptions::<RegionOfInterest> {
+            epsilon,
+            verdict,
+            score_threshold,
+            min_area,
+            bound,
+            tests,
             roi: None,
         };
-        Ok((detection, roi))
-    }
-
-    /// The same, as the detector takes it; reads the region of interest.
-    pub fn options(&self) -> Result<DetectOptions> {
-        self.check()?;
-        let roi = match &self.roi {
-            None => None,
-            Some(path) => Some(Arc::new(roi_from_image(&Image::open(path, &Limits::default())?)?)),
-        };
-        Ok(DetectOptions {
-            epsilon: self.epsilon,
-            verdict: self.verdict,
-            score_threshold: self.score_threshold,
-            min_area: self.min_area,
-            bound: self.bound,
-            tests: self.tests,
-            roi,
-        })
+        options.check()?;
+        let roi = roi.as_ref().map(|path| Roi::open(path, &Limits::default())).transpose()?;
+        Ok(options.with_roi(roi.map(RegionOfInterest::from)))
     }
 }

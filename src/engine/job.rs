@@ -6,15 +6,12 @@ use std::{
 };
 
 use super::{Answer, Model, Priority, Stages, Waiter, Wanted, metrics::Place, rois::EncodedRoi};
-use crate::{
-    Error, Result,
-    detector::{Rule, Timings},
-};
+use crate::{Error, Result, pipeline::Timings, segment::DecisionRule};
 
 /// What every stage knows of a frame. It is answered once: by [`finish`](Self::finish), or where it is lost, when it is dropped.
 pub(super) struct Job {
     pub(super) model: Arc<Model>,
-    pub(super) rule: Rule,
+    pub(super) rule: DecisionRule,
     /// The region of interest that came with the frame, which goes before that of the rule.
     pub(super) roi: Option<EncodedRoi>,
     pub(super) wanted: Wanted,
@@ -35,7 +32,7 @@ impl Job {
     #[allow(clippy::too_many_arguments, reason = "each is a part of the frame's request")]
     pub(super) fn new(
         model: Arc<Model>,
-        rule: Rule,
+        rule: DecisionRule,
         roi: Option<EncodedRoi>,
         wanted: Wanted,
         deadline: Option<Instant>,

@@ -51,7 +51,6 @@ pub use self::{
 };
 use crate::{
     Error, Result,
-    detector::Rule,
     frame::Limits,
     package::Package,
     runtime::{Backbone, Runtime, SessionOptions, cpu_quota},
@@ -201,7 +200,7 @@ impl Engine {
     /// # Errors
     /// Options outside their range, or [`Error::Overloaded`]. The waiter comes back with the error.
     pub fn submit<W: Waiter>(&self, request: Request, waiter: W) -> Result<(), (Error, W)> {
-        let rule = match Rule::new(request.model.manifest(), &request.options) {
+        let rule = match request.model.manifest().rule(&request.options) {
             Ok(rule) => rule,
             Err(error) => return Err((error, waiter)),
         };

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ndarray::{Array4, Axis};
+use ndarray::{Array3, Array4, ArrayView3, ArrayView4};
 
 use super::{
     EngineOptions,
@@ -14,15 +14,16 @@ use super::{
 };
 use crate::{
     Result,
-    detector::{DetectOptions, Judge, Rule, package_roi},
     frame::Limits,
     package::{Manifest, Package},
+    pipeline::{Batch, Detector, Evidence, Networks, PostProcessor, package_roi},
     preprocess::Preprocessor,
     runtime::{Backbone, Device, Network, Runtime},
-    segment::Roi,
+    segment::{DecisionOptions, Roi},
 };
 
-/// A judge that has seen a frame of more pixels than this is made anew: one enormous frame must not hold memory for good.
+/// A post-processor that has seen a frame of more pixels than this is not kept: one enormous frame must not hold memory
+/// for good.
 const KEPT_MASK: usize = 1 << 25;
 /// The same for one whose last frame brought a region of interest of more bytes than this.
 const KEPT_ROI: usize = 1 << 22;
@@ -39,7 +40,7 @@ pub struct Model {
     lane: Arc<Lane>,
     network: Mutex<Network>,
     preprocessors: Scratch<Preprocessor>,
-    judges: Scratch<Judge>,
+    post_processors: Scratch<PostProcessor>,
     metrics: ModelMetrics,
     warm_up: Duration,
     limits: Limits,
@@ -58,9 +59,9 @@ impl Model {
         let backbone = Arc::clone(lane.backbone());
         let mut network = Network::load(runtime, backbone, &package.flow, &manifest.shapes(), &options.session)?;
         let roi = package_roi(package)?;
-        let mut judge = Judge::new(Arc::clone(&manifest), roi.clone())?;
-        let warm_up = warm_up(&mut network, &mut judge, options)?;
-        let (input, for_judges) = (manifest.input, (Arc::clone(&manifest), roi.clone()));
+        let mut post = PostProcessor::new(&manifest, roi.clone())?;
+        let warm_up = warm_up(&manifest, &mut network, &mut post, options)?;
+        let (input, of_model) = (manifest.input, (Arc::clone(&manifest), roi.clone()));
         Ok(Self {
             name: name.to_owned(),
             version,
@@ -69,9 +70,9 @@ impl Model {
             lane,
             network: Mutex::new(network),
             preprocessors: Scratch::new(move || Preprocessor::new(input), |_| true),
-            judges: Scratch::new(
-                move || Judge::new(Arc::clone(&for_judges.0), for_judges.1.clone()),
-                |judge| judge.mask().len() <= KEPT_MASK && judge.foreign_roi_bytes() <= KEPT_ROI,
+            post_processors: Scratch::new(
+                move || PostProcessor::new(&of_model.0, of_model.1.clone()),
+                |post| post.mask().len() <= KEPT_MASK && post.foreign_roi_bytes() <= KEPT_ROI,
             ),
             manifest,
             roi,
@@ -95,8 +96,14 @@ impl Model {
         &self.manifest
     }
 
-    pub(crate) fn shared_manifest(&self) -> &Arc<Manifest> {
-        &self.manifest
+    /// A detector on this model's networks, which costs the scratch memory of one thread. Its frames go to the networks
+    /// directly, in turn with the engine's batches, and not through the engine's queues.
+    ///
+    /// # Errors
+    /// None in practice: the model was loaded with the same sizes.
+    pub fn detector(self: &Arc<Self>) -> Result<Detector> {
+        let networks = SharedNetworks { model: Arc::clone(self), energies: Vec::new(), latents: Vec::new() };
+        Detector::on(Arc::clone(&self.manifest), Box::new(networks), self.roi.clone())
     }
 
     /// What decoding a frame for it may take.
@@ -123,7 +130,7 @@ impl Model {
         &self.lane
     }
 
-    pub(crate) fn network(&self) -> MutexGuard<'_, Network> {
+    pub(super) fn network(&self) -> MutexGuard<'_, Network> {
         self.network.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -131,8 +138,8 @@ impl Model {
         &self.preprocessors
     }
 
-    pub(super) fn judges(&self) -> &Scratch<Judge> {
-        &self.judges
+    pub(super) fn post_processors(&self) -> &Scratch<PostProcessor> {
+        &self.post_processors
     }
 
     pub(super) fn metrics(&self) -> &ModelMetrics {
@@ -141,23 +148,63 @@ impl Model {
 }
 
 /// Runs empty images through everything, so that the first frame finds memory and kernels ready. Gives the time of the last.
-fn warm_up(network: &mut Network, judge: &mut Judge, options: &EngineOptions) -> Result<Duration> {
-    let input = judge.manifest().input;
+fn warm_up(
+    manifest: &Manifest,
+    network: &mut Network,
+    post: &mut PostProcessor,
+    options: &EngineOptions,
+) -> Result<Duration> {
+    let input = manifest.input;
     let (height, width) = (input.height as usize, input.width as usize);
     if options.session.device != Device::Cpu {
         // A device may compile its kernels for each size of batch.
         network.run(Array4::zeros((options.max_batch, 3, height, width)).view(), false)?;
     }
-    let rule = Rule::new(judge.manifest(), &DetectOptions::default())?;
+    let rule = manifest.rule(&DecisionOptions::default())?;
     let images = Array4::zeros((1, 3, height, width));
     let mut last = Duration::ZERO;
     for _ in 0..2 {
         let start = Instant::now();
         let output = network.run(images.view(), false)?;
-        judge.run(|scale| output.energy(scale).index_axis_move(Axis(0), 0), (input.height, input.width), &rule)?;
+        post.run(Evidence::OfBatch(Batch::Output(output), 0), (input.height, input.width), &rule)?;
         last = start.elapsed();
     }
     Ok(last)
+}
+
+/// A model's networks, lent to a detector. Energies are copied, so that the next user need not wait for the detector's
+/// post-processing.
+#[derive(Debug)]
+struct SharedNetworks {
+    model: Arc<Model>,
+    /// (batch, H, W) per scale.
+    energies: Vec<Array3<f32>>,
+    /// (batch, C, H, W) per scale.
+    latents: Vec<Array4<f32>>,
+}
+
+impl Networks for SharedNetworks {
+    fn run(&mut self, images: ArrayView4<'_, f32>, want_latents: bool) -> Result<Batch<'_>> {
+        let Self { model, energies, latents } = self;
+        let mut network = model.network();
+        let output = network.run(images, want_latents)?;
+        energies.resize_with(output.scales(), || Array3::zeros((0, 0, 0)));
+        for (scale, kept) in energies.iter_mut().enumerate() {
+            copy(output.energy(scale), kept);
+        }
+        latents.clear();
+        latents.extend((0..output.scales()).map_while(|scale| Some(output.latents(scale)?.to_owned())));
+        Ok(Batch::Copied { energies, latents })
+    }
+}
+
+/// Copies into memory that is used again where it has the same size.
+fn copy(from: ArrayView3<'_, f32>, to: &mut Array3<f32>) {
+    if from.dim() == to.dim() {
+        to.assign(&from);
+    } else {
+        *to = from.to_owned();
+    }
 }
 
 /// Things that one thread at a time uses, as many as threads have used them at once.

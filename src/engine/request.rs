@@ -11,8 +11,9 @@ use prost::bytes::Bytes;
 use super::Model;
 use crate::{
     Result,
-    detector::{DetectOptions, Detection},
     frame::{Image, PixelFormat},
+    pipeline::Detection,
+    segment::DecisionOptions,
 };
 
 /// One frame and what is wanted of it.
@@ -23,7 +24,7 @@ pub struct Request {
     /// The frame.
     pub source: Source,
     /// How a defect is decided, where it differs from the package.
-    pub options: DetectOptions,
+    pub options: DecisionOptions,
     /// A region of interest as an encoded image, decoded by the engine's threads; it goes before that of `options`. Empty for
     /// none.
     pub roi: Bytes,
@@ -41,7 +42,7 @@ impl Request {
         Self {
             model,
             source,
-            options: DetectOptions::default(),
+            options: DecisionOptions::default(),
             roi: Bytes::new(),
             wanted: Wanted::default(),
             deadline: None,

@@ -9,13 +9,7 @@ use std::{
 use prost::bytes::Bytes;
 
 use super::memory::{Budget, decoding};
-use crate::{
-    Error, Result,
-    detector::roi_from_image,
-    frame::{Image, Limits},
-    package::sha256,
-    segment::Roi,
-};
+use crate::{Error, Result, frame::Limits, package::sha256, segment::Roi};
 
 /// Bytes of regions kept; the one used longest ago goes first. The last one used is kept whatever its size.
 const KEPT_BYTES: usize = 128 << 20;
@@ -76,7 +70,7 @@ impl RoiCache {
         let decoded = {
             // The region itself has four bytes a pixel; a pixel of the picture has at least one, and is counted four times.
             let _share = self.memory.take(2 * decoding(&roi.encoded));
-            Arc::new(roi_from_image(&Image::decode(&roi.encoded, "the region of interest", &self.limits)?)?)
+            Arc::new(Roi::decode(&roi.encoded, "the region of interest", &self.limits)?)
         };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|(known, _)| *known != roi.sha256);

@@ -12,6 +12,8 @@ use super::{
 use crate::{
     Result,
     frame::{Frame, Image},
+    pipeline::{Detection, Evidence},
+    segment::RegionOfInterest,
 };
 
 /// Frame → tensor, then into the queue of the model's backbone.
@@ -28,10 +30,8 @@ pub(super) fn prepare(job: Job, source: Source, upstream: Upstream, shop: &Shop)
 }
 
 fn tensor(job: &mut Job, source: Source, shop: &Shop) -> Result<(Vec<f32>, (u32, u32))> {
-    if let Some(roi) = &mut job.roi {
-        // A region that cannot be used is refused before the network runs.
-        shop.rois.get(roi)?;
-    }
+    // A region that cannot be used is refused before the network runs.
+    let own_roi = job.roi.as_mut().map(|roi| shop.rois.get(roi)).transpose()?;
     let start = Instant::now();
     let (_share, image);
     let limits = &shop.limits;
@@ -51,6 +51,10 @@ fn tensor(job: &mut Job, source: Source, shop: &Shop) -> Result<(Vec<f32>, (u32,
     let start = Instant::now();
     let model = Arc::clone(&job.model);
     let mut tensor = model.lane().buffer(model.manifest().input.len());
+    if let Some(roi) = own_roi.as_ref().or(job.rule.roi.as_ref().and_then(RegionOfInterest::mask)) {
+        let input = (model.manifest().input.height as usize, model.manifest().input.width as usize);
+        roi.check_frame((frame.height() as usize, frame.width() as usize), input)?;
+    }
     model.preprocessors().with(|preprocessor| preprocessor.run(&frame, &mut tensor))?;
     job.timings.preprocess = job.was_in("preprocess", start);
     Ok((tensor, (frame.height(), frame.width())))
@@ -62,29 +66,30 @@ pub(super) fn finish(finish: Finish, shop: &Shop) {
     let Some(mut job) = job.dequeued("after the network") else { return };
     if let Some(roi) = job.roi.as_mut().map(|roi| shop.rois.get(roi)) {
         match roi {
-            Ok(roi) => job.rule.set_roi(roi),
+            Ok(roi) => job.rule.roi = Some(RegionOfInterest::Mask(roi)),
             Err(error) => return job.finish(Err(error)),
         }
     }
     let _share = shop.memory.take(segmenting(size));
     let start = Instant::now();
     let model = Arc::clone(&job.model);
-    let answer = model.judges().with(|judge| {
-        let found = judge.run(|scale| energies[scale].view(), size, &job.rule)?;
-        let maps = judge.maps();
+    let answer = model.post_processors().with(|post| {
+        let evidence = Evidence::Copied { energies: &energies, latents: &latents };
+        let found = post.run(evidence, size, &job.rule)?;
+        let maps = post.maps();
         let wanted = job.wanted;
         job.timings.segmentation = job.was_in("segmentation", start);
         Ok(Answer {
-            detection: crate::detector::Detection { timings_ms: job.timings, ..found },
+            detection: Detection { timings_ms: job.timings, ..found },
             size,
             total_ms: job.total_ms(),
             batch: job.batch,
             stages: std::mem::take(&mut job.stages),
-            mask: wanted.mask.then(|| judge.mask().to_owned()),
+            mask: wanted.mask.then(|| post.mask().to_owned()),
             score_map: maps.filter(|_| wanted.score_map).map(|maps| maps.score.to_owned()),
             log10_nfa_map: maps.filter(|_| wanted.log10_nfa_map).map(|maps| maps.log10_nfa.to_owned()),
-            latents,
+            latents: Vec::new(),
         })
     });
-    job.finish(answer);
+    job.finish(answer.map(|answer| Answer { latents, ..answer }));
 }

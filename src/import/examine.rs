@@ -1,17 +1,18 @@
 //! An imported model on images: what its latents look like, and how good images score.
 
-use ndarray::{Array4, ArrayView2, Axis};
+use std::sync::Arc;
+
+use ndarray::ArrayView2;
 use serde::Serialize;
 
 use super::Imported;
 use crate::{
     Error, Result,
-    frame::{Frame, Image, Limits},
-    latents::EnergyView,
+    frame::Frame,
     package::ScoreStatistics,
-    preprocess::Preprocessor,
-    runtime::{Network, Runtime},
-    segment::{FairThreshold, Segmenter},
+    pipeline::Detector,
+    runtime::Runtime,
+    segment::{DecisionOptions, DecisionRule, FairThreshold},
     train::fit::statistics,
 };
 
@@ -55,10 +56,9 @@ pub struct Examination {
 /// Runs an imported model's own networks, as a package of it would.
 #[derive(Debug)]
 pub struct Examiner {
-    preprocessor: Preprocessor,
-    input: Array4<f32>,
-    network: Network,
-    segmenter: Segmenter,
+    detector: Detector,
+    rule: DecisionRule,
+    scales: usize,
     good: FairThreshold,
     scores: Vec<f32>,
     /// Per scale, sum over the good images of the mean of z².
@@ -71,20 +71,13 @@ impl Examiner {
     /// # Errors
     /// As [`Imported::network`].
     pub fn new(runtime: &Runtime, model: &Imported) -> Result<Self> {
-        let input = model.manifest.input;
-        let (height, width) = (input.height as usize, input.width as usize);
-        let latents: Vec<_> = model.manifest.scales.iter().map(|scale| scale.latents).collect();
-        let mut segmenter = Segmenter::new(&latents, height, width)?;
-        if let Some(png) = model.roi() {
-            let mask = Image::decode(png, "region of interest", &Limits::default())?;
-            segmenter.set_roi(Some(&crate::detector::roi_from_image(&mask)?))?;
-        }
+        let (manifest, scales) = (Arc::new(model.manifest.clone()), model.manifest.scales.len());
         Ok(Self {
-            preprocessor: Preprocessor::new(input)?,
-            input: Array4::zeros((1, 3, height, width)),
-            network: model.network(runtime)?,
-            powers: vec![0.0; latents.len()],
-            segmenter,
+            // Whatever the package decides by: here only scores are of interest.
+            rule: DecisionRule::without_package(&DecisionOptions::default())?,
+            detector: Detector::on(manifest, Box::new(model.network(runtime)?), model.roi().cloned())?,
+            powers: vec![0.0; scales],
+            scales,
             good: FairThreshold::new(),
             scores: Vec::new(),
         })
@@ -129,23 +122,15 @@ impl Examiner {
         frame: &Frame<'_>,
         map: impl FnOnce(&mut FairThreshold, ArrayView2<'_, f32>) -> Result<()>,
     ) -> Result<Examination> {
-        let Self { preprocessor, input, network, segmenter, good, .. } = self;
-        preprocessor.run(frame, input.as_slice_mut().unwrap_or_default())?;
-        let shapes: Vec<_> = network.scales().iter().map(|(_, latents)| *latents).collect();
-        let output = network.run(input.view(), true)?;
-        let mut scales = Vec::with_capacity(shapes.len());
-        for scale in 0..shapes.len() {
-            let latents = output.latents(scale);
-            let latents = latents.ok_or_else(|| Error::Internal(format!("no latents of scale {scale}")))?;
-            scales.push(LatentStatistics::of(latents.iter().copied()));
-        }
-        let energies: Vec<_> = (0..shapes.len()).map(|scale| output.energy(scale)).collect();
-        let views = energies
-            .iter()
-            .zip(&shapes)
-            .map(|(energy, shape)| EnergyView { energy: energy.index_axis(Axis(0), 0), channels: shape.channels });
-        let scores = segmenter.run_score(&views.collect::<Vec<_>>())?;
-        map(good, scores.score)?;
-        Ok(Examination { score: scores.image_score, scales })
+        let Self { detector, rule, scales, good, .. } = self;
+        detector.score_map(frame, rule, true, |scores, evidence| {
+            map(good, scores.score)?;
+            let statistics = (0..*scales).map(|scale| {
+                let latents = evidence.latents(scale);
+                let latents = latents.ok_or_else(|| Error::Internal(format!("no latents of scale {scale}")))?;
+                Ok(LatentStatistics::of(latents.iter().copied()))
+            });
+            Ok(Examination { score: scores.image_score, scales: statistics.collect::<Result<_>>()? })
+        })
     }
 }

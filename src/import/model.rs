@@ -7,13 +7,10 @@ use prost::Message;
 use super::{Checkpoint, Facts, RecogniseOptions, Recognised};
 use crate::{
     Error, Result,
-    frame::{Image, Limits},
-    package::{
-        self, BackboneReference, DetectionDefaults, FORMAT, Files, FlowReference, Manifest, Scale, ScoreStatistics,
-    },
+    package::{self, BackboneReference, FORMAT, Files, FlowReference, Manifest, Scale, ScoreStatistics},
     preprocess::{Preprocess, Resize},
     runtime::{Backbone, Network, Runtime, SessionOptions},
-    segment::Segmenter,
+    segment::{DecisionOptions, RegionOfInterest, Roi, Segmenter},
     train::fit::BackboneChoice,
 };
 
@@ -31,10 +28,8 @@ pub struct ImportOptions {
     pub resize: Option<Resize>,
     /// Settings that the file does not contain.
     pub recognise: RecogniseOptions,
-    /// Defaults for the package's decision.
-    pub detection: DetectionDefaults,
-    /// PNG of the region of interest, kept in the package.
-    pub roi: Option<Vec<u8>>,
+    /// What the package decides by; its region of interest is kept in the package.
+    pub detection: DecisionOptions,
     /// Where the backbone runs.
     pub session: SessionOptions,
 }
@@ -50,7 +45,7 @@ pub struct Imported {
     flow: Vec<u8>,
     choice: BackboneChoice,
     backbone: Arc<Backbone>,
-    roi: Option<Vec<u8>>,
+    roi: Option<Arc<Roi>>,
 }
 
 /// Makes a model from a checkpoint's flow and a backbone.
@@ -60,6 +55,7 @@ pub struct Imported {
 /// range.
 pub fn import(runtime: &Runtime, checkpoint: &mut Checkpoint, options: ImportOptions) -> Result<Imported> {
     package::check_model_name(&options.name)?;
+    options.detection.check()?;
     let backbone = options.backbone.load(runtime, &options.session)?;
     let meta = backbone.meta();
     let (width, height) = options.input_size.unwrap_or((meta.input_size[1] as u32, meta.input_size[0] as u32));
@@ -79,13 +75,11 @@ pub fn import(runtime: &Runtime, checkpoint: &mut Checkpoint, options: ImportOpt
     }
     let latents = flow.architecture().latents();
     let mut segmenter = Segmenter::new(&latents, height as usize, width as usize)?;
-    if let Some(png) = &options.roi {
-        let mask = Image::decode(png, "region of interest", &Limits::default())?;
-        segmenter.set_roi(Some(&crate::detector::roi_from_image(&mask)?))?;
-    }
+    let roi = options.detection.roi.as_ref().and_then(RegionOfInterest::mask).cloned();
+    segmenter.set_roi(roi.as_deref())?;
     let flow = flow.to_onnx().encode_to_vec();
-    let mut detection = options.detection;
-    detection.roi = options.roi.as_ref().map(|_| package::ROI_FILE.to_owned());
+    let roi_file = roi.as_ref().map(|_| package::ROI_FILE.to_owned());
+    let detection = options.detection.with_roi(roi_file).over(DecisionOptions::standard());
     let manifest = Manifest {
         format: FORMAT,
         name: options.name,
@@ -106,7 +100,7 @@ pub fn import(runtime: &Runtime, checkpoint: &mut Checkpoint, options: ImportOpt
         detection,
     };
     manifest.validate()?;
-    Ok(Imported { manifest, facts, flow, choice: options.backbone, backbone: Arc::new(backbone), roi: options.roi })
+    Ok(Imported { manifest, facts, flow, choice: options.backbone, backbone: Arc::new(backbone), roi })
 }
 
 impl Imported {
@@ -120,9 +114,9 @@ impl Imported {
         Network::load(runtime, backbone, &self.flow, &self.manifest.shapes(), &options)
     }
 
-    /// PNG of the region of interest.
-    pub fn roi(&self) -> Option<&[u8]> {
-        self.roi.as_deref()
+    /// The region of interest.
+    pub fn roi(&self) -> Option<&Arc<Roi>> {
+        self.roi.as_ref()
     }
 
     /// Adds statistics of good images to the manifest.
@@ -136,7 +130,8 @@ impl Imported {
     /// # Errors
     /// [`Error::Io`], or if `path` is something other than a package.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let files = Files { flow: &self.flow, backbone: Some(self.choice.file()), roi: self.roi() };
+        let roi = self.roi.as_ref().map(|roi| roi.to_png()).transpose()?;
+        let files = Files { flow: &self.flow, backbone: Some(self.choice.file()), roi: roi.as_deref() };
         package::write(path, &self.manifest, &files)
     }
 }

@@ -10,7 +10,7 @@ use super::{MANIFEST_FILE, MAX_MANIFEST_BYTES};
 use crate::flow::Topology;
 use crate::latents::ScaleShape;
 use crate::preprocess::Preprocess;
-use crate::segment::{Bound, CalibratedNull, Tests, Verdict};
+use crate::segment::{CalibratedNull, DecisionOptions, DecisionRule, ModelFacts};
 use crate::{Error, Result};
 
 /// The manifest format that this version reads and writes.
@@ -49,7 +49,7 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<CalibratedNull>,
     /// How a detection is decided unless a request says otherwise.
-    pub detection: DetectionDefaults,
+    pub detection: DecisionOptions<String>,
 }
 
 /// Which backbone a model uses, and where it lies.
@@ -138,47 +138,28 @@ pub struct ScoreStatistics {
     pub fair_threshold: f32,
 }
 
-/// How a detection is decided unless a request says otherwise.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DetectionDefaults {
-    /// False alarms expected in an image: a pixel is anomalous where log₁₀NFA < log₁₀ε.
-    pub epsilon: f64,
-    /// What makes an image anomalous.
-    pub verdict: Verdict,
-    /// Image score above which an image is anomalous by score.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub score_threshold: Option<f32>,
-    /// Smallest region that counts, in pixels of the source frame.
-    pub min_area: u32,
-    /// How tail probabilities are computed.
-    pub bound: Bound,
-    /// How tests are counted; `sized` needs the package's calibration.
-    #[serde(default, skip_serializing_if = "Tests::is_paper")]
-    pub tests: Tests,
-    /// PNG file in the package whose non-zero pixels are the region of interest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub roi: Option<String>,
-}
-
-impl Default for DetectionDefaults {
-    fn default() -> Self {
-        Self {
-            epsilon: 1.0,
-            verdict: Verdict::default(),
-            score_threshold: None,
-            min_area: 0,
-            bound: Bound::default(),
-            tests: Tests::Paper,
-            roi: None,
-        }
-    }
-}
-
 impl Manifest {
     /// Shapes of features and latents per scale, finest first.
     pub fn shapes(&self) -> Vec<(ScaleShape, ScaleShape)> {
         self.scales.iter().map(|scale| (scale.features, scale.latents)).collect()
+    }
+
+    /// Shapes of the latents per scale, finest first.
+    pub fn latents(&self) -> Vec<ScaleShape> {
+        self.scales.iter().map(|scale| scale.latents).collect()
+    }
+
+    /// How a frame is decided: a call's options over those of the package.
+    ///
+    /// # Errors
+    /// As [`DecisionRule::new`].
+    pub fn rule(&self, call: &DecisionOptions) -> Result<DecisionRule> {
+        let model = ModelFacts {
+            name: &self.name,
+            fair_threshold: self.scores.as_ref().map(|scores| scores.fair_threshold),
+            sized: self.calibration.is_some(),
+        };
+        DecisionRule::new(call, &self.detection, &model)
     }
 
     /// Reads and validates a manifest.
@@ -245,15 +226,13 @@ impl Manifest {
         check_scales(&self.scales, &self.input)?;
         self.training.as_ref().map_or(Ok(()), |training| training.check(self.scales.len()))?;
         self.scores.as_ref().map_or(Ok(()), ScoreStatistics::check)?;
-        let latents: Vec<ScaleShape> = self.scales.iter().map(|scale| scale.latents).collect();
         self.calibration
             .as_ref()
-            .map_or(Ok(()), |null| null.check(&latents))
+            .map_or(Ok(()), |null| null.check(&self.latents()))
             .map_err(|e| format!("calibration.{e}"))?;
-        if !self.detection.tests.is_paper() && self.calibration.is_none() {
-            return Err("detection.tests: `sized` needs a calibration, and there is none".to_owned());
-        }
-        self.detection.check(self.scores.is_some())
+        // The package alone must be enough to decide by.
+        let decision = self.detection.check().and_then(|()| self.rule(&DecisionOptions::default()));
+        decision.map(|_| ()).map_err(|error| format!("detection.{error}"))
     }
 
     /// Every file has a place of its own inside the package.
@@ -386,16 +365,5 @@ impl ScoreStatistics {
         let expected =
             format!("must be ascending pairs of a probability and a score within scores.min and max, {range:?}");
         holds("scores.quantiles", &self.quantiles, valid, &expected)
-    }
-}
-
-impl DetectionDefaults {
-    fn check(&self, has_scores: bool) -> Result<(), String> {
-        holds("detection.epsilon", self.epsilon, self.epsilon.is_finite() && self.epsilon > 0.0, "must be above 0")?;
-        let valid = self.score_threshold.is_none_or(|threshold| (0.0..=1.0).contains(&threshold));
-        holds("detection.score_threshold", self.score_threshold, valid, "is not within 0 to 1")?;
-        let decidable = self.verdict == Verdict::Nfa || self.score_threshold.is_some() || has_scores;
-        let expected = "needs detection.score_threshold or the scores of good images";
-        holds("detection.verdict", self.verdict, decidable, expected)
     }
 }

@@ -26,9 +26,7 @@ mod source;
 mod text;
 mod write;
 
-pub use self::manifest::{
-    BackboneReference, DetectionDefaults, FORMAT, FlowReference, Manifest, Scale, ScoreStatistics, TrainingRecord,
-};
+pub use self::manifest::{BackboneReference, FORMAT, FlowReference, Manifest, Scale, ScoreStatistics, TrainingRecord};
 pub use self::read::{Blob, Content, Package};
 pub use self::repository::{Found, Listing, Repository};
 pub use self::text::timestamp;

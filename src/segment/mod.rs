@@ -30,6 +30,7 @@
 
 mod block;
 mod count;
+mod decision;
 mod null;
 mod outline;
 mod prune;
@@ -44,10 +45,10 @@ mod tail;
 mod threshold;
 mod tree;
 mod upsample;
-mod verdict;
 
 pub use block::Blocks;
 pub use count::{log10_number_of_tests, log10_number_of_tests_in};
+pub use decision::{DecisionOptions, DecisionRule, ModelFacts, RegionOfInterest, Verdict};
 pub use null::{CalibratedNull, FEW_IMAGES, FEWEST_IMAGES, ScaleNull, Tests};
 pub use outline::Ring;
 pub use region::{Region, RegionView, Regions};
@@ -57,4 +58,3 @@ pub use segmenter::{Scores, Segmentation, Segmenter};
 pub use tail::{Bound, ChiSquared};
 pub use threshold::{FairThreshold, fair_threshold};
 pub use upsample::upsample;
-pub use verdict::{Criteria, Verdict};

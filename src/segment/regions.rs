@@ -12,7 +12,7 @@ use super::outline::{self, WALKED};
 use super::region::{Measures, Regions};
 use super::runs::{Run, Runs};
 use super::upsample::{Axis, Rows};
-use super::{Criteria, Roi, Segmentation, upsample};
+use super::{DecisionRule, Roi, Segmentation, upsample};
 use crate::{Error, Result};
 
 /// Mask and regions of one frame.
@@ -32,7 +32,7 @@ pub fn log10_epsilon(epsilon: f64) -> Result<f32> {
     if epsilon.is_finite() && epsilon > 0.0 {
         return Ok(epsilon.log10() as f32);
     }
-    let reason = format!("{epsilon} is not a number of false alarms per image; it must be above 0 (1 is the default)");
+    let reason = format!("must be a number above 0 (false alarms expected per image; 1 is the default), not {epsilon}");
     Err(Error::parameter("epsilon", reason))
 }
 
@@ -161,17 +161,13 @@ impl RegionFinder {
     ///
     /// By NFA: a region of at least `min_area` pixels. By score: a score above the threshold, on an 8-connected component
     /// of at least `min_area` pixels of the frame.
-    ///
-    /// # Errors
-    /// A verdict by score without a threshold.
-    pub fn anomalous(&mut self, segmentation: &Segmentation<'_>, criteria: &Criteria) -> Result<bool> {
-        let threshold = criteria.threshold()?;
-        let by_nfa = self.regions.iter().any(|region| region.area() >= criteria.min_area);
-        let by_score = threshold.is_some_and(|threshold| {
+    pub fn anomalous(&mut self, segmentation: &Segmentation<'_>, rule: &DecisionRule) -> bool {
+        let by_nfa = self.regions.iter().any(|region| region.area() >= rule.min_area);
+        let by_score = rule.score_threshold.is_some_and(|threshold| {
             segmentation.image_score > threshold
-                && (criteria.min_area <= 1 || self.largest_above(segmentation, threshold) >= criteria.min_area)
+                && (rule.min_area <= 1 || self.largest_above(segmentation, threshold) >= rule.min_area)
         });
-        Ok(criteria.verdict.decide(by_nfa, by_score))
+        rule.verdict.decide(by_nfa, by_score)
     }
 
     fn fit(&mut self, map: (usize, usize), frame: (usize, usize)) -> Result<()> {

@@ -3,12 +3,17 @@
 //! A mask of any size stands for the whole frame. Wherever it is needed at another size (each scale's map, the network's
 //! input, the source frame) a cell is inside when **at least half of its area** is, computed exactly in integers from a
 //! summed-area table.
+//!
+//! This is also the one place that reads a region: from an image file, from its bytes, or from a caller's buffer.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use ndarray::ArrayView2;
 
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    frame::{Image, Limits},
+};
 
 /// A region of interest. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +51,98 @@ impl Roi {
             return Err(Error::parameter("roi", reason));
         }
         Ok(Self { height, width, sums: sums.into() })
+    }
+
+    /// From an image file: what is not black counts. Transparency makes no difference.
+    ///
+    /// # Errors
+    /// A file that is not an image within these limits, or one that is black all over.
+    pub fn open(path: &Path, limits: &Limits) -> Result<Self> {
+        Self::from_image(&Image::open(path, limits)?)
+    }
+
+    /// From the bytes of an image file, as [`open`](Self::open); messages call it `name`.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn decode(encoded: &[u8], name: &str, limits: &Limits) -> Result<Self> {
+        Self::from_image(&Image::decode(encoded, name, limits)?)
+    }
+
+    /// From an image: what is not black counts.
+    ///
+    /// # Errors
+    /// An image that is black all over.
+    pub fn from_image(image: &Image) -> Result<Self> {
+        let frame = image.frame();
+        let bytes = frame.format().bytes_per_pixel();
+        let colors = frame.format().color_bytes();
+        let pixels: Vec<u8> = frame
+            .rows()
+            .flat_map(|row| row.chunks_exact(bytes))
+            .map(|pixel| u8::from(pixel[..colors].iter().any(|&value| value != 0)))
+            .collect();
+        let size = (frame.height() as usize, frame.width() as usize);
+        Self::new(ArrayView2::from_shape(size, &pixels).map_err(|error| Error::Frame(error.to_string()))?)
+    }
+
+    /// From a buffer of `height` rows of `width` bytes, `stride` bytes from one row to the next (0: `width`); what is not
+    /// 0 counts.
+    ///
+    /// # Errors
+    /// A size without pixels, a stride below the width, a buffer that is too small, or a mask that is 0 all over.
+    pub fn from_rows(buffer: &[u8], width: usize, height: usize, stride: usize) -> Result<Self> {
+        let stride = if stride == 0 { width } else { stride };
+        if width == 0 || height == 0 || stride < width {
+            let reason = format!(
+                "a mask needs at least 1×1 pixels and a stride of at least its width; width {width}, height {height}, stride {stride} given"
+            );
+            return Err(Error::parameter("roi", reason));
+        }
+        let needed = stride.checked_mul(height - 1).and_then(|rows| rows.checked_add(width));
+        if needed.is_none_or(|needed| buffer.len() < needed) {
+            let needed = needed.map_or("more than memory holds".to_owned(), |needed| needed.to_string());
+            let found = buffer.len();
+            let reason = format!(
+                "a mask of {width}×{height} with a stride of {stride} needs {needed} bytes; the buffer has {found}"
+            );
+            return Err(Error::parameter("roi", reason));
+        }
+        let pixels: Vec<u8> = buffer.chunks(stride).take(height).flat_map(|row| &row[..width]).copied().collect();
+        Self::new(ArrayView2::from_shape((height, width), &pixels).map_err(|error| Error::Frame(error.to_string()))?)
+    }
+
+    /// As a package keeps it: a PNG, white inside and black outside.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn to_png(&self) -> Result<Vec<u8>> {
+        let inside = self.at_size(self.height, self.width).into_iter().map(|inside| 255 * u8::from(inside)).collect();
+        let failed = || Error::Internal("a region of interest cannot be written as PNG".to_owned());
+        let picture = image::GrayImage::from_raw(self.width as u32, self.height as u32, inside).ok_or_else(failed)?;
+        let mut png = std::io::Cursor::new(Vec::new());
+        picture.write_to(&mut png, image::ImageFormat::Png).map_err(|_| failed())?;
+        Ok(png.into_inner())
+    }
+
+    /// Refuses a mask that does not fit a frame: it must have the frame's aspect ratio, within a rounding of one pixel, or
+    /// exactly the size of the network's input, to which frames are resized. Sizes are (height, width).
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] that names both sizes.
+    pub fn check_frame(&self, frame: (usize, usize), input: (usize, usize)) -> Result<()> {
+        let (height, width) = (self.height as u64, self.width as u64);
+        let (frame_height, frame_width) = (frame.0 as u64, frame.1 as u64);
+        let difference = (width * frame_height).abs_diff(height * frame_width);
+        if self.size() == input || difference <= frame_height.max(frame_width) {
+            return Ok(());
+        }
+        let reason = format!(
+            "the mask is {width}×{height} and the frame {frame_width}×{frame_height} (width × height): give a mask with the frame's \
+             aspect ratio, or one of the network's input size, {}×{}",
+            input.1, input.0
+        );
+        Err(Error::parameter("roi", reason))
     }
 
     /// Memory it takes.

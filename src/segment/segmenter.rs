@@ -238,6 +238,16 @@ impl Segmenter {
         self.run_score_scales(energies.len(), |scale| energies[scale])
     }
 
+    /// As [`run_score`](Self::run_score), from the latents (C, H, W) themselves.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_score_latents(&mut self, latents: &[ArrayView3<'_, f32>]) -> Result<Scores<'_>> {
+        self.load_latents(latents)?;
+        let image_score = self.write_score();
+        Ok(Scores { score: self.score.view(), image_score })
+    }
+
     /// As [`run_score`](Self::run_score), from `scales` energies that are asked for one by one.
     ///
     /// # Errors

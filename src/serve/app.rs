@@ -28,8 +28,8 @@ use super::{
 };
 use crate::{
     Error, Result,
-    detector::DetectOptions,
     engine::{self, Answer, Engine, Model, Priority, Request, Source, Waiter, Wanted},
+    segment::DecisionOptions,
 };
 
 /// Which way a request came.
@@ -66,7 +66,7 @@ pub struct Call {
     /// The frame.
     pub source: Source,
     /// How a defect is decided; its region of interest is overruled by `roi`.
-    pub options: DetectOptions,
+    pub options: DecisionOptions,
     /// A region of interest as an encoded image, which the engine's threads decode; empty for none.
     pub roi: Bytes,
     /// What is wanted beyond the detection.

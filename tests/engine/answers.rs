@@ -15,12 +15,13 @@ use prost::Message;
 use uflow::{
     Error, Result,
     backbone::NetworkSource,
-    detector::{DetectOptions, Detection, Detector, LatentReader},
     engine::{Answer, Engine, EngineOptions, Model, Priority, Request, Source, Waiter, Wanted},
     frame::{Frame, PixelFormat},
     onnx::{Dim, GraphBuilder},
     package::Package,
+    pipeline::{Detection, Detector},
     runtime::{Backbone, Runtime, SessionOptions},
+    segment::DecisionOptions,
 };
 
 struct Fixture {
@@ -79,7 +80,7 @@ fn one_frame_at_a_time_gives_the_detector_s_numbers_bit_for_bit() {
     let (engine, models) = fixture.engine(EngineOptions::default());
     let wanted = Wanted { mask: true, score_map: true, log10_nfa_map: true, latents: true };
     // With the paper's count of tests no region of so small a map means anything at an ε of 1.
-    let options = DetectOptions { epsilon: Some(1e230), ..DetectOptions::default() };
+    let options = DecisionOptions { epsilon: Some(1e230), ..DecisionOptions::default() };
     let mut anomalous = 0;
     for (index, model) in models.iter().enumerate() {
         let mut detector = fixture.detector(index);
@@ -146,7 +147,7 @@ fn frames_of_many_models_share_batches_and_keep_their_numbers() {
         let answer = receiver.recv().unwrap().unwrap();
         let pixels = pixels(seed);
         let frame = Frame::packed(&pixels, 50, 36, PixelFormat::Rgb8).unwrap();
-        let expected = detectors[seed as usize % 3].detect(&frame, &DetectOptions::default()).unwrap();
+        let expected = detectors[seed as usize % 3].detect(&frame, &DecisionOptions::default()).unwrap();
         assert!((answer.detection.score - expected.score).abs() <= 1e-5);
         assert_eq!(answer.detection.anomalous, expected.anomalous);
         *batches.entry(answer.batch).or_insert(0) += 1;
@@ -249,7 +250,7 @@ fn a_bad_frame_or_option_is_its_own_error_and_the_rest_goes_on() {
     assert!(matches!(engine.detect(Request::new(model(), short)).unwrap_err(), Error::Frame(_)));
     let noise = Source::Encoded(vec![1, 2, 3].into());
     assert!(matches!(engine.detect(Request::new(model(), noise)).unwrap_err(), Error::Decode { .. }));
-    let options = DetectOptions { epsilon: Some(-1.0), ..DetectOptions::default() };
+    let options = DecisionOptions { epsilon: Some(-1.0), ..DecisionOptions::default() };
     let error = engine.detect(Request { options, ..Request::new(model(), encoded(1)) }).unwrap_err();
     assert!(matches!(error, Error::Parameter { name: "epsilon", .. }), "{error}");
     assert!(engine.detect(Request::new(model(), encoded(1))).is_ok());
@@ -366,7 +367,6 @@ fn a_backbone_that_was_replaced_after_the_package_was_opened_is_refused() {
     let errors = [
         engine.load(package, "bolt", 1).map(drop),
         Detector::open(&fixture.runtime, package, &options).map(drop),
-        LatentReader::open(&fixture.runtime, package, &options).map(drop),
     ];
     for error in errors {
         let error = error.unwrap_err().to_string();

@@ -6,7 +6,6 @@ use std::time::{Duration, UNIX_EPOCH};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use uflow::package::{Manifest, timestamp};
-use uflow::segment::Tests;
 
 fn full() -> Value {
     json!({
@@ -95,7 +94,7 @@ fn a_manifest_is_what_it_was_written_from() {
 fn a_manifest_from_before_nulls_were_calibrated_loads_and_counts_as_the_paper() {
     assert!(full().get("calibration").is_none() && full()["detection"].get("tests").is_none());
     let manifest = load(&full()).unwrap();
-    assert_eq!((manifest.calibration.as_ref(), manifest.detection.tests), (None, Tests::Paper));
+    assert_eq!((manifest.calibration.as_ref(), manifest.detection.tests), (None, None));
     let written = manifest.to_json().unwrap();
     assert!(!written.contains("calibration") && !written.contains("tests"), "an older uflow could not read {written}");
 }
@@ -223,11 +222,11 @@ fn every_field_has_its_message() {
             "scores.quantiles: [(0.5, 0.3), (0.5, 0.35)] must be ascending pairs of a probability and a score within scores.min and max, 0.25..=0.4"
                 .to_owned(),
         ),
-        ("/detection/epsilon", json!(0), "detection.epsilon: 0.0 must be above 0".to_owned()),
+        ("/detection/epsilon", json!(0), "detection.epsilon: must be a number above 0 (false alarms expected per image; 1 is the default), not 0".to_owned()),
         (
             "/detection/score_threshold",
             json!(1.5),
-            "detection.score_threshold: Some(1.5) is not within 0 to 1".to_owned(),
+            "detection.score_threshold: must be from 0 to 1, not 1.5".to_owned(),
         ),
     ];
     for (pointer, value, message) in cases {
@@ -238,7 +237,7 @@ fn every_field_has_its_message() {
     undecidable["detection"]["score_threshold"] = Value::Null;
     assert_eq!(
         load(&undecidable).unwrap_err(),
-        "detection.verdict: Either needs detection.score_threshold or the scores of good images"
+        "detection.score_threshold: verdict `either` needs a score threshold; neither the call nor the model has one"
     );
 }
 
@@ -258,11 +257,12 @@ fn a_calibration_that_cannot_be_is_refused() {
         ("/calibration/scales/0/rates/1/0", json!(-4), "calibration.scales[0].rates: must be finite and increase"),
         ("/calibration/scales/0/rates", json!([]), "calibration.scales[0].rates: must be finite and increase"),
         ("/calibration/scales", json!([]), "calibration.scales: 0 for a model of 2"),
-        ("/calibration", json!(null), "detection.tests: `sized` needs a calibration, and there is none"),
     ];
     for (pointer, value, message) in cases {
         assert_eq!(refusal_of(calibrated(), pointer, value), message);
     }
+    let none = refusal_of(calibrated(), "/calibration", json!(null));
+    assert!(none.starts_with("detection.tests: `sized` needs a null hypothesis calibrated on good images"), "{none}");
 }
 
 #[test]

@@ -9,10 +9,11 @@ use uflow::Error;
 use uflow::latents::ScaleShape;
 use uflow::onnx::{self, GraphBuilder, GraphProto, ModelProto, StringStringEntryProto, TensorProto};
 use uflow::package::{
-    BackboneReference, Content, DetectionDefaults, FORMAT, FileSource, Files, FlowReference, Manifest, Package, Scale,
-    sha256, write, write_repository_backbone,
+    BackboneReference, Content, FORMAT, FileSource, Files, FlowReference, Manifest, Package, Scale, sha256, write,
+    write_repository_backbone,
 };
 use uflow::preprocess::Preprocess;
+use uflow::segment::DecisionOptions;
 
 fn network(name: &str) -> Vec<u8> {
     let mut graph = GraphBuilder::new(name);
@@ -43,7 +44,7 @@ fn manifest(flow: &[u8], backbone: &[u8]) -> Manifest {
         training: None,
         scores: None,
         calibration: None,
-        detection: DetectionDefaults { roi: Some("roi.png".to_owned()), ..DetectionDefaults::default() },
+        detection: DecisionOptions { roi: Some("roi.png".to_owned()), ..DecisionOptions::default() },
     }
 }
 

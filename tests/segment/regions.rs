@@ -4,7 +4,8 @@ use ndarray::{Array2, ArrayView2, s};
 use proptest::prelude::*;
 use uflow::latents::{EnergyView, ScaleShape};
 use uflow::segment::{
-    Bound, Criteria, Region, RegionFinder, Regions, Ring, Segmenter, Verdict, log10_epsilon, mask, upsample,
+    Bound, DecisionOptions, DecisionRule, Region, RegionFinder, Regions, Ring, Segmenter, Verdict, log10_epsilon, mask,
+    upsample,
 };
 
 /// 8-connected components, each as its pixels (y, x).
@@ -173,9 +174,17 @@ fn verdicts_go_by_nfa_score_and_area() {
     let above = components(result.score.mapv(|score| u8::from(score > 0.6)).view());
     let largest = above.iter().map(Vec::len).max().unwrap() as u32;
     let most = *areas.iter().max().unwrap();
+    let rule = |verdict, score_threshold, min_area| {
+        let (verdict, min_area) = (Some(verdict), Some(min_area));
+        DecisionRule::without_package(&DecisionOptions {
+            verdict,
+            score_threshold,
+            min_area,
+            ..DecisionOptions::default()
+        })
+    };
     let mut decide = |verdict, threshold, min_area| {
-        let criteria = Criteria { verdict, score_threshold: threshold, min_area };
-        finder.anomalous(&result, &criteria)
+        Ok::<_, uflow::Error>(finder.anomalous(&result, &rule(verdict, threshold, min_area)?))
     };
     assert!(decide(Verdict::Nfa, None, 0).unwrap() && decide(Verdict::Nfa, None, most).unwrap());
     assert!(!decide(Verdict::Nfa, None, most + 1).unwrap());

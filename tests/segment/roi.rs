@@ -3,7 +3,10 @@
 use ndarray::{Array2, s};
 use proptest::prelude::*;
 use uflow::latents::{EnergyView, ScaleShape};
-use uflow::segment::{Bound, Criteria, RegionFinder, Roi, Segmenter, Verdict, log10_epsilon, log10_number_of_tests_in};
+use uflow::segment::{
+    Bound, DecisionOptions, DecisionRule, RegionFinder, Roi, Segmenter, Verdict, log10_epsilon,
+    log10_number_of_tests_in,
+};
 
 use crate::{expected_log10_nfa, shape_of};
 
@@ -71,7 +74,9 @@ fn a_defect_outside_changes_nothing_inside() {
     defect[1].slice_mut(s![2..7, 6..10]).fill(700.0);
     let mut segmenter = Segmenter::new(&shapes, 96, 96).unwrap();
     let mut finder = RegionFinder::new();
-    let criteria = Criteria { verdict: Verdict::Either, score_threshold: Some(0.9), min_area: 0 };
+    let options =
+        DecisionOptions { verdict: Some(Verdict::Either), score_threshold: Some(0.9), ..DecisionOptions::default() };
+    let rule = DecisionRule::without_package(&options).unwrap();
     let mut run = |maps: &[Array2<f32>; 2], roi: Option<&Roi>| {
         segmenter.set_roi(roi).unwrap();
         finder.set_roi(roi);
@@ -79,7 +84,7 @@ fn a_defect_outside_changes_nothing_inside() {
             maps.iter().zip(shapes).map(|(u, s)| EnergyView { energy: u.view(), channels: s.channels }).collect();
         let result = segmenter.run(&views, Bound::Chernoff).unwrap();
         let regions = finder.find(&result, log10_epsilon(1.0).unwrap(), 200, 150).unwrap().regions.len();
-        let anomalous = finder.anomalous(&result, &criteria).unwrap();
+        let anomalous = finder.anomalous(&result, &rule);
         (result.score.to_owned(), result.log10_nfa.to_owned(), result.image_score, regions, anomalous)
     };
     let roi = left_half(200, 150);

@@ -7,10 +7,11 @@ use std::{
 
 use tonic::transport::{Channel, Endpoint};
 use uflow::{
-    detector::{DetectOptions, Detection, Detector},
     frame::{Frame, PixelFormat},
     package::Package,
+    pipeline::{Detection, Detector},
     runtime::{Runtime, SessionOptions},
+    segment::DecisionOptions,
     serve::{
         Server,
         config::{Config, Settings},
@@ -105,8 +106,8 @@ pub fn detector(model: &str) -> Detector {
     Detector::open(&runtime(), &package, &SessionOptions::default()).unwrap()
 }
 
-pub fn options() -> DetectOptions {
-    DetectOptions { epsilon: Some(EPSILON), ..DetectOptions::default() }
+pub fn options() -> DecisionOptions {
+    DecisionOptions { epsilon: Some(EPSILON), ..DecisionOptions::default() }
 }
 
 /// Frame number `seed`: some good, some bad, of several sizes and formats.

@@ -386,8 +386,8 @@ async fn a_region_of_interest_and_options_hold_for_their_request_only() {
         let mut request = sample.request(1);
         request.options.as_mut().unwrap().roi = png.get_ref().clone().into();
         let inside = client.detect(request).await.unwrap().into_inner();
-        let options = uflow::detector::DetectOptions {
-            roi: Some(std::sync::Arc::new(uflow::segment::Roi::new(roi.view()).unwrap())),
+        let options = uflow::segment::DecisionOptions {
+            roi: Some(uflow::segment::Roi::new(roi.view()).unwrap().into()),
             ..server::options()
         };
         assert_same(detection(&inside), &detector.detect(&sample.frame(), &options).unwrap(), true);

@@ -6,8 +6,9 @@ use crate::fixture::{
     self, Fixture, SIZE, bad, build, image, libraries, made, networks::models, ok, root, rust_options, summary,
 };
 use uflow::{
-    detector::{DetectOptions, Detection, Detector},
     frame::{Frame, PixelFormat},
+    pipeline::{Detection, Detector},
+    segment::DecisionOptions,
 };
 use uflow_ffi::*;
 
@@ -218,7 +219,7 @@ fn a_c_program_says_what_the_detector_finds() {
     let said = String::from_utf8(found.stdout).unwrap();
     assert!(matches!(found.status.code(), Some(0 | 3)), "{}", String::from_utf8_lossy(&found.stderr));
     let frame = Frame::packed(&pixels, SIZE.0, SIZE.1, PixelFormat::Rgb8).unwrap();
-    let expected = fixture.rust_detector().detect(&frame, &DetectOptions::default()).unwrap();
+    let expected = fixture.rust_detector().detect(&frame, &DecisionOptions::default()).unwrap();
     let score: f32 = said.split("score ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     let log10_nfa: f32 = said.split("log10_nfa ").nth(1).unwrap().trim().lines().next().unwrap().parse().unwrap();
     assert_eq!((score, log10_nfa), (expected.score, expected.log10_nfa_min));

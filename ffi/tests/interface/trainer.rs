@@ -190,8 +190,8 @@ fn the_package_decides_as_it_was_told() {
     ok(fit.fit("bolt", None, ptr::null_mut()));
     let package = Package::open(fit.folder.path().join("bolt")).unwrap();
     let (detection, training) = (&package.manifest.detection, package.manifest.training.as_ref().unwrap());
-    assert_eq!((detection.epsilon, detection.min_area), (0.25, 9));
-    assert_eq!(detection.verdict, uflow::segment::Verdict::Either);
+    assert_eq!((detection.epsilon, detection.min_area), (Some(0.25), Some(9)));
+    assert_eq!(detection.verdict, Some(uflow::segment::Verdict::Either));
     assert!(package.roi.is_some());
     assert_eq!((training.learning_rate, training.weight_decay, training.noise), (5e-4, 1e-4, 0.1));
     assert_eq!(training.augmentation, "flip");

@@ -22,9 +22,10 @@ use crate::{
     },
     evaluate::{Category, Record, RunSettings, categories, evaluate, records},
     frame::Limits,
-    package::Package,
+    package::{Package, sha256},
     report::{ModelReport, write_whole},
     runtime::Backbone,
+    segment::{DecisionOptions, RegionOfInterest},
     train::{
         Control,
         fit::{FEATURES_SUFFIX, FitOptions, fit_files_on},
@@ -91,7 +92,12 @@ pub(super) fn run(args: &Args, root: &Path, context: &Context) -> Result<Outcome
 /// All settings that a result depends on, by name; the images are separate.
 fn settings(options: &FitOptions, backbone: &Backbone) -> Result<RunSettings> {
     let mut flat = BTreeMap::new();
-    let detection = serde_json::to_value(&options.detection)?;
+    let detection = &options.detection;
+    let roi = match detection.roi.as_ref().and_then(RegionOfInterest::mask) {
+        Some(roi) => Some(sha256(&roi.to_png()?)),
+        None => None,
+    };
+    let detection = serde_json::to_value(detection.with_roi(roi).over(DecisionOptions::standard()))?;
     let training = serde_json::to_value(&options.training)?;
     for (group, values) in [("training", training), ("detection", detection)] {
         for (name, value) in values.as_object().into_iter().flatten() {

@@ -98,7 +98,7 @@ pub(super) fn estimate(run: &Run<'_>, waiting: &[&Category]) -> Result<Cost> {
         backbone,
         &Package::open(&path)?,
         &session,
-        crate::detector::DetectOptions::default(),
+        crate::segment::DecisionOptions::default(),
     )?;
     let samples = waiting[0].data.test.iter().take(4);
     let mut times = Vec::new();

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     evaluate::{Inspector, Layout, Settings, categories},
     package::Package,
+    segment::{DecisionOptions, Verdict},
 };
 
 const AFTER_HELP: &str = "\
@@ -128,8 +129,8 @@ impl Args {
                 let inspector = FileInspector::open(runtime, &package, &session, options)?;
                 (inspector.settings(), Box::new(inspector))
             } else {
-                let inspector = VariantInspector::open(runtime, &package, &session, self.variant(&package)?)?;
-                (inspector.settings(&package), Box::new(inspector))
+                let inspector = VariantInspector::open(runtime, &package, &session, &self.variant(&package)?)?;
+                (inspector.settings(), Box::new(inspector))
             };
         let name = package.manifest.name.clone();
         Ok(Opened { name, settings, inspector, engine: super::engine::describe(runtime, &session) })
@@ -152,15 +153,15 @@ impl Args {
                 "--segmentation block and --only-scale cannot be used with a package that has a region of interest"
             );
         }
-        let defaults = &package.manifest.detection;
-        if !decision.tests.unwrap_or(defaults.tests).is_paper() {
+        let options = decision.options()?;
+        if !package.manifest.rule(&options)?.tests.is_paper() {
             anyhow::bail!("--segmentation block and --only-scale can only be used with --tests paper");
         }
         Ok(Variant {
             segmentation: self.segmentation,
             scales: self.only_scale.clone(),
-            epsilon: decision.epsilon.unwrap_or(defaults.epsilon),
-            bound: decision.bound.unwrap_or(defaults.bound),
+            // The package's own verdict may go by a threshold that is of no use here.
+            options: DecisionOptions { verdict: Some(Verdict::Nfa), min_area: Some(0), ..options },
         })
     }
 

@@ -1,18 +1,16 @@
-//! A model judged otherwise than it is meant to be, for comparison: by some of its scales, or by the block-wise count.
+//! For comparison: a model that decides by some of its scales alone, or by the block-wise count.
 
 use std::{path::Path, time::Instant};
 
-use ndarray::ArrayView3;
-
 use crate::{
     Error, Result,
-    detector::LatentReader,
+    cli::engine::inspection,
     evaluate::{Inspection, Inspector, Settings},
     frame::{Image, Limits},
-    latents::ScaleShape,
     package::Package,
+    pipeline::{Detector, PostProcessor},
     runtime::{Runtime, SessionOptions},
-    segment::{Blocks, Bound, Criteria, RegionFinder, Segmenter, Verdict, log10_epsilon},
+    segment::{DecisionOptions, DecisionRule},
 };
 
 /// How the log₁₀NFA map is made.
@@ -31,18 +29,16 @@ pub(super) struct Variant {
     pub(super) segmentation: Segmentation,
     /// The only scales that count, from 0, the finest; all if empty.
     pub(super) scales: Vec<usize>,
-    pub(super) epsilon: f64,
-    pub(super) bound: Bound,
+    pub(super) options: DecisionOptions,
 }
 
 /// Looks at images by a variant.
 pub(super) struct VariantInspector {
-    reader: LatentReader,
-    scales: Vec<usize>,
-    segmenter: Segmenter,
-    blocks: Option<Blocks>,
-    finder: RegionFinder,
-    variant: Variant,
+    detector: Detector,
+    rule: DecisionRule,
+    block_wise: bool,
+    /// Whether every scale counts.
+    whole: bool,
 }
 
 impl VariantInspector {
@@ -50,60 +46,42 @@ impl VariantInspector {
         runtime: &Runtime,
         package: &Package,
         session: &SessionOptions,
-        variant: Variant,
+        variant: &Variant,
     ) -> Result<Self> {
         let manifest = &package.manifest;
-        let count = manifest.scales.len();
+        let (count, block_wise) = (manifest.scales.len(), variant.segmentation == Segmentation::Block);
         if let Some(scale) = variant.scales.iter().find(|&&scale| scale >= count) {
-            let reason = format!("the model has {count} scales, 0 (the finest) to {}, and no scale {scale}", count - 1);
+            let reason = format!("the model has scales 0 (the finest) to {}, but no scale {scale}", count - 1);
             return Err(Error::parameter("--only-scale", reason));
         }
-        let scales: Vec<usize> =
-            (0..count).filter(|scale| variant.scales.is_empty() || variant.scales.contains(scale)).collect();
-        let shapes: Vec<ScaleShape> = scales.iter().map(|&scale| manifest.scales[scale].latents).collect();
-        let (height, width) = (manifest.input.height as usize, manifest.input.width as usize);
+        let counts = |scale: &usize| variant.scales.is_empty() || variant.scales.contains(scale);
+        let scales: Vec<usize> = (0..count).filter(counts).collect();
+        let post = PostProcessor::for_comparison(manifest, &scales, block_wise)?;
         Ok(Self {
-            reader: LatentReader::open(runtime, package, session)?,
-            segmenter: Segmenter::new(&shapes, height, width)?,
-            blocks: (variant.segmentation == Segmentation::Block).then(|| Blocks::new(&shapes, (height, width))),
-            finder: RegionFinder::new(),
-            scales,
-            variant,
+            rule: manifest.rule(&variant.options)?,
+            detector: Detector::open(runtime, package, session)?.with_post_processor(post),
+            block_wise,
+            whole: scales.len() == count,
         })
     }
 
     /// The package's thresholds are of the whole model: they hold where all scales count.
-    pub(super) fn settings(&self, package: &Package) -> Settings {
-        let whole = self.scales.len() == package.manifest.scales.len();
-        let fair = package.manifest.scores.as_ref().map(|scores| scores.fair_threshold);
-        Settings { epsilon: self.variant.epsilon, fair_threshold: fair.filter(|_| whole) }
+    pub(super) fn settings(&self) -> Settings {
+        let fair = self.detector.manifest().scores.as_ref().map(|scores| scores.fair_threshold);
+        Settings { epsilon: self.rule.epsilon, fair_threshold: fair.filter(|_| self.whole) }
     }
 }
 
 impl Inspector for VariantInspector {
     fn inspect(&mut self, path: &Path) -> Result<Inspection<'_>> {
-        let mut timings = Vec::new();
-        let mut start = Instant::now();
-        let mut lap = |stage: &'static str| {
-            timings.push((stage, start.elapsed().as_secs_f64() * 1e3));
-            start = Instant::now();
-        };
+        let start = Instant::now();
         let image = Image::open(path, &Limits::default())?;
-        lap("decode");
-        let latents = self.reader.read(&image.frame())?;
-        let views: Vec<ArrayView3<'_, f32>> = self.scales.iter().map(|&scale| latents[scale]).collect();
-        lap("network");
-        let maps = match &self.blocks {
-            Some(blocks) => self.segmenter.run_blocks(&views, blocks)?,
-            None => self.segmenter.run_latents(&views, self.variant.bound)?,
-        };
-        let size = (image.height() as usize, image.width() as usize);
-        self.finder.find(&maps, log10_epsilon(self.variant.epsilon)?, size.0, size.1)?;
-        let criteria = Criteria { verdict: Verdict::Nfa, score_threshold: None, min_area: 0 };
-        let anomalous = self.finder.anomalous(&maps, &criteria)?;
-        lap("segmentation");
-        let regions = self.finder.regions().to_vec().into_iter().map(|region| region.outline).collect();
-        let (score, log10_nfa, image_score) = (maps.score, maps.log10_nfa, maps.image_score);
-        Ok(Inspection { size, score, log10_nfa, image_score, anomalous, regions, timings })
+        let decode = start.elapsed().as_secs_f64() * 1e3;
+        let mut found = None;
+        self.detector.process(&[image.frame()], &self.rule, self.block_wise, |processed| {
+            found = Some(processed.detection());
+            Ok(())
+        })?;
+        inspection(&self.detector, &image, found, decode)
     }
 }

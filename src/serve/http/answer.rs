@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::query::{MapFormat, MaskFormat, Outputs};
 use crate::{
     Error, Result,
-    detector::Detection,
     engine::{Answer, Model},
+    pipeline::Detection,
     serve::encode,
 };
 

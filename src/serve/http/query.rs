@@ -12,9 +12,9 @@ use bytes::Bytes;
 
 use crate::{
     Error, Result,
-    detector::DetectOptions,
     engine::{Priority, Source, Wanted},
     frame::PixelFormat,
+    segment::DecisionOptions,
     serve::pixels,
 };
 
@@ -75,7 +75,7 @@ impl Outputs {
 /// What the query says.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Query {
-    pub(super) options: DetectOptions,
+    pub(super) options: DecisionOptions,
     /// The region of interest as an encoded image; empty for none.
     pub(super) roi: Bytes,
     pub(super) priority: Priority,
@@ -105,6 +105,7 @@ impl Query {
             query.set(name, value)?;
         }
         query.layout()?;
+        query.options.check()?;
         Ok(query)
     }
 

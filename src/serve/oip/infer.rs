@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     Error, Result,
-    detector::Timings,
     engine::Model,
+    pipeline::Timings,
     serve::{
         app::{Call, Pending, Protocol, WhenFull},
         proto::inference::{ModelInferRequest, ModelInferResponse, ModelStreamInferResponse},

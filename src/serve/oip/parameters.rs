@@ -4,8 +4,8 @@ use std::{collections::HashMap, str::FromStr, time::Duration};
 
 use crate::{
     Error, Result,
-    detector::DetectOptions,
     engine::Priority,
+    segment::DecisionOptions,
     serve::{
         proto::inference::{InferParameter, infer_parameter::ParameterChoice},
         shown::shown,
@@ -15,7 +15,7 @@ use crate::{
 /// What the parameters of a request say.
 #[derive(Debug)]
 pub(super) struct Parameters {
-    pub(super) options: DetectOptions,
+    pub(super) options: DecisionOptions,
     pub(super) priority: Priority,
     pub(super) timeout: Option<Duration>,
 }
@@ -44,7 +44,7 @@ pub(super) fn parse(parameters: &HashMap<String, InferParameter>) -> Result<Para
         let area = parameter.integer()?;
         u32::try_from(area).map_err(|_| Error::parameter("min_area", format!("{area} is not 0 to {}", u32::MAX)))
     });
-    let options = DetectOptions {
+    let options = DecisionOptions {
         epsilon: get("epsilon").map(|parameter| parameter.number()).transpose()?,
         verdict: get("verdict").map(|parameter| parameter.word()).transpose()?,
         score_threshold: get("score_threshold").map(|parameter| parameter.number()).transpose()?.map(|x| x as f32),
@@ -53,6 +53,7 @@ pub(super) fn parse(parameters: &HashMap<String, InferParameter>) -> Result<Para
         tests: get("tests").map(|parameter| parameter.word()).transpose()?,
         roi: None,
     };
+    options.check()?;
     let priority = match get("priority").map(|parameter| parameter.integer()).transpose()? {
         Some(1) => Priority::High,
         _ => Priority::Normal,

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     Error, Result,
-    detector::DetectOptions,
     engine::Priority,
+    segment::DecisionOptions,
     serve::{proto::inference::ModelInferRequest, shown::shown},
 };
 
@@ -24,7 +24,7 @@ pub(super) struct Inference {
     pub(super) version: u32,
     pub(super) input: Input,
     pub(super) outputs: Vec<Output>,
-    pub(super) options: DetectOptions,
+    pub(super) options: DecisionOptions,
     pub(super) priority: Priority,
     pub(super) deadline: Option<Instant>,
 }

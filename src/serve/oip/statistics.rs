@@ -12,8 +12,8 @@ use std::{
 
 use super::infer::Found;
 use crate::{
-    detector::Timings,
     engine::Model,
+    pipeline::Timings,
     serve::proto::inference::{InferBatchStatistics, InferStatistics, ModelStatistics, StatisticDuration},
 };
 

@@ -61,7 +61,7 @@ fn description(model: &Model, device: String) -> proto::ModelDescription {
         input_width: manifest.input.width,
         input_height: manifest.input.height,
         scales: manifest.scales.iter().map(shape).collect(),
-        epsilon: manifest.detection.epsilon,
+        epsilon: manifest.detection.epsilon(),
         fair_threshold: manifest.scores.as_ref().map(|scores| scores.fair_threshold),
         created: manifest.created.clone(),
         device,

@@ -4,10 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::{
     Error, Result,
-    detector::DetectOptions,
     engine::{Priority, Source, Wanted},
     frame::PixelFormat,
-    segment::{Bound, Tests, Verdict},
+    segment::{Bound, DecisionOptions, Tests, Verdict},
     serve::{
         app::{Call, Protocol},
         pixels,
@@ -97,7 +96,7 @@ fn source(image: Option<proto::detect_request::Image>) -> Result<Source> {
     }
 }
 
-fn options(options: proto::DetectOptions) -> Result<(DetectOptions, bytes::Bytes)> {
+fn options(options: proto::DetectOptions) -> Result<(DecisionOptions, bytes::Bytes)> {
     let verdict = match enumeration("options.verdict", options.verdict)? {
         proto::Verdict::Unspecified => None,
         proto::Verdict::Nfa => Some(Verdict::Nfa),
@@ -116,7 +115,9 @@ fn options(options: proto::DetectOptions) -> Result<(DetectOptions, bytes::Bytes
         proto::Tests::Sized => Some(Tests::Sized),
     };
     let (epsilon, score_threshold, min_area) = (options.epsilon, options.score_threshold, options.min_area);
-    Ok((DetectOptions { epsilon, verdict, score_threshold, min_area, bound, tests, roi: None }, options.roi))
+    let decision = DecisionOptions { epsilon, verdict, score_threshold, min_area, bound, tests, roi: None };
+    decision.check()?;
+    Ok((decision, options.roi))
 }
 
 /// A number that the protocol gives a name.

@@ -37,7 +37,7 @@ impl Plan {
         if options.cross_fit {
             return Self { held_out: quarter, flows: FOLDS }.within(options, images);
         }
-        if options.detection.tests.is_paper() || options.training.held_out_images(images) >= ENOUGH_TO_CALIBRATE {
+        if options.detection.tests.unwrap_or_default().is_paper() || options.training.held_out_images(images) >= ENOUGH_TO_CALIBRATE {
             return Self { held_out: own, flows: 1 };
         }
         let held_out = own.max(quarter.min(ENOUGH_TO_CALIBRATE as f64 / images as f64));
@@ -136,11 +136,12 @@ impl Fitter {
     pub(super) fn set_null(&self, fitted: &mut Fitted, energies: &[Energies]) -> Result<()> {
         let latents: Vec<_> = fitted.manifest.scales.iter().map(|scale| scale.latents).collect();
         let enough = energies.len() >= FEWEST_TO_CALIBRATE;
-        let null = enough.then(|| CalibratedNull::estimate(&latents, self.roi.as_ref(), energies)).transpose()?;
+        let null = enough.then(|| CalibratedNull::estimate(&latents, self.roi.as_deref(), energies)).transpose()?;
         fitted.cross_fit.images = null.as_ref().map_or(0, |null| null.images);
-        fitted.cross_fit.without_null = null.is_none() && !self.options.detection.tests.is_paper();
-        let tests = if fitted.cross_fit.without_null { Tests::Paper } else { self.options.detection.tests };
-        fitted.manifest.detection.tests = tests;
+        fitted.cross_fit.without_null = null.is_none() && !self.options.detection.tests.unwrap_or_default().is_paper();
+        let wanted = self.options.detection.tests.unwrap_or_default();
+        let tests = if fitted.cross_fit.without_null { Tests::Paper } else { wanted };
+        fitted.manifest.detection.tests = Some(tests);
         fitted.manifest.calibration = null;
         Ok(())
     }
@@ -213,7 +214,7 @@ mod tests {
             (plan.options(&options.training).held_out_images(images), plan.flows)
         };
         assert_eq!(plan(&options, 300), (30, 1), "the paper's count needs no null");
-        options.detection.tests = Tests::Sized;
+        options.detection.tests = Some(Tests::Sized);
         for (images, expected) in [
             (40, (10, 4)),
             (100, (25, 4)),

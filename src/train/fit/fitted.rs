@@ -43,7 +43,7 @@ impl Fitted {
         let mut warnings = self.notes.clone();
         warnings.extend(self.summary.warnings());
         warnings.extend(self.cross_fit.warning());
-        if !self.manifest.detection.tests.is_paper() {
+        if !self.manifest.detection.tests.unwrap_or_default().is_paper() {
             warnings.extend(self.manifest.calibration.as_ref().and_then(CalibratedNull::warning));
         }
         warnings

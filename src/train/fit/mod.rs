@@ -29,12 +29,12 @@ use super::{Control, FeatureCache, Progress, StopReason, Trained, session::threa
 use crate::{
     Error, Result,
     flow::{Architecture, Flow},
-    frame::{Frame, Image, Limits},
+    frame::Frame,
     latents::ScaleShape,
     package::{self, BackboneReference, FORMAT, FlowReference, Manifest, Scale, ScoreStatistics, TrainingRecord},
     preprocess::{Preprocess, Preprocessor},
     runtime::{Backbone, Runtime},
-    segment::{FairThreshold, Roi, Segmenter},
+    segment::{DecisionOptions, FairThreshold, RegionOfInterest, Roi, Segmenter},
 };
 
 /// Fewer good images cannot tell what is normal.
@@ -50,7 +50,7 @@ pub struct Fitter {
     _runtime: Runtime,
     backbone: Arc<Backbone>,
     preprocessor: Preprocessor,
-    roi: Option<Roi>,
+    roi: Option<Arc<Roi>>,
     tensor: Vec<f32>,
     cache: FeatureCache,
     pushed: PushedFrames,
@@ -133,12 +133,8 @@ impl Fitter {
         let architecture =
             Architecture::with_steps(shapes.clone(), options.training.steps, options.training.kernels.clone())?
                 .joined(options.training.topology)?;
-        let roi = options.roi.as_deref().map(|png| {
-            let mask = Image::decode(png, "region of interest", &Limits::default())?;
-            crate::detector::roi_from_image(&mask)
-        });
-        let roi = roi.transpose()?;
-        Segmenter::new(&architecture.latents(), height as usize, width as usize)?.set_roi(roi.as_ref())?;
+        let roi = options.detection.roi.as_ref().and_then(RegionOfInterest::mask).cloned();
+        Segmenter::new(&architecture.latents(), height as usize, width as usize)?.set_roi(roi.as_deref())?;
         Ok(Self {
             _runtime: runtime.clone(),
             tensor: vec![0.0; preprocess.len()],
@@ -246,7 +242,7 @@ impl Fitter {
             summary: trained.summary,
             flow,
             backbone: self.options.backbone.clone(),
-            roi: self.options.roi.clone(),
+            roi: self.roi.as_ref().map(|roi| roi.to_png()).transpose()?,
             notes,
             training,
             images,
@@ -308,7 +304,7 @@ impl Fitter {
 
     fn segmenter(&self, latents: &[ScaleShape], height: usize, width: usize) -> Result<Segmenter> {
         let mut segmenter = Segmenter::new(latents, height, width)?;
-        segmenter.set_roi(self.roi.as_ref())?;
+        segmenter.set_roi(self.roi.as_deref())?;
         Ok(segmenter)
     }
 
@@ -332,8 +328,8 @@ impl Fitter {
     fn manifest(&self, trained: &Trained, scores: ScoreStatistics, flow: &[u8]) -> Manifest {
         let latents = trained.flow.architecture().latents();
         let (options, summary) = (&trained.options, &trained.summary);
-        let mut detection = self.options.detection.clone();
-        detection.roi = self.options.roi.as_ref().map(|_| package::ROI_FILE.to_owned());
+        let roi = self.roi.as_ref().map(|_| package::ROI_FILE.to_owned());
+        let detection = self.options.detection.with_roi(roi).over(DecisionOptions::standard());
         Manifest {
             format: FORMAT,
             name: self.options.name.clone(),

@@ -8,8 +8,9 @@ use super::Fitted;
 use crate::{
     Error,
     backbone::{self, NetworkSource},
-    package::{self, DetectionDefaults, FileSource},
+    package::{self, FileSource},
     runtime::{Backbone, Runtime, SessionOptions},
+    segment::DecisionOptions,
     train::{Progress, TrainOptions},
 };
 
@@ -111,15 +112,14 @@ pub struct FitOptions {
     pub augmentation: Augmentation,
     /// The flow and its training.
     pub training: TrainOptions,
-    /// What the package decides by.
-    pub detection: DetectionDefaults,
+    /// What the package decides by. Its region of interest is kept in the package, and what lies outside does not count for
+    /// the statistics of scores.
+    pub detection: DecisionOptions,
     /// Calibrate the null hypothesis on all good images: a quarter of them is held out, and three more flows are fitted, each with
     /// another quarter held out. Without this option the null stands on the images that the model's own training held out. A
     /// package that counts tests by size needs more: as many flows are then fitted as hold out 100 images together, at most
     /// four.
     pub cross_fit: bool,
-    /// PNG of the region of interest, kept in the package.
-    pub roi: Option<Vec<u8>>,
     /// Bytes of features that are kept in memory; the rest goes to a temporary file.
     pub memory: u64,
     /// Folder in which the images' features are kept for the next fit on the same images; none are kept if `None`. [`fit_files`](super::fit_files)
@@ -139,6 +139,7 @@ impl FitOptions {
     /// [`Error::Parameter`] for a name, an input size or a setting of the training outside its range.
     pub fn check(&self) -> Result<(), Error> {
         self.training.validate()?;
+        self.detection.check()?;
         self.check_input_size()?;
         package::check_model_name(&self.name)
     }
@@ -164,9 +165,8 @@ impl FitOptions {
             input_size: None,
             augmentation: Augmentation::None,
             training: TrainOptions::default(),
-            detection: DetectionDefaults::default(),
+            detection: DecisionOptions::default(),
             cross_fit: false,
-            roi: None,
             memory: 2 << 30,
             features: None,
             session: SessionOptions::default(),

@@ -1,14 +1,12 @@
 //! What `detect` answers is what a detector says of the same bytes.
 
-use std::sync::Arc;
-
 use base64::{Engine as _, prelude::*};
 use half::f16;
 use serde_json::Value;
 use uflow::{
-    detector::{DetectOptions, Detection, Detector, roi_from_image},
     frame::{Frame, Image, Limits, PixelFormat},
-    segment::{Bound, Verdict},
+    pipeline::{Detection, Detector},
+    segment::{Bound, DecisionOptions, RegionOfInterest, Roi, Verdict},
 };
 
 use super::{Models, Server, bad_png, models, png};
@@ -16,11 +14,11 @@ use super::{Models, Server, bad_png, models, png};
 /// With the paper's count of tests no region of so small a map means anything at an ε of 1, and all of it at ε above 10²³³.
 const LENIENT: &str = "epsilon=1e100";
 
-fn lenient() -> DetectOptions {
-    DetectOptions { epsilon: Some(1e100), ..DetectOptions::default() }
+fn lenient() -> DecisionOptions {
+    DecisionOptions { epsilon: Some(1e100), ..DecisionOptions::default() }
 }
 
-fn expected(detector: &mut Detector, file: &[u8], options: &DetectOptions) -> Detection {
+fn expected(detector: &mut Detector, file: &[u8], options: &DecisionOptions) -> Detection {
     let image = Image::decode(file, "the test's file", &Limits::default()).unwrap();
     detector.detect(&image.frame(), options).unwrap()
 }
@@ -123,33 +121,33 @@ fn every_option_changes_what_it_should() {
     let mut detector = models.detector("nut/2");
     let half: Vec<u8> = (0..61 * 43).flat_map(|index| [if index % 61 < 30 { 255 } else { 0 }; 3]).collect();
     let roi_file = png(&half, 61, 43);
-    let roi = Arc::new(roi_from_image(&Image::decode(&roi_file, "roi", &Limits::default()).unwrap()).unwrap());
-    let plain = DetectOptions::default;
+    let roi = RegionOfInterest::from(Roi::decode(&roi_file, "roi", &Limits::default()).unwrap());
+    let plain = DecisionOptions::default;
     let cases = [
         (String::new(), plain()),
-        ("epsilon=0.001".to_owned(), DetectOptions { epsilon: Some(0.001), ..plain() }),
+        ("epsilon=0.001".to_owned(), DecisionOptions { epsilon: Some(0.001), ..plain() }),
         (LENIENT.to_owned(), lenient()),
-        (format!("{LENIENT}&min_area=1000000"), DetectOptions { min_area: Some(1_000_000), ..lenient() }),
-        ("bound=exact".to_owned(), DetectOptions { bound: Some(Bound::Exact), ..plain() }),
+        (format!("{LENIENT}&min_area=1000000"), DecisionOptions { min_area: Some(1_000_000), ..lenient() }),
+        ("bound=exact".to_owned(), DecisionOptions { bound: Some(Bound::Exact), ..plain() }),
         (
             format!("{LENIENT}&roi={}", BASE64_URL_SAFE.encode(&roi_file)),
-            DetectOptions { roi: Some(Arc::clone(&roi)), ..lenient() },
+            DecisionOptions { roi: Some(roi.clone()), ..lenient() },
         ),
         (
             format!("{LENIENT}&roi={}", BASE64_URL_SAFE_NO_PAD.encode(&roi_file)),
-            DetectOptions { roi: Some(roi), ..lenient() },
+            DecisionOptions { roi: Some(roi), ..lenient() },
         ),
         (
             "verdict=score&score_threshold=0.0001".to_owned(),
-            DetectOptions { verdict: Some(Verdict::Score), score_threshold: Some(0.0001), ..plain() },
+            DecisionOptions { verdict: Some(Verdict::Score), score_threshold: Some(0.0001), ..plain() },
         ),
         (
             "verdict=both&score_threshold=0.0001".to_owned(),
-            DetectOptions { verdict: Some(Verdict::Both), score_threshold: Some(0.0001), ..plain() },
+            DecisionOptions { verdict: Some(Verdict::Both), score_threshold: Some(0.0001), ..plain() },
         ),
         (
             "verdict=either&score_threshold=0.0001".to_owned(),
-            DetectOptions { verdict: Some(Verdict::Either), score_threshold: Some(0.0001), ..plain() },
+            DecisionOptions { verdict: Some(Verdict::Either), score_threshold: Some(0.0001), ..plain() },
         ),
         ("priority=high&time_limit_ms=60000".to_owned(), plain()),
     ];

@@ -20,10 +20,10 @@ use std::{
 
 use crate::networks::models;
 use uflow::{
-    detector::Detector,
     engine::{Engine, EngineOptions},
     frame::PixelFormat,
     package::{Package, Repository},
+    pipeline::Detector,
     runtime::{Runtime, SessionOptions},
     serve::{
         app::App,

@@ -17,9 +17,10 @@ use tonic::{
     transport::{Channel, Server},
 };
 use uflow::{
-    detector::{DetectOptions, Detection, Detector},
     engine::EngineOptions,
     frame::{Frame, Image, Limits, PixelFormat},
+    pipeline::{Detection, Detector},
+    segment::DecisionOptions,
     segment::Region,
     serve::{
         app::{App, WhenFull},
@@ -169,6 +170,6 @@ fn regions((output, mut raw): (InferOutputTensor, Vec<u8>)) -> Vec<Vec<Region>> 
 }
 
 fn detect(detector: &mut Detector, pixels: &[u8], width: u32, height: u32, format: PixelFormat) -> Detection {
-    let options = DetectOptions { epsilon: Some(EPSILON), ..DetectOptions::default() };
+    let options = DecisionOptions { epsilon: Some(EPSILON), ..DecisionOptions::default() };
     detector.detect(&Frame::packed(pixels, width, height, format).unwrap(), &options).unwrap()
 }

@@ -33,7 +33,7 @@ async fn one_frame_gives_the_detector_s_numbers_bit_for_bit_in_every_form() {
     }
     let file = png(6, width, height);
     let decoded = Image::decode(&file, "a picture", &Limits::default()).unwrap();
-    let options = DetectOptions { epsilon: Some(EPSILON), ..DetectOptions::default() };
+    let options = DecisionOptions { epsilon: Some(EPSILON), ..DecisionOptions::default() };
     let expected = detector.detect(&decoded.frame(), &options).unwrap();
     let maps = detector.maps().unwrap();
     let maps = (detector.mask().to_owned(), maps.score.to_owned(), maps.log10_nfa.to_owned());

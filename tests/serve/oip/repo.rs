@@ -6,9 +6,9 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Endpoint, server::Router};
 use uflow::{
-    detector::Detector,
     engine::{Engine, EngineOptions},
     package::{Package, Repository},
+    pipeline::Detector,
     runtime::{Runtime, SessionOptions},
     serve::{
         app::App,

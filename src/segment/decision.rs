@@ -1,0 +1,288 @@
+//! How a frame is decided: what may be asked for ([`DecisionOptions`]), and the one rule that follows ([`DecisionRule`]).
+//!
+//! Every interface (the package's `detection`, the command, gRPC, the Open Inference Protocol, HTTP, C) fills the same
+//! options. [`DecisionOptions::check`] tests each value alone, so a wrong value fails before work starts and with the
+//! same words everywhere. A rule is made once per call from the call's options over the package's over the built-in
+//! ones, and from what the model knows of good images ([`ModelFacts`]).
+//!
+//! To add an option: add the field to [`DecisionOptions`] (the compiler then points at `over`, `with_roi` and `check`),
+//! and to [`DecisionRule`] what follows from it.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Bound, Roi, Tests, log10_epsilon};
+use crate::{Error, Result};
+
+/// What the verdict goes by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// A region with NFA < ε.
+    #[default]
+    Nfa,
+    /// A score above the threshold.
+    Score,
+    /// Both of them.
+    Both,
+    /// At least one of them.
+    Either,
+}
+
+impl Verdict {
+    /// Whether it needs a score threshold.
+    pub fn uses_score(self) -> bool {
+        self != Self::Nfa
+    }
+
+    /// The verdict, from that by NFA and that by score.
+    pub fn decide(self, by_nfa: bool, by_score: bool) -> bool {
+        match self {
+            Self::Nfa => by_nfa,
+            Self::Score => by_score,
+            Self::Both => by_nfa && by_score,
+            Self::Either => by_nfa || by_score,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nfa => "nfa",
+            Self::Score => "score",
+            Self::Both => "both",
+            Self::Either => "either",
+        })
+    }
+}
+
+impl FromStr for Verdict {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "nfa" => Ok(Self::Nfa),
+            "score" => Ok(Self::Score),
+            "both" => Ok(Self::Both),
+            "either" => Ok(Self::Either),
+            _ => Err(Error::parameter("verdict", format!("`{text}` is not one of nfa, score, both, either"))),
+        }
+    }
+}
+
+/// Which part of the frame counts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum RegionOfInterest {
+    /// All of it, even if the package has a region of its own.
+    #[default]
+    WholeFrame,
+    /// What the mask leaves.
+    Mask(Arc<Roi>),
+}
+
+impl RegionOfInterest {
+    /// The mask, if there is one.
+    pub fn mask(&self) -> Option<&Arc<Roi>> {
+        match self {
+            Self::WholeFrame => None,
+            Self::Mask(roi) => Some(roi),
+        }
+    }
+}
+
+impl From<Roi> for RegionOfInterest {
+    fn from(roi: Roi) -> Self {
+        Self::Mask(Arc::new(roi))
+    }
+}
+
+/// One false alarm expected per image, as in the paper.
+const STANDARD_EPSILON: f64 = 1.0;
+
+/// How to decide. `None` leaves the choice to the package, and then to the [`standard`](Self::standard) options.
+///
+/// `R` is how the region of interest is given: a call has the mask itself, a package's manifest the name of its file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecisionOptions<R = RegionOfInterest> {
+    /// ε, the false alarms expected per image: a pixel is anomalous where log₁₀NFA < log₁₀ε. Above 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epsilon: Option<f64>,
+    /// What makes a frame anomalous.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// Image score above which a frame is anomalous, for verdicts that use the score; 0 to 1. Without one here or in the
+    /// package, the fair threshold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score_threshold: Option<f32>,
+    /// Smallest region that counts, in pixels of the frame.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_area: Option<u32>,
+    /// How tail probabilities are computed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound: Option<Bound>,
+    /// How tests are counted; `sized` needs a package with a calibration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tests: Option<Tests>,
+    /// Region of interest. In a manifest: the PNG file in the package whose non-black pixels count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roi: Option<R>,
+}
+
+impl<R> Default for DecisionOptions<R> {
+    fn default() -> Self {
+        Self {
+            epsilon: None,
+            verdict: None,
+            score_threshold: None,
+            min_area: None,
+            bound: None,
+            tests: None,
+            roi: None,
+        }
+    }
+}
+
+impl<R> DecisionOptions<R> {
+    /// What holds where neither a call nor a package says otherwise: ε = 1, verdict by NFA, regions of any size, the
+    /// paper's bound and count of tests, the whole frame.
+    pub fn standard() -> Self {
+        Self {
+            epsilon: Some(STANDARD_EPSILON),
+            verdict: Some(Verdict::Nfa),
+            score_threshold: None,
+            min_area: Some(0),
+            bound: Some(Bound::Chernoff),
+            tests: Some(Tests::Paper),
+            roi: None,
+        }
+    }
+
+    /// ε, or the standard one.
+    pub fn epsilon(&self) -> f64 {
+        self.epsilon.unwrap_or(STANDARD_EPSILON)
+    }
+
+    /// These options, and the `defaults`' where these say nothing.
+    #[must_use]
+    pub fn over(self, defaults: Self) -> Self {
+        let Self { epsilon, verdict, score_threshold, min_area, bound, tests, roi } = self;
+        Self {
+            epsilon: epsilon.or(defaults.epsilon),
+            verdict: verdict.or(defaults.verdict),
+            score_threshold: score_threshold.or(defaults.score_threshold),
+            min_area: min_area.or(defaults.min_area),
+            bound: bound.or(defaults.bound),
+            tests: tests.or(defaults.tests),
+            roi: roi.or(defaults.roi),
+        }
+    }
+
+    /// The same with another region of interest.
+    pub fn with_roi<S>(&self, roi: Option<S>) -> DecisionOptions<S> {
+        let &Self { epsilon, verdict, score_threshold, min_area, bound, tests, roi: _ } = self;
+        DecisionOptions { epsilon, verdict, score_threshold, min_area, bound, tests, roi }
+    }
+
+    /// Refuses values outside their range. Whether they suit a model is known when a [rule](DecisionRule) is made.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] that names the option.
+    pub fn check(&self) -> Result<()> {
+        // Every field is listed, so that a new one cannot be forgotten; the last four have no value that is wrong in itself.
+        let Self { epsilon, score_threshold, verdict: _, min_area: _, bound: _, tests: _, roi: _ } = self;
+        if let Some(epsilon) = epsilon {
+            log10_epsilon(*epsilon)?;
+        }
+        if let Some(threshold) = score_threshold.filter(|threshold| !(0.0..=1.0).contains(threshold)) {
+            return Err(Error::parameter("score_threshold", format!("must be from 0 to 1, not {threshold}")));
+        }
+        Ok(())
+    }
+}
+
+/// What a rule takes from the model.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelFacts<'a> {
+    /// The model's name, for messages.
+    pub name: &'a str,
+    /// The threshold of verdicts by score where none is set (§4.1.1).
+    pub fair_threshold: Option<f32>,
+    /// Whether tests may be counted by size: the model has a calibrated null hypothesis, or the theoretical one is wanted.
+    pub sized: bool,
+}
+
+impl ModelFacts<'_> {
+    /// Of latents that come without a package: tests counted by size stand on the theoretical null hypothesis.
+    pub const NONE: Self = Self { name: "", fair_threshold: None, sized: true };
+}
+
+/// How one frame is decided: every option resolved and checked.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DecisionRule {
+    /// ε, the false alarms expected per image.
+    pub epsilon: f64,
+    /// log₁₀ ε, to compare log₁₀NFA maps with.
+    pub log10_epsilon: f32,
+    /// What makes a frame anomalous.
+    pub verdict: Verdict,
+    /// Score above which a pixel counts; there is one wherever the verdict uses scores.
+    pub score_threshold: Option<f32>,
+    /// Smallest region that counts, in pixels of the frame.
+    pub min_area: u32,
+    /// How tail probabilities are computed.
+    pub bound: Bound,
+    /// How tests are counted.
+    pub tests: Tests,
+    /// Region of interest; `None` is the package's.
+    pub roi: Option<RegionOfInterest>,
+}
+
+impl DecisionRule {
+    /// The rule of a call: its options over the package's, for a model.
+    ///
+    /// # Errors
+    /// Values outside their range, a verdict by score without any threshold, or tests counted by size without a
+    /// calibration.
+    pub fn new<R>(call: &DecisionOptions, package: &DecisionOptions<R>, model: &ModelFacts<'_>) -> Result<Self> {
+        call.check()?;
+        let options = call.clone().over(package.with_roi(None)).over(DecisionOptions::standard());
+        let tests = options.tests.unwrap_or_default();
+        if !tests.is_paper() && !model.sized {
+            let reason = format!(
+                "`sized` needs a null hypothesis calibrated on good images, and the package of `{}` has none; fit the \
+                 model again, or add one with `uflow calibrate --model PKG --good DIR --out NEW`",
+                model.name
+            );
+            return Err(Error::parameter("tests", reason));
+        }
+        let verdict = options.verdict.unwrap_or_default();
+        let score_threshold = options.score_threshold.or(model.fair_threshold).filter(|_| verdict.uses_score());
+        if verdict.uses_score() && score_threshold.is_none() {
+            let reason = format!("verdict `{verdict}` needs a score threshold; neither the call nor the model has one");
+            return Err(Error::parameter("score_threshold", reason));
+        }
+        let epsilon = options.epsilon();
+        Ok(Self {
+            epsilon,
+            log10_epsilon: log10_epsilon(epsilon)?,
+            verdict,
+            score_threshold,
+            min_area: options.min_area.unwrap_or(0),
+            bound: options.bound.unwrap_or_default(),
+            tests,
+            roi: options.roi,
+        })
+    }
+
+    /// The rule of latents that come without a package.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn without_package(options: &DecisionOptions) -> Result<Self> {
+        Self::new(options, &DecisionOptions::<RegionOfInterest>::default(), &ModelFacts::NONE)
+    }
+}
