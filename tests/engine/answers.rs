@@ -84,7 +84,7 @@ fn one_frame_at_a_time_gives_the_detector_s_numbers_bit_for_bit() {
     let mut anomalous = 0;
     for (index, model) in models.iter().enumerate() {
         let mut detector = fixture.detector(index);
-        let mut sharing = Detector::of(model).unwrap();
+        let mut sharing = model.detector().unwrap();
         for (seed, format) in [(7, PixelFormat::Rgb8), (8, PixelFormat::Gray8), (9, PixelFormat::Bgra8)] {
             let pixels = models::bad(seed, 61, 43, format);
             let frame = Frame::packed(&pixels, 61, 43, format).unwrap();
