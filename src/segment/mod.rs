@@ -31,6 +31,7 @@
 mod block;
 mod count;
 mod decision;
+mod frame_grid;
 mod null;
 mod outline;
 mod prune;

@@ -1,18 +1,20 @@
 //! From the log₁₀NFA map to what users see: mask, regions and verdict in the frame that the image came from.
 //!
-//! The map is interpolated bilinearly to the frame's size and then thresholded (strictly below log₁₀ ε), so edges follow
-//! the frame's own grid. Rows whose neighbourhood in the map is above the threshold are skipped, and a frame without any
-//! evidence costs nothing.
+//! There is one definition of "found", for verdicts by NFA and by score, for the mask and for the regions: that of
+//! [`frame_grid`](super::frame_grid). So `log10_nfa_min < log₁₀ε` exactly where the mask has a pixel, which is exactly where
+//! there is a region, which makes the frame anomalous by NFA unless all regions are smaller than `min_area`; and likewise
+//! for the image score and its threshold. That holds for frames smaller and larger than the map. Rows of the frame whose
+//! neighbourhood in the map is not found are skipped, and a frame without any evidence costs nothing.
 
 use std::ops::Range;
 
 use ndarray::{Array2, ArrayView2};
 
+use super::frame_grid::{FoundPixels, FrameGrid, Interpolated};
 use super::outline::{self, WALKED};
 use super::region::{Measures, Regions};
 use super::runs::{Run, Runs};
-use super::upsample::{Axis, Rows};
-use super::{DecisionRule, Roi, Segmentation, upsample};
+use super::{DecisionRule, Roi, Segmentation};
 use crate::{Error, Result};
 
 /// Mask and regions of one frame.
@@ -36,56 +38,54 @@ pub fn log10_epsilon(epsilon: f64) -> Result<f32> {
     Err(Error::parameter("epsilon", reason))
 }
 
-/// The mask of a log₁₀NFA map at height × width: the map interpolated bilinearly, then 1 where it is below log₁₀ ε.
+/// The mask of a log₁₀NFA map at height × width: 1 where the map, interpolated bilinearly, is below log₁₀ ε, and where
+/// that leaves a cell of the map that is below log₁₀ ε without a pixel.
 ///
 /// # Errors
 /// An ε that is not positive, or an empty map or size.
 pub fn mask(log10_nfa: ArrayView2<'_, f32>, epsilon: f64, height: usize, width: usize) -> Result<Array2<u8>> {
     let threshold = log10_epsilon(epsilon)?;
-    Ok(upsample(log10_nfa, height, width)?.mapv(|value| u8::from(value < threshold)))
+    if log10_nfa.is_empty() {
+        return Err(Error::parameter("size", "the map has no pixels"));
+    }
+    check_frame(height, width)?;
+    let grid = FrameGrid::new(log10_nfa.dim(), (height, width), None);
+    let mut found = FoundPixels::default();
+    found.clear((height, width));
+    let map = log10_nfa.as_standard_layout();
+    grid.find(&map.view(), None, |value| value < threshold, &mut Interpolated::new(), &mut found);
+    Array2::from_shape_vec((height, width), found.mask).map_err(|error| Error::parameter("size", error.to_string()))
 }
 
 /// Finds mask, regions and verdict of one frame after another, in buffers that are kept for as long as sizes stay.
 #[derive(Debug)]
 pub struct RegionFinder {
     roi: Option<Roi>,
-    grid: Option<Grid>,
-    mask: Array2<u8>,
-    mask_is_blank: bool,
-    /// Rows of the map with a pixel below the threshold.
-    below: Vec<bool>,
+    grid: Option<FrameGrid>,
+    found: FoundPixels,
+    blank: bool,
     runs: Runs,
     regions: Regions,
     scratch: Scratch,
 }
 
 /// Memory of the last steps that the next frame uses again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Scratch {
+    log10_nfa: Interpolated,
+    score: Interpolated,
     builders: Vec<Builder>,
     /// By the index of a region's first run.
     region_of: Vec<usize>,
     /// Rings in the order in which they were found: region and corners.
-    found: Vec<(usize, Range<u32>)>,
+    rings: Vec<(usize, Range<u32>)>,
+    by_score: FoundPixels,
     score_runs: Runs,
-    score_row: Vec<u8>,
     areas: Vec<u32>,
 }
 
 /// Most pixels of a frame: corners of outlines, of which a pixel can have four, are counted in 32 bits.
 const MOST_PIXELS: usize = 1 << 30;
-
-/// What depends only on the sizes and the region of interest.
-#[derive(Debug)]
-struct Grid {
-    map: (usize, usize),
-    frame: (usize, usize),
-    rows: Axis,
-    columns: Axis,
-    log10_nfa: (Rows, Vec<f32>),
-    score: (Rows, Vec<f32>),
-    inside: Option<Vec<bool>>,
-}
 
 impl Default for RegionFinder {
     fn default() -> Self {
@@ -99,12 +99,20 @@ impl RegionFinder {
         Self {
             roi: None,
             grid: None,
-            mask: Array2::zeros((0, 0)),
-            mask_is_blank: true,
-            below: Vec::new(),
+            found: FoundPixels::default(),
+            blank: true,
             runs: Runs::default(),
             regions: Regions::default(),
-            scratch: Scratch::default(),
+            scratch: Scratch {
+                log10_nfa: Interpolated::new(),
+                score: Interpolated::new(),
+                builders: Vec::new(),
+                region_of: Vec::new(),
+                rings: Vec::new(),
+                by_score: FoundPixels::default(),
+                score_runs: Runs::default(),
+                areas: Vec::new(),
+            },
         }
     }
 
@@ -116,7 +124,8 @@ impl RegionFinder {
 
     /// The mask of the last frame.
     pub fn mask(&self) -> ArrayView2<'_, u8> {
-        self.mask.view()
+        let size = self.grid.as_ref().map_or((0, 0), |grid| grid.frame);
+        ArrayView2::from_shape(size, &self.found.mask).unwrap_or_else(|_| ArrayView2::from(&[[]; 0]))
     }
 
     /// The regions of the last frame, the most significant first.
@@ -145,16 +154,16 @@ impl RegionFinder {
         }
         self.fit(segmentation.log10_nfa.dim(), (height, width))?;
         self.regions.clear();
-        if !self.mask_is_blank {
-            self.mask.fill(0);
-            self.mask_is_blank = true;
+        if let (false, Some(grid)) = (self.blank, &self.grid) {
+            self.found.clear(grid.frame);
+            self.blank = true;
         }
         if segmentation.log10_nfa_min < log10_epsilon {
-            self.mask_is_blank = false;
+            self.blank = false;
             self.threshold(segmentation, log10_epsilon);
             self.measure(segmentation);
         }
-        Ok(Findings { mask: self.mask.view(), regions: &self.regions })
+        Ok(Findings { mask: self.mask(), regions: &self.regions })
     }
 
     /// The verdict on the frame that [`find`](Self::find) has just looked at.
@@ -174,51 +183,33 @@ impl RegionFinder {
         if self.grid.as_ref().is_some_and(|grid| (grid.map, grid.frame) == (map, frame)) {
             return Ok(());
         }
-        let (height, width) = frame;
-        if height == 0 || width == 0 || height.checked_mul(width).is_none_or(|area| area > MOST_PIXELS) {
-            let reason = format!("a frame of {width}×{height} has no pixels, or more than 2³⁰");
-            return Err(Error::parameter("size", reason));
-        }
-        let row = || (Rows::new(width), vec![0.0; width]);
-        self.grid = Some(Grid {
-            map,
-            frame,
-            rows: Axis::new(map.0, height),
-            columns: Axis::new(map.1, width),
-            log10_nfa: row(),
-            score: row(),
-            inside: self.roi.as_ref().map(|roi| roi.at_size(height, width)),
-        });
-        self.mask = Array2::zeros(frame);
-        self.mask_is_blank = true;
+        check_frame(frame.0, frame.1)?;
+        self.grid = Some(FrameGrid::new(map, frame, self.roi.as_ref()));
+        // A smaller frame does not keep a larger one's memory.
+        self.found.mask = Vec::new();
+        self.found.clear(frame);
+        self.blank = true;
         Ok(())
     }
 
     /// Writes the mask and collects its runs.
     fn threshold(&mut self, segmentation: &Segmentation<'_>, threshold: f32) {
-        let Some(grid) = &mut self.grid else { return };
-        let (log10_nfa, score) = (&segmentation.log10_nfa, &segmentation.score);
-        self.below.clear();
-        self.below.extend(log10_nfa.outer_iter().map(|row| row.iter().any(|&value| value < threshold)));
-        self.runs.clear();
-        grid.restart();
-        for (y, mut mask) in self.mask.outer_iter_mut().enumerate() {
-            let (low, high, _) = grid.rows.at(y);
-            if !self.below[low] && !self.below[high] {
-                continue;
+        let Some(grid) = &self.grid else { return };
+        let Self { found, runs, scratch, .. } = self;
+        let Scratch { log10_nfa, score, .. } = scratch;
+        grid.find(&segmentation.log10_nfa, segmentation.inside, |value| value < threshold, log10_nfa, found);
+        runs.clear();
+        grid.restart(log10_nfa);
+        grid.restart(score);
+        for (y, mask) in found.mask.chunks_exact(grid.frame.1).enumerate().filter(|(y, _)| found.rows[*y]) {
+            grid.interpolate(y, &segmentation.log10_nfa, log10_nfa);
+            grid.interpolate(y, &segmentation.score, score);
+            for claim in found.claims_of_row(y) {
+                let (column, cell) = (claim.pixel.1 as usize, [claim.cell.0 as usize, claim.cell.1 as usize]);
+                log10_nfa.values[column] = log10_nfa.values[column].min(segmentation.log10_nfa[cell]);
+                score.values[column] = score.values[column].max(segmentation.score[cell]);
             }
-            grid.write_log10_nfa(y, log10_nfa);
-            let mask = mask.as_slice_mut().unwrap_or_default();
-            let mut any = false;
-            for (mask, &value) in mask.iter_mut().zip(&grid.log10_nfa.1) {
-                *mask = u8::from(value < threshold);
-                any |= value < threshold;
-            }
-            grid.clear_outside(y, mask);
-            if any {
-                grid.write_score(y, score);
-                self.runs.add_row(y, mask, &grid.log10_nfa.1, &grid.score.1);
-            }
+            runs.add_row(y, mask, &log10_nfa.values, &score.values);
         }
     }
 
@@ -226,13 +217,13 @@ impl RegionFinder {
     fn measure(&mut self, segmentation: &Segmentation<'_>) {
         let Some(grid) = &self.grid else { return };
         let Regions { measures, rings, corners } = &mut self.regions;
-        let Scratch { builders, region_of, found, .. } = &mut self.scratch;
+        let Scratch { builders, region_of, rings: walked, .. } = &mut self.scratch;
         builders.clear();
-        found.clear();
+        walked.clear();
         region_of.clear();
         region_of.resize(self.runs.len(), 0);
         let width = grid.frame.1;
-        let mask = self.mask.as_slice_mut().unwrap_or_default();
+        let FoundPixels { mask, claims, .. } = &mut self.found;
         for index in 0..self.runs.len() {
             let first = self.runs.first_of(index);
             let run = self.runs.get(index);
@@ -244,7 +235,7 @@ impl RegionFinder {
             builders[region].add(run);
             for x in run.start as usize..run.end as usize {
                 if outline::starts(mask, width, x, run.row as usize) {
-                    found.push((region, outline::walk(mask, width, x, run.row as usize, corners)));
+                    walked.push((region, outline::walk(mask, width, x, run.row as usize, corners)));
                 }
             }
         }
@@ -256,12 +247,17 @@ impl RegionFinder {
             }
         }
         // By region, in the order in which they were found: the outer ring first.
-        found.sort_unstable_by_key(|(region, ring)| (*region, ring.start));
-        rings.extend(found.iter().map(|(_, ring)| ring.clone()));
+        walked.sort_unstable_by_key(|(region, ring)| (*region, ring.start));
+        rings.extend(walked.iter().map(|(_, ring)| ring.clone()));
         let mut first = 0;
         for (region, builder) in builders.iter().enumerate() {
-            let count = found[first..].iter().take_while(|(of, _)| *of == region).count();
-            let (row, column) = grid.to_map(builder.lowest_at);
+            let count = walked[first..].iter().take_while(|(of, _)| *of == region).count();
+            // The cell that gave the region its lowest value; where interpolation did, the one that the pixel lies in.
+            let start = claims.partition_point(|claim| claim.pixel < builder.lowest_at);
+            let claimed = claims[start..].iter().take_while(|claim| claim.pixel == builder.lowest_at);
+            let cells = claimed.map(|claim| (claim.cell.0 as usize, claim.cell.1 as usize));
+            let cell = cells.min_by(|a, b| segmentation.log10_nfa[*a].total_cmp(&segmentation.log10_nfa[*b]));
+            let (row, column) = cell.unwrap_or_else(|| grid.cell_of(builder.lowest_at));
             measures.push(builder.finish(segmentation.scale_at(row, column), first as u32..(first + count) as u32));
             first += count;
         }
@@ -271,18 +267,14 @@ impl RegionFinder {
 
     /// Pixels of the largest component of score > threshold in the frame.
     fn largest_above(&mut self, segmentation: &Segmentation<'_>, threshold: f32) -> u32 {
-        let Some(grid) = &mut self.grid else { return 0 };
-        let Scratch { score_runs: runs, score_row: row, areas, .. } = &mut self.scratch;
-        row.resize(grid.frame.1, 0);
+        let Some(grid) = &self.grid else { return 0 };
+        let Scratch { score, by_score: found, score_runs: runs, areas, .. } = &mut self.scratch;
+        found.clear(grid.frame);
+        grid.find(&segmentation.score, segmentation.inside, |value| value > threshold, score, found);
         runs.clear();
-        grid.restart();
-        for y in 0..grid.frame.0 {
-            grid.write_score(y, &segmentation.score);
-            for (mask, &value) in row.iter_mut().zip(&grid.score.1) {
-                *mask = u8::from(value > threshold);
-            }
-            grid.clear_outside(y, row);
-            runs.add_row(y, row, &grid.score.1, &grid.score.1);
+        for (y, mask) in found.mask.chunks_exact(grid.frame.1).enumerate().filter(|(y, _)| found.rows[*y]) {
+            // The values along the runs are of no interest.
+            runs.add_row(y, mask, &score.values, &score.values);
         }
         areas.clear();
         areas.resize(runs.len(), 0);
@@ -294,41 +286,11 @@ impl RegionFinder {
     }
 }
 
-impl Grid {
-    fn restart(&mut self) {
-        self.log10_nfa.0.reset(self.frame.1);
-        self.score.0.reset(self.frame.1);
+fn check_frame(height: usize, width: usize) -> Result<()> {
+    if height > 0 && width > 0 && height.checked_mul(width).is_some_and(|area| area <= MOST_PIXELS) {
+        return Ok(());
     }
-
-    fn write_log10_nfa(&mut self, y: usize, map: &ArrayView2<'_, f32>) {
-        let (rows, out) = &mut self.log10_nfa;
-        rows.blend(y, &self.rows, &self.columns, row(map)).write(out);
-    }
-
-    fn write_score(&mut self, y: usize, map: &ArrayView2<'_, f32>) {
-        let (rows, out) = &mut self.score;
-        rows.blend(y, &self.rows, &self.columns, row(map)).write(out);
-    }
-
-    fn clear_outside(&self, y: usize, mask: &mut [u8]) {
-        let Some(inside) = &self.inside else { return };
-        for (mask, &inside) in mask.iter_mut().zip(&inside[y * self.frame.1..]) {
-            *mask &= u8::from(inside);
-        }
-    }
-
-    /// The pixel of the maps that a pixel (row, column) of the frame lies in.
-    fn to_map(&self, (row, column): (u32, u32)) -> (usize, usize) {
-        let scaled = |at: u32, map: usize, frame: usize| {
-            (((f64::from(at) + 0.5) * map as f64 / frame as f64) as usize).min(map - 1)
-        };
-        (scaled(row, self.map.0, self.frame.0), scaled(column, self.map.1, self.frame.1))
-    }
-}
-
-/// Row `y` of a standard-layout map.
-fn row<'a>(map: &'a ArrayView2<'_, f32>) -> impl Fn(usize) -> &'a [f32] {
-    move |y| map.as_slice().map(|values| &values[y * map.ncols()..(y + 1) * map.ncols()]).unwrap_or_default()
+    Err(Error::parameter("size", format!("a frame must have 1 to 2³⁰ pixels, not {width}×{height}")))
 }
 
 /// A region while its runs are added.

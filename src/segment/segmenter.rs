@@ -63,6 +63,8 @@ pub struct Segmentation<'a> {
     /// log₁₀NFA of no evidence: log₁₀ N_T (Eq. 9) where tests are counted as in the paper.
     pub log10_number_of_tests: f64,
     tests: Tests,
+    /// The maps' pixels inside the region of interest.
+    pub(super) inside: Option<&'a [bool]>,
     scales: &'a [Scale],
 }
 
@@ -84,7 +86,8 @@ impl Segmenter {
     /// For latents of these shapes (finest first) and maps of height × width, the network's input size.
     ///
     /// # Errors
-    /// No scale, an empty shape, an empty map size, or sizes whose product does not fit 32 bits.
+    /// No scale, an empty shape, scales that are not given finest first, an empty map size, or sizes whose product does not
+    /// fit 32 bits.
     pub fn new(shapes: &[ScaleShape], height: usize, width: usize) -> Result<Self> {
         if shapes.is_empty() {
             return Err(Error::parameter("scales", "at least one scale is needed"));
@@ -95,6 +98,7 @@ impl Segmenter {
                 return Err(Error::parameter("scales", format!("scale {index} has no channels")));
             }
             check_size("scales", shape.height, shape.width)?;
+            check_order(&shapes[..=index])?;
         }
         let height_max = shapes.iter().map(|shape| shape.height).max().unwrap_or(0);
         let width_max = shapes.iter().map(|shape| shape.width).max().unwrap_or(0);
@@ -226,8 +230,8 @@ impl Segmenter {
         self.log10_nfa.assign(&blocks.log10_nfa(latents));
         let log10_nfa_min = self.log10_nfa.iter().copied().fold(f32::INFINITY, f32::min);
         self.last = Last { image_score: Some(image_score), log10_nfa_min: Some(log10_nfa_min) };
-        let log10_number_of_tests = f64::from(blocks.log10_number_of_tests());
-        Ok(Segmentation { log10_number_of_tests, ..self.segmentation(image_score, log10_nfa_min) })
+        self.nothing = f64::from(blocks.log10_number_of_tests());
+        Ok(self.segmentation(image_score, log10_nfa_min))
     }
 
     /// The score map alone, at a fraction of the cost of [`run`](Self::run).
@@ -333,6 +337,7 @@ impl Segmenter {
             log10_nfa_min,
             log10_number_of_tests: self.nothing,
             tests: self.tests,
+            inside: self.inside.as_deref(),
             scales: &self.scales,
         }
     }
@@ -424,6 +429,25 @@ fn fold(row: &[f32], start: f32, choose: impl Fn(f32, f32) -> f32) -> f32 {
         }
     }
     lanes.iter().chain(rest).fold(start, |a, &b| choose(a, b))
+}
+
+/// Refuses a last scale that has more rows or columns than the one before.
+fn check_order(shapes: &[ScaleShape]) -> Result<()> {
+    let [.., finer, coarser] = shapes else { return Ok(()) };
+    if coarser.height <= finer.height && coarser.width <= finer.width {
+        return Ok(());
+    }
+    let reason = format!(
+        "scales must be given finest first, but scale {} is {}×{} (height × width) and scale {} before it only {}×{}: give the \
+         array with the most rows and columns as scale 0 (z0 in an .npz file)",
+        shapes.len() - 1,
+        coarser.height,
+        coarser.width,
+        shapes.len() - 2,
+        finer.height,
+        finer.width
+    );
+    Err(Error::parameter("scales", reason))
 }
 
 fn check_size(name: &'static str, height: usize, width: usize) -> Result<()> {

@@ -4,8 +4,8 @@ use ndarray::{Array2, ArrayView2, s};
 use proptest::prelude::*;
 use uflow::latents::{EnergyView, ScaleShape};
 use uflow::segment::{
-    Bound, DecisionOptions, DecisionRule, Region, RegionFinder, Regions, Ring, Segmenter, Verdict, log10_epsilon, mask,
-    upsample,
+    Bound, DecisionOptions, DecisionRule, Region, RegionFinder, Regions, Ring, Segmentation, Segmenter, Verdict,
+    log10_epsilon, mask, upsample,
 };
 
 /// 8-connected components, each as its pixels (y, x).
@@ -83,6 +83,25 @@ fn ragged() -> impl Strategy<Value = Array2<f32>> {
     })
 }
 
+/// log₁₀NFA and scores at a frame's size, by the definition: each pixel interpolated; each cell below the threshold none of
+/// whose pixels is, gives its values to the pixel that holds its centre, and any other to the first of its pixels that is.
+fn at_frame(result: &Segmentation<'_>, threshold: f32, frame: (usize, usize)) -> (Array2<f32>, Array2<f32>) {
+    let mut values = upsample(result.log10_nfa, frame.0, frame.1).unwrap();
+    let mut scores = upsample(result.score, frame.0, frame.1).unwrap();
+    let (rows, columns) = result.log10_nfa.dim();
+    for ((y, x), &value) in result.log10_nfa.indexed_iter().filter(|(_, value)| **value < threshold) {
+        let holder = ((2 * y + 1) * frame.0 / (2 * rows), (2 * x + 1) * frame.1 / (2 * columns));
+        let cell = |pixel: usize, cells: usize, pixels: usize| (2 * pixel + 1) * cells / (2 * pixels);
+        let own = values.indexed_iter().find(|((v, u), value)| {
+            **value < threshold && cell(*v, rows, frame.0) == y && cell(*u, columns, frame.1) == x
+        });
+        let pixel = if values[holder] < threshold { holder } else { own.map_or(holder, |(at, _)| at) };
+        values[pixel] = values[pixel].min(value);
+        scores[pixel] = scores[pixel].max(result.score[[y, x]]);
+    }
+    (values, scores)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
@@ -93,12 +112,13 @@ proptest! {
         let mut segmenter = Segmenter::new(&[ScaleShape { channels: 3, height, width }], height, width).unwrap();
         let result = segmenter.run(&[EnergyView { energy: map.view(), channels: 3 }], Bound::Chernoff).unwrap();
         let threshold = result.log10_number_of_tests as f32 - 0.05;
-        let values = upsample(result.log10_nfa, frame.0, frame.1).unwrap();
-        let scores = upsample(result.score, frame.0, frame.1).unwrap();
+        let (values, scores) = at_frame(&result, threshold, frame);
         let expected = values.mapv(|value| u8::from(value < threshold));
         let mut finder = RegionFinder::new();
         let found = finder.find(&result, threshold, frame.0, frame.1).unwrap();
         prop_assert_eq!(found.mask, expected.view());
+        let lowest = found.regions.iter().map(|region| region.log10_nfa_min()).reduce(f32::min);
+        prop_assert_eq!(lowest, (result.log10_nfa_min < threshold).then_some(result.log10_nfa_min));
         let mut unmatched = components(expected.view());
         prop_assert_eq!(found.regions.len(), unmatched.len());
         prop_assert!(found.regions.to_vec().is_sorted_by(|a, b| a.log10_nfa_min <= b.log10_nfa_min));
