@@ -99,7 +99,7 @@ fn a_package_that_detects() {
     let manifest = Package::open(&out).unwrap().manifest;
     assert_eq!((manifest.name.as_str(), manifest.backbone.name.as_str()), ("bracket", "small"));
     assert!(manifest.training.is_none() && manifest.scores.is_none());
-    assert_eq!((manifest.input.width, manifest.input.std, manifest.detection.epsilon), (32, [0.25; 3], 0.5));
+    assert_eq!((manifest.input.width, manifest.input.std, manifest.detection.epsilon), (32, [0.25; 3], Some(0.5)));
     assert_eq!(manifest.scales[2].features, ScaleShape { channels: 17, height: 2, width: 2 });
     let image = picture(&folder.path().join("a.png"), 1);
     stdout(&uflow(&["detect", "--model", text(&out), text(&image)]));
