@@ -116,11 +116,11 @@ fn a_cancellation_while_cross_fitting_loses_no_model() {
 #[test]
 fn a_null_of_too_few_images_is_left_out_and_the_count_is_the_paper_s() {
     let folder = tempfile::tempdir().unwrap();
-    let fitter = fitter(folder.path(), 8, |options| options.detection.tests = Tests::Sized);
+    let fitter = fitter(folder.path(), 8, |options| options.detection.tests = Some(Tests::Sized));
     let whole = fitter.train(&mut |_| Control::Continue).unwrap();
-    assert_eq!((null_images(&whole), whole.manifest.detection.tests), (Some(8), Tests::Sized));
+    assert_eq!((null_images(&whole), whole.manifest.detection.tests), (Some(8), Some(Tests::Sized)));
     let stopped = fitter.train(&mut from(1, 0, 0, Control::Stop)).unwrap();
-    assert_eq!((null_images(&stopped), stopped.manifest.detection.tests), (None, Tests::Paper));
+    assert_eq!((null_images(&stopped), stopped.manifest.detection.tests), (None, Some(Tests::Paper)));
     let warnings = stopped.warnings().join("\n");
     assert!(warnings.contains("counts tests as the paper does"), "{warnings}");
     stopped.write(&folder.path().join("bolt")).unwrap();

@@ -364,10 +364,8 @@ fn a_backbone_that_was_replaced_after_the_package_was_opened_is_refused() {
     drop(engine);
 
     let engine = Engine::new(&fixture.runtime, EngineOptions::default()).unwrap();
-    let errors = [
-        engine.load(package, "bolt", 1).map(drop),
-        Detector::open(&fixture.runtime, package, &options).map(drop),
-    ];
+    let errors =
+        [engine.load(package, "bolt", 1).map(drop), Detector::open(&fixture.runtime, package, &options).map(drop)];
     for error in errors {
         let error = error.unwrap_err().to_string();
         for part in [file.to_str().unwrap(), &package.backbone.sha256, &loaded.manifest().backbone.sha256] {

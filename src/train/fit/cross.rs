@@ -37,7 +37,9 @@ impl Plan {
         if options.cross_fit {
             return Self { held_out: quarter, flows: FOLDS }.within(options, images);
         }
-        if options.detection.tests.unwrap_or_default().is_paper() || options.training.held_out_images(images) >= ENOUGH_TO_CALIBRATE {
+        if options.detection.tests.unwrap_or_default().is_paper()
+            || options.training.held_out_images(images) >= ENOUGH_TO_CALIBRATE
+        {
             return Self { held_out: own, flows: 1 };
         }
         let held_out = own.max(quarter.min(ENOUGH_TO_CALIBRATE as f64 / images as f64));
