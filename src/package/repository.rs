@@ -5,11 +5,15 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::{BufReader, Read as _},
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
-use super::{BACKBONES_FOLDER, MANIFEST_FILE, PACKAGE_SUFFIX, check_model_name};
+use serde::Deserialize;
+
+use super::text::check_sha256;
+use super::{BACKBONES_FOLDER, MANIFEST_FILE, MAX_MANIFEST_BYTES, PACKAGE_SUFFIX, check_model_name};
 use crate::{Error, Result};
 
 /// Where packages come from.
@@ -31,7 +35,8 @@ pub enum Repository {
 pub struct Found {
     /// Where it is.
     pub path: PathBuf,
-    /// Changes when a file of the package does.
+    /// Names, sizes and times of the package's files and of the shared backbone that its manifest names. It changes when one
+    /// of them changes, comes or goes.
     pub fingerprint: Vec<(PathBuf, u64, Option<SystemTime>)>,
 }
 
@@ -138,7 +143,7 @@ fn version((name, path): (String, PathBuf)) -> Option<(u32, Found)> {
     Some((version, Found { path, fingerprint }))
 }
 
-/// Names, sizes and times of a package's files; `None` where there is no package.
+/// As [`Found::fingerprint`]; `None` where there is no package.
 fn fingerprint(path: &Path) -> Option<Vec<(PathBuf, u64, Option<SystemTime>)>> {
     let stamp = |path: PathBuf| {
         let metadata = fs::metadata(&path).ok()?;
@@ -148,9 +153,29 @@ fn fingerprint(path: &Path) -> Option<Vec<(PathBuf, u64, Option<SystemTime>)>> {
         return Some(vec![stamp(path.to_owned())?]);
     }
     path.join(MANIFEST_FILE).is_file().then_some(())?;
-    let mut files: Vec<_> = entries(path).ok()?.into_iter().filter_map(|(_, path)| stamp(path)).collect();
+    let files = entries(path).ok()?.into_iter().map(|(_, path)| path);
+    let mut files: Vec<_> = files.chain(shared_backbone(path)).filter_map(stamp).collect();
     files.sort();
     Some(files)
+}
+
+/// Where the shared backbone of a package in a folder has to be, if its manifest names one: `<root>/backbones/<sha256>.onnx`.
+fn shared_backbone(package: &Path) -> Option<PathBuf> {
+    #[derive(Deserialize)]
+    struct Manifest {
+        backbone: Reference,
+    }
+    #[derive(Deserialize)]
+    struct Reference {
+        sha256: String,
+        file: Option<String>,
+    }
+    let file = fs::File::open(package.join(MANIFEST_FILE)).ok()?;
+    // What is wrong with a manifest is said when the package is opened.
+    let manifest: Manifest = serde_json::from_reader(BufReader::new(file).take(MAX_MANIFEST_BYTES)).ok()?;
+    let Reference { sha256, file: None } = manifest.backbone else { return None };
+    check_sha256(&sha256).ok()?;
+    Some(package.parent()?.parent()?.join(BACKBONES_FOLDER).join(format!("{sha256}.onnx")))
 }
 
 /// The entries of a folder that are not hidden, by name.
@@ -215,6 +240,27 @@ mod tests {
         assert_eq!(repository.scan().unwrap(), before);
         fs::write(root.path().join("bolt/1/flow.onnx"), "x").unwrap();
         assert_ne!(repository.scan().unwrap(), before);
+    }
+
+    #[test]
+    fn a_fingerprint_changes_with_the_shared_backbone() {
+        let root = tempfile::tempdir().unwrap();
+        touch(root.path(), "bolt/1/uflow.json");
+        touch(root.path(), "nut/1/uflow.json");
+        let sha256 = "0123456789abcdef".repeat(4);
+        let manifest = format!(r#"{{"backbone": {{"name": "x", "sha256": "{sha256}"}}}}"#);
+        fs::write(root.path().join("bolt/1/uflow.json"), manifest).unwrap();
+        let repository = Repository::open(root.path(), None).unwrap();
+        let without = repository.scan().unwrap();
+        touch(root.path(), &format!("backbones/{sha256}.onnx"));
+        let with = repository.scan().unwrap();
+        assert_ne!(with["bolt"], without["bolt"], "the backbone came");
+        assert_eq!(with["nut"], without["nut"], "nut does not use it");
+        fs::write(root.path().join(format!("backbones/{sha256}.onnx")), "longer").unwrap();
+        assert_ne!(repository.scan().unwrap()["bolt"], with["bolt"], "the backbone changed");
+        let outside = r#"{"backbone": {"name": "x", "sha256": "../../secret"}}"#;
+        fs::write(root.path().join("nut/1/uflow.json"), outside).unwrap();
+        assert_eq!(repository.scan().unwrap()["nut"][&1].fingerprint.len(), 1, "a hash cannot be a path");
     }
 
     #[test]

@@ -9,7 +9,8 @@ use super::outline::Ring;
 /// An 8-connected component of the mask, in the source frame: pixel (x, y) is the square from (x, y) to (x + 1, y + 1).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Region {
-    /// Bounding box: [x, y, width, height].
+    /// Bounding box: [x, y, width, height]. In JSON its name is `box`, as in the protocol; in Rust that is a keyword.
+    #[serde(rename = "box")]
     pub bbox: [u32; 4],
     /// Number of pixels.
     pub area: u32,

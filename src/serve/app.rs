@@ -13,6 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use strum::{IntoStaticStr, VariantArray};
 use tokio::{
     sync::{oneshot, watch},
     time::Sleep,
@@ -22,8 +23,9 @@ use tonic::Status;
 use super::{
     admission::{Admission, Admitted},
     metrics::{Outcome, Requests},
+    origin::Origin,
     registry::{Registry, State},
-    trace::{Parent, Trace, Traces},
+    trace::{Trace, Traces},
     unsent::{Held, Unsent, Weigh},
 };
 use crate::{
@@ -33,9 +35,11 @@ use crate::{
 };
 
 /// Which way a request came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
 pub enum Protocol {
     /// `uflow.v1`.
+    #[strum(serialize = "uflow.v1")]
     Uflow,
     /// The Open Inference Protocol over gRPC.
     Oip,
@@ -46,11 +50,7 @@ pub enum Protocol {
 impl Protocol {
     /// Its name in metrics and logs.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Uflow => "uflow.v1",
-            Self::Oip => "oip",
-            Self::Http => "http",
-        }
+        self.into()
     }
 }
 
@@ -75,8 +75,8 @@ pub struct Call {
     pub deadline: Option<Instant>,
     /// Which frames go first.
     pub priority: Priority,
-    /// The client's span that the frame belongs to.
-    pub parent: Option<Parent>,
+    /// Where the request comes from.
+    pub origin: Origin,
 }
 
 /// What happens to a frame when there is no room for it among those being worked on.
@@ -99,6 +99,8 @@ pub struct App {
     unsent: Unsent,
     traces: Option<Traces>,
     phase: watch::Sender<Phase>,
+    /// Whether the server is ready while no model is loaded.
+    ready_when_empty: bool,
 }
 
 /// How far the server is on its way out.
@@ -126,6 +128,7 @@ impl App {
             traces,
             engine,
             registry,
+            ready_when_empty: false,
         })
     }
 
@@ -139,6 +142,13 @@ impl App {
     /// Most bytes of an encoded answer.
     pub fn largest_answer(&self) -> usize {
         self.unsent.largest()
+    }
+
+    /// The same, ready even while no model is loaded. A model that failed or is being loaded is still waited for.
+    #[must_use]
+    pub fn with_ready_when_empty(mut self, ready: bool) -> Self {
+        self.ready_when_empty = ready;
+        self
     }
 
     /// The engine.
@@ -185,15 +195,33 @@ impl App {
         *self.phase.borrow() > Phase::Serving
     }
 
-    /// Whether frames should be sent here: the first look at the repository is over, the server is not stopping, and a model
-    /// takes frames (or there is none to load).
+    /// Whether frames should be sent here.
     pub fn is_ready(&self) -> bool {
-        if self.is_leaving() || !*self.registry.started().borrow() {
-            return false;
+        self.not_ready().is_none()
+    }
+
+    /// Why frames should not be sent here; `None` if they should. The server is ready once its first look at the repository is
+    /// over and a model takes frames, until the server stops.
+    pub fn not_ready(&self) -> Option<&'static str> {
+        if self.is_leaving() {
+            return Some("the server is stopping");
+        }
+        if !*self.registry.started().borrow() {
+            return Some("the server is loading its models");
         }
         let models = self.registry.list();
-        models.iter().all(|status| status.state == State::Available)
-            || models.iter().any(|status| status.model.is_some())
+        if models.iter().any(|status| status.model.is_some()) {
+            return None;
+        }
+        if models.iter().all(|status| status.state == State::Available) {
+            let reason = match (models.is_empty(), self.registry.is_explicit()) {
+                (_, true) => "no model is loaded; clients load models with LoadModel",
+                (true, false) => "the model repository has no <model>/<version>/uflow.json",
+                (false, false) => "no model is loaded",
+            };
+            return (!self.ready_when_empty).then_some(reason);
+        }
+        Some("no model takes frames: each is being loaded or unloaded, or could not be loaded")
     }
 
     /// Refuses clients that would load or unload models where the server does not let them.
@@ -244,9 +272,12 @@ impl App {
             failed: None,
             model: None,
             late: call.deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline.into()))),
-            outcome: self.requests.begin(call.protocol, call.deadline),
+            outcome: self.requests.begin(call.protocol, call.origin.clone(), call.deadline),
         };
-        let mut trace = self.traces.as_ref().map(|traces| traces.begin(call.parent.as_ref(), call.protocol));
+        let mut trace = self.traces.as_ref().map(|traces| traces.begin(&call.origin, call.protocol));
+        if let Some(trace) = &trace {
+            pending.outcome.trace(trace.id());
+        }
         if let Err(error) = self.start(model, call, when_full, encode, &mut pending, &mut trace).await {
             if let Some(trace) = trace {
                 trace.finish(pending.model.as_deref(), Err(&error));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tonic::{Request, codegen::http};
 
-use super::trace::Parent;
+use super::origin::Origin;
 
 /// How much earlier than the call's deadline a frame is given up: long enough for the answer to leave.
 const MARGIN: Duration = Duration::from_millis(2);
@@ -24,10 +24,10 @@ pub fn note<B>(request: &mut http::Request<B>) {
     }
 }
 
-/// The deadline and the client's span of a call.
-pub fn of_call<T>(request: &Request<T>) -> (Option<Instant>, Option<Parent>) {
+/// The deadline and the origin of a call.
+pub fn of_call<T>(request: &Request<T>) -> (Option<Instant>, Origin) {
     let deadline = request.extensions().get().map(|Deadline(deadline)| *deadline);
-    (deadline, Parent::of(request.metadata().as_ref()))
+    (deadline, Origin::of(request.metadata().as_ref(), request.extensions()))
 }
 
 /// gRPC over HTTP/2: at most eight digits and a unit.

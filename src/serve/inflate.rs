@@ -23,6 +23,8 @@ const ENCODING: &str = "grpc-encoding";
 /// How messages are compressed.
 #[derive(Clone, Copy, Debug)]
 enum Encoding {
+    /// In the zlib format.
+    Deflate,
     Gzip,
     Zstd,
 }
@@ -46,6 +48,7 @@ impl Inflate {
     /// not known stays for tonic to refuse.
     pub(super) fn body<B>(&self, headers: &mut HeaderMap, body: B) -> Inflated<B> {
         let encoding = match headers.get(ENCODING).map(|value| value.as_bytes()) {
+            Some(b"deflate") => Some(Encoding::Deflate),
             Some(b"gzip") => Some(Encoding::Gzip),
             Some(b"zstd") => Some(Encoding::Zstd),
             _ => None,
@@ -79,6 +82,7 @@ fn inflated(encoding: Encoding, compressed: &[u8], largest: usize) -> Result<Byt
     // One byte more than is allowed tells a message that is too large.
     let most = largest as u64 + 1;
     match encoding {
+        Encoding::Deflate => flate2::read::ZlibDecoder::new(compressed).take(most).read_to_end(&mut message),
         Encoding::Gzip => flate2::read::GzDecoder::new(compressed).take(most).read_to_end(&mut message),
         Encoding::Zstd => zstd::Decoder::new(compressed).map_err(failed)?.take(most).read_to_end(&mut message),
     }
@@ -192,6 +196,11 @@ mod tests {
         if encoding == "zstd" {
             return zstd::encode_all(data, 3).unwrap();
         }
+        if encoding == "deflate" {
+            let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+            zlib.write_all(data).unwrap();
+            return zlib.finish().unwrap();
+        }
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(data).unwrap();
         gzip.finish().unwrap()
@@ -215,7 +224,7 @@ mod tests {
     #[tokio::test]
     async fn messages_come_out_uncompressed_and_in_order_however_they_are_cut() {
         let (first, second) = (vec![7; 5000], b"short".to_vec());
-        for encoding in ["gzip", "zstd"] {
+        for encoding in ["deflate", "gzip", "zstd"] {
             let sent = [
                 message(1, &compressed(encoding, &first)),
                 message(0, &second),

@@ -1,4 +1,4 @@
-//! What is counted of requests, beside what the engine counts of frames.
+//! Counters and log lines of requests. The engine counts frames.
 
 use std::{
     sync::{
@@ -8,10 +8,12 @@ use std::{
     time::Instant,
 };
 
+use opentelemetry::TraceId;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
+use strum::VariantArray as _;
 use tonic::Code;
 
-use super::{app::Protocol, status};
+use super::{app::Protocol, origin::Origin, status};
 use crate::{
     Error, Result,
     engine::{Model, register},
@@ -27,9 +29,9 @@ pub struct Requests {
 struct Inner {
     total: IntCounterVec,
     seconds: HistogramVec,
-    /// Streams that are open.
+    /// Open streams.
     streams: IntGauge,
-    /// Frames that are being asked about.
+    /// Requests for frames that are not answered yet.
     open: AtomicUsize,
 }
 
@@ -41,7 +43,7 @@ impl Requests {
     pub fn new(registry: &Registry) -> Result<Self> {
         let opts = Opts::new(
             "uflow_requests_total",
-            "Frames asked about, by protocol, model (empty where there is none of the name) and gRPC status.",
+            "Requests for one frame, by protocol, model (empty where there is no such model) and gRPC status.",
         );
         let total = register(registry, IntCounterVec::new(opts, &["protocol", "model", "code"]))?;
         let seconds = prometheus::exponential_buckets(0.000_5, 2.0, 16).and_then(|bounds| {
@@ -49,16 +51,18 @@ impl Requests {
             HistogramVec::new(opts.buckets(bounds), &["protocol"])
         });
         let seconds = register(registry, seconds)?;
-        let streams = register(registry, IntGauge::new("uflow_open_streams", "Streams of frames that are open."))?;
+        let streams = register(registry, IntGauge::new("uflow_open_streams", "Open streams of frames."))?;
         Ok(Self { inner: Arc::new(Inner { total, seconds, streams, open: AtomicUsize::new(0) }) })
     }
 
-    /// A frame came.
-    pub(super) fn begin(&self, protocol: Protocol, deadline: Option<Instant>) -> Outcome {
+    /// A request for a frame came.
+    pub(super) fn begin(&self, protocol: Protocol, origin: Origin, deadline: Option<Instant>) -> Outcome {
         self.inner.open.fetch_add(1, Relaxed);
         Outcome {
             requests: self.clone(),
             protocol,
+            trace_id: origin.parent().map(|parent| parent.trace_id()),
+            origin,
             model: String::new(),
             arrived: Instant::now(),
             deadline,
@@ -66,12 +70,22 @@ impl Requests {
         }
     }
 
-    /// Frames that are being asked about, and streams whose client has not closed its side.
+    /// Removes the series of a model that the server no longer has.
+    pub(super) fn forget(&self, model: &str) {
+        for protocol in Protocol::VARIANTS {
+            for code in (0..=16).map(Code::from_i32) {
+                // An error says that there is no such series.
+                let _ = self.inner.total.remove_label_values(&[protocol.name(), model, name(code)]);
+            }
+        }
+    }
+
+    /// Requests for frames that are not answered yet, and streams whose client has not closed its side.
     pub fn open(&self) -> usize {
         self.inner.open.load(Relaxed) + usize::try_from(self.inner.streams.get()).unwrap_or(0)
     }
 
-    /// A stream was opened; it is closed when the guard is dropped.
+    /// A stream was opened. Dropping the guard closes it.
     pub fn stream(&self) -> OpenStream {
         self.inner.streams.inc();
         OpenStream(self.clone())
@@ -88,12 +102,14 @@ impl Drop for OpenStream {
     }
 }
 
-/// A frame that is being asked about. Counted once: when it is done, or when it is dropped before that,
-/// as cancelled or as timed out.
+/// A request for a frame. It is counted and logged once: when it is answered, or as cancelled or timed out when it is dropped
+/// before that.
 #[derive(Debug)]
 pub(super) struct Outcome {
     requests: Requests,
     protocol: Protocol,
+    origin: Origin,
+    trace_id: Option<TraceId>,
     model: String,
     arrived: Instant,
     deadline: Option<Instant>,
@@ -106,7 +122,12 @@ impl Outcome {
         model.name().clone_into(&mut self.model);
     }
 
-    /// It is answered.
+    /// The request has a span of its own.
+    pub(super) fn trace(&mut self, id: TraceId) {
+        self.trace_id = Some(id);
+    }
+
+    /// The request is answered.
     pub(super) fn done(&mut self, error: Option<&Error>) {
         if std::mem::take(&mut self.open) {
             let code = error.map_or(Code::Ok, status::code);
@@ -114,6 +135,9 @@ impl Outcome {
             let protocol = self.protocol.name();
             tracing::debug!(
                 protocol,
+                client = self.origin.client().map(tracing::field::display),
+                request_id = self.origin.request_id(),
+                trace_id = self.trace_id.map(tracing::field::display),
                 model = self.model,
                 code = name(code),
                 ms = seconds * 1e3,

@@ -34,57 +34,34 @@ impl Secrets {
         Ok(Self { grpc_tls, http_tls, tokens })
     }
 
-    /// Reads the files again whenever they change, on a thread where reading may block. A file that is wrong is logged, and what
-    /// was in use stays in use.
+    /// Reads certificates again whenever their files change, on a thread where reading may block. If a file is wrong, that is
+    /// logged and the certificates before stay in use. Tokens have rules of their own: see [`Tokens::watch`].
     pub(super) async fn watch(self, config: Config) {
-        if self.grpc_tls.is_none() && self.tokens.is_none() {
+        if self.grpc_tls.is_none() {
             return;
         }
-        let files = Files::of(&config);
-        let mut state = (self, files.stamps(), files);
+        let tls = config.tls.iter();
+        let files = tls.flat_map(|tls| [Some(tls.cert.clone()), Some(tls.key.clone()), tls.client_ca.clone()]);
+        let files: Vec<PathBuf> = files.flatten().collect();
+        let stamps = |files: &[PathBuf]| stamp(files.iter().map(|path| &**path));
+        let mut state = (self, stamps(&files), files);
         loop {
             tokio::time::sleep(RELOAD).await;
             let looked = tokio::task::spawn_blocking(move || {
                 let (secrets, seen, files) = state;
-                let now = files.stamps();
-                if now.0 != seen.0 {
-                    secrets
-                        .grpc_tls
-                        .iter()
-                        .chain(&secrets.http_tls)
-                        .for_each(|tls| report("certificates", tls.reload()));
-                }
-                if now.1 != seen.1 {
-                    secrets.tokens.iter().for_each(|tokens| report("tokens", tokens.reload()));
+                let now = stamps(&files);
+                if now != seen {
+                    let tls = secrets.grpc_tls.iter().chain(&secrets.http_tls);
+                    tls.for_each(|tls| report("certificates", tls.reload()));
                 }
                 (secrets, now, files)
             });
             state = match looked.await {
                 Ok(state) => state,
                 // The server is ending, or reading panicked and said so.
-                Err(error) => return tracing::debug!(%error, "certificates and tokens are not watched any more"),
+                Err(error) => return tracing::debug!(%error, "certificates are not watched any more"),
             };
         }
-    }
-}
-
-type Stamps = (Vec<Option<(u64, std::time::SystemTime)>>, Vec<Option<(u64, std::time::SystemTime)>>);
-
-/// The files that are watched.
-struct Files {
-    tls: Vec<PathBuf>,
-    tokens: Option<PathBuf>,
-}
-
-impl Files {
-    fn of(config: &Config) -> Self {
-        let tls = config.tls.iter();
-        let tls = tls.flat_map(|tls| [Some(tls.cert.clone()), Some(tls.key.clone()), tls.client_ca.clone()]);
-        Self { tls: tls.flatten().collect(), tokens: config.tokens.clone() }
-    }
-
-    fn stamps(&self) -> Stamps {
-        (stamp(self.tls.iter().map(|path| &**path)), stamp(self.tokens.iter().map(|path| &**path)))
     }
 }
 

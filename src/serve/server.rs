@@ -9,11 +9,8 @@ use std::{
 
 use prometheus::{IntGaugeVec, Opts};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
-use tonic::{codec::CompressionEncoding, codegen::http::header::AUTHORIZATION, transport::server::Router};
-use tonic_health::{
-    ServingStatus,
-    server::{HealthReporter, health_reporter},
-};
+use tonic::{codec::CompressionEncoding, transport::server::Router};
+use tonic_health::server::health_reporter;
 use tower::{
     layer::util::{Identity, Stack},
     util::MapRequestLayer,
@@ -21,9 +18,9 @@ use tower::{
 
 use super::{
     app::App,
-    auth::Auth,
+    auth::{Auth, Gate},
     config::{Address, Config},
-    deadline, descriptors,
+    deadline, descriptors, health,
     http::{self, HttpSettings},
     incoming::{Incoming, Patience},
     inflate::Inflate,
@@ -39,7 +36,6 @@ use super::{
     secrets::Secrets,
     tidy,
     tls::Tls,
-    tokens::Tokens,
     trace::Traces,
     uflow_v1::{Detection, Models},
 };
@@ -128,20 +124,27 @@ impl Server {
         let engine = Arc::new(Engine::new(runtime, config.engine)?);
         let (grpc, http) = listen(&config, &secrets, &engine).await?;
         let registry = Registry::start(Arc::clone(&engine), repository, config.control, config.versions)?;
-        let app = Arc::new(App::new(engine, registry, traces)?.with_largest_answer(config.max_message));
+        let app = App::new(engine, registry, traces)?
+            .with_largest_answer(config.max_message)
+            .with_ready_when_empty(config.ready_when_empty);
+        let app = Arc::new(app);
 
-        let (reporter, health) = health_reporter();
+        let (reporter, health_service) = health_reporter();
         let (stop, stopping) = watch::channel(false);
         let (grpc_address, http_address) = (grpc.address(), http.address());
-        let auth = Auth::new(secrets.tokens.clone());
-        let rest = http::router(Arc::clone(&app), http_settings(&config, secrets.tokens.clone()));
-        let router = services(&app, &config, auth)?.add_service(health);
+        let gate = |tokens| Gate::new(tokens, app.engine().metrics().registry()).map(Arc::new);
+        let gate = secrets.tokens.clone().map(gate).transpose()?;
+        let http_settings =
+            HttpSettings { max_body_bytes: config.max_message, gate: gate.clone(), ..HttpSettings::default() };
+        let rest = http::router(Arc::clone(&app), http_settings);
+        let router = services(&app, &config, Auth::new(gate))?.add_service(health_service);
         warn_if_open(&config, grpc_address, http_address);
-        let helpers = vec![
-            tokio::spawn(report_health(Arc::clone(&app), reporter)),
-            tokio::spawn(secrets.watch(config.clone())),
+        let mut helpers = vec![
+            tokio::spawn(health::report(Arc::clone(&app), reporter)),
             tokio::spawn(tidy::after_work(Arc::clone(app.engine()))),
         ];
+        helpers.extend(secrets.tokens.clone().map(|tokens| tokio::spawn(tokens.watch())));
+        helpers.push(tokio::spawn(secrets.watch(config.clone())));
         let grpc = tokio::spawn(router.serve_with_incoming_shutdown(grpc, set(stopping.clone())));
         let http = tokio::spawn(serve_http(http, rest, config.head, stopping));
         tracing::info!(grpc = %grpc_address, http = %http_address, "listening");
@@ -238,15 +241,6 @@ fn warn_if_open(config: &Config, grpc: SocketAddr, http: SocketAddr) {
     }
 }
 
-fn http_settings(config: &Config, tokens: Option<Arc<Tokens>>) -> HttpSettings {
-    let authorize = |tokens: Arc<Tokens>| -> http::Authorize {
-        Arc::new(move |headers, scope| {
-            tokens.check(headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()), scope)
-        })
-    };
-    HttpSettings { max_body_bytes: config.max_message, authorize: tokens.map(authorize), ..HttpSettings::default() }
-}
-
 /// Waits until a flag is set.
 async fn set(mut flag: watch::Receiver<bool>) {
     let _ = flag.wait_for(|set| *set).await;
@@ -261,12 +255,14 @@ async fn idle(app: &App) {
     }
 }
 
-/// A service that takes and gives gzip and zstd.
+/// A service that takes and gives deflate, gzip and zstd.
 macro_rules! compressed {
     ($service:expr) => {
         $service
+            .accept_compressed(CompressionEncoding::Deflate)
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd)
+            .send_compressed(CompressionEncoding::Deflate)
             .send_compressed(CompressionEncoding::Gzip)
             .send_compressed(CompressionEncoding::Zstd)
     };
@@ -340,37 +336,4 @@ fn services(
         .add_service(oip)
         .add_service(describe().build_v1().map_err(reflection)?)
         .add_service(describe().build_v1alpha().map_err(reflection)?))
-}
-
-/// Keeps `grpc.health.v1` in line: the server under the empty name and its services' names, each model under its own.
-async fn report_health(app: Arc<App>, mut reporter: HealthReporter) {
-    const SERVICES: [&str; 4] =
-        ["", "uflow.v1.DetectionService", "uflow.v1.ModelService", "inference.GRPCInferenceService"];
-    let (mut changes, mut started, mut phase) = (app.registry().changes(), app.registry().started(), app.phase());
-    let mut known: Vec<String> = Vec::new();
-    loop {
-        let serving = |yes: bool| if yes { ServingStatus::Serving } else { ServingStatus::NotServing };
-        let ready = app.is_ready();
-        for service in SERVICES {
-            reporter.set_service_status(service, serving(ready)).await;
-        }
-        let leaving = app.is_leaving();
-        let mut names: Vec<String> = Vec::new();
-        for status in app.registry().list() {
-            if names.last() != Some(&status.name) {
-                let takes_frames = app.registry().get(&status.name, 0).is_ok() && !leaving;
-                reporter.set_service_status(&status.name, serving(takes_frames)).await;
-                names.push(status.name);
-            }
-        }
-        for gone in known.iter().filter(|name| !names.contains(name)) {
-            reporter.clear_service_status(gone).await;
-        }
-        known = names;
-        tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
-            changed = started.changed() => if changed.is_err() { return },
-            changed = phase.changed() => if changed.is_err() { return },
-        }
-    }
 }

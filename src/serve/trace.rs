@@ -1,14 +1,14 @@
 //! Traces of frames, sent to an OpenTelemetry collector (OTLP over gRPC).
 //!
-//! A frame is one span, under the client's own if its call carries a `traceparent` (W3C Trace Context), with a child for each
-//! stage it went through. Which frames are traced follows the client's decision, else `OTEL_TRACES_SAMPLER`; the other
-//! `OTEL_*` variables of the specification hold too. Spans are sent in the background from a bounded queue; when the
-//! collector is away they are lost, frames are not.
+//! A frame is one span, with a child for each stage that it went through. If its call carries a `traceparent` (W3C Trace
+//! Context), the span is under the client's own. The client decides whether a frame is traced; without a client's decision
+//! `OTEL_TRACES_SAMPLER` decides. The other `OTEL_*` variables of the specification are respected too. Spans are sent in the
+//! background from a bounded queue. While the collector cannot be reached spans are lost; frames are not.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry::{
-    Context, KeyValue,
+    Context, KeyValue, TraceId,
     propagation::{Extractor, TextMapPropagator},
     trace::{Span, SpanKind, Status, TraceContextExt, Tracer, TracerProvider},
 };
@@ -16,11 +16,11 @@ use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::{
     Resource,
     propagation::TraceContextPropagator,
-    trace::{SdkTracer, SdkTracerProvider},
+    trace::{SdkTracer, SdkTracerProvider, Span as SdkSpan},
 };
 use tonic::codegen::http::HeaderMap;
 
-use super::app::Protocol;
+use super::{app::Protocol, origin::Origin};
 use crate::{
     Error, Result,
     engine::{Answer, Model},
@@ -37,7 +37,7 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// To the collector at `endpoint`. Call it within a tokio runtime, which must outlive it.
+    /// Sends to the collector at `endpoint`. Call it within a tokio runtime, which must outlive it.
     ///
     /// # Errors
     /// An endpoint that is not an address.
@@ -53,13 +53,16 @@ impl Traces {
     }
 
     /// Begins the span of a frame.
-    pub(super) fn begin(&self, parent: Option<&Parent>, protocol: Protocol) -> Trace {
-        Trace {
-            tracer: self.tracer.clone(),
-            parent: parent.map(|parent| parent.0.clone()).unwrap_or_default(),
-            protocol,
-            began: (Instant::now(), SystemTime::now()),
-        }
+    pub(super) fn begin(&self, origin: &Origin, protocol: Protocol) -> Trace {
+        let parent = origin.parent().map(|parent| parent.0.clone()).unwrap_or_default();
+        let began = (Instant::now(), SystemTime::now());
+        let attributes = [
+            KeyValue::new("rpc.system", protocol.name()),
+            KeyValue::new("uflow.request_id", origin.request_id().to_owned()),
+        ];
+        let builder = self.tracer.span_builder("detect").with_kind(SpanKind::Server).with_start_time(began.1);
+        let span = builder.with_attributes(attributes).start_with_context(&self.tracer, &parent);
+        Trace { tracer: self.tracer.clone(), parent, span, began }
     }
 }
 
@@ -91,6 +94,11 @@ impl Parent {
         let context = TraceContextPropagator::new().extract(&Headers(headers));
         context.has_active_span().then_some(Self(context))
     }
+
+    /// The trace that the span belongs to.
+    pub fn trace_id(&self) -> TraceId {
+        self.0.span().span_context().trace_id()
+    }
 }
 
 /// The span of a frame that is being worked on.
@@ -98,39 +106,41 @@ impl Parent {
 pub(super) struct Trace {
     tracer: SdkTracer,
     parent: Context,
-    protocol: Protocol,
+    span: SdkSpan,
     began: (Instant, SystemTime),
 }
 
 impl Trace {
-    /// The frame is answered: its span, and those of its stages, are sent.
-    pub(super) fn finish(self, model: Option<&Model>, answer: Result<&Answer, &Error>) {
+    /// The trace that the span belongs to.
+    pub(super) fn id(&self) -> TraceId {
+        self.span.span_context().trace_id()
+    }
+
+    /// The frame is answered: its span and those of its stages are sent.
+    pub(super) fn finish(mut self, model: Option<&Model>, answer: Result<&Answer, &Error>) {
         let (instant, time) = self.began;
         let at = |then: Instant| match then.checked_duration_since(instant) {
             Some(after) => time + after,
             None => time - instant.duration_since(then),
         };
-        let mut attributes = vec![KeyValue::new("rpc.system", self.protocol.name())];
         if let Some(model) = model {
-            attributes.push(KeyValue::new("uflow.model", model.name().to_owned()));
-            attributes.push(KeyValue::new("uflow.version", i64::from(model.version())));
+            self.span.set_attribute(KeyValue::new("uflow.model", model.name().to_owned()));
+            self.span.set_attribute(KeyValue::new("uflow.version", i64::from(model.version())));
         }
-        if let Ok(answer) = answer {
-            attributes.push(KeyValue::new("uflow.score", f64::from(answer.detection.score)));
-            attributes.push(KeyValue::new("uflow.anomalous", answer.detection.anomalous));
-            attributes.push(KeyValue::new("uflow.batch", answer.batch as i64));
-            attributes.push(KeyValue::new("uflow.queue_ms", answer.detection.timings_ms.queue));
+        match answer {
+            Ok(answer) => self.span.set_attributes([
+                KeyValue::new("uflow.score", f64::from(answer.detection.score)),
+                KeyValue::new("uflow.anomalous", answer.detection.anomalous),
+                KeyValue::new("uflow.batch", answer.batch as i64),
+                KeyValue::new("uflow.queue_ms", answer.detection.timings_ms.queue),
+            ]),
+            Err(error) => self.span.set_status(Status::error(error.to_string())),
         }
-        let builder = self.tracer.span_builder("detect").with_kind(SpanKind::Server).with_start_time(time);
-        let mut span = builder.with_attributes(attributes).start_with_context(&self.tracer, &self.parent);
-        if let Err(error) = answer {
-            span.set_status(Status::error(error.to_string()));
-        }
-        let within = self.parent.with_remote_span_context(span.span_context().clone());
+        let within = self.parent.with_remote_span_context(self.span.span_context().clone());
         for (stage, start, end) in answer.into_iter().flat_map(|answer| &answer.stages) {
             let builder = self.tracer.span_builder(*stage).with_start_time(at(*start));
             builder.start_with_context(&self.tracer, &within).end_with_timestamp(at(*end));
         }
-        span.end_with_timestamp(at(Instant::now()));
+        self.span.end_with_timestamp(at(Instant::now()));
     }
 }

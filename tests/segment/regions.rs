@@ -171,7 +171,7 @@ fn a_region_knows_its_hole_and_its_scale() {
     assert_eq!(found.mask, expected);
     let regions = found.regions.to_vec();
     let text = serde_json::to_string(&regions[1]).unwrap();
-    assert!(text.starts_with(r#"{"bbox":["#) && text.contains(r#""scale":1,"outline":[[["#), "{text}");
+    assert!(text.starts_with(r#"{"box":["#) && text.contains(r#""scale":1,"outline":[[["#), "{text}");
     assert_eq!(regions, serde_json::from_str::<Vec<Region>>(&serde_json::to_string(&regions).unwrap()).unwrap());
     let mut copied = Regions::default();
     for _ in 0..2 {

@@ -319,3 +319,62 @@ fn the_client_counts_what_it_sends_and_says_what_failed() {
     assert_eq!(found.status.code(), Some(1));
     assert!(text(&found.stderr).contains("127.0.0.1:1"), "{}", text(&found.stderr));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn request_lines_tell_who_asked_and_refused_ones_why() {
+    let repository = copy_of_repository();
+    let tokens = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(tokens.path(), "camera-token-0001\n").unwrap();
+    let server =
+        Server::start(repository.path(), &["--log", "uflow=debug", "--tokens", tokens.path().to_str().unwrap()]);
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let headers = [
+        ("authorization", "Bearer camera-token-0001"),
+        ("x-request-id", "order-4711"),
+        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    ];
+    let channel = Endpoint::from_shared(format!("http://{}", server.grpc)).unwrap().connect().await.unwrap();
+    let mut client = DetectionServiceClient::new(channel);
+    let mut request = tonic::Request::new(sample(20).request(1));
+    for (name, value) in headers {
+        request.metadata_mut().insert(name, value.parse().unwrap());
+    }
+    client.detect(request).await.unwrap();
+    let post = |headers: &[(&str, &str)]| {
+        let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let body = sample(20).png();
+        let mut stream = TcpStream::connect(server.http).unwrap();
+        let head = format!("POST /v1/models/bolt/detect HTTP/1.1\r\nHost: uflow\r\nConnection: close\r\n{lines}");
+        write!(stream, "{head}Content-Length: {}\r\n\r\n", body.len()).unwrap();
+        stream.write_all(&body).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer)[9..12].parse::<u16>().unwrap()
+    };
+    assert_eq!(post(&headers), 200);
+    for protocol in ["uflow.v1", "http"] {
+        let line = server.says("request");
+        assert_eq!((line["protocol"].as_str(), line["code"].as_str()), (Some(protocol), Some("OK")), "{line}");
+        assert_eq!((line["request_id"].as_str(), line["trace_id"].as_str()), (Some("order-4711"), Some(trace)));
+        let client: SocketAddr = line["client"].as_str().unwrap().parse().unwrap();
+        assert!(client.ip().is_loopback() && client.port() > 0, "{line}");
+    }
+
+    assert_eq!(post(&headers[1..]), 401);
+    let status = client.detect(sample(20).request(2)).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+    for (request, id) in [("/v1/models/bolt/detect", Some("order-4711")), ("/uflow.v1.DetectionService/Detect", None)] {
+        let line = server.says("request refused");
+        assert_eq!((line["request"].as_str(), line["reason"].as_str()), (Some(request), Some("no_token")), "{line}");
+        assert!(id.is_none_or(|id| line["request_id"] == id) && line["client"].is_string(), "{line}");
+    }
+    // A thousand more leave a few lines.
+    for _ in 0..1000 {
+        client.detect(sample(20).request(2)).await.unwrap_err();
+    }
+    server.signal();
+    let lines = std::iter::from_fn(|| server.log.recv_timeout(Duration::from_secs(20)).ok());
+    let refused =
+        lines.take_while(|line| line["message"] != "stopped").filter(|line| line["message"] == "request refused");
+    assert!(refused.count() < 200);
+}

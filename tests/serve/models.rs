@@ -146,8 +146,9 @@ async fn a_package_that_fails_leaves_the_old_one_serving_and_says_why() {
     assert!(failed.reason.contains("flow.onnx"), "{}", failed.reason);
     assert_eq!(server.app().registry().get("nut", 0).unwrap().version(), 1);
     let metrics = server.app().engine().metrics().text();
-    for (outcome, model) in [("failed", "nut"), ("ok", "nut"), ("ok", "bolt")] {
-        let line = format!("uflow_model_loads_total{{model=\"{model}\",outcome=\"{outcome}\"}}");
+    for (outcome, model, version) in [("failed", "nut", 2), ("ok", "nut", 1), ("ok", "bolt", 1)] {
+        let labels = format!("model=\"{model}\",outcome=\"{outcome}\",version=\"{version}\"");
+        let line = format!("uflow_model_loads_total{{{labels}}} 1");
         assert!(metrics.contains(&line), "{line} is not in {metrics}");
     }
 
@@ -200,4 +201,72 @@ async fn a_server_with_broken_models_only_is_not_ready() {
     let server = polling(repository.path(), |_| {}).await;
     assert!(!server.app().is_ready());
     assert_eq!(state(&server, "bolt", 1), Some(State::Failed));
+}
+
+/// Writes a file's content and gives it back the time it had, so that nothing but the content has changed.
+fn replace(file: &Path, content: &[u8], modified: std::time::SystemTime) {
+    std::fs::write(file, content).unwrap();
+    std::fs::File::options().write(true).open(file).unwrap().set_modified(modified).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_package_that_failed_is_tried_again_though_its_files_look_the_same() {
+    let repository = copy_of_repository();
+    let server = polling(repository.path(), |_| {}).await;
+    let before = server.app().registry().get("nut", 1).unwrap();
+    let flow = repository.path().join("nut/1/flow.onnx");
+    let whole = std::fs::read(&flow).unwrap();
+    let later = std::fs::metadata(&flow).unwrap().modified().unwrap() + Duration::from_secs(60);
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 2] ^= 1;
+    replace(&flow, &damaged, later);
+    let reason = || server.app().registry().status("nut", 1).unwrap().reason;
+    until("the failure", || reason().contains("serves on")).await;
+    // The damage is repaired without a change of size or time.
+    replace(&flow, &whole, later);
+    until("the next try", || reason().is_empty()).await;
+    let now = server.app().registry().get("nut", 1).unwrap();
+    assert!(!Arc::ptr_eq(&now, &before), "the package was loaded anew");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn models_load_when_their_shared_backbone_comes() {
+    let repository = copy_of_repository();
+    let backbones = repository.path().join("backbones");
+    let aside = repository.path().join(".backbones");
+    std::fs::rename(&backbones, &aside).unwrap();
+    let server = polling(repository.path(), |_| {}).await;
+    assert_eq!(state(&server, "bolt", 1), Some(State::Failed));
+    assert!(!server.app().is_ready());
+    std::fs::rename(&aside, &backbones).unwrap();
+    until("the model", || state(&server, "bolt", 1) == Some(State::Ready)).await;
+    assert!(server.app().is_ready());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_models_are_all_removed_is_no_longer_ready() {
+    use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+    let repository = copy_of_repository();
+    let server = polling(repository.path(), |_| {}).await;
+    let client = HealthClient::new(server::channel(&server).await);
+    let health = async || {
+        let answer = client.clone().check(HealthCheckRequest::default()).await.unwrap();
+        answer.into_inner().status()
+    };
+    assert!(server.app().is_ready());
+    for name in server::MODELS {
+        std::fs::remove_dir_all(repository.path().join(name)).unwrap();
+    }
+    until("the end of readiness", || !server.app().is_ready()).await;
+    until("an empty table", || server.app().registry().list().is_empty()).await;
+    assert_eq!(server.app().not_ready(), Some("the model repository has no <model>/<version>/uflow.json"));
+    let mut status = health().await;
+    for _ in 0..100 {
+        if status == ServingStatus::NotServing {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        status = health().await;
+    }
+    assert_eq!(status, ServingStatus::NotServing);
 }

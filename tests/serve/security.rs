@@ -182,6 +182,80 @@ async fn tokens_are_asked_for_and_model_control_needs_its_own() {
     assert!(renewed && detect(Some("camera-token-0001")).await == Err(Code::Unauthenticated));
 }
 
+/// Calls detection with a token until the answer is what is expected.
+async fn until_answered(channel: &Channel, token: &str, expected: Result<(), Code>) -> Option<tonic::Status> {
+    let mut answer = Ok(());
+    for _ in 0..150 {
+        let request = with_token(sample(1).request(1), Some(token));
+        answer = DetectionServiceClient::new(channel.clone()).detect(request).await.map(|_| ());
+        if answer.as_ref().map(|()| ()).map_err(tonic::Status::code) == expected {
+            return answer.err();
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{answer:?} in place of {expected:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_file_of_tokens_everybody_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens");
+    let token = "camera-token-0001";
+    std::fs::write(&file, token).unwrap();
+    let server = start(|settings| settings.tokens = Some(file.clone())).await;
+    let channel = server::channel(&server).await;
+    let figures = || {
+        let text = server.app().engine().metrics().text();
+        let of = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u32>().ok());
+        (of("uflow_token_file_ok ").unwrap(), of("uflow_tokens ").unwrap())
+    };
+    until_answered(&channel, token, Ok(())).await;
+    assert_eq!(figures(), (1, 1));
+    for remove in [true, false] {
+        if remove { std::fs::remove_file(&file) } else { std::fs::write(&file, "") }.unwrap();
+        let status = until_answered(&channel, token, Err(Code::Unauthenticated)).await.unwrap();
+        assert!(status.message().contains("every token is refused"), "{status}");
+        assert_eq!(figures(), (0, 0));
+        assert_eq!(http(&server, None, "/v2/models/bolt", Some(token)).await, Some(401));
+        std::fs::write(&file, token).unwrap();
+        until_answered(&channel, token, Ok(())).await;
+        assert_eq!(figures(), (1, 1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_method_that_is_in_no_table_is_refused_and_answers_carry_the_request_s_id() {
+    use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "camera-token-0001 inference control metrics\n").unwrap();
+    let server = start(|settings| settings.tokens = Some(file.path().to_owned())).await;
+    let channel = server::channel(&server).await;
+    let call = async |path: &'static str, token: Option<&str>| {
+        let mut client = tonic::client::Grpc::new(channel.clone());
+        client.ready().await.unwrap();
+        let codec = tonic_prost::ProstCodec::<HealthCheckRequest, HealthCheckResponse>::default();
+        let mut request = with_token(HealthCheckRequest::default(), token);
+        request.metadata_mut().insert("x-request-id", "order-4711".parse().unwrap());
+        let answer = client.unary(request, path.parse().unwrap(), codec).await;
+        let (code, metadata) = match answer {
+            Ok(response) => (Code::Ok, response.metadata().clone()),
+            Err(status) => (status.code(), status.metadata().clone()),
+        };
+        assert_eq!(metadata.get("x-request-id").unwrap(), "order-4711", "{path}");
+        code
+    };
+    let known = Some("camera-token-0001");
+    assert_eq!(call("/grpc.health.v1.Health/Check", None).await, Code::Ok);
+    assert_eq!(call("/uflow.v1.ModelService/LoadModel", None).await, Code::Unauthenticated);
+    for path in ["/uflow.v1.ModelService/DeleteModel", "/grpc.health.v1.Health/List", "/nothing"] {
+        for token in [None, known] {
+            assert_eq!(call(path, token).await, Code::Unimplemented, "{path}");
+        }
+    }
+    let text = server.app().engine().metrics().text();
+    assert!(text.contains("uflow_requests_refused_total{reason=\"unknown_method\"} 6"), "{text}");
+}
+
 /// The status of an answer on the HTTP port; `None` where nothing that is HTTP came.
 async fn http(server: &Server, authority: Option<&Authority>, path: &str, token: Option<&str>) -> Option<u16> {
     let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();

@@ -38,6 +38,8 @@ pub struct Config {
     pub control: Control,
     /// Which versions are served.
     pub versions: Versions,
+    /// Whether the server is ready while no model is loaded.
+    pub ready_when_empty: bool,
     /// Certificate, key and authorities of clients.
     pub tls: Option<TlsFiles>,
     /// Whether the HTTP port speaks TLS too.
@@ -135,6 +137,7 @@ impl Config {
                 ModelControl::Poll => Control::Poll(poll),
                 ModelControl::Explicit => Control::Explicit,
             },
+            ready_when_empty: set.ready_when_empty.unwrap_or(false),
             versions: match set.versions.unwrap_or(1) {
                 0 => Versions::All,
                 count => Versions::Latest(count),

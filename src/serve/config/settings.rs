@@ -98,6 +98,9 @@ settings! {
     /// How many of a model's versions are served, the highest first; 0 is all [default: 1].
     #[cfg_attr(feature = "cli", arg(long, value_name = "N", env = "UFLOW_VERSIONS", help_heading = "Models"))]
     versions: usize,
+    /// Be ready while no model is loaded, as a server with --model-control explicit is at its start [default: false].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", env = "UFLOW_READY_WHEN_EMPTY", help_heading = "Models"))]
+    ready_when_empty: bool,
 
     /// PEM file of the server's certificate chain: turns TLS on, on both ports.
     #[cfg_attr(feature = "cli", arg(long, value_name = "PEM", env = "UFLOW_TLS_CERT", help_heading = "Security"))]
@@ -227,6 +230,7 @@ impl Settings {
             model_control: Some(ModelControl::default()),
             poll_seconds: Some(5.0),
             versions: Some(1),
+            ready_when_empty: Some(false),
             http_tls: Some(true),
             max_connections: Some(10_000),
             max_streams: Some(256),

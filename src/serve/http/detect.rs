@@ -1,9 +1,9 @@
-//! An image in the body, what was found in the answer.
+//! `detect`: an image in the body of the request, the detection in the answer.
 //!
-//! What can be refused by the request's head (its model, query, headers and announced length) is refused before the body is
-//! read. Bodies are bounded in size, number and time; from then on the engine's admission holds.
+//! What is wrong in the request's head (its model, query, headers or announced length) is refused before the body is read.
+//! Bodies are bounded in size, compressed and decompressed, in number and in time. After that the engine's limits apply.
 
-use std::{sync::Arc, time::Instant};
+use std::{io::Read as _, sync::Arc, time::Instant};
 
 use axum::{
     body::Body,
@@ -12,6 +12,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::{Bytes, BytesMut};
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use strum::{Display, EnumString};
 use tokio_stream::StreamExt as _;
 
 use super::{Server, answer, error::Problem, query::Query, target::Target};
@@ -19,11 +21,11 @@ use crate::{
     Error, Result,
     serve::{
         app::{Call, Protocol, WhenFull},
-        trace::Parent,
+        origin::Origin,
     },
 };
 
-/// The frame is given up when the client goes away: the server drops this future then, and the pending answer with it.
+/// When the client goes away, the server drops this future and with it the pending answer, and the frame is given up.
 pub(super) async fn detect(
     State(server): State<Arc<Server>>,
     target: Target,
@@ -31,17 +33,18 @@ pub(super) async fn detect(
 ) -> Result<Response, Problem> {
     let query = Query::of(request.uri());
     let outputs = query.as_ref().map(|query| query.outputs).unwrap_or_default();
+    let origin = Origin::of(request.headers(), request.extensions());
     let call = match query {
-        Ok(query) => prepare(&server, target, query, request).await,
+        Ok(query) => prepare(&server, target, query, request, origin.clone()).await,
         Err(error) => Err(error),
     };
-    let call = call.inspect_err(|error| server.app.requests().begin(Protocol::Http, None).done(Some(error)))?;
+    let call = call.inspect_err(|error| server.app.requests().begin(Protocol::Http, origin, None).done(Some(error)))?;
     let encode = move |model: &_, found| answer::json(outputs, model, &found);
     let body = server.app.submit(call, WhenFull::Refuse, encode).await.await?;
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())
 }
 
-async fn prepare(server: &Server, target: Target, query: Query, request: Request) -> Result<Call> {
+async fn prepare(server: &Server, target: Target, query: Query, request: Request, origin: Origin) -> Result<Call> {
     let arrived = Instant::now();
     let deadline = match query.time_limit {
         Some(limit) => {
@@ -52,8 +55,8 @@ async fn prepare(server: &Server, target: Target, query: Query, request: Request
     };
     server.app.registry().get(&target.model, target.version)?;
     is_image(request.headers())?;
-    let parent = Parent::of(request.headers());
-    let body = receive(server, request, deadline).await?;
+    let encoding = Encoding::of(request.headers())?;
+    let body = receive(server, request, encoding, deadline).await?;
     let source = query.source(body)?;
     Ok(Call {
         protocol: Protocol::Http,
@@ -65,31 +68,67 @@ async fn prepare(server: &Server, target: Target, query: Query, request: Request
         wanted: query.outputs.wanted(),
         deadline,
         priority: query.priority,
-        parent,
+        origin,
     })
 }
 
-/// Refuses bodies that cannot be an image. What curl calls any body (`application/x-www-form-urlencoded`) may be one; whether
-/// it is shows when it is decoded.
+/// Refuses bodies that cannot be an image. curl calls every body `application/x-www-form-urlencoded`, so that is accepted;
+/// decoding shows whether the body is an image.
 fn is_image(headers: &HeaderMap) -> Result<()> {
-    let refuse = |what: &'static str, value: &HeaderValue, allowed: &str| {
-        let value = String::from_utf8_lossy(value.as_bytes()).chars().take(80).collect::<String>();
-        Err(Error::parameter(what, format!("`{}` is not taken; {allowed}", value.escape_debug())))
-    };
-    if let Some(value) = headers.get(header::CONTENT_ENCODING).filter(|value| *value != "identity") {
-        return refuse("Content-Encoding", value, "send the image as it is");
-    }
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
     let kind = value.to_str().unwrap_or_default().to_ascii_lowercase();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     if kind.starts_with("image/") || ["application/octet-stream", "application/x-www-form-urlencoded"].contains(&kind) {
         return Ok(());
     }
-    refuse("Content-Type", value, "send the image's bytes as image/* or application/octet-stream")
+    Err(refused("Content-Type", value, "send the image's bytes as image/* or application/octet-stream"))
 }
 
-/// The body, within the bounds of the settings.
-async fn receive(server: &Server, request: Request, deadline: Option<Instant>) -> Result<Bytes> {
+/// An error about a header.
+fn refused(name: &'static str, value: &HeaderValue, allowed: &str) -> Error {
+    let value = String::from_utf8_lossy(value.as_bytes()).chars().take(80).collect::<String>();
+    Error::parameter(name, format!("`{}` is not accepted; {allowed}", value.escape_debug()))
+}
+
+/// How a body is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, EnumString)]
+#[strum(serialize_all = "lowercase", ascii_case_insensitive)]
+enum Encoding {
+    Identity,
+    Gzip,
+    /// In the zlib format, as HTTP has it.
+    Deflate,
+}
+
+impl Encoding {
+    fn of(headers: &HeaderMap) -> Result<Self> {
+        let Some(value) = headers.get(header::CONTENT_ENCODING) else { return Ok(Self::Identity) };
+        let encoding = value.to_str().ok().and_then(|name| name.trim().parse().ok());
+        encoding.ok_or_else(|| refused("Content-Encoding", value, "send the image as it is, or as gzip or deflate"))
+    }
+
+    /// The body as it was before it was compressed, of at most `most` bytes.
+    async fn decompress(self, body: Bytes, most: usize) -> Result<Bytes> {
+        if self == Self::Identity {
+            return Ok(body);
+        }
+        let decompressed = tokio::task::spawn_blocking(move || {
+            let mut whole = Vec::new();
+            let more = most as u64 + 1;
+            let read = match self {
+                Self::Gzip => MultiGzDecoder::new(&body[..]).take(more).read_to_end(&mut whole),
+                Self::Deflate => ZlibDecoder::new(&body[..]).take(more).read_to_end(&mut whole),
+                Self::Identity => Ok(0),
+            };
+            read.map_err(|error| Error::Frame(format!("the body cannot be decompressed as {self}: {error}")))?;
+            if whole.len() > most { Err(too_large(whole.len() as u64, most)) } else { Ok(whole.into()) }
+        });
+        decompressed.await.unwrap_or_else(|error| Err(Error::Internal(error.to_string())))
+    }
+}
+
+/// Receives the body within the limits of the settings.
+async fn receive(server: &Server, request: Request, encoding: Encoding, deadline: Option<Instant>) -> Result<Bytes> {
     let most = server.settings.max_body_bytes;
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if let Some(found) = announced.filter(|&length| length > most as u64) {
@@ -105,7 +144,8 @@ async fn receive(server: &Server, request: Request, deadline: Option<Instant>) -
     let limit = left.into_iter().chain([server.settings.body_timeout]).min().unwrap_or_default();
     let body = collect(request.into_body(), announced.unwrap_or(0), most);
     let late = |_| Error::TimedOut { stage: "while its body was received" };
-    tokio::time::timeout(limit, body).await.map_err(late)?
+    let body = tokio::time::timeout(limit, body).await.map_err(late)??;
+    encoding.decompress(body, most).await
 }
 
 async fn collect(body: Body, announced: u64, most: usize) -> Result<Bytes> {

@@ -13,7 +13,8 @@ use crate::{
     serve::{metrics, status},
 };
 
-/// What went wrong: `{"error": {"code": "INVALID_ARGUMENT", "message": "…"}}` with the HTTP status that belongs to the code.
+/// What went wrong: `{"error": "text", "code": "INVALID_ARGUMENT"}` with the HTTP status that belongs to the code. The Open
+/// Inference Protocol wants `error` to be the text itself; clients of the other routes get the same.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
@@ -24,25 +25,6 @@ pub(super) struct Problem {
 impl Problem {
     pub(super) fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into() }
-    }
-
-    /// In the words of the Open Inference Protocol, whose `error` is the message itself; the code stands beside it.
-    pub(super) fn oip(self) -> Response {
-        let body = json!({ "error": self.message, "code": metrics::name(self.code) });
-        self.answer(&body)
-    }
-
-    fn answer(&self, body: &serde_json::Value) -> Response {
-        let mut response = (self.status, Json(body)).into_response();
-        let hint = match self.code {
-            Code::Unauthenticated => Some((header::WWW_AUTHENTICATE, "Bearer")),
-            Code::ResourceExhausted | Code::Unavailable => Some((header::RETRY_AFTER, "1")),
-            _ => None,
-        };
-        if let Some((name, value)) = hint {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
-        }
-        response
     }
 }
 
@@ -65,6 +47,16 @@ impl From<Status> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        self.answer(&json!({ "error": { "code": metrics::name(self.code), "message": self.message } }))
+        let body = json!({ "error": self.message, "code": metrics::name(self.code) });
+        let mut response = (self.status, Json(body)).into_response();
+        let hint = match self.code {
+            Code::Unauthenticated => Some((header::WWW_AUTHENTICATE, "Bearer")),
+            Code::ResourceExhausted | Code::Unavailable => Some((header::RETRY_AFTER, "1")),
+            _ => None,
+        };
+        if let Some((name, value)) = hint {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
     }
 }

@@ -5,28 +5,39 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::State,
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 
 use super::Server;
-use crate::serve::registry::{self, Status};
+use crate::serve::registry::Status;
 
 /// The body of `/readyz`.
 #[derive(Debug, Serialize)]
 struct Readiness {
+    /// Whether frames should be sent here.
     ready: bool,
+    /// What the server is doing: `starting`, `running` or `stopping`.
     server: &'static str,
-    models: Vec<Model>,
+    /// Why the server is not ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    /// Every version of every model. Where the server has tokens, only a request with a token learns of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    models: Option<Vec<Model>>,
 }
 
-/// A version of a model. Why it is as it is may name files of the server, so that is not told to all comers.
+/// A version of a model. The reason of its state may name files of the server, so it is told over gRPC only.
 #[derive(Debug, Serialize)]
 struct Model {
+    /// Name of the model.
     name: String,
+    /// The version.
     version: u32,
+    /// What the version is doing: `available`, `loading`, `ready`, `unloading` or `failed`.
     state: &'static str,
+    /// Whether requests without a version go to it.
     current: bool,
 }
 
@@ -34,28 +45,23 @@ pub(super) async fn live() -> &'static str {
     "ok"
 }
 
-pub(super) async fn ready(State(server): State<Arc<Server>>) -> Response {
+pub(super) async fn ready(State(server): State<Arc<Server>>, headers: HeaderMap) -> Response {
     let app = &server.app;
-    // Asked first: a server that is not ready and had not started then is not ready for that reason.
+    // Asked first: a server that is not ready, and had not started when it was asked, is starting.
     let started = *app.registry().started().borrow();
-    let ready = app.is_ready();
+    let reason = app.not_ready();
+    let ready = reason.is_none();
     let state = match (ready, app.is_leaving(), started) {
         (true, ..) | (false, false, true) => "running",
         (false, true, _) => "stopping",
         (false, false, false) => "starting",
     };
-    let models = app.registry().list().into_iter().map(model).collect();
+    let knows = server.settings.gate.as_ref().is_none_or(|gate| gate.knows(&headers));
+    let models = knows.then(|| app.registry().list().into_iter().map(model).collect());
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, server: state, models })).into_response()
+    (status, Json(Readiness { ready, server: state, reason, models })).into_response()
 }
 
 fn model(status: Status) -> Model {
-    let state = match status.state {
-        registry::State::Available => "available",
-        registry::State::Loading => "loading",
-        registry::State::Ready => "ready",
-        registry::State::Unloading => "unloading",
-        registry::State::Failed => "failed",
-    };
-    Model { name: status.name, version: status.version, state, current: status.current }
+    Model { name: status.name, version: status.version, state: status.state.name(), current: status.current }
 }

@@ -1,8 +1,8 @@
-//! The HTTP port: figures, health, and detection for curl and small gateways.
+//! The HTTP port: metrics, health, and detection for curl and small gateways.
 //!
-//! `ROUTES` is all of it: the router, the index at `/` and the check of `openapi.json` are made from it. Errors are JSON
-//! everywhere, those of unknown paths and methods too. Nothing here blocks the event loop: answers are encoded on the
-//! engine's threads.
+//! `ROUTES` is all of it: the router, the index at `/` and the check of `openapi.json` are made from it. Every error is JSON,
+//! `{"error": "text", "code": "NOT_FOUND"}`, also that of an unknown path or method. Nothing here blocks the event loop:
+//! answers are encoded on the engine's threads.
 
 mod answer;
 mod detect;
@@ -13,28 +13,29 @@ mod process;
 mod query;
 mod target;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    http::{HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
 };
 use tokio::sync::Semaphore;
-use tonic::{Code, Status};
+use tonic::Code;
 
 use self::error::Problem;
-use super::{app::App, auth::Scope};
+use super::{
+    app::App,
+    auth::{Access, Gate, Scope},
+    origin::{Origin, REQUEST_ID},
+};
 use crate::Error;
 
-/// Decides whether a request with these headers may do what the scope says; the status is the answer if not.
-pub type Authorize = Arc<dyn Fn(&HeaderMap, Scope) -> Result<(), Status> + Send + Sync>;
-
 /// What the HTTP port allows.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct HttpSettings {
     /// Most bytes of a request's body.
     pub max_body_bytes: usize,
@@ -42,25 +43,14 @@ pub struct HttpSettings {
     pub max_uploads: usize,
     /// Longest time that a body may take to arrive.
     pub body_timeout: Duration,
-    /// Who may do what; without it, everyone everything. Health is never protected.
-    pub authorize: Option<Authorize>,
+    /// Checks tokens. Without it everybody may do everything. Health is never protected.
+    pub gate: Option<Arc<Gate>>,
 }
 
 impl Default for HttpSettings {
     /// 64 MiB, 64 bodies, half a minute, no protection.
     fn default() -> Self {
-        Self { max_body_bytes: 64 << 20, max_uploads: 64, body_timeout: Duration::from_secs(30), authorize: None }
-    }
-}
-
-impl fmt::Debug for HttpSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpSettings")
-            .field("max_body_bytes", &self.max_body_bytes)
-            .field("max_uploads", &self.max_uploads)
-            .field("body_timeout", &self.body_timeout)
-            .field("authorize", &self.authorize.is_some())
-            .finish()
+        Self { max_body_bytes: 64 << 20, max_uploads: 64, body_timeout: Duration::from_secs(30), gate: None }
     }
 }
 
@@ -139,7 +129,18 @@ pub fn router(app: Arc<App>, settings: HttpSettings) -> Router {
         }
         router = router.route(route.path, handler);
     }
-    router.fallback(no_such_path).method_not_allowed_fallback(no_such_method).with_state(server)
+    let router = router.fallback(no_such_path).method_not_allowed_fallback(no_such_method).with_state(server);
+    router.layer(middleware::from_fn(identify))
+}
+
+/// Notes where a request comes from, and answers with its id.
+async fn identify(mut request: Request, next: Next) -> Response {
+    let origin = Origin::of(request.headers(), request.extensions());
+    let id = origin.header();
+    request.extensions_mut().insert(origin);
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
 }
 
 async fn authorize(
@@ -147,8 +148,9 @@ async fn authorize(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    if let Some(authorize) = &server.settings.authorize {
-        authorize(request.headers(), scope)?;
+    if let Some(gate) = &server.settings.gate {
+        let origin = Origin::of(request.headers(), request.extensions());
+        gate.check(request.uri().path(), Some(Access::Needs(scope)), request.headers(), &origin)?;
     }
     Ok(next.run(request).await)
 }

@@ -14,22 +14,6 @@ use tonic::{Code, Status};
 use super::{Server, error::Problem, target::Target};
 use crate::serve::{oip, proto::inference::model_metadata_response::TensorMetadata};
 
-/// An error in the protocol's own words.
-#[derive(Debug)]
-pub(super) struct Refusal(Problem);
-
-impl<E: Into<Problem>> From<E> for Refusal {
-    fn from(error: E) -> Self {
-        Self(error.into())
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        self.0.oip()
-    }
-}
-
 pub(super) async fn server() -> Response {
     let server = oip::server();
     // The extensions are the gRPC service's: over REST there are none.
@@ -46,7 +30,7 @@ pub(super) async fn ready(State(server): State<Arc<Server>>) -> Response {
     (status, Json(json!({ "ready": ready }))).into_response()
 }
 
-pub(super) async fn model(State(server): State<Arc<Server>>, target: Target) -> Result<Response, Refusal> {
+pub(super) async fn model(State(server): State<Arc<Server>>, target: Target) -> Result<Response, Problem> {
     let registry = server.app.registry();
     let model = registry.get(&target.model, target.version)?;
     let all = registry.list().into_iter();
@@ -69,12 +53,12 @@ pub(super) async fn model(State(server): State<Arc<Server>>, target: Target) -> 
     .into_response())
 }
 
-pub(super) async fn model_ready(State(server): State<Arc<Server>>, target: Target) -> Result<Response, Refusal> {
+pub(super) async fn model_ready(State(server): State<Arc<Server>>, target: Target) -> Result<Response, Problem> {
     let model = server.app.registry().get(&target.model, target.version)?;
     Ok(Json(json!({ "name": model.name(), "ready": true })).into_response())
 }
 
-pub(super) async fn infer(State(server): State<Arc<Server>>, target: Target) -> Result<Response, Refusal> {
+pub(super) async fn infer(State(server): State<Arc<Server>>, target: Target) -> Result<Response, Problem> {
     let model = server.app.registry().get(&target.model, target.version)?;
     let text = format!(
         "inference with tensors is served over gRPC (inference.GRPCInferenceService) only; to send an image over HTTP, \

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use strum::VariantArray as _;
+
 use super::{
     Oip,
     input::{ENCODED_IMAGE, IMAGE},
@@ -54,7 +56,9 @@ pub(in crate::serve) fn metadata(model: &Model, versions: Vec<u32>) -> ModelMeta
         versions: versions.iter().map(u32::to_string).collect(),
         platform: NAME.to_owned(),
         inputs: vec![tensor(IMAGE, "UINT8", vec![-1; 3])],
-        outputs: Output::ALL.map(|output| tensor(output.name(), output.datatype().0, output.dims(model))).to_vec(),
+        outputs: (Output::VARIANTS.iter())
+            .map(|output| tensor(output.name(), output.datatype().0, output.dims(model)))
+            .collect(),
     }
 }
 
@@ -88,7 +92,7 @@ impl Oip {
             dims: vec![-1; 3],
             optional: false,
         };
-        let output = |output: Output| ModelOutput {
+        let output = |output: &Output| ModelOutput {
             name: output.name().to_owned(),
             data_type: output.datatype().1.into(),
             dims: output.dims(model),
@@ -111,7 +115,7 @@ impl Oip {
             version_policy: Some(ModelVersionPolicy { policy_choice: Some(policy_choice) }),
             max_batch_size: i32::try_from(self.most_images()).unwrap_or(i32::MAX),
             input: vec![image],
-            output: Output::ALL.map(output).to_vec(),
+            output: Output::VARIANTS.iter().map(output).collect(),
             instance_group: vec![instance(options.session.device)],
             parameters: alternatives(),
             model_transaction_policy: Some(ModelTransactionPolicy { decoupled: false }),

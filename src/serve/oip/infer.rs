@@ -23,9 +23,12 @@ use crate::{
     pipeline::Timings,
     serve::{
         app::{Call, Pending, Protocol, WhenFull},
-        proto::inference::{ModelInferRequest, ModelInferResponse, ModelStreamInferResponse},
+        origin::Origin,
+        proto::inference::{
+            InferParameter, ModelInferRequest, ModelInferResponse, ModelStreamInferResponse,
+            infer_parameter::ParameterChoice,
+        },
         shown, status,
-        trace::Parent,
         unsent::{Weigh, check_size},
     },
 };
@@ -57,6 +60,8 @@ pub(super) struct Started {
     images: usize,
     frames: Vec<Pending<Found>>,
     arrived: Instant,
+    /// Whether the answer says that it is the request's last.
+    tell_final: bool,
     statistics: Arc<Statistics>,
     /// Most bytes of the answer.
     largest: usize,
@@ -67,7 +72,7 @@ impl Oip {
     pub(super) async fn start(
         &self,
         request: ModelInferRequest,
-        (deadline, parent): (Option<Instant>, Option<Parent>),
+        (deadline, origin): (Option<Instant>, Origin),
         when_full: WhenFull,
     ) -> Result<Started> {
         let arrived = Instant::now();
@@ -77,9 +82,9 @@ impl Oip {
             Ok((inference, model))
         };
         // What has no frame to be counted with is counted here.
-        let (inference, model) =
-            read().inspect_err(|error| self.app.requests().begin(Protocol::Oip, None).done(Some(error)))?;
-        let Inference { id, input, outputs, options, priority, deadline, .. } = inference;
+        let (inference, model) = read()
+            .inspect_err(|error| self.app.requests().begin(Protocol::Oip, origin.clone(), None).done(Some(error)))?;
+        let Inference { id, input, outputs, options, priority, deadline, tell_final, .. } = inference;
         let budget = Budget::new(self.app.engine().options().limits.max_bytes);
         let images = input.frames.len();
         let mut frames = Vec::with_capacity(images);
@@ -94,7 +99,7 @@ impl Oip {
                 wanted: output::wanted(&outputs),
                 deadline,
                 priority,
-                parent: parent.clone(),
+                origin: origin.clone(),
             };
             let (outputs, raw, budget) = (outputs.clone(), input.raw, budget.clone());
             let encode = move |_: &Model, answer| {
@@ -109,14 +114,14 @@ impl Oip {
             }
         }
         let (statistics, largest) = (Arc::clone(&self.statistics), self.app.largest_answer());
-        Ok(Started { id, model, outputs, images, frames, arrived, statistics, largest })
+        Ok(Started { id, model, outputs, images, frames, arrived, tell_final, statistics, largest })
     }
 }
 
 impl Started {
     /// The answer, once every frame has its own. As soon as one fails, the others are given up.
     pub(super) async fn answer(self) -> Result<ModelInferResponse, Status> {
-        let Self { id, model, outputs, images, frames, arrived, statistics, largest } = self;
+        let Self { id, model, outputs, images, frames, arrived, tell_final, statistics, largest } = self;
         let found = all(frames).await.map_err(|(index, error)| of_image(index, images, &error));
         let answer = found.and_then(|mut found| {
             let response = respond(id, &model, &outputs, &mut found)?;
@@ -124,8 +129,11 @@ impl Started {
             Ok((response, found))
         });
         match answer {
-            Ok((response, found)) => {
+            Ok((mut response, found)) => {
                 statistics.succeeded(&model, arrived, &found);
+                if tell_final {
+                    response.parameters.extend(final_response());
+                }
                 Ok(response)
             }
             Err(status) => {
@@ -176,13 +184,27 @@ fn respond(id: String, model: &Model, outputs: &[Output], found: &mut [Found]) -
     Ok(response)
 }
 
+/// What says that an answer is its request's last, as each is here: Triton's clients ask for it with
+/// `triton_enable_empty_final_response`.
+fn final_response() -> [(String, InferParameter); 1] {
+    let yes = InferParameter { parameter_choice: Some(ParameterChoice::BoolParam(true)) };
+    [("triton_final_response".to_owned(), yes)]
+}
+
 /// An answer or an error as a message of a stream.
-pub(super) fn in_band(id: String, answer: Result<ModelInferResponse, Status>) -> ModelStreamInferResponse {
+pub(super) fn in_band(
+    id: String,
+    tell_final: bool,
+    answer: Result<ModelInferResponse, Status>,
+) -> ModelStreamInferResponse {
     match answer {
         Ok(response) => ModelStreamInferResponse { error_message: String::new(), infer_response: Some(response) },
-        Err(status) => ModelStreamInferResponse {
-            error_message: status.message().to_owned(),
-            infer_response: Some(ModelInferResponse { id, ..Default::default() }),
-        },
+        Err(status) => {
+            let parameters = final_response().into_iter().filter(|_| tell_final).collect();
+            ModelStreamInferResponse {
+                error_message: status.message().to_owned(),
+                infer_response: Some(ModelInferResponse { id, parameters, ..Default::default() }),
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use bytes::{Buf, Bytes};
 
+use super::parameters;
 use crate::{
     Error, Result,
     engine::Source,
@@ -75,6 +76,7 @@ fn the_one(inputs: Vec<InferInputTensor>) -> Result<InferInputTensor> {
                 "`{name}` is in shared memory, which this server does not have; send its contents"
             )));
         }
+        parameters::only("inputs", &format!("`{name}`"), &input.parameters, &[], &["binary_data_size"])?;
     }
     match <[_; 1]>::try_from(inputs) {
         Ok([input]) => Ok(input),

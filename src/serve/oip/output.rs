@@ -6,7 +6,9 @@ use std::sync::{
 };
 
 use prost::Message;
+use strum::{IntoStaticStr, VariantArray};
 
+use super::parameters::only;
 use crate::{
     Error, Result,
     engine::{Answer, Model, Wanted},
@@ -20,8 +22,9 @@ use crate::{
     },
 };
 
-/// A tensor that models answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A tensor that models answer, by the name that its variant has in snake case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub(super) enum Output {
     Score,
     Anomalous,
@@ -34,30 +37,11 @@ pub(super) enum Output {
 }
 
 impl Output {
-    pub(super) const ALL: [Self; 8] = [
-        Self::Score,
-        Self::Anomalous,
-        Self::Log10NfaMin,
-        Self::Regions,
-        Self::Mask,
-        Self::MaskPng,
-        Self::ScoreMap,
-        Self::Log10NfaMap,
-    ];
-    /// What is answered where none is asked for: what is cheap.
+    /// The answer to a request that names no output: those that are small.
     const DEFAULT: [Self; 4] = [Self::Score, Self::Anomalous, Self::Log10NfaMin, Self::Regions];
 
     pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Score => "score",
-            Self::Anomalous => "anomalous",
-            Self::Log10NfaMin => "log10_nfa_min",
-            Self::Regions => "regions",
-            Self::MaskPng => "mask_png",
-            Self::Mask => "mask",
-            Self::ScoreMap => "score_map",
-            Self::Log10NfaMap => "log10_nfa_map",
-        }
+        self.into()
     }
 
     /// Its type, as requests and metadata write it and as the configuration does.
@@ -90,18 +74,15 @@ pub(super) fn requested(outputs: &[InferRequestedOutputTensor]) -> Result<Vec<Ou
     let mut found = Vec::new();
     for requested in outputs {
         let name = shown(&requested.name);
-        let Some(output) = Output::ALL.into_iter().find(|output| output.name() == requested.name) else {
-            let all = Output::ALL.map(Output::name).join(", ");
+        let Some(&output) = Output::VARIANTS.iter().find(|output| output.name() == requested.name) else {
+            let all: Vec<_> = Output::VARIANTS.iter().map(|output| output.name()).collect();
+            let all = all.join(", ");
             return wrong(format!("there is no output `{name}`; there are {all}"));
         };
         if found.contains(&output) {
             return wrong(format!("`{name}` is asked for twice"));
         }
-        for unsupported in ["shared_memory_region", "classification"] {
-            if requested.parameters.contains_key(unsupported) {
-                return wrong(format!("`{name}` has the parameter {unsupported}, which this server does not have"));
-            }
-        }
+        only("outputs", &format!("`{name}`"), &requested.parameters, &[], &["binary_data"])?;
         found.push(output);
     }
     Ok(if found.is_empty() { Output::DEFAULT.to_vec() } else { found })

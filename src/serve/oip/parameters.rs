@@ -1,4 +1,5 @@
-//! Parameters of a request.
+//! Parameters of a request, and of its tensors. A name that is not known is refused: a client that misspells `epsilon` must not
+//! get an answer for another ε.
 
 use std::{collections::HashMap, str::FromStr, time::Duration};
 
@@ -18,24 +19,41 @@ pub(super) struct Parameters {
     pub(super) options: DecisionOptions,
     pub(super) priority: Priority,
     pub(super) timeout: Option<Duration>,
+    /// Whether the client wants to be told which answer is a request's last.
+    pub(super) tell_final: bool,
 }
 
-/// Those with this prefix are meant for this server, so one that is not known is a mistake; others may be for a proxy.
-const OWN: &str = "uflow_";
+/// Parameters that mean something here.
+const KNOWN: [&str; 9] =
+    ["epsilon", "verdict", "score_threshold", "min_area", "bound", "tests", "priority", "timeout", TELL_FINAL];
+const TELL_FINAL: &str = "triton_enable_empty_final_response";
+/// Parameters that stock clients send and that change nothing here: models keep no state between requests, and over gRPC
+/// all data is binary.
+const WITHOUT_EFFECT: [&str; 4] = ["sequence_id", "sequence_start", "sequence_end", "binary_data_output"];
+
+/// Refuses parameters with a name that is in neither list. `of` says what the parameters belong to.
+///
+/// # Errors
+/// [`Error::Parameter`] that names the parameter.
+pub(super) fn only(
+    field: &'static str,
+    of: &str,
+    parameters: &HashMap<String, InferParameter>,
+    known: &[&str],
+    without_effect: &[&str],
+) -> Result<()> {
+    let is_known = |name: &str| known.contains(&name) || without_effect.contains(&name);
+    let Some(name) = parameters.keys().filter(|name| !is_known(name)).min() else { return Ok(()) };
+    let has = if known.is_empty() { "has no parameters".to_owned() } else { format!("has {}", known.join(", ")) };
+    Err(Error::parameter(field, format!("there is no parameter `{}`; {of} {has}", shown(name))))
+}
 
 /// Reads them.
 ///
 /// # Errors
 /// [`Error::Parameter`] for a value of the wrong type or outside its range.
 pub(super) fn parse(parameters: &HashMap<String, InferParameter>) -> Result<Parameters> {
-    if let Some(name) = parameters.keys().filter(|name| name.starts_with(OWN)).min() {
-        let reason = format!(
-            "there is none of the name `{}`; there are epsilon, verdict, score_threshold, min_area, bound, tests, priority and \
-             timeout",
-            shown(name)
-        );
-        return Err(Error::parameter("parameters", reason));
-    }
+    only("parameters", "a request", parameters, &KNOWN, &WITHOUT_EFFECT)?;
     let get = |name: &'static str| {
         let choice = parameters.get(name)?.parameter_choice.as_ref();
         Some(Parameter { name, choice })
@@ -58,9 +76,17 @@ pub(super) fn parse(parameters: &HashMap<String, InferParameter>) -> Result<Para
         Some(1) => Priority::High,
         _ => Priority::Normal,
     };
-    // Clients write 0 for none.
+    // Clients send 0 for no time limit.
     let timeout = get("timeout").map(|parameter| parameter.integer()).transpose()?.filter(|&timeout| timeout > 0);
-    Ok(Parameters { options, priority, timeout: timeout.map(Duration::from_micros) })
+    let tell_final = get(TELL_FINAL).map(|parameter| parameter.boolean()).transpose()?;
+    let timeout = timeout.map(Duration::from_micros);
+    Ok(Parameters { options, priority, timeout, tell_final: tell_final.unwrap_or(false) })
+}
+
+/// Whether a request that may be wrong asks for `triton_final_response`.
+pub(super) fn tells_final(parameters: &HashMap<String, InferParameter>) -> bool {
+    let asked = parameters.get(TELL_FINAL).and_then(|parameter| parameter.parameter_choice.as_ref());
+    asked == Some(&ParameterChoice::BoolParam(true))
 }
 
 /// No word that a parameter takes is longer.
@@ -82,6 +108,13 @@ impl Parameter<'_> {
             Some(ParameterChoice::StringParam(value)) => format!("the text `{}`", shown(value)),
         };
         Error::parameter(self.name, format!("it is {found}; {allowed}"))
+    }
+
+    fn boolean(&self) -> Result<bool> {
+        match self.choice {
+            Some(ParameterChoice::BoolParam(value)) => Ok(*value),
+            _ => Err(self.wrong("give true or false, as bool_param")),
+        }
     }
 
     fn number(&self) -> Result<f64> {

@@ -27,6 +27,8 @@ pub(super) struct Inference {
     pub(super) options: DecisionOptions,
     pub(super) priority: Priority,
     pub(super) deadline: Option<Instant>,
+    /// Whether the answer says that it is the request's last.
+    pub(super) tell_final: bool,
 }
 
 /// Longest `id` of a request, in bytes. It goes back with the answer, which would otherwise be too large for an error.
@@ -52,12 +54,12 @@ pub(super) fn read(mut request: ModelInferRequest, most: usize, deadline: Option
         ));
     }
     let version = version(&request.model_version)?;
-    let Parameters { options, priority, timeout } = parameters::parse(&request.parameters)?;
+    let Parameters { options, priority, timeout, tell_final } = parameters::parse(&request.parameters)?;
     let outputs = output::requested(&request.outputs)?;
     let input = input::take(&mut request, most)?;
-    // A time limit that no clock can count to is none.
+    // A time limit beyond what a clock can count to has no effect.
     let limit = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let deadline = limit.into_iter().chain(deadline).min();
     let ModelInferRequest { id, model_name: model, .. } = request;
-    Ok(Inference { id, model, version, input, outputs, options, priority, deadline })
+    Ok(Inference { id, model, version, input, outputs, options, priority, deadline, tell_final })
 }

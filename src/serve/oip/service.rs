@@ -1,10 +1,10 @@
-//! `inference.GRPCInferenceService`: each call as what it comes to.
+//! `inference.GRPCInferenceService`: its calls.
 
 use std::collections::HashMap;
 
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Oip, describe, infer, request, version};
+use super::{Oip, describe, infer, parameters, request, version};
 use crate::{
     Error, Result,
     serve::{
@@ -42,7 +42,7 @@ impl GrpcInferenceService for Oip {
         Ok(Response::new(describe::server()))
     }
 
-    /// A model that there is not is not ready either.
+    /// An unknown model is not ready.
     async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Answer<ModelReadyResponse> {
         let ModelReadyRequest { name, version } = request.into_inner();
         let ready = self.app.registry().get(&name, self::version(&version)?).is_ok();
@@ -93,19 +93,20 @@ impl GrpcInferenceService for Oip {
         self.app.check_model_control()?;
         let RepositoryModelLoadRequest { repository_name, model_name, parameters } = request.into_inner();
         the_only(&repository_name)?;
-        as_it_is(&parameters)?;
+        only(&[], &parameters)?;
         self.app.registry().load(&model_name, 0).await?;
         Ok(Response::new(RepositoryModelLoadResponse {}))
     }
 
-    /// Of the parameters there is `unload_dependents`; no model depends on another.
+    /// `unload_dependents` changes nothing: no model depends on another.
     async fn repository_model_unload(
         &self,
         request: Request<RepositoryModelUnloadRequest>,
     ) -> Answer<RepositoryModelUnloadResponse> {
         self.app.check_model_control()?;
-        let RepositoryModelUnloadRequest { repository_name, model_name, .. } = request.into_inner();
+        let RepositoryModelUnloadRequest { repository_name, model_name, parameters } = request.into_inner();
         the_only(&repository_name)?;
+        only(&["unload_dependents"], &parameters)?;
         self.app.registry().unload(&model_name, 0).await?;
         Ok(Response::new(RepositoryModelUnloadResponse {}))
     }
@@ -124,6 +125,7 @@ impl GrpcInferenceService for Oip {
         let service = self.clone();
         let start = move |request: ModelInferRequest, when_full| {
             let (service, call, id) = (service.clone(), call.clone(), request::id_for_errors(&request.id));
+            let tell_final = parameters::tells_final(&request.parameters);
             async move {
                 let started = service.start(request, call, when_full).await;
                 async move {
@@ -131,7 +133,7 @@ impl GrpcInferenceService for Oip {
                         Ok(started) => started.answer().await,
                         Err(error) => Err(error.into()),
                     };
-                    infer::in_band(id, answer)
+                    infer::in_band(id, tell_final, answer)
                 }
             }
         };
@@ -139,7 +141,7 @@ impl GrpcInferenceService for Oip {
     }
 }
 
-/// The server has one repository, without a name.
+/// Refuses the name of a repository: the server has one, without a name.
 fn the_only(repository: &str) -> Result<()> {
     if repository.is_empty() {
         return Ok(());
@@ -148,12 +150,18 @@ fn the_only(repository: &str) -> Result<()> {
     Err(Error::parameter("repository_name", reason))
 }
 
-/// Models are loaded as they are in the repository: neither their configuration nor their files can be sent along.
-fn as_it_is(parameters: &HashMap<String, ModelRepositoryParameter>) -> Result<()> {
-    match parameters.keys().filter(|name| *name == "config" || name.starts_with("file:")).min() {
+/// The parameters of a request to the repository: only those that are named. Models are loaded as they are in the repository, so
+/// neither their configuration nor their files can be sent along.
+fn only(known: &[&str], parameters: &HashMap<String, ModelRepositoryParameter>) -> Result<()> {
+    match parameters.keys().filter(|name| !known.contains(&name.as_str())).min() {
         None => Ok(()),
         Some(name) => {
-            let reason = format!("`{}` is given, and models are loaded as the repository has them", shown(name));
+            let has =
+                if known.is_empty() { "there is none".to_owned() } else { format!("there is {}", known.join(", ")) };
+            let reason = format!(
+                "`{}` is not a parameter of this call; {has}: models are loaded as the repository has them",
+                shown(name)
+            );
             Err(Error::parameter("parameters", reason))
         }
     }

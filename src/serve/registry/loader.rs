@@ -1,4 +1,4 @@
-//! The thread that loads and unloads models, one thing after another, and changes the table that requests read.
+//! The thread that loads and unloads models, one after another, and changes the table that requests read.
 
 use std::{
     collections::BTreeMap,
@@ -7,12 +7,11 @@ use std::{
     time::Duration,
 };
 
-use prometheus::IntCounterVec;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Control, Versions,
-    table::{Slot, State, Status, Table, statuses, unknown},
+    table::{Retry, Slot, State, Status, Table, statuses, unknown},
 };
 use crate::{
     Error, Result,
@@ -20,9 +19,6 @@ use crate::{
     kernel,
     package::{Found, Listing, Package, Repository},
 };
-
-/// How long a package that could not be loaded is left alone, unless it changes.
-const TRY_AGAIN: Duration = Duration::from_secs(10);
 
 /// What clients ask of it.
 #[derive(Debug)]
@@ -37,8 +33,6 @@ pub(super) struct Shared {
     pub(super) engine: Arc<Engine>,
     pub(super) repository: Repository,
     pub(super) versions: Versions,
-    /// Loads that were tried, by model and outcome.
-    pub(super) loads: IntCounterVec,
     pub(super) table: RwLock<Table>,
     /// Counts changes of the table.
     pub(super) changes: watch::Sender<u64>,
@@ -71,7 +65,7 @@ impl Shared {
         self.started.send_replace(true);
         let pause = match control {
             Control::Poll(pause) => pause,
-            // Models that leave are looked after all the same.
+            // Models that leave are freed in these modes too.
             Control::Static | Control::Explicit => Duration::from_secs(1),
         };
         loop {
@@ -85,7 +79,7 @@ impl Shared {
                 }
                 Err(_) => match control {
                     Control::Poll(_) => self.look(true, &mut listing),
-                    // What clients may load is listed; they decide.
+                    // The table lists what clients may load.
                     Control::Explicit => self.look(false, &mut listing),
                     Control::Static => {}
                 },
@@ -141,12 +135,12 @@ impl Shared {
         self.read().get(name).and_then(|slots| slots.get(&version)).is_some_and(|slot| slot.model.is_some())
     }
 
-    /// Whether a package is new, was changed, or failed long enough ago to be tried again (its backbone may have come since).
+    /// Whether a package is new, was changed, or failed long enough ago to be tried again: what made it fail need not be in
+    /// its files.
     fn is_due(&self, name: &str, version: u32, found: &Found) -> bool {
         let table = self.read();
         let Some(slot) = table.get(name).and_then(|slots| slots.get(&version)) else { return true };
-        let rested = slot.since.elapsed().is_ok_and(|since| since >= TRY_AGAIN);
-        slot.tried.as_ref() != Some(found) || (slot.state == State::Failed && rested)
+        slot.tried.as_ref() != Some(found) || slot.retry.is_some_and(Retry::is_due)
     }
 
     /// Adds versions that are new on disk, and forgets those that are neither on disk nor loaded.
@@ -168,32 +162,27 @@ impl Shared {
     }
 
     fn load(&self, name: &str, version: u32, found: &Found) -> Result<()> {
-        self.change(name, version, |slot| {
-            slot.tried = Some(found.clone());
-            if slot.model.is_none() {
-                slot.enter(State::Loading, "");
-            }
-        });
+        self.change(name, version, |slot| slot.trying(found));
         // A panic over one package must not end the loading of all others.
         let attempt = || Package::open(&found.path).and_then(|package| self.engine.load(&package, name, version));
         let loaded = catch_unwind(AssertUnwindSafe(attempt))
             .unwrap_or_else(|_| Err(Error::Internal("loading the package panicked; the log has more".to_owned())));
-        self.loads.with_label_values(&[name, if loaded.is_ok() { "ok" } else { "failed" }]).inc();
-        self.change(name, version, |slot| match &loaded {
+        match &loaded {
             Ok(model) => {
-                tracing::info!(model = name, version, warm_up_ms = model.warm_up().as_secs_f64() * 1e3, "model is ready");
-                slot.leaving = slot.model.replace(Arc::clone(model)).or(slot.leaving.take());
-                slot.enter(State::Ready, "");
-            }
-            Err(error) if slot.model.is_some() => {
-                tracing::warn!(model = name, version, %error, "the changed package cannot be loaded; the one before serves on");
-                slot.reason = format!("the changed package cannot be loaded, the one before serves on: {error}");
+                self.change(name, version, |slot| slot.loaded(Arc::clone(model)));
+                let warm_up_ms = model.warm_up().as_secs_f64() * 1e3;
+                tracing::info!(model = name, version, warm_up_ms, "model is ready");
             }
             Err(error) => {
-                tracing::warn!(model = name, version, %error, "the package cannot be loaded");
-                slot.enter(State::Failed, error.to_string());
+                let (pause, serves) =
+                    self.change(name, version, |slot| (slot.failed(&error.to_string()), slot.model.is_some()));
+                let said = match serves {
+                    true => "the changed package cannot be loaded; the one before serves on",
+                    false => "the package cannot be loaded",
+                };
+                tracing::warn!(model = name, version, %error, retry_s = pause.as_secs(), "{said}");
             }
-        });
+        }
         loaded.map(drop)
     }
 
@@ -206,7 +195,7 @@ impl Shared {
         for version in loaded {
             self.change(name, version, |slot| {
                 slot.leaving = slot.model.take();
-                slot.tried = None;
+                (slot.tried, slot.retry) = (None, None);
                 slot.enter(State::Unloading, "its accepted frames are being finished");
             });
             tracing::info!(model = name, version, "model takes no more frames");
@@ -244,7 +233,8 @@ impl Shared {
         };
         let (version, found) = found
             .ok_or_else(|| Error::NotFound(format!("the repository has no version {version} of model `{name}`")))?;
-        let up_to_date = |slot: &Slot| slot.state == State::Ready && slot.tried.as_ref() == Some(found);
+        let up_to_date =
+            |slot: &Slot| slot.state == State::Ready && slot.tried.as_ref() == Some(found) && slot.retry.is_none();
         let loaded = self.read().get(name).and_then(|slots| slots.get(version)).is_some_and(up_to_date);
         if !loaded {
             self.load(name, *version, found)?;

@@ -1,9 +1,11 @@
 //! The models a server has: what each is doing, and the thread that loads and unloads them.
 //!
-//! One thread does all loading, one thing after another; requests read a table that it changes. A model that is replaced
-//! keeps working on the frames it has (they hold it), and its memory is freed with the last of them. A package that cannot be
-//! loaded changes nothing but the `reason` of its entry: what served goes on serving.
+//! One thread does all loading, one model after another; requests read a table that it changes. A model that is replaced
+//! finishes the frames it has (they hold it), and its memory is freed with the last of them. A package that cannot be
+//! loaded changes only the `reason` of its entry: the model that served goes on serving. The package is tried again when one
+//! of its files or its shared backbone changes, and otherwise after a pause that doubles with each failure.
 
+mod figures;
 mod loader;
 mod table;
 
@@ -13,17 +15,17 @@ use std::{
     time::Duration,
 };
 
-use prometheus::{IntCounterVec, Opts};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::table::{State, Status};
 use self::{
+    figures::ModelFigures,
     loader::{Command, Shared},
     table::{statuses, unavailable, unknown},
 };
 use crate::{
     Error, Result,
-    engine::{Engine, Model, register},
+    engine::{Engine, Model},
     package::Repository,
 };
 
@@ -77,11 +79,13 @@ impl Registry {
             engine: Arc::clone(&engine),
             repository,
             versions,
-            loads: loads(&engine)?,
             table: RwLock::default(),
             changes: watch::Sender::new(0),
             started: watch::Sender::new(false),
         });
+        let figures = Box::new(ModelFigures::new(Arc::downgrade(&shared))?);
+        let failed = |error| Error::Internal(format!("a metric cannot be registered: {error}"));
+        engine.metrics().registry().register(figures).map_err(failed)?;
         let worker = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("uflow-loader".to_owned());
         let thread =
@@ -176,12 +180,6 @@ impl Registry {
         let Some(commands) = commands else { return Err(stopping()) };
         commands.send(command).await.map_err(|_| stopping())
     }
-}
-
-fn loads(engine: &Engine) -> Result<IntCounterVec> {
-    let opts =
-        Opts::new("uflow_model_loads_total", "Packages that the server tried to load, by outcome: ok or failed.");
-    register(engine.metrics().registry(), IntCounterVec::new(opts, &["model", "outcome"]))
 }
 
 impl Registry {

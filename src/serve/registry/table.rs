@@ -1,36 +1,54 @@
 //! What each version of each model is doing, and how that is said.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use strum::{IntoStaticStr, VariantArray};
 
 use crate::{Error, engine::Model, package::Found, serve::shown::shown};
 
-/// What a model is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Pause after a package's first failed load; it doubles with each further failure, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// What a version of a model is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
 pub enum State {
-    /// In the repository, not loaded.
+    /// It is in the repository and not loaded.
     Available,
-    /// Being loaded and warmed up.
+    /// It is being loaded and warmed up.
     Loading,
-    /// Takes frames.
+    /// It takes frames.
     Ready,
-    /// Takes no new frames; those accepted are being finished.
+    /// It takes no new frames; the frames it has accepted are being finished.
     Unloading,
-    /// Could not be loaded.
+    /// It could not be loaded.
     Failed,
+}
+
+impl State {
+    /// Its name in lower case.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// One version of a model, as it stands.
 #[derive(Clone, Debug)]
 pub struct Status {
-    /// Its name.
+    /// Name of the model.
     pub name: String,
-    /// Its version.
+    /// The version.
     pub version: u32,
-    /// What it is doing.
+    /// What the version is doing.
     pub state: State,
-    /// Why it is not ready, or why a newer package could not be loaded while the one before serves.
+    /// Why the version is not ready, or why its changed package could not be loaded while the package before serves.
     pub reason: String,
-    /// Since when it is in that state.
+    /// When it entered that state.
     pub since: SystemTime,
     /// Whether requests without a version go to it.
     pub current: bool,
@@ -45,16 +63,87 @@ pub(super) struct Slot {
     pub(super) reason: String,
     pub(super) since: SystemTime,
     pub(super) model: Option<Arc<Model>>,
-    /// A model that takes no new frames. The loader lets go of it when the last of them is answered, so that no other thread has
+    /// A model that takes no new frames. The loader lets go of it when its last frame is answered, so that no other thread has
     /// to free it.
     pub(super) leaving: Option<Arc<Model>>,
     /// The package that was loaded, or tried, last.
     pub(super) tried: Option<Found>,
+    /// Loads that failed since the last one that succeeded, and when the next is due. `None` where the last load succeeded.
+    pub(super) retry: Option<Retry>,
+    /// Loads that succeeded, ever, and loads that failed.
+    pub(super) loads: u64,
+    pub(super) failures: u64,
+    /// When a package was last loaded.
+    pub(super) loaded: Option<SystemTime>,
+}
+
+/// When a package that failed is tried again although nothing has changed on disk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retry {
+    failed: u32,
+    due: Instant,
+}
+
+impl Retry {
+    pub(super) fn is_due(self) -> bool {
+        self.due <= Instant::now()
+    }
+
+    /// The pause after a number of failures.
+    fn pause(failed: u32) -> Duration {
+        let doubled = 2_u32.checked_pow(failed.saturating_sub(1)).and_then(|factor| FIRST_PAUSE.checked_mul(factor));
+        doubled.map_or(LONGEST_PAUSE, |pause| pause.min(LONGEST_PAUSE))
+    }
 }
 
 impl Slot {
     pub(super) fn new(state: State) -> Self {
-        Self { state, reason: String::new(), since: SystemTime::now(), model: None, leaving: None, tried: None }
+        Self {
+            state,
+            reason: String::new(),
+            since: SystemTime::now(),
+            model: None,
+            leaving: None,
+            tried: None,
+            retry: None,
+            loads: 0,
+            failures: 0,
+            loaded: None,
+        }
+    }
+
+    /// A package is about to be loaded.
+    pub(super) fn trying(&mut self, found: &Found) {
+        if self.tried.as_ref() != Some(found) {
+            self.retry = None;
+        }
+        self.tried = Some(found.clone());
+        if self.model.is_none() {
+            self.enter(State::Loading, "");
+        }
+    }
+
+    /// The package was loaded. The model before, if any, leaves.
+    pub(super) fn loaded(&mut self, model: Arc<Model>) {
+        self.leaving = self.model.replace(model).or(self.leaving.take());
+        self.retry = None;
+        self.loads += 1;
+        self.loaded = Some(SystemTime::now());
+        self.enter(State::Ready, "");
+    }
+
+    /// The package could not be loaded. Gives the pause until the next try.
+    pub(super) fn failed(&mut self, reason: &str) -> Duration {
+        let failed = self.retry.map_or(1, |retry| retry.failed.saturating_add(1));
+        let pause = Retry::pause(failed);
+        self.retry = Some(Retry { failed, due: Instant::now() + pause });
+        self.failures += 1;
+        if self.model.is_some() {
+            self.reason = format!("the changed package cannot be loaded, the one before serves on: {reason}");
+        } else {
+            self.enter(State::Failed, reason);
+        }
+        pause
     }
 
     pub(super) fn enter(&mut self, state: State, reason: impl Into<String>) {
@@ -99,4 +188,28 @@ pub(super) fn unavailable(name: &str, version: u32, slot: &Slot) -> Error {
     };
     let reason = if slot.reason.is_empty() { String::new() } else { format!(": {}", slot.reason) };
     Error::Unavailable(format!("model `{name}` version {version} {what}{reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let pauses: Vec<_> = [1, 2, 3, 8, 9, 40, u32::MAX].map(|failed| Retry::pause(failed).as_secs()).to_vec();
+        assert_eq!(pauses, [2, 4, 8, 256, 300, 300, 300]);
+    }
+
+    #[test]
+    fn a_changed_package_begins_with_the_first_pause_again() {
+        let found = |path: &str| Found { path: path.into(), fingerprint: Vec::new() };
+        let mut slot = Slot::new(State::Available);
+        slot.trying(&found("a"));
+        assert_eq!((slot.failed("x"), slot.failed("x")), (FIRST_PAUSE, 2 * FIRST_PAUSE));
+        slot.trying(&found("a"));
+        assert_eq!(slot.failed("x"), 4 * FIRST_PAUSE);
+        slot.trying(&found("b"));
+        assert_eq!(slot.failed("x"), FIRST_PAUSE);
+        assert_eq!((slot.failures, slot.state), (4, State::Failed));
+    }
 }

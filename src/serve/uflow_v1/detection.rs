@@ -14,8 +14,8 @@ use crate::{
         app::{App, Pending, Protocol, WhenFull},
         deadline::of_call,
         ordered::{Answers, Flow, in_order, stream},
+        origin::Origin,
         proto::v1::{DetectRequest, DetectResponse, detection_service_server::DetectionService},
-        trace::Parent,
     },
 };
 
@@ -38,14 +38,14 @@ impl Detection {
 async fn start(
     app: &App,
     request: DetectRequest,
-    (deadline, parent): (Option<Instant>, Option<Parent>),
+    (deadline, origin): (Option<Instant>, Origin),
     when_full: WhenFull,
 ) -> (Echo, Result<Pending<DetectResponse>>) {
     let echo = request::echo(&request);
     let for_answer = echo.clone();
-    let pending = match request::call(request, deadline, parent) {
+    let pending = match request::call(request, deadline, origin.clone()) {
         Err(error) => {
-            app.requests().begin(Protocol::Uflow, deadline).done(Some(&error));
+            app.requests().begin(Protocol::Uflow, origin, deadline).done(Some(&error));
             Err(error)
         }
         Ok(call) => {

@@ -9,10 +9,10 @@ use crate::{
     segment::{Bound, DecisionOptions, Tests, Verdict},
     serve::{
         app::{Call, Protocol},
+        origin::Origin,
         pixels,
         proto::v1 as proto,
         shown::shown,
-        trace::Parent,
     },
 };
 
@@ -38,11 +38,11 @@ pub(super) fn echo(request: &proto::DetectRequest) -> Echo {
     }
 }
 
-/// A request as a call. `deadline` and `parent` are those of the gRPC call, if it has any.
+/// A request as a call. `deadline` and `origin` are those of the gRPC call.
 ///
 /// # Errors
 /// [`Error::Parameter`] or [`Error::Frame`] that names the field.
-pub(super) fn call(request: proto::DetectRequest, deadline: Option<Instant>, parent: Option<Parent>) -> Result<Call> {
+pub(super) fn call(request: proto::DetectRequest, deadline: Option<Instant>, origin: Origin) -> Result<Call> {
     let outputs = request.outputs.unwrap_or_default();
     let mask = enumeration::<proto::MaskFormat>("outputs.mask", outputs.mask)?;
     let score_map = enumeration::<proto::MapFormat>("outputs.score_map", outputs.score_map)?;
@@ -71,7 +71,7 @@ pub(super) fn call(request: proto::DetectRequest, deadline: Option<Instant>, par
             proto::Priority::High => Priority::High,
             proto::Priority::Unspecified | proto::Priority::Normal => Priority::Normal,
         },
-        parent,
+        origin,
     })
 }
 

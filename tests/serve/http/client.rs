@@ -34,9 +34,8 @@ impl Response {
     /// The code and the message of an error.
     pub(super) fn error(&self) -> (String, String) {
         let json = self.json();
-        let error = json["error"].as_object().unwrap();
-        assert_eq!((json.as_object().unwrap().len(), error.len()), (1, 2), "{json}");
-        (error["code"].as_str().unwrap().to_owned(), error["message"].as_str().unwrap().to_owned())
+        assert_eq!(json.as_object().unwrap().len(), 2, "{json}");
+        (json["code"].as_str().unwrap().to_owned(), json["error"].as_str().unwrap().to_owned())
     }
 }
 

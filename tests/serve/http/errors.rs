@@ -57,10 +57,11 @@ fn what_is_wrong_with_a_request_is_said() {
         &typed("Content-Type", "application/json"),
         400,
         "INVALID_ARGUMENT",
-        "`application/json` is not taken",
+        "`application/json` is not accepted",
     );
     assert_error(&typed("Content-Type", "multipart/form-data; boundary=x"), 400, "INVALID_ARGUMENT", "image/*");
-    assert_error(&typed("Content-Encoding", "gzip"), 400, "INVALID_ARGUMENT", "send the image as it is");
+    assert_error(&typed("Content-Encoding", "br"), 400, "INVALID_ARGUMENT", "send the image as it is, or as gzip or");
+    assert_error(&typed("Content-Encoding", "gzip"), 400, "INVALID_ARGUMENT", "cannot be decompressed as gzip");
     let text = server.get("/metrics").text().to_owned();
     for line in [
         "uflow_requests_total{code=\"INVALID_ARGUMENT\",model=\"\",protocol=\"http\"} ",
@@ -92,6 +93,33 @@ fn unknown_paths_and_methods_are_answered_in_json() {
     for (path, status) in [("/healthz", 200), ("/metrics", 200), ("/nothing", 404), (DETECT, 405)] {
         let found = server.send("HEAD", path, &[], b"");
         assert_eq!((found.status, found.body.len()), (status, 0), "{path}");
+    }
+}
+
+/// A body in the zlib format, which HTTP calls deflate, and as gzip.
+fn compressed(body: &[u8]) -> [(&'static str, Vec<u8>); 2] {
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    zlib.write_all(body).unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gzip.write_all(body).unwrap();
+    [("deflate", zlib.finish().unwrap()), ("gzip", gzip.finish().unwrap())]
+}
+
+#[test]
+fn a_compressed_body_is_the_same_up_to_the_limit() {
+    let models = Models::new();
+    let file = bad_png(1);
+    let http = HttpSettings { max_body_bytes: 1 << 20, ..HttpSettings::default() };
+    let server = Server::with(&models, Setup { http, ..Setup::default() });
+    let score = |found: Response| found.json()["score"].as_f64().unwrap();
+    let plain = score(server.post(DETECT, &file));
+    for (name, body) in compressed(&file) {
+        assert_eq!(score(server.send("POST", DETECT, &[("Content-Encoding", name)], &body)), plain, "{name}");
+    }
+    for (name, body) in compressed(&vec![0; 64 << 20]) {
+        assert!(body.len() < 1 << 20, "{name}: the bomb is small");
+        let found = server.send("POST", DETECT, &[("Content-Encoding", name)], &body);
+        assert_error(&found, 413, "INVALID_ARGUMENT", "size of the body is over the limit: 1048577 > 1048576 bytes");
     }
 }
 

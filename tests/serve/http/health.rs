@@ -65,7 +65,8 @@ fn models_are_seen_coming_and_going() {
     let models = Models::new();
     let server = Server::with(&models, Setup { control: Control::Explicit, ..Setup::default() });
     let (status, json) = readiness(&server);
-    assert_eq!((status, state(&json, "nut", 2)), (200, ("available".to_owned(), false)));
+    assert_eq!((status, state(&json, "nut", 2)), (503, ("available".to_owned(), false)));
+    assert!(json["reason"].as_str().unwrap().starts_with("no model is loaded"), "{json}");
     load(&server, "nut");
     assert_eq!(state(&readiness(&server).1, "nut", 2), ("ready".to_owned(), true));
     let held = server.app.registry().get("nut", 0).unwrap();
@@ -74,14 +75,37 @@ fn models_are_seen_coming_and_going() {
     assert_eq!((status, state(&json, "nut", 2)), (503, ("unloading".to_owned(), false)));
     drop(held);
     server.until("it is unloaded", || state(&readiness(&server).1, "nut", 2).0 == "available");
-    assert_eq!(readiness(&server).0, 200);
+    assert_eq!(readiness(&server).0, 503);
+}
+
+#[test]
+fn a_server_without_a_model_is_ready_only_where_that_is_wanted() {
+    let (models, runtime) = (Models::new(), Runtime::load(None).unwrap());
+    let empty = tempfile::tempdir().unwrap();
+    let control = Control::Explicit;
+    for (repository, control, reason) in [
+        (empty.path(), Control::Static, "the model repository has no <model>/<version>/uflow.json"),
+        (empty.path(), control, "no model is loaded; clients load models with LoadModel"),
+        (&models.repository(), control, "no model is loaded; clients load models with LoadModel"),
+    ] {
+        for ready_when_empty in [false, true] {
+            let server = Server::of(&runtime, repository, Setup { control, ready_when_empty, ..Setup::default() });
+            server.until("it has looked", || *server.app.registry().started().borrow());
+            let (status, json) = readiness(&server);
+            let expected = if ready_when_empty { (200, None) } else { (503, Some(reason)) };
+            assert_eq!((status, json["reason"].as_str()), expected, "{json}");
+            assert_eq!(json["server"], "running");
+            assert_eq!(server.get("/v2/health/ready").json()["ready"], ready_when_empty);
+        }
+    }
 }
 
 #[test]
 fn a_server_all_of_whose_models_failed_is_not_ready_and_tells_no_paths() {
     let folder = tempfile::tempdir().unwrap();
     break_package(&folder.path().join("gear/1"));
-    let server = Server::of(&Runtime::load(None).unwrap(), folder.path(), Setup::default());
+    let setup = Setup { ready_when_empty: true, ..Setup::default() };
+    let server = Server::of(&Runtime::load(None).unwrap(), folder.path(), setup);
     server.until("it has looked", || *server.app.registry().started().borrow());
     let found = server.get("/readyz");
     assert_eq!((found.status, state(&found.json(), "gear", 1).0.as_str()), (503, "failed"));

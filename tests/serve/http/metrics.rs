@@ -142,7 +142,8 @@ fn the_build_and_the_process_are_described() {
             (kinds["process_cpu_seconds_total"].as_str(), kinds["process_threads"].as_str()),
             ("counter", "gauge")
         );
-        assert!(figures["process_cpu_seconds_total"] > 0.0 && figures["process_threads"] > 2.0);
+        assert!(figures["process_cpu_seconds_total"] >= 0.0 && figures["process_threads"] > 2.0);
+        assert!(figures["process_start_time_seconds"] > 1.6e9);
         assert!(figures["process_resident_memory_bytes"] > 1e7);
         assert!(figures["process_open_fds"] > 3.0 && figures["process_max_fds"] >= figures["process_open_fds"]);
         let second = scrape(&server).0;
@@ -158,4 +159,47 @@ fn a_second_router_on_the_same_state_changes_nothing() {
     let before = families(&server);
     let _ = uflow::serve::http::router(std::sync::Arc::clone(&server.app), Setup::default().http);
     assert_eq!(families(&server), before);
+}
+
+#[test]
+fn the_models_are_told_with_their_state_and_their_networks_and_go_without_a_trace() {
+    let models = Models::new();
+    super::break_package(&models.repository().join("gear/1"));
+    let control = uflow::serve::registry::Control::Poll(std::time::Duration::from_millis(20));
+    let versions = uflow::serve::registry::Versions::Latest(1);
+    let server = Server::with(&models, Setup { control, versions, ..Setup::default() });
+    let (figures, kinds) = scrape(&server);
+    let of = |name: &str, labels: &str| figures.get(&format!("{name}{{{labels}}}")).copied();
+    let (bolt_1, bolt_3, gear) =
+        (r#"model="bolt",version="1""#, r#"model="bolt",version="3""#, r#"model="gear",version="1""#);
+    for (labels, ready, state) in [(bolt_1, 0.0, "available"), (bolt_3, 1.0, "ready"), (gear, 0.0, "failed")] {
+        assert_eq!(of("uflow_model_ready", labels), Some(ready), "{labels}");
+        let (model, version) = labels.split_once(',').unwrap();
+        for other in ["available", "loading", "ready", "unloading", "failed"] {
+            let found = of("uflow_model_state", &format!("{model},state=\"{other}\",{version}"));
+            assert_eq!(found, Some(f64::from(u8::from(other == state))), "{labels} {other}");
+        }
+    }
+    let loads = |outcome: &str, model: &str, version: u32| {
+        of("uflow_model_loads_total", &format!("model=\"{model}\",outcome=\"{outcome}\",version=\"{version}\""))
+    };
+    assert_eq!((loads("ok", "bolt", 3), loads("failed", "bolt", 3)), (Some(1.0), Some(0.0)));
+    assert!(loads("ok", "gear", 1) == Some(0.0) && loads("failed", "gear", 1).unwrap() >= 1.0);
+    assert_eq!(kinds["uflow_model_loads_total"], "counter");
+    assert!(of("uflow_model_last_load_timestamp_seconds", bolt_3).unwrap() > 1.6e9);
+    assert_eq!(of("uflow_model_last_load_timestamp_seconds", gear), None);
+    let model = server.app.registry().get("bolt", 3).unwrap();
+    let (flow, backbone) = (&model.manifest().flow.sha256, &model.manifest().backbone);
+    let info = format!(
+        "backbone=\"{}\",backbone_sha256=\"{}\",flow_sha256=\"{flow}\",{bolt_3}",
+        backbone.name, backbone.sha256
+    );
+    assert_eq!(of("uflow_model_info", &info), Some(1.0));
+    drop(model);
+
+    std::fs::remove_dir_all(models.repository().join("bolt")).unwrap();
+    server.until("the model is gone", || server.app.registry().status("bolt", 0).is_err());
+    let (after, _) = scrape(&server);
+    let left: Vec<_> = after.keys().filter(|name| name.starts_with("uflow_model_") && name.contains("bolt")).collect();
+    assert!(left.is_empty(), "{left:?}");
 }

@@ -27,8 +27,10 @@ use uflow::{
     runtime::{Runtime, SessionOptions},
     serve::{
         app::App,
+        auth::Gate,
         http::{HttpSettings, router},
         registry::{Control, Registry, Versions},
+        tokens::Tokens,
     },
 };
 
@@ -74,6 +76,9 @@ struct Setup {
     control: Control,
     versions: Versions,
     http: HttpSettings,
+    /// Content of a file of tokens; empty for none.
+    tokens: &'static str,
+    ready_when_empty: bool,
 }
 
 impl Default for Setup {
@@ -83,6 +88,8 @@ impl Default for Setup {
             control: Control::Static,
             versions: Versions::All,
             http: HttpSettings::default(),
+            tokens: "",
+            ready_when_empty: false,
         }
     }
 }
@@ -97,8 +104,16 @@ impl Server {
         let engine = Arc::new(Engine::new(runtime, setup.engine).unwrap());
         let repository = Repository::open(repository, None).unwrap();
         let registry = Registry::start(Arc::clone(&engine), repository, setup.control, setup.versions).unwrap();
-        let app = Arc::new(App::new(engine, registry, None).unwrap());
-        let service = router(Arc::clone(&app), setup.http);
+        let app = App::new(engine, registry, None).unwrap().with_ready_when_empty(setup.ready_when_empty);
+        let app = Arc::new(app);
+        let gate = (!setup.tokens.is_empty()).then(|| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            fs::write(file.path(), setup.tokens).unwrap();
+            let tokens = Arc::new(Tokens::load(file.path()).unwrap());
+            Arc::new(Gate::new(tokens, app.engine().metrics().registry()).unwrap())
+        });
+        let service = router(Arc::clone(&app), HttpSettings { gate, ..setup.http });
+        let service = service.into_make_service_with_connect_info::<SocketAddr>();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();

@@ -49,6 +49,13 @@ fn errors_are_the_protocol_s() {
         assert_error(&server.get(&format!("/v2/models/nut/versions/9{tail}")), 404, "NOT_FOUND", "no version 9");
         assert_error(&server.get(&format!("/v2/models/gear{tail}")), 503, "UNAVAILABLE", "could not be loaded");
     }
+    // Triton's HTTP client takes `error` for a text wherever it finds one.
+    assert_error(&server.get("/v2/nothing"), 404, "NOT_FOUND", "there is no `/v2/nothing` here");
+    assert_error(&server.get("/v2/models/nut/versions/v2"), 400, "INVALID_ARGUMENT", "`v2` is not a version");
+    assert_error(&server.post("/v2/models/nut", b""), 405, "UNIMPLEMENTED", "does not take POST");
+    let tokens = "inference-0123456\n";
+    let guarded = Server::with(&models, super::Setup { tokens, ..super::Setup::default() });
+    assert_error(&guarded.get("/v2/models/nut"), 401, "UNAUTHENTICATED", "a token is needed");
     for path in ["/v2/models/nut/infer", "/v2/models/nut/versions/2/infer"] {
         assert_error(&server.post(path, b"{}"), 501, "UNIMPLEMENTED", "POST it to /v1/models/nut/detect");
     }

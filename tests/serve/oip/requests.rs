@@ -29,8 +29,12 @@ async fn parameters_are_heard() {
         ("priority", Choice::Uint64Param(1)),
         ("timeout", Choice::Int64Param(0)),
         ("bound", text("chernoff")),
+        // What Triton's and KServe's clients send.
         ("sequence_id", Choice::Int64Param(3)),
+        ("sequence_start", Choice::BoolParam(true)),
+        ("sequence_end", Choice::BoolParam(true)),
         ("binary_data_output", Choice::BoolParam(true)),
+        ("triton_enable_empty_final_response", Choice::BoolParam(false)),
     ];
     assert_eq!(verdict(&mut client, &ignored).await.unwrap(), (false, 0));
     assert!(verdict(&mut client, &[("bound", text("exact"))]).await.unwrap().0, "the exact probability is lower");
@@ -50,7 +54,13 @@ async fn parameters_are_heard() {
         ("tests", text("sized"), "tests: `sized` needs to know what good images are like"),
         ("priority", text("high"), "priority: it is the text `high`; give an integer from 0"),
         ("timeout", Choice::Int64Param(-1), "timeout: it is the integer -1; give an integer from 0"),
-        ("uflow_epsilon", Choice::DoubleParam(1.0), "parameters: there is none of the name `uflow_epsilon`"),
+        (
+            "Epsilon",
+            Choice::DoubleParam(1.0),
+            "parameters: there is no parameter `Epsilon`; a request has epsilon, verdict, score_threshold, min_area, \
+             bound, tests, priority, timeout, triton_enable_empty_final_response",
+        ),
+        ("triton_enable_empty_final_response", text("yes"), "triton_enable_empty_final_response: it is the text `yes`"),
     ] {
         let status = verdict(&mut client, &[(name, choice)]).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{status}");
@@ -145,6 +155,19 @@ fn wrong() -> Vec<(ModelInferRequest, &'static str)> {
             }),
             "inputs: `image` is in shared memory",
         ),
+        (
+            change(|request| {
+                request.inputs[0].parameters.insert("gamma".to_owned(), InferParameter::default());
+            }),
+            "inputs: there is no parameter `gamma`; `image` has no parameters",
+        ),
+        (
+            change(|request| {
+                *request = with(request.clone(), &["score"], &[]);
+                request.outputs[0].parameters.insert("classification".to_owned(), InferParameter::default());
+            }),
+            "outputs: there is no parameter `classification`; `score` has no parameters",
+        ),
     ]
 }
 
@@ -167,4 +190,40 @@ async fn what_is_wrong_with_a_request_is_said() {
     let line = format!("uflow_requests_total{{code=\"INVALID_ARGUMENT\",model=\"\",protocol=\"oip\"}} {count}");
     assert!(text.contains(&line), "{text}");
     assert!(client.model_infer(small()).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stock_clients_parameters_of_tensors_change_nothing() {
+    let repo = Repo::new(&["bolt"]);
+    let (_app, mut client) = start(&repo).await;
+    let mut request = with(small(), &["score"], &[]);
+    request.inputs[0].parameters.insert("binary_data_size".to_owned(), InferParameter::default());
+    request.outputs[0].parameters.insert("binary_data".to_owned(), InferParameter::default());
+    let with_them = client.model_infer(request).await.unwrap().into_inner();
+    let without = client.model_infer(with(small(), &["score"], &[])).await.unwrap().into_inner();
+    assert_eq!(with_them.raw_output_contents, without.raw_output_contents);
+    assert!(without.parameters.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_final_answer_is_marked_where_that_is_asked_for() {
+    let repo = Repo::new(&["bolt"]);
+    let (_app, mut client) = start(&repo).await;
+    let asking = [("triton_enable_empty_final_response", Choice::BoolParam(true))];
+    let marked = |response: &ModelInferResponse| {
+        let parameter = response.parameters.get("triton_final_response")?;
+        parameter.parameter_choice.clone()
+    };
+    let one = client.model_infer(with(small(), &[], &asking)).await.unwrap().into_inner();
+    assert_eq!(marked(&one), Some(Choice::BoolParam(true)));
+    let mut bad = with(small(), &[], &asking);
+    bad.model_name = "rivet".to_owned();
+    let requests = [with(small(), &[], &asking), small(), bad];
+    let answers = client.model_stream_infer(tokio_stream::iter(requests)).await.unwrap().into_inner();
+    let answers: Vec<_> = tokio_stream::StreamExt::collect::<Vec<_>>(answers).await;
+    let found: Vec<_> = (answers.into_iter().map(|answer| answer.unwrap()))
+        .map(|answer| (answer.error_message.is_empty(), marked(&answer.infer_response.unwrap())))
+        .collect();
+    let yes = Some(Choice::BoolParam(true));
+    assert_eq!(found, [(true, yes.clone()), (true, None), (false, yes)]);
 }

@@ -98,6 +98,10 @@ async fn models_are_loaded_and_unloaded_where_that_is_allowed() {
     let load = RepositoryModelLoadRequest { model_name: "nut".to_owned(), ..Default::default() };
     assert_eq!(client.repository_model_load(load).await.unwrap_err().code(), Code::NotFound);
     let unload = RepositoryModelUnloadRequest { model_name: "bolt".to_owned(), ..Default::default() };
+    let parameters = HashMap::from([("unload_dependants".to_owned(), ModelRepositoryParameter::default())]);
+    let status = client.repository_model_unload(RepositoryModelUnloadRequest { parameters, ..unload.clone() }).await;
+    let status = status.unwrap_err();
+    assert!(status.message().contains("`unload_dependants` is not a parameter of this call"), "{status}");
     client.repository_model_unload(unload).await.unwrap();
     assert_eq!(client.model_infer(small()).await.unwrap_err().code(), Code::Unavailable);
     assert!(index(&mut client, true).await.is_empty());
