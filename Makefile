@@ -33,16 +33,15 @@ build: onnxruntime
 demo: build
 	target/release/uflow demo --out $(DEMO_OUT)
 
-# Apart, so that the library is tested as it is shipped: without what the server and the command bring in.
+# One build of every crate for the command, the server and the library. `make library` repeats the library's tests on the build that is
+# shipped: optimised, without the server and the command.
 test: onnxruntime openvino
-	$(CARGO) test --package uflow --locked
-	$(CARGO) test --package uflow-ffi --locked
+	$(CARGO) test --workspace --locked
 
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
-	$(CARGO) check --package uflow-ffi --locked
 	@if command -v shellcheck >/dev/null; then shellcheck tools/*.sh benches/*.sh deploy/*.slurm .ci/run; fi
 
 header:
@@ -51,8 +50,9 @@ header:
 protos:
 	@tools/check_protos.sh
 
+# Building one test program also builds target/debug/uflow, from the crates that `make test` has built.
 clients: onnxruntime
-	$(CARGO) build --locked
+	$(CARGO) test --locked --package uflow --test cli --no-run
 	tools/check_server.sh
 
 deny:

@@ -4,13 +4,13 @@
 # library.
 #
 #   tools/check_library.sh             all checks
-#   tools/check_library.sh CHECK…      some: install exports programs cmake valgrind sanitizers (install first, once)
+#   tools/check_library.sh CHECK…      some: install tests exports programs cmake valgrind sanitizers (install first, once)
 #
 # Needs gcc, g++, cmake, pkg-config, valgrind, and OpenCV for one example (Debian: libopencv-dev).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 checks=("$@")
-[ ${#checks[@]} -gt 0 ] || checks=(install exports programs cmake valgrind sanitizers)
+[ ${#checks[@]} -gt 0 ] || checks=(install tests exports programs cmake valgrind sanitizers)
 work=${CARGO_TARGET_DIR:-$PWD/target}/library
 prefix=$work/usr
 mkdir -p "$work"
@@ -22,11 +22,18 @@ fresh() { rm -rf "$work/run" && mkdir -p "$work/run" && echo "$work/run"; }
 
 check_install() {
   rm -rf "$prefix"
-  make --no-print-directory install-library PREFIX="$prefix"
+  make --no-print-directory install-library PREFIX="$prefix" 2>&1 | tee "$work/install.log"
+  # `make lint` checks the crates only with the server and the command.
+  if grep '^warning' "$work/install.log"; then die "the library is built with warnings"; fi
   for file in include/uflow.h include/uflow.hpp lib/libuflow.so lib/libuflow.a lib/pkgconfig/uflow.pc lib/uflow/libonnxruntime.so; do
     [ -e "$prefix/$file" ] || die "$file was not installed"
   done
   find "$prefix/lib" -maxdepth 1 -name 'lib*' -printf '   %f %s %l\n' | sort
+}
+
+# The library's own tests, on the build that is shipped.
+check_tests() {
+  cargo test --release --locked --package uflow-ffi
 }
 
 # Exports only uflow_* symbols of the committed list, and nothing of the server.
@@ -112,10 +119,10 @@ check_sanitizers() {
   local target
   target=$(rustc -vV | sed -n 's/^host: //p')
   # Sanitizers are a nightly feature. RUSTC_BOOTSTRAP enables them in the stable compiler, for this command only.
-  RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=$work/asan CARGO_PROFILE_RELEASE_LTO=off \
-    CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo build --release --locked --package uflow-ffi --target "$target"
+  RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=$work/asan CARGO_INCREMENTAL=0 \
+    cargo build --locked --package uflow-ffi --target "$target"
   mkdir -p "$work/asan/lib"
-  cp "$work/asan/$target/release/libuflow_ffi.so" "$work/asan/lib/libuflow.so.0"
+  cp "$work/asan/$target/debug/libuflow_ffi.so" "$work/asan/lib/libuflow.so.0"
   ln -sf libuflow.so.0 "$work/asan/lib/libuflow.so"
   gcc -std=c11 -g -O1 "${warnings[@]}" -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
     ffi/tests/c/program.c -Iinclude -L"$work/asan/lib" -luflow -lpthread -Wl,-rpath,"$work/asan/lib" -o "$work/program-asan"
