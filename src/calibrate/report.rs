@@ -70,7 +70,8 @@ fn write_scale(out: &mut fmt::Formatter<'_>, index: usize, scale: &ScaleReport) 
     writeln!(out, "scale {index}: {} channels of {}×{}", shape.channels, shape.width, shape.height)?;
     writeln!(
         out,
-        "  z: mean {:.3} (channels {:.2} to {:.2}), variance {:.3} (channels {:.2} to {:.2}), excess kurtosis {:.2}",
+        "  z: mean {:.3} (channels {:.2} to {:.2}), variance {:.3} (channels {:.2} to {:.2})\n  \
+         z: excess kurtosis {:.2}",
         scale.mean,
         scale.channel_means[0],
         scale.channel_means[1],
@@ -81,17 +82,18 @@ fn write_scale(out: &mut fmt::Formatter<'_>, index: usize, scale: &ScaleReport) 
     )?;
     writeln!(
         out,
-        "  correlation between channels: {:.3} (root mean square), {:.2} at most",
+        "  correlation between channels: root mean square {:.3}, maximum {:.2}",
         scale.channel_correlation, scale.channel_correlation_max
     )?;
-    let neighbours: Vec<String> = (scale.neighbours.iter())
-        .map(|near| format!("({}, {}) {:.3}/{:.3}", near.rows, near.columns, near.latents, near.energy))
-        .collect();
-    writeln!(out, "  correlation with the neighbour at (rows, columns), z/U: {}", neighbours.join(", "))?;
+    writeln!(out, "  correlation with neighbours at (rows, columns):")?;
+    for near in &scale.neighbours {
+        writeln!(out, "    ({}, {}): z {:.3}, U {:.3}", near.rows, near.columns, near.latents, near.energy)?;
+    }
     writeln!(
         out,
-        "  U / C: mean {:.3}, effective degrees of freedom {:.1} of {}, tail index {:.1} ({:.1} if white), border against middle {:.2}, \
-         {:.1} pixels vary as one",
+        "  U / C: mean {:.3}, effective degrees of freedom {:.1} of {}\n  \
+         U / C: tail index {:.1} (white noise: {:.1})\n  \
+         U / C: border relative to the middle {:.2}, {:.1} pixels vary together",
         scale.energy_mean,
         scale.effective_degrees,
         shape.channels,
@@ -100,19 +102,22 @@ fn write_scale(out: &mut fmt::Formatter<'_>, index: usize, scale: &ScaleReport) 
         scale.border,
         scale.correlated_pixels
     )?;
-    let quantiles: Vec<String> =
-        (scale.quantiles.iter()).map(|q| format!("{}: {:.2} ({:.2})", q.probability, q.found, q.expected)).collect();
-    writeln!(out, "  quantiles of U / C (of χ²): {}", quantiles.join(", "))
+    writeln!(out, "  quantiles of U / C, in brackets those of χ² / C:")?;
+    for q in &scale.quantiles {
+        writeln!(out, "    {}: {:.2} ({:.2})", q.probability, q.found, q.expected)?;
+    }
+    Ok(())
 }
 
-/// What does not hold, the most telling first.
+/// The differences from white noise, the largest first.
 pub(super) fn findings(scales: &[ScaleReport], between: &[f64]) -> Vec<String> {
     let mut found: Vec<(f64, String)> = Vec::new();
     for (index, scale) in scales.iter().enumerate() {
         let channels = scale.shape.channels as f64;
         if !(0.8..=1.25).contains(&scale.variance) {
             let text = format!(
-                "scale {index}: the latents' variance is {:.2}, not 1: the model does not fit these images (other light, other product, or too few images to learn from)",
+                "scale {index}: the latents' variance is {:.2}, not 1: the model does not fit these images (other light, another \
+                 product, or too few training images)",
                 scale.variance
             );
             found.push((scale.variance.ln().abs(), text));
@@ -120,7 +125,7 @@ pub(super) fn findings(scales: &[ScaleReport], between: &[f64]) -> Vec<String> {
         let degrees = scale.effective_degrees / channels;
         if degrees < 0.8 {
             let text = format!(
-                "scale {index}: U varies like χ² with {:.0} degrees of freedom, not {channels}: its tail is heavier than the hypothesis says",
+                "scale {index}: U varies like χ² with {:.0} degrees of freedom, not {channels}: its tail is heavier than assumed",
                 scale.effective_degrees
             );
             found.push((-degrees.ln(), text));
@@ -128,18 +133,19 @@ pub(super) fn findings(scales: &[ScaleReport], between: &[f64]) -> Vec<String> {
         let near = scale.neighbours.iter().map(|near| near.energy).fold(0.0, f64::max);
         if near > 0.1 {
             let text = format!(
-                "scale {index}: U of neighbouring pixels correlates by {near:.2}: a region of n pixels has the evidence of fewer"
+                "scale {index}: the correlation of U between neighbouring pixels is {near:.2}: a region of n pixels has less \
+                 evidence than n independent pixels"
             );
             found.push((near, text));
         }
         if !(0.8..=1.25).contains(&scale.border) {
-            let text = format!("scale {index}: U at the border is {:.2} times that of the middle", scale.border);
+            let text = format!("scale {index}: U at the border is {:.2} times U in the middle", scale.border);
             found.push((scale.border.ln().abs() / 2.0, text));
         }
     }
     for (index, &correlation) in between.iter().enumerate().filter(|(_, correlation)| **correlation > 0.1) {
         let text = format!(
-            "U of scales {index} and {} correlates by {correlation:.2}: they are not independent tests",
+            "the correlation of U between scales {index} and {} is {correlation:.2}: the scales are not independent tests",
             index + 1
         );
         found.push((correlation / 2.0, text));

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     Error,
+    evaluate::columns::{WIDTH, shortened},
     frame::{Image, Limits},
     package::Package,
     pipeline::{Batch, PostProcessor, package_roi},
@@ -287,32 +288,26 @@ impl Parity {
 
 fn print_head(package: &Package, runtime: &Runtime, model: &Model, options: &SessionOptions) {
     let manifest = &package.manifest;
-    println!("{}: {} at {} × {} (height × width)", manifest.name, manifest.backbone.name, model.height, model.width);
-    println!(
-        "{} {}, ONNX Runtime {} in {}",
-        options.device,
-        options.precision,
-        runtime.version(),
-        runtime.path().display()
-    );
+    println!("{}", shortened(&manifest.name, WIDTH));
+    println!("backbone {}", shortened(&manifest.backbone.name, WIDTH - 9));
+    println!("input {} × {} (height × width)", model.height, model.width);
+    println!("{} {}", options.device, options.precision);
+    println!("ONNX Runtime {} in {}", runtime.version(), runtime.path().display());
     match model.network.nodes_on_cpu() {
         Some(0) => {}
-        Some(count) => println!("{count} nodes of the networks run on the CPU, as the device does not take them"),
-        None => println!("ONNX Runtime does not say where the networks' nodes run"),
+        Some(count) => println!("{count} nodes run on the CPU, because the device does not support them"),
+        None => println!("ONNX Runtime does not report which nodes run on the CPU"),
     }
     println!("{:>6} {:>9} {:>9} {:>9} {:>9} {:>10}", "batch", "min ms", "p50 ms", "p90 ms", "p99 ms", "images/s");
 }
 
 fn print(measured: &Measured) {
     let Latency { min, p50, p90, p99, .. } = measured.latency_ms;
-    print!("{:>6} {min:>9.2} {p50:>9.2} {p90:>9.2} {p99:>9.2} {:>10.1}", measured.batch, measured.images_per_second);
+    println!("{:>6} {min:>9.2} {p50:>9.2} {p90:>9.2} {p99:>9.2} {:>10.1}", measured.batch, measured.images_per_second);
     if let Some(Parity { with, energy, image_score, mask_pixels, images_with_mask }) = &measured.parity {
-        print!(
-            "   to {with}: energies {energy:.1e} (relative), image score {image_score:.1e}, {mask_pixels} mask pixels \
-             ({images_with_mask} images have some)"
-        );
+        println!("       differences from {with}: energies {energy:.1e} (relative), image score {image_score:.1e},");
+        println!("       {mask_pixels} mask pixels; {images_with_mask} images have mask pixels");
     }
-    println!();
 }
 
 #[cfg(test)]
