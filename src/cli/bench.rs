@@ -1,11 +1,9 @@
-//! `uflow bench`: latency and throughput of a model's networks by batch size, and how far a device's numbers are from
-//! another's.
+//! `uflow bench`: latency and throughput of a model's networks by batch size, and the differences between two devices.
 //!
-//! Measured is what one call of the networks costs: images in the host's memory to energies in the host's memory. The
-//! images are those of `--images`, in turn, or else noise of the network's own input distribution (mean 0, deviation 1),
-//! the same in every run, so results of two devices can be compared. On noise an image score is all but 1 whatever the
-//! device computes: parity is to be judged on images. Reading, resizing and segmentation are not in the times; `uflow
-//! detect --json` times those.
+//! One call takes images in host memory and returns energies in host memory. The images come from `--images`, in turn.
+//! Without it they are noise with the network's own input distribution (mean 0, deviation 1), the same in every run. On
+//! noise every image score is almost 1, so compare devices on images. The times do not include reading, resizing and
+//! segmentation; `uflow detect --json` measures those.
 
 use std::{
     ops::Range,
@@ -34,7 +32,7 @@ use crate::{
     segment::{DecisionOptions, DecisionRule},
 };
 
-/// Time a model's networks and compare devices.
+/// Measure the speed of a model's networks and compare devices.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -48,19 +46,19 @@ pub struct Args {
     #[command(flatten)]
     device: DeviceArgs,
 
-    /// Images per call; several sizes separated by commas.
+    /// Images per call; separate several batch sizes by commas.
     #[arg(long, value_name = "N,…", default_value = "1", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1024))]
     batch: Vec<u32>,
 
-    /// Images to run, in turn; noise if not given.
+    /// Folder of images to run, in turn [default: noise].
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
 
-    /// Calls measured for each size of batch.
+    /// Number of measured calls for each batch size.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
 
-    /// Also run this device in fp32 and print how far the results are apart.
+    /// Also run on this device in fp32, and print the differences of the results.
     #[arg(long, value_name = "DEVICE", value_parser = super::choices::DEVICES)]
     compare: Option<Device>,
 }
@@ -72,7 +70,7 @@ struct Measured {
     precision: Precision,
     batch: usize,
     calls: usize,
-    /// Milliseconds a call.
+    /// Milliseconds per call.
     latency_ms: Latency,
     images_per_second: f64,
     nodes_on_cpu: Option<usize>,
@@ -89,7 +87,7 @@ struct Latency {
     mean: f64,
 }
 
-/// Differences to the device compared with, over the images of one call.
+/// Differences from the other device, over the images of one call.
 #[derive(Debug, Serialize)]
 struct Parity {
     with: Device,
@@ -99,7 +97,7 @@ struct Parity {
     image_score: f32,
     /// Pixels of the masks that differ although their log₁₀NFA is farther than 10⁻³ from the threshold; should be 0.
     mask_pixels: usize,
-    /// Images in which any pixel is in the mask: with none the masks' agreement says nothing.
+    /// Images with a pixel in the mask. If this is 0, the masks are not really compared.
     images_with_mask: usize,
 }
 
@@ -152,7 +150,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// A model's networks, and what decides by their output as the package does.
+/// A model's networks, with the package's decision on their output.
 struct Model {
     network: Network,
     post: PostProcessor,
@@ -178,7 +176,7 @@ impl Model {
     }
 }
 
-/// Images of deviation 1 that are the same in every run.
+/// Noise images with deviation 1, the same in every run.
 fn noise(shape: (usize, usize, usize, usize)) -> Array4<f32> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     // Uniform on ±√3 has the deviation 1.
@@ -188,7 +186,7 @@ fn noise(shape: (usize, usize, usize, usize)) -> Array4<f32> {
     })
 }
 
-/// A folder's images as the network takes them.
+/// A folder's images, preprocessed for the network.
 fn prepared(package: &Package, folder: &Path) -> anyhow::Result<Vec<Array3<f32>>> {
     let input = package.manifest.input;
     let files = images_below(folder)?;
@@ -206,7 +204,7 @@ fn prepared(package: &Package, folder: &Path) -> anyhow::Result<Vec<Array3<f32>>
     Ok(images)
 }
 
-/// Images of a range, from the first again after the last.
+/// The images of a range; after the last image follows the first.
 fn taken(images: &[Array3<f32>], range: Range<usize>) -> Array4<f32> {
     let (_, height, width) = images[0].dim();
     let mut taken = Array4::zeros((range.len(), 3, height, width));
@@ -246,7 +244,7 @@ fn measure(
 }
 
 impl Latency {
-    /// Of at least one time. A percentile is the smallest time that so many in a hundred do not exceed.
+    /// From at least one time. Percentiles are by nearest rank.
     fn of(times: &mut [f64]) -> Self {
         times.sort_by(f64::total_cmp);
         let percentile = |percent: usize| times[(times.len() * percent).div_ceil(100).max(1) - 1];
@@ -260,7 +258,7 @@ impl Parity {
         Self { with: device, energy: 0.0, image_score: 0.0, mask_pixels: 0, images_with_mask: 0 }
     }
 
-    /// Runs images on both and keeps the largest differences.
+    /// Runs images on both devices and keeps the largest differences.
     fn add(&mut self, model: &mut Model, other: &mut Model, images: &Array4<f32>) -> anyhow::Result<()> {
         let ours = model.network.run(images.view(), false)?;
         let theirs = other.network.run(images.view(), false)?;

@@ -33,20 +33,23 @@ Examples:
   uflow fit --good good/ --out models/bracket/1 --augment flip --roi field.png
   uflow fit --good good/ --out bracket.uflow --backbone resnet18.onnx --input-size 256
 
-Every file is read before work starts. Files that cannot be read are skipped and named; more than 1 in 100 end the run. Images with the
-same pixels as another, and images whose pixels all have one value, are left out and named. At least 8 must remain.
+All files are read before work starts. Unreadable files are skipped and named; if more than 1 in 100
+are unreadable, the run ends. Repeated images and uniform images are left out and named. At least 8
+images must remain.
 
-Ctrl-C during training writes the best model so far. During cross-fitting (--cross-fit, --tests sized) the model is written already,
-and its null stands on the flows that are finished. Before training, nothing is written. A second Ctrl-C ends at once.
+Ctrl-C during training writes the best model so far. During cross-fitting (--cross-fit, --tests
+sized) the model is already written, and its null uses the finished flows. Before training, Ctrl-C
+writes nothing. A second Ctrl-C ends at once.
 
-Exit codes: 0 the package is written, also after Ctrl-C; 1 nothing is written, or the package is written and cross-fitting failed
-(the message says which); 2 wrong use; 130 Ctrl-C before training, or pressed twice.";
+Exit codes: 0 the package is written, also after Ctrl-C; 1 nothing is written, or the package is
+written but cross-fitting failed (the message says which); 2 wrong usage; 130 Ctrl-C before training,
+or twice.";
 
 /// Learn a model from a folder of good images.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
-    /// Folder of good images, searched below. At most 1 in 100 files may be unreadable.
+    /// Folder of good images, searched recursively. At most 1 in 100 files may be unreadable.
     #[arg(long, value_name = "DIR")]
     good: PathBuf,
 
@@ -61,7 +64,7 @@ pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// Folder to keep the images' features in: a next fit on the same images, with another flow, starts from them.
+    /// Folder for the images' features. A later fit on the same images with another flow reuses them.
     #[arg(long, value_name = "DIR")]
     features: Option<PathBuf>,
 
@@ -72,10 +75,10 @@ pub struct Args {
     device: DeviceArgs,
 }
 
-/// What a model is made with, whatever the images.
+/// Options of a model, independent of the images.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ModelArgs {
-    /// Backbone as ONNX with U-Flow's metadata [default: the one inside this program].
+    /// ONNX file of the backbone with U-Flow's metadata [default: the built-in backbone].
     #[arg(long, value_name = "FILE")]
     backbone: Option<PathBuf>,
 
@@ -83,15 +86,15 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "N")]
     input_size: Option<u32>,
 
-    /// How each good image is multiplied.
+    /// Additional versions of each good image.
     #[arg(long, value_enum, default_value_t = Augmentation::None)]
     augment: Augmentation,
 
-    /// Seed of everything random; the same seed gives the same model on the same kind of CPU.
+    /// Random seed; the same seed gives the same model on the same kind of CPU.
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
-    /// Bytes of features kept in memory, in MiB; the rest goes to a temporary file.
+    /// Memory for features, in MiB; the rest is kept in a temporary file.
     #[arg(long, value_name = "MIB", default_value_t = 2048)]
     memory: u64,
 
@@ -99,19 +102,19 @@ pub(crate) struct ModelArgs {
     training: TrainingArgs,
 }
 
-/// The flow and its optimiser.
+/// Options of the flow and its optimiser.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Training")]
 struct TrainingArgs {
-    /// Most passes over the images; training stops earlier when held-out images no longer gain.
+    /// Most epochs; training stops earlier when the loss on held-out images no longer improves.
     #[arg(long, default_value_t = TrainOptions::default().epochs)]
     epochs: usize,
 
-    /// Epochs without a gain after which training stops.
+    /// Training stops after this many epochs without an improvement.
     #[arg(long, default_value_t = TrainOptions::default().patience)]
     patience: usize,
 
-    /// Images of one optimiser step.
+    /// Images per optimiser step.
     #[arg(long, default_value_t = TrainOptions::default().batch)]
     batch: usize,
 
@@ -123,28 +126,28 @@ struct TrainingArgs {
     #[arg(long, value_name = "DECAY", default_value_t = TrainOptions::default().weight_decay)]
     weight_decay: f64,
 
-    /// Noise on the features, in standard deviations of each channel.
+    /// Noise added to the features, in standard deviations of each channel.
     #[arg(long, default_value_t = TrainOptions::default().noise)]
     noise: f64,
 
-    /// Steps of each stage of the flow.
+    /// Steps in each stage of the flow.
     #[arg(long, default_value_t = TrainOptions::default().steps)]
     steps: usize,
 
-    /// Calibrate the null on every good image: hold out a quarter, and fit three more flows for it, each without another quarter.
+    /// Calibrate the null on all good images: train three more flows, each without another quarter of the images.
     #[arg(long)]
     cross_fit: bool,
 
-    /// How the flow's stages are joined: u, as published, or parallel, one flow per scale (for comparison).
+    /// Connection of the flow's stages: as published (u), or a separate flow per scale, for comparison (parallel).
     #[arg(long, value_name = "KIND", default_value = "u")]
     flow: FlowKind,
 
-    /// Normalise the features by LayerNorm, as published, instead of by the good images' mean and deviation.
+    /// Normalise the features by LayerNorm, as published, instead of by the mean and deviation of the good images.
     #[arg(long)]
     layer_norm: bool,
 }
 
-/// The flow's shape, as the command names it.
+/// The flow's topology on the command line.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum FlowKind {
     U,
@@ -161,7 +164,7 @@ impl Args {
 }
 
 impl ModelArgs {
-    /// The same for a product, as a fit takes it; reads the region of interest.
+    /// The options of a fit for a product; reads the region of interest.
     pub(crate) fn options(&self, name: &str, decision: &DecisionArgs, device: &DeviceArgs) -> Result<FitOptions> {
         let detection = decision.options()?;
         let training = &self.training;

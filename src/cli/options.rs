@@ -11,10 +11,10 @@ use crate::{
     segment::{Bound, DecisionOptions, RegionOfInterest, Roi, Tests, Verdict},
 };
 
-/// Where the networks run.
+/// Device options.
 #[derive(Args, Clone, Debug)]
 pub struct DeviceArgs {
-    /// Where the networks run.
+    /// Device for the networks.
     #[arg(
         long,
         help = "Device for the networks; cuda:N and tensorrt:N select a GPU",
@@ -34,13 +34,13 @@ pub struct DeviceArgs {
 }
 
 impl DeviceArgs {
-    /// The same, as the runtime takes it.
+    /// The session options of the runtime.
     pub fn session(&self) -> SessionOptions {
         SessionOptions { device: self.device, precision: self.precision, threads: self.threads }
     }
 }
 
-/// What counts as a defect.
+/// Options of the decision.
 #[derive(Args, Clone, Debug, Default)]
 pub struct DecisionArgs {
     /// ε: false alarms expected per image.
@@ -51,11 +51,11 @@ pub struct DecisionArgs {
     #[arg(long, value_parser = super::choices::VERDICTS, help_heading = "Decision")]
     pub verdict: Option<Verdict>,
 
-    /// Image score from which an image is anomalous, for the verdicts that use it.
+    /// Smallest image score of an anomalous image, for the verdicts score, both and either.
     #[arg(long, value_name = "S", help_heading = "Decision")]
     pub score_threshold: Option<f32>,
 
-    /// Smallest region that counts, in pixels of the image.
+    /// Smallest area of a region that counts, in pixels of the image.
     #[arg(long, value_name = "PIXELS", help_heading = "Decision")]
     pub min_area: Option<u32>,
 
@@ -67,13 +67,13 @@ pub struct DecisionArgs {
     #[arg(long, value_parser = super::choices::TESTS, help_heading = "Decision")]
     pub tests: Option<Tests>,
 
-    /// Region of interest: an image that is white where defects count.
+    /// Region of interest: a mask image; defects count where it is white.
     #[arg(long, value_name = "MASK.png", help_heading = "Decision")]
     pub roi: Option<PathBuf>,
 }
 
 impl DecisionArgs {
-    /// The options, checked; reads the region of interest.
+    /// Checks the options and reads the region of interest.
     pub fn options(&self) -> Result<DecisionOptions> {
         let &Self { epsilon, verdict, score_threshold, min_area, bound, tests, ref roi } = self;
         let options = DecisionOptions::<RegionOfInterest> {

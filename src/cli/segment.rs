@@ -1,4 +1,4 @@
-//! `uflow segment`: score, log₁₀NFA and mask for latents made anywhere.
+//! `uflow segment`: score, log₁₀NFA and mask for latents from any network.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::latents::ScaleShape;
 use crate::segment::{Bound, Segmentation, Segmenter, Tests, log10_epsilon};
 
-/// Segment latents from a file, without a model.
+/// Segments latents from a file, without a model.
 ///
 /// Reads the arrays z0, z1, … (C,H,W, float32, finest scale first) of an .npz file and writes the arrays score and
 /// log10_nfa (float32, H×W) and mask (uint8, 1 where log10_nfa < log10 of epsilon) to another.
@@ -28,28 +28,28 @@ pub struct Args {
     #[arg(long, value_name = "H,W", value_parser = parse_size)]
     pub size: (usize, usize),
 
-    /// Where the maps go
+    /// The .npz file to write
     #[arg(long, value_name = "FILE.npz")]
     pub out: PathBuf,
 
-    /// Number of false alarms allowed per image
+    /// ε: false alarms expected per image
     #[arg(long, value_name = "E", default_value_t = 1.0)]
     pub epsilon: f64,
 
-    /// How the probability of a region is evaluated: chernoff, exact
+    /// Tail probability of a region: the paper's bound (chernoff) or exact
     #[arg(long, default_value_t = Bound::Chernoff, value_parser = super::choices::BOUNDS)]
     pub bound: Bound,
 
-    /// Number of tests: paper (all sizes of region together) or sized (by size, on the theoretical null).
+    /// Number of tests: for all sizes of region together (paper), or by size on the theoretical null (sized)
     #[arg(long, default_value_t = Tests::Paper, value_parser = super::choices::TESTS)]
     pub tests: Tests,
 
-    /// Segment this many times and report the times of all
+    /// Repeat the segmentation this many times and report the times
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub repeat: u32,
 }
 
-/// What is printed.
+/// The report that the command prints.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// Highest score.
@@ -71,7 +71,7 @@ pub struct Report {
 /// Times over all repetitions, in milliseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Times {
-    /// The first, which touches fresh memory.
+    /// The first run, which also allocates memory.
     pub first: f64,
     /// The fastest.
     pub min: f64,
@@ -79,14 +79,14 @@ pub struct Times {
     pub median: f64,
     /// The slowest.
     pub max: f64,
-    /// How many there were.
+    /// Number of runs.
     pub repeat: u32,
 }
 
 /// Runs the command and prints its report.
 ///
 /// # Errors
-/// A file that cannot be read or written, arrays that are not latents, options outside their range.
+/// A file cannot be read or written, the arrays are not latents, or an option is out of range.
 pub fn run(args: &Args, json: bool) -> Result<()> {
     let report = segment(args)?;
     let mut out = std::io::stdout().lock();

@@ -46,7 +46,7 @@ fn tables_fit_100_columns() {
     let text = |path: &Path| path.to_str().unwrap().to_owned();
     let data = root.path().join("data").join(&name);
     let good = pictures(&data.join("train/good"), 12, false);
-    pictures(&data.join("test/good"), 4, false);
+    pictures(&data.join("test/good"), 10, false);
     pictures(&data.join("test").join(&name), 2, true);
     let package = text(&root.path().join("model.uflow"));
     let fit =

@@ -1,4 +1,4 @@
-//! For comparison: a model that decides by some of its scales alone, or by the block-wise count.
+//! For comparison: decisions with some scales only, or with the block-wise count.
 
 use std::{path::Path, time::Instant};
 
@@ -13,26 +13,26 @@ use crate::{
     segment::{DecisionOptions, DecisionRule},
 };
 
-/// How the log₁₀NFA map is made.
+/// The method that computes the log₁₀NFA map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Segmentation {
-    /// Component trees, as the method has it
+    /// Component trees, as in U-Flow
     #[default]
     Tree,
-    /// The binomial count in blocks that anomalib ships (7×7, probability ½)
+    /// anomalib's binomial count in blocks (7×7, probability ½)
     Block,
 }
 
-/// What is to be done differently.
+/// The differences from the model's own decision.
 #[derive(Clone, Debug)]
 pub(super) struct Variant {
     pub(super) segmentation: Segmentation,
-    /// The only scales that count, from 0, the finest; all if empty.
+    /// The scales in use; 0 is the finest. Empty means all.
     pub(super) scales: Vec<usize>,
     pub(super) options: DecisionOptions,
 }
 
-/// Looks at images by a variant.
+/// Examines images with a variant.
 pub(super) struct VariantInspector {
     detector: Detector,
     rule: DecisionRule,
@@ -65,7 +65,7 @@ impl VariantInspector {
         })
     }
 
-    /// The package's thresholds are of the whole model: they hold where all scales count.
+    /// The package's thresholds are for the whole model, so they apply only if all scales are in use.
     pub(super) fn settings(&self) -> Settings {
         let fair = self.detector.manifest().scores.as_ref().map(|scores| scores.fair_threshold);
         Settings { epsilon: self.rule.epsilon, fair_threshold: fair.filter(|_| self.whole) }
