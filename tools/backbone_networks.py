@@ -87,8 +87,8 @@ def create(name, weights, file=None, **options):
         if file:
             raise ExportError(f"--weights {file} cannot be loaded into `{name}`: {reason}") from error
         raise ExportError(
-            f"the pretrained weights of `{name}` cannot be had: {reason}. Give a state dict or safetensors file by "
-            "--weights FILE, or --random-init SEED for a network that has the shape and has learnt nothing"
+            f"cannot load the pretrained weights of `{name}`: {reason}. Give a state dict or safetensors file with "
+            "--weights FILE, or use --random-init SEED for an untrained network of the same shape"
         ) from error
     heads = configuration(name).classifier or ()
     heads = (heads,) if isinstance(heads, str) else heads

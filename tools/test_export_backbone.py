@@ -354,7 +354,7 @@ def test_missing_packages_are_named(tmp_path):
 def test_pretrained_without_a_network(tmp_path):
     done = command("resnet18", "--out", tmp_path / "out.onnx", HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hub"))
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "pretrained weights of `resnet18` cannot be had" in done.stderr
+    assert "cannot load the pretrained weights of `resnet18`" in done.stderr
     assert "--weights FILE" in done.stderr and "--random-init SEED" in done.stderr
     assert not (tmp_path / "out.onnx").exists()
 

@@ -41,7 +41,7 @@ impl fmt::Display for Threshold {
     }
 }
 
-/// The two numbers that a verdict goes by.
+/// The two numbers that a verdict depends on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Judged {
     pub(super) score: f32,

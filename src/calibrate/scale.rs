@@ -45,7 +45,7 @@ pub struct ScaleReport {
     pub tail_index: f64,
     /// The same of so many values of χ²_C.
     pub white_tail_index: f64,
-    /// κ, the sum of the spatial autocorrelation of ln U around its mean at each position and in each image: pixels that vary as one; 1 if white.
+    /// κ, the sum of the spatial autocorrelation of ln U around its mean at each position and in each image: the number of pixels that vary together; 1 for white noise.
     pub correlated_pixels: f64,
     /// Mean of U / C at each position, row by row.
     pub positions: Vec<f32>,

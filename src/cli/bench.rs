@@ -37,7 +37,7 @@ use crate::{
 #[command(after_help = "\
 Examples:
   uflow bench --model bracket.uflow --batch 1,8
-  uflow bench --model bracket.uflow --device openvino --precision bf16 --compare cpu --onnxruntime .onnxruntime/openvino")]
+  uflow bench --model bracket.uflow --device openvino --precision bf16 --compare cpu")]
 pub struct Args {
     /// The model package: a folder or a .uflow file.
     #[arg(long, value_name = "PKG")]

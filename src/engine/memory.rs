@@ -48,7 +48,7 @@ pub(super) fn segmenting((height, width): (u32, u32)) -> u64 {
 }
 
 /// Bytes that several threads take together. A thread waits until its share fits; a share larger than the whole budget takes all
-/// of it, alone. Threads are served in the order in which they came, so that a large share is not put off for ever.
+/// of it, alone. Threads are served in order of arrival, so that a large share is not delayed indefinitely.
 #[derive(Clone, Debug)]
 pub(super) struct Budget(Arc<Inner>);
 

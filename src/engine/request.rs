@@ -122,8 +122,8 @@ pub struct Answer {
 /// When a frame was in the stages that it went through: name, start and end.
 pub type Stages = Vec<(&'static str, Instant, Instant)>;
 
-/// Who waits for an answer. [`answer`](Self::answer) is called once, by a thread of the engine; heavy work in it (encoding a
-/// mask, say) belongs there rather than on an event loop.
+/// Receives the result. A thread of the engine calls [`answer`](Self::answer) once. Do heavy work (such as encoding a mask) there,
+/// not on an event loop.
 pub trait Waiter: Send + 'static {
     /// Whether the answer is still of use; asked before each stage.
     fn waits(&self) -> bool {

@@ -63,7 +63,7 @@ fn mean_by_betting(counts: &[u32], ln_needed: f64) -> f64 {
         histogram.push((f64::from(same[0]), same.len() as f64));
     }
     let mean = counts.iter().map(|&count| f64::from(count)).sum::<f64>() / counts.len() as f64;
-    // The evidence falls with the mean that is tested, and there is none against the mean that was found.
+    // The evidence against a mean falls as the mean grows, and is zero at the measured mean.
     let (mut refuted, mut possible) = ((mean * 1e-12).ln(), mean.ln());
     if ln_evidence(&histogram, refuted.exp()) < ln_needed {
         return 0.0;

@@ -271,7 +271,7 @@ fn stem(path: &Path) -> &str {
     path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default()
 }
 
-/// The image files of a folder by name; an error where there is none.
+/// The image files of a folder by name. A folder without images is an error.
 pub fn images(folder: &Path) -> Result<Vec<PathBuf>> {
     if !folder.is_dir() {
         return Err(data(folder, "this folder is missing"));

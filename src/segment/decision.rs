@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{Bound, Roi, Tests, log10_epsilon};
 use crate::{Error, Result};
 
-/// What the verdict goes by.
+/// The criterion of the verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {

@@ -11,7 +11,7 @@
 //! pixel its nearest cell's.
 //!
 //! [`Segmenter`] owns every buffer of the first three lines and allocates nothing after it is built; [`RegionFinder`] does
-//! the last one in the frame the image came from, and allocates nothing once it has seen as much as there is to see. Both are for one thread at a time: make one of each per thread.
+//! the last one in the frame the image came from, and does not allocate after warm-up at the largest input. Both are for one thread at a time: make one of each per thread.
 //!
 //! ```
 //! use ndarray::Array2;

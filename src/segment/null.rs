@@ -14,7 +14,7 @@
 //!    ```
 //!
 //!    sizes × (positions × shapes of that size) × probability. κ, the sum of the spatial autocorrelation, is the number of
-//!    pixels that vary as one; for white noise it is 1 and m = n.
+//!    pixels that vary together; for white noise it is 1 and m = n.
 //! 3. **The count itself.** Λ(t), how many regions of at most t a good image has on average, as measured: steps through
 //!    the regions of the good images, and a tail that is exponential in z below them (a normal one would fall
 //!    faster, real ones do not). `NFA(R) = S·Λ(t(R))`, so ε is a rate that was
@@ -107,7 +107,7 @@ pub struct ScaleNull {
     pub pixels: usize,
     /// Deviation of ln(U / C) from it.
     pub deviation: f32,
-    /// κ: pixels that vary as one, at least 1.
+    /// κ: the number of pixels that vary together, at least 1.
     pub correlated_pixels: f32,
     /// (t, log₁₀ Λ(t)), both increasing.
     pub rates: Vec<[f32; 2]>,
@@ -344,7 +344,7 @@ pub(super) struct Weights {
 }
 
 impl Weights {
-    /// For regions of up to `largest` pixels among `pixels` that take part, of which κ vary as one.
+    /// For regions of up to `largest` pixels among `pixels` that take part, of which κ vary together.
     pub(super) fn new(pixels: usize, largest: usize, correlated_pixels: f64) -> Self {
         let positions = (pixels.max(1) as f64).log10();
         let of = |size: usize| {

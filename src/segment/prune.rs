@@ -19,7 +19,7 @@
 //! two or more         closed if all are and log₁₀PFA(node) ≤ the least of their bests'; then best = the node
 //! ```
 //!
-//! A fork that fails once fails for ever: its children are leaves already and nothing below them is left to change. The
+//! A fork that fails once always fails: its children are leaves already and nothing below them can change. The
 //! leaves that remain are the bests of the closed subtrees whose parent is not closed: from such a subtree's top down, the
 //! first node that is the best of its own subtree. One pass up and one down, both without branches on what they find, which
 //! no CPU can predict.

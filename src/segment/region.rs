@@ -60,7 +60,7 @@ impl Regions {
         self.measures.len()
     }
 
-    /// Whether there are none.
+    /// Whether there is no region.
     pub fn is_empty(&self) -> bool {
         self.measures.is_empty()
     }

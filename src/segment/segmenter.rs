@@ -69,7 +69,7 @@ pub struct Segmentation<'a> {
 }
 
 impl Segmentation<'_> {
-    /// The scale (0 = finest) with the strongest evidence at a pixel of the maps; the finest where there is none.
+    /// The scale (0 = finest) with the strongest evidence at a pixel of the maps; the finest scale if no scale has evidence.
     pub fn scale_at(&self, row: usize, column: usize) -> usize {
         let mut best = (0, 0.0);
         for (index, scale) in self.scales.iter().enumerate() {

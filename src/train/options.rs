@@ -207,8 +207,8 @@ impl TrainingSummary {
         for (scale, variance) in self.best.latent_variance.iter().enumerate() {
             if !(0.8..=1.25).contains(variance) {
                 warnings.push(format!(
-                    "the latents of scale {scale} have variance {variance:.3} on held-out good images, not 0.8 to 1.25: the \
-                     numbers of false alarms of this model are not to be trusted; add good images, or raise the noise"
+                    "the latents of scale {scale} have variance {variance:.3} on held-out good images, not 0.8 to 1.25: do \
+                     not trust this model's numbers of false alarms; add good images, or raise the noise"
                 ));
             }
         }

@@ -63,7 +63,7 @@ impl FeatureCache {
         };
         let mut input = BufReader::with_capacity(1 << 20, file);
         let mut line = Vec::new();
-        // A head has a number for each image; more than this is none.
+        // A valid head has one number per image and is much shorter than this.
         (&mut input).take(1 << 26).read_until(b'\n', &mut line).map_err(Error::io("read", path))?;
         let Ok(head) = serde_json::from_slice::<Head>(&line) else { return Ok(false) };
         let expected = Head { shapes: self.shapes.clone(), versions: head.versions.clone(), ..self.head(key) };

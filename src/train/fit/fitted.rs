@@ -89,7 +89,7 @@ pub struct CrossFit {
     pub finished: usize,
     /// Good images that the null was planned to stand on.
     pub planned_images: usize,
-    /// Good images that the null stands on; 0 where there is none.
+    /// Number of good images that the null is estimated on; 0 without a null.
     pub images: usize,
     /// Whether the caller ended cross-fitting early.
     pub stopped: bool,

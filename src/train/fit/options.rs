@@ -62,14 +62,14 @@ impl BackboneChoice {
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Augmentation {
-    /// Each image as it is.
+    /// Each image once.
     #[default]
     None,
-    /// And mirrored left to right.
+    /// Each image and its mirror image (left to right).
     Flip,
-    /// And turned by 90, 180 and 270 degrees.
+    /// Each image turned by 0, 90, 180 and 270 degrees.
     Rotate,
-    /// And all eight turns and mirror images.
+    /// All eight combinations of turns and mirror images.
     All,
 }
 
