@@ -42,8 +42,8 @@ sized) the model is already written, and its null uses the finished flows. Befor
 writes nothing. A second Ctrl-C ends at once.
 
 Exit codes: 0 the package is written, also after Ctrl-C; 1 nothing is written, or the package is
-written but cross-fitting failed (the message says which); 2 wrong usage; 130 Ctrl-C before training,
-or twice.";
+written but cross-fitting failed (the message says which); 2 wrong usage; 130 Ctrl-C before
+training, or twice.";
 
 /// Learn a model from a folder of good images.
 #[derive(Debug, clap::Args)]
