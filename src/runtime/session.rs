@@ -1,4 +1,4 @@
-//! A network opened on a device, with its inputs and outputs checked.
+//! Opens a network on a device and checks its inputs and outputs.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,15 +14,15 @@ use ort::{
 use super::{Device, Runtime, SessionOptions, log, provider};
 use crate::{Error, Result, backbone::NetworkSource};
 
-/// A session, and where its nodes went.
+/// A session, and the devices of its nodes.
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) session: Session,
-    /// Nodes per provider; `None` where ONNX Runtime did not say, or on the CPU, where it goes without saying.
+    /// Nodes per provider; `None` if ONNX Runtime did not report them, and on the CPU, where all nodes are the CPU's.
     pub(super) placement: Option<BTreeMap<String, usize>>,
 }
 
-/// Opens a network. `name` is what messages call it.
+/// Opens a network. `name` is its name in messages.
 pub(super) fn open(
     runtime: &Runtime,
     source: &NetworkSource<'_>,
@@ -65,7 +65,7 @@ pub(super) fn open(
     Ok(Opened { session, placement: placement.finish() })
 }
 
-/// Blames the device for what its provider says, the network for the rest.
+/// An error of the provider is the device's; every other error is the network's.
 fn failed(error: &ort::Error, errors: &[String], name: &str, device: Device) -> Error {
     let text = provider::explain(error.message(), errors);
     let by_provider = error.code() == ort::ErrorCode::ExecutionProviderFailure || text.contains("ExecutionProvider");
@@ -76,7 +76,7 @@ fn failed(error: &ort::Error, errors: &[String], name: &str, device: Device) -> 
     }
 }
 
-/// How many nodes a placement leaves to the CPU.
+/// Number of nodes that a placement leaves to the CPU.
 pub(super) fn on_cpu(placement: Option<&BTreeMap<String, usize>>, device: Device) -> Option<usize> {
     if device == Device::Cpu {
         return Some(0);
@@ -84,7 +84,7 @@ pub(super) fn on_cpu(placement: Option<&BTreeMap<String, usize>>, device: Device
     placement.map(|nodes| nodes.get(provider::CPU).copied().unwrap_or(0))
 }
 
-/// An input or output: a float32 tensor; dimensions of -1 are known when the network runs.
+/// An input or output: a float32 tensor. A dimension of -1 is known only when the network runs.
 #[derive(Clone, Debug)]
 pub(super) struct Port {
     pub(super) name: String,
@@ -92,7 +92,7 @@ pub(super) struct Port {
 }
 
 impl Port {
-    /// Whether the port takes or gives tensors of this shape; an expected -1 stands for the batch.
+    /// Whether the port accepts or returns tensors of this shape; an expected -1 is the batch.
     fn allows(&self, expected: &[i64]) -> bool {
         self.dims.len() == expected.len()
             && self.dims.iter().zip(expected).all(|(&dim, &expected)| dim == expected || dim < 0)
@@ -109,7 +109,7 @@ pub(super) fn port(outlet: &Outlet, what: &str) -> Result<Port, String> {
     }
 }
 
-/// Finds the outlet of a name.
+/// Finds an outlet by name.
 pub(super) fn find(outlets: &[Outlet], what: &str, name: &str) -> Result<Port, String> {
     let Some(outlet) = outlets.iter().find(|outlet| outlet.name() == name) else {
         let names: Vec<_> = outlets.iter().map(Outlet::name).collect();
@@ -118,7 +118,7 @@ pub(super) fn find(outlets: &[Outlet], what: &str, name: &str) -> Result<Port, S
     port(outlet, what)
 }
 
-/// Finds the outlet of a name and checks its shape; an expected -1 stands for the batch.
+/// Finds an outlet by name and checks its shape; an expected -1 is the batch.
 pub(super) fn expect(outlets: &[Outlet], what: &str, name: &str, expected: &[i64]) -> Result<(), String> {
     let port = find(outlets, what, name)?;
     if port.allows(expected) {
@@ -127,13 +127,13 @@ pub(super) fn expect(outlets: &[Outlet], what: &str, name: &str, expected: &[i64
     Err(format!("the {what} `{name}` has the shape {}; {} is expected", shape_text(&port.dims), shape_text(expected)))
 }
 
-/// A shape as messages write it.
+/// A shape for messages.
 pub(super) fn shape_text(dims: &[i64]) -> String {
     let dims: Vec<_> = dims.iter().map(|&dim| if dim < 0 { "?".to_owned() } else { dim.to_string() }).collect();
     format!("({})", dims.join(", "))
 }
 
-/// Which outputs a run gives, in which order.
+/// The outputs of a run, in order.
 pub(super) struct Fetch(RunOptions<HasSelectedOutputs>);
 
 impl Fetch {
@@ -155,7 +155,7 @@ pub(super) fn borrowed<'a>(images: &'a CowArray<'_, f32, Ix4>) -> ort::Result<Te
     TensorRef::from_array_view(images)
 }
 
-/// Runs a session on inputs in the order of its own, and gives the fetched outputs as values of their own.
+/// Runs a session on inputs in its own order, and returns the fetched outputs.
 pub(super) fn run(
     session: &mut Session,
     inputs: &[SessionInputValue<'_>],
@@ -165,13 +165,13 @@ pub(super) fn run(
     Ok(outputs.into_iter().map(|(_, value)| value).collect())
 }
 
-/// The shape and data of a float32 value in the host's memory.
+/// The shape and data of a float32 value in host memory.
 pub(super) fn host(value: &DynValue) -> ort::Result<(&[i64], &[f32])> {
     let (shape, data) = value.try_extract_tensor::<f32>()?;
     Ok((&**shape, data))
 }
 
-/// The shape of a value, wherever it lies.
+/// The shape of a value, in any memory.
 pub(super) fn shape(value: &DynValue) -> &[i64] {
     value.dtype().tensor_shape().map_or(&[], |shape| &**shape)
 }
@@ -186,7 +186,7 @@ pub(super) fn finite(data: &[f32], what: impl FnOnce() -> String) -> Result<()> 
     Err(Error::NonFinite { what: what(), found, total: data.len() })
 }
 
-/// Checks a batch of images: at least one, three channels.
+/// Checks a batch of images: at least one image, three channels.
 pub(super) fn check_images(images: &ArrayView4<'_, f32>) -> Result<(usize, usize, usize)> {
     match images.dim() {
         (batch @ 1.., 3, height @ 1.., width @ 1..) => Ok((batch, height, width)),

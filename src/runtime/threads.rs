@@ -1,10 +1,10 @@
-//! How many processors this process may use, as its cgroup and its affinity mask allow.
+//! The number of processors that this process may use, from its cgroup and its affinity mask.
 //!
-//! The host's count is wrong in a container: with a quota of 2 on a 64-core host, 64 threads would be throttled for most
-//! of every period. The number is the smallest of the affinity mask and every CPU quota between the process's cgroup and
-//! the root (a parent's quota limits its children), fractions rounded up: a quota of 1.5 keeps two threads busy.
+//! The host's number is wrong in a container: with a quota of 2 on a 64-core host, 64 threads would be throttled most of the
+//! time. The number is the smallest of the affinity mask and every CPU quota from the process's cgroup up to
+//! the root (a parent's quota limits its children). Fractions are rounded up: a quota of 1.5 keeps two threads busy.
 //!
-//! cgroup v2 keeps quota and period in `cpu.max`, v1 in `cpu.cfs_quota_us` and `cpu.cfs_period_us`; both may be mounted.
+//! cgroup v2 stores quota and period in `cpu.max`, v1 in `cpu.cfs_quota_us` and `cpu.cfs_period_us`; both may be mounted.
 
 use std::{
     fs,
@@ -12,19 +12,19 @@ use std::{
     thread,
 };
 
-/// Processors this process may use, at least 1.
+/// Number of processors that this process may use, at least 1.
 pub fn cpu_quota() -> usize {
     quota_under(Path::new("/")).unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// [`cpu_quota`] for a file system under `root`; `None` when it says nothing about processors.
+/// [`cpu_quota`] for a file system under `root`; `None` if the files do not limit the processors.
 fn quota_under(root: &Path) -> Option<usize> {
     let affinity = affinity(root);
     let cgroup = cgroup_quota(root);
     [affinity, cgroup].into_iter().flatten().min().map(|count| count.max(1))
 }
 
-/// Processors in the calling thread's affinity mask.
+/// Number of processors in the calling thread's affinity mask.
 fn affinity(root: &Path) -> Option<usize> {
     let status = ["proc/thread-self/status", "proc/self/status"]
         .iter()
@@ -82,8 +82,8 @@ fn unescape(path: &str) -> String {
     path.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
 
-/// The folders of the process's cgroup and its parents inside a mount. Where the mount shows only a part of the tree
-/// (`mounted`), or the path is outside it (a container that sees its host's path), the mount point itself.
+/// The folders of the process's cgroup and its parents inside a mount. The result is the mount point itself if the mount shows only a part
+/// of the tree (`mounted`), or if the path is outside the mount (a container that sees its host's path).
 fn folders(root: &Path, point: &str, mounted: &str, path: &str) -> Vec<PathBuf> {
     let point = root.join(point.trim_start_matches('/'));
     let inside = Path::new(path).strip_prefix(mounted).unwrap_or(Path::new(""));
@@ -103,7 +103,7 @@ fn quota_v2(folder: &Path) -> Option<usize> {
 }
 
 fn quota_v1(folder: &Path) -> Option<usize> {
-    // A quota of -1 is none.
+    // -1 means no quota.
     let read = |name: &str| fs::read_to_string(folder.join(name)).ok()?.trim().parse::<u64>().ok();
     rounded_up(read("cpu.cfs_quota_us")?, read("cpu.cfs_period_us")?)
 }
