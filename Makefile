@@ -21,8 +21,11 @@ help:
 	@echo "make onnxruntime  fetch the pinned ONNX Runtime into .onnxruntime/"
 	@echo "make install      uflow, libuflow and ONNX Runtime under PREFIX ($(PREFIX)); make install-library: without the command"
 
+# Programs find it as `../lib/uflow`, as in an installation; what Cargo runs has the variable of .cargo/config.toml.
+TARGET_DIR ?= $(or $(CARGO_TARGET_DIR),target)
 onnxruntime:
 	@tools/fetch_onnxruntime.sh
+	@mkdir -p $(TARGET_DIR)/lib && ln -sfn $(CURDIR)/.onnxruntime/lib $(TARGET_DIR)/lib/uflow
 
 openvino:
 	@tools/fetch_onnxruntime.sh openvino
@@ -78,7 +81,7 @@ install: build install-library
 	install -D -m 755 target/release/uflow $(DESTDIR)$(PREFIX)/bin/uflow
 
 install-library: onnxruntime
-	$(CARGO) build --release --locked --package uflow-ffi
+	UFLOW_LIBRARY_FOLDER=$(PREFIX)/lib/uflow $(CARGO) build --release --locked --package uflow-ffi
 	tools/install_library.sh $(PREFIX) $(DESTDIR)
 
 library: onnxruntime

@@ -1,19 +1,22 @@
 /*
  * libuflow 0.1.0: finds defects in images after learning from good images only.
  *
- * Conventions, kept by every function:
+ * Conventions, which hold for every function:
  *
- * - Handles are opaque. What `_new`, `_load` and their like give belongs to the caller and ends with the type's `_free`, which
- * takes NULL.
- * - A function that can fail gives a `uflow_status *`: NULL is success. It writes its outputs on success alone.
- * - Plain structs begin with `struct_size`, so that they can grow: a field beyond the caller's size is not read, and not written; one
- * that is set and that the library does not know is an error.
- * - Enumerations are 32 bits wide, only ever grow, and begin with 0 = unknown.
- * - A program that was built with an older header of the same major version goes on with a newer library.
- * - No panic crosses: every export goes through a guard. A handle for one thread at a time in which one happened says so ever after.
- * Running out of memory ends the process.
- * - Pointers are checked for NULL and alignment, sizes for overflow; what lies behind them is the caller's word.
- * - After `fork` the child must not use handles that were made before it. No function is safe in a signal handler.
+ * - Handles are opaque. A handle from a `_new`, `_load` or similar function belongs to the caller, who frees it with the type's `_free`;
+ * `_free` accepts NULL.
+ * - A function that can fail returns a `uflow_status *`: NULL is success, code 0. It writes its outputs only on success.
+ * - Plain structs begin with `struct_size`, so that they can grow. The library neither reads nor writes fields beyond the caller's size;
+ * a field that is set and that the library does not know is an error.
+ * - Enumerations are 32 bits wide and only ever grow. 0 means that a value was not set, except for status codes, where 0 is success.
+ * - A program built with an older header of the same major version works with a newer library.
+ * - No panic crosses into C: every export goes through a guard. A handle for one thread at a time in which a panic occurred answers
+ * `UFLOW_STATUS_POISONED` from then on. Running out of memory ends the process.
+ * - Pointers are checked for NULL and alignment, sizes for overflow. The caller guarantees that the memory behind them is valid.
+ * - The library prints nothing; `uflow_log_set_callback` receives its log.
+ * - A process that is forked after an engine was made cannot use the library: every function that can fail answers
+ * `UFLOW_STATUS_FORKED`, and freeing an engine or what belongs to one does nothing. `exec`, or fork before the first engine is made.
+ * - No function may be called from a signal handler.
  *
  * Made by cbindgen from ffi/; do not edit.
  */
@@ -31,7 +34,7 @@
 #define UFLOW_VERSION_PATCH 0
 #define UFLOW_VERSION_NUMBER 1000
 
-/* A status that nobody looks at is a mistake. */
+/* Ignoring a status is a mistake. */
 #if defined(__cplusplus) && __cplusplus >= 201703L
 #define UFLOW_MUST_USE [[nodiscard]]
 #elif defined(__GNUC__)
@@ -41,12 +44,12 @@
 #endif
 
 /**
- * A time limit that is none: wait as long as it takes.
+ * A time-out that never passes: wait as long as necessary.
  */
 #define UFLOW_WAIT_FOREVER UINT32_MAX
 
 /**
- * What kind of thing went wrong. New codes may come at the end; numbers are never used again.
+ * What kind of thing went wrong. 0 is success. Later versions add codes at the end and never renumber them.
  */
 enum uflow_status_code
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -54,97 +57,97 @@ enum uflow_status_code
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   /**
-   * Never given for a failure; what `uflow_status_get_code` says of NULL is `UFLOW_STATUS_OK`.
+   * Success: the code of NULL. No status object has it.
    */
-  UFLOW_STATUS_UNKNOWN = 0,
+  UFLOW_STATUS_OK = 0,
   /**
-   * Success.
+   * A NULL or misaligned pointer, a wrong struct_size, a text that is not UTF-8, or a value outside its range.
    */
-  UFLOW_STATUS_OK = 1,
+  UFLOW_STATUS_INVALID_ARGUMENT = 1,
   /**
-   * A NULL or misaligned pointer, a struct_size of no version, a text that is not UTF-8, a value outside its range.
+   * An image whose size, stride, format and buffer do not fit together.
    */
-  UFLOW_STATUS_INVALID_ARGUMENT = 2,
+  UFLOW_STATUS_INVALID_IMAGE = 2,
   /**
-   * An image whose sizes, stride, format and buffer do not fit together.
+   * Encoded bytes that are not an image that this library can read.
    */
-  UFLOW_STATUS_INVALID_IMAGE = 3,
-  /**
-   * Encoded bytes that are not an image that can be read.
-   */
-  UFLOW_STATUS_UNDECODABLE = 4,
+  UFLOW_STATUS_UNDECODABLE = 3,
   /**
    * An image or file larger than the configured limit.
    */
-  UFLOW_STATUS_OVER_LIMIT = 5,
+  UFLOW_STATUS_OVER_LIMIT = 4,
   /**
-   * ONNX Runtime's library was not found, is too old, or is none.
+   * ONNX Runtime's library was not found, is too old, or cannot be loaded.
    */
-  UFLOW_STATUS_LIBRARY = 6,
+  UFLOW_STATUS_LIBRARY = 5,
   /**
-   * The device that was asked for is missing or refuses.
+   * The requested device is missing or does not start.
    */
-  UFLOW_STATUS_DEVICE = 7,
+  UFLOW_STATUS_DEVICE = 6,
   /**
-   * A network that cannot be loaded or run, or does not do what its package says.
+   * A network cannot be loaded or run, or does not match its package.
    */
-  UFLOW_STATUS_NETWORK = 8,
+  UFLOW_STATUS_NETWORK = 7,
   /**
    * A network gave values that are not finite.
    */
-  UFLOW_STATUS_NON_FINITE = 9,
+  UFLOW_STATUS_NON_FINITE = 8,
   /**
-   * A model package that is damaged, incomplete or of another format.
+   * A model package is damaged, incomplete or of another format.
    */
-  UFLOW_STATUS_PACKAGE = 10,
+  UFLOW_STATUS_PACKAGE = 9,
   /**
-   * A data file that is not what it should be.
+   * A data file does not have the expected content.
    */
-  UFLOW_STATUS_DATA = 11,
+  UFLOW_STATUS_DATA = 10,
   /**
-   * Training that cannot begin or go on.
+   * Training cannot start or continue.
    */
-  UFLOW_STATUS_TRAINING = 12,
+  UFLOW_STATUS_TRAINING = 11,
   /**
-   * Ended by the caller.
+   * The caller cancelled the work.
    */
-  UFLOW_STATUS_CANCELLED = 13,
+  UFLOW_STATUS_CANCELLED = 12,
   /**
    * There is no such model, version, region, ring or map; or a closed stream is empty.
    */
-  UFLOW_STATUS_NOT_FOUND = 14,
+  UFLOW_STATUS_NOT_FOUND = 13,
   /**
-   * Too much is being worked on; try again when something is done.
+   * Too much work is in progress; try again when some is done.
    */
-  UFLOW_STATUS_OVERLOADED = 15,
+  UFLOW_STATUS_OVERLOADED = 14,
   /**
-   * Not done within its time limit.
+   * The work was not done within its time limit.
    */
-  UFLOW_STATUS_TIMED_OUT = 16,
+  UFLOW_STATUS_TIMED_OUT = 15,
   /**
-   * Not ready yet, or no more.
+   * Closed or shut down.
    */
-  UFLOW_STATUS_UNAVAILABLE = 17,
+  UFLOW_STATUS_UNAVAILABLE = 16,
   /**
-   * A file operation that failed.
+   * A file operation failed.
    */
-  UFLOW_STATUS_IO = 18,
+  UFLOW_STATUS_IO = 17,
   /**
-   * A bug in the library. A handle for one thread at a time that it happened in says `UFLOW_STATUS_POISONED` from then on.
+   * A bug in the library. If the handle is for one thread at a time, its later calls give `UFLOW_STATUS_POISONED`.
    */
-  UFLOW_STATUS_INTERNAL = 19,
+  UFLOW_STATUS_INTERNAL = 18,
   /**
-   * A buffer of the caller's that is too small; the message says what it takes.
+   * A buffer of the caller's is too small; the message says how large it must be.
    */
-  UFLOW_STATUS_BUFFER_TOO_SMALL = 20,
+  UFLOW_STATUS_BUFFER_TOO_SMALL = 19,
   /**
-   * A handle for one thread at a time is in use by another.
+   * A handle for one thread at a time is in use by another thread; or the caller would wait for itself.
    */
-  UFLOW_STATUS_BUSY = 21,
+  UFLOW_STATUS_BUSY = 20,
   /**
-   * A handle in which a bug was met before. Free it.
+   * An earlier call on the handle met a bug. Free the handle.
    */
-  UFLOW_STATUS_POISONED = 22,
+  UFLOW_STATUS_POISONED = 21,
+  /**
+   * This process was forked from one that had an engine. Call `exec`, or fork before the first engine is made.
+   */
+  UFLOW_STATUS_FORKED = 22,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -155,7 +158,7 @@ typedef uint32_t uflow_status_code;
 #endif // __cplusplus
 
 /**
- * How the bytes of an image are to be read.
+ * The layout of an image's bytes.
  */
 enum uflow_format
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -167,20 +170,19 @@ enum uflow_format
    */
   UFLOW_FORMAT_UNKNOWN = 0,
   /**
-   * One byte a pixel.
+   * One byte per pixel.
    */
   UFLOW_FORMAT_GRAY8 = 1,
   /**
-   * One 16-bit number a pixel in the machine's byte order; no alignment is needed. 0 to 65535 is black to white: a camera
-   * that fills the low 12 bits has to be shifted by the caller.
+   * One 16-bit number per pixel in the machine's byte order; no alignment is needed. 0 to 65535 is black to white.
    */
   UFLOW_FORMAT_GRAY16 = 2,
   /**
-   * Red, green, blue; a byte each.
+   * Red, green, blue; one byte each.
    */
   UFLOW_FORMAT_RGB8 = 3,
   /**
-   * Blue, green, red; a byte each (OpenCV's order).
+   * Blue, green, red; one byte each (OpenCV's order).
    */
   UFLOW_FORMAT_BGR8 = 4,
   /**
@@ -192,7 +194,8 @@ enum uflow_format
    */
   UFLOW_FORMAT_BGRA8 = 6,
   /**
-   * A PNG, JPEG, BMP, TIFF or WebP file; width, height and stride are not read.
+   * A PNG, JPEG, BMP, TIFF or WebP file. Width, height and stride are not read. The image is turned upright as its EXIF data says, so
+   * that its width and height may be the file's, exchanged: `uflow_image_get_info` gives the upright size.
    */
   UFLOW_FORMAT_ENCODED = 7,
 };
@@ -213,7 +216,7 @@ enum uflow_verdict
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   /**
-   * Not set: an error.
+   * Not set. Setting it is an error.
    */
   UFLOW_VERDICT_UNKNOWN = 0,
   /**
@@ -225,11 +228,11 @@ enum uflow_verdict
    */
   UFLOW_VERDICT_SCORE = 2,
   /**
-   * Both of them.
+   * Both.
    */
   UFLOW_VERDICT_BOTH = 3,
   /**
-   * At least one of them.
+   * At least one of the two.
    */
   UFLOW_VERDICT_EITHER = 4,
 };
@@ -242,7 +245,7 @@ typedef uint32_t uflow_verdict;
 #endif // __cplusplus
 
 /**
- * The bound of a region's probability under normality.
+ * The bound of a region's probability if the image is normal.
  */
 enum uflow_bound
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -250,7 +253,7 @@ enum uflow_bound
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   /**
-   * Not set: an error.
+   * Not set. Setting it is an error.
    */
   UFLOW_BOUND_UNKNOWN = 0,
   /**
@@ -279,7 +282,7 @@ enum uflow_tests
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   /**
-   * Not set: an error.
+   * Not set. Setting it is an error.
    */
   UFLOW_TESTS_UNKNOWN = 0,
   /**
@@ -287,7 +290,7 @@ enum uflow_tests
    */
   UFLOW_TESTS_PAPER = 1,
   /**
-   * By the size of a region, on the null hypothesis that the package was calibrated to on good images.
+   * Per size of region, with the null hypothesis that was calibrated on good images. The package must be calibrated.
    */
   UFLOW_TESTS_SIZED = 2,
 };
@@ -300,7 +303,7 @@ typedef uint32_t uflow_tests;
 #endif // __cplusplus
 
 /**
- * What of the maps a result keeps, to be added up.
+ * The maps that a result keeps; add them up.
  */
 enum uflow_maps
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -308,7 +311,7 @@ enum uflow_maps
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   /**
-   * None: verdict, figures and regions alone.
+   * None: only verdict, figures and regions.
    */
   UFLOW_MAPS_NONE = 0,
   /**
@@ -323,12 +326,74 @@ enum uflow_maps
    * The log₁₀NFA map at the network's input size.
    */
   UFLOW_MAPS_LOG10_NFA = 4,
+  /**
+   * The latents z of every scale.
+   */
+  UFLOW_MAPS_LATENTS = 8,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
 typedef enum uflow_maps uflow_maps;
 #else
 typedef uint32_t uflow_maps;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Which part of an image counts.
+ */
+enum uflow_roi
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Not set: the package's region of interest, if it has one.
+   */
+  UFLOW_ROI_PACKAGE = 0,
+  /**
+   * The whole image (`uflow_options_clear_roi`).
+   */
+  UFLOW_ROI_WHOLE_IMAGE = 1,
+  /**
+   * A mask (`uflow_options_set_roi`).
+   */
+  UFLOW_ROI_MASK = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum uflow_roi uflow_roi;
+#else
+typedef uint32_t uflow_roi;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Which frames go first when several wait.
+ */
+enum uflow_priority
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Not set. Setting it is an error.
+   */
+  UFLOW_PRIORITY_UNKNOWN = 0,
+  /**
+   * In the order of arrival, after frames of high priority.
+   */
+  UFLOW_PRIORITY_NORMAL = 1,
+  /**
+   * Before all frames of normal priority.
+   */
+  UFLOW_PRIORITY_HIGH = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum uflow_priority uflow_priority;
+#else
+typedef uint32_t uflow_priority;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -341,27 +406,27 @@ enum uflow_log_level
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   /**
-   * Not set: an error.
+   * Nothing; only without a callback.
    */
-  UFLOW_LOG_LEVEL_UNKNOWN = 0,
+  UFLOW_LOG_LEVEL_OFF = 0,
   /**
-   * What went wrong in the library itself.
+   * Errors in the library itself.
    */
   UFLOW_LOG_LEVEL_ERROR = 1,
   /**
-   * And what may be a mistake of the set-up; ONNX Runtime's errors.
+   * Also possible mistakes in the set-up, and ONNX Runtime's errors.
    */
   UFLOW_LOG_LEVEL_WARNING = 2,
   /**
-   * And what is good to know.
+   * Also general information.
    */
   UFLOW_LOG_LEVEL_INFO = 3,
   /**
-   * And what helps to find a mistake; ONNX Runtime's warnings.
+   * Also details that help to find a mistake, and ONNX Runtime's warnings.
    */
   UFLOW_LOG_LEVEL_DEBUG = 4,
   /**
-   * And everything else.
+   * Everything.
    */
   UFLOW_LOG_LEVEL_TRACE = 5,
 };
@@ -374,7 +439,7 @@ typedef uint32_t uflow_log_level;
 #endif // __cplusplus
 
 /**
- * How good images are multiplied before training.
+ * How good images are augmented before training.
  */
 enum uflow_augmentation
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -382,23 +447,23 @@ enum uflow_augmentation
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   /**
-   * Not set: an error.
+   * Not set. Setting it is an error.
    */
   UFLOW_AUGMENTATION_UNKNOWN = 0,
   /**
-   * Each image as it is.
+   * Only the image itself.
    */
   UFLOW_AUGMENTATION_NONE = 1,
   /**
-   * And mirrored left to right.
+   * Also mirrored left to right.
    */
   UFLOW_AUGMENTATION_FLIP = 2,
   /**
-   * And turned by 90, 180 and 270 degrees; for square inputs.
+   * Also rotated by 90, 180 and 270 degrees; only for square inputs.
    */
   UFLOW_AUGMENTATION_ROTATE = 3,
   /**
-   * And all eight turns and mirror images; for square inputs.
+   * All eight rotations and mirror images; only for square inputs.
    */
   UFLOW_AUGMENTATION_ALL = 4,
 };
@@ -411,7 +476,7 @@ typedef uint32_t uflow_augmentation;
 #endif // __cplusplus
 
 /**
- * What a progress callback wants.
+ * The answer of a progress callback.
  */
 enum uflow_control
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -419,20 +484,20 @@ enum uflow_control
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   /**
-   * No answer: training is cancelled, as by `UFLOW_CONTROL_CANCEL`.
+   * Not set: training is cancelled, as by `UFLOW_CONTROL_CANCEL`.
    */
   UFLOW_CONTROL_UNKNOWN = 0,
   /**
-   * Go on.
+   * Continue.
    */
   UFLOW_CONTROL_CONTINUE = 1,
   /**
-   * Stop here and write the best model so far. While `fold` is above 0 the model is complete; its null then stands on the images
-   * of the flows that are finished, and `uflow_trainer_warnings` says how many those are.
+   * Stop now and write the best model so far. While `fold` is above 0 the model itself is complete; its null then uses only the images
+   * of the flows that are finished, and `uflow_trainer_warnings` tells their number.
    */
   UFLOW_CONTROL_STOP = 2,
   /**
-   * Stop here and write nothing, whatever is finished. A package that is at the path already stays.
+   * Stop now and write nothing, even if the model is complete. An existing package at the path stays.
    */
   UFLOW_CONTROL_CANCEL = 3,
 };
@@ -453,15 +518,15 @@ enum uflow_stop_reason
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   /**
-   * None that this version of the header knows.
+   * A reason that this version of the header does not know.
    */
   UFLOW_STOP_REASON_UNKNOWN = 0,
   /**
-   * All epochs were done.
+   * All epochs are done.
    */
   UFLOW_STOP_REASON_FINISHED = 1,
   /**
-   * The held-out images had not gained for a number of epochs.
+   * The held-out images did not improve for a number of epochs.
    */
   UFLOW_STOP_REASON_PATIENCE = 2,
   /**
@@ -469,7 +534,7 @@ enum uflow_stop_reason
    */
   UFLOW_STOP_REASON_ASKED = 3,
   /**
-   * A loss was not finite; the model is the best from before.
+   * A loss was not finite; the model is the best one before that.
    */
   UFLOW_STOP_REASON_DIVERGED = 4,
 };
@@ -482,110 +547,113 @@ typedef uint32_t uflow_stop_reason;
 #endif // __cplusplus
 
 /**
- * Looks at one image after another with a model: the calling thread does the work and waits for it.
+ * Finds defects in one image after another. The work is done in the calling thread, before the call returns.
  *
- * It belongs to the caller, who frees it with `uflow_detector_free`. One thread at a time: give each thread its own; those of one
- * model share its networks, which take their images in turn. Results are the same to the bit as those of the `uflow` command.
+ * The caller owns a detector and frees it with `uflow_detector_free`. One thread at a time: give each thread its own. The detectors of
+ * one model share its networks, which take their images in turn. Results are the same as those of the `uflow` command, to the bit.
  */
 typedef struct uflow_detector uflow_detector;
 
 /**
- * ONNX Runtime on a device, and the backbones of the models that were loaded, one of a kind however many models name it.
+ * ONNX Runtime on a device, and the backbones of the loaded models. Models that name the same backbone share one.
  *
- * It belongs to the caller, who frees it with `uflow_engine_free`. Any thread may use it at any time. It has worker threads
- * (`uflow_engine_options_set_workers`) for asynchronous use, and one for each backbone; they sleep when there is nothing to
- * do, and end with the engine or the last of its models and streams, whichever is later. The networks of all engines share ONNX Runtime's pool of
- * threads (but see `uflow_engine_options_set_threads`), which `uflow_shutdown` ends.
+ * The caller owns an engine and frees it with `uflow_engine_free`. Any thread may use it at any time. It has worker threads for
+ * asynchronous frames (`uflow_engine_options_set_workers`), and one thread for each backbone. They sleep when there is no work, and end
+ * with the engine or the last of its models and streams, whichever is freed last. The networks of all engines share ONNX Runtime's
+ * thread pool (unless `uflow_engine_options_set_threads` gives each its own), which `uflow_shutdown` ends.
  */
 typedef struct uflow_engine uflow_engine;
 
 /**
- * How an engine is set up. What is not set has its default.
+ * How an engine is set up. Options that are not set have their defaults.
  *
- * It belongs to the caller, who frees it with `uflow_engine_options_free`; one thread at a time. An engine keeps nothing of it.
+ * The caller owns them and frees them with `uflow_engine_options_free`; one thread at a time. An engine copies what it needs.
  */
 typedef struct uflow_engine_options uflow_engine_options;
 
 /**
- * How a model is fitted. What is not set has its default, that of `uflow fit`.
+ * How a model is fitted. Options that are not set have the defaults of `uflow fit`.
  *
- * It belongs to the caller, who frees it with `uflow_fit_options_free`; one thread at a time. A trainer keeps nothing of it.
+ * The caller owns them and frees them with `uflow_fit_options_free`; one thread at a time. A trainer copies what it needs.
  */
 typedef struct uflow_fit_options uflow_fit_options;
 
 /**
- * A model, ready to look at images.
+ * A loaded model.
  *
- * It belongs to the caller, who frees it with `uflow_model_free`. Any thread may use it at any time. Its memory goes with the
- * last of its handle, its detectors and its streams.
+ * The caller owns it and frees it with `uflow_model_free`. Any thread may use it at any time. Its memory is freed with the last of
+ * its handle, its detectors and its streams.
  */
 typedef struct uflow_model uflow_model;
 
 /**
- * How a defect is decided, where it differs from what the model's package says.
+ * The options of one call, where they differ from the package's defaults. An option that is not set keeps the package's default.
  *
- * It belongs to the caller, who frees it with `uflow_options_free`. Any thread may use it at any time: a call reads it as it begins, and keeps
- * nothing of it.
+ * The caller owns them and frees them with `uflow_options_free`. Any thread may use them at any time: a call copies them when it starts.
  */
 typedef struct uflow_options uflow_options;
 
 /**
  * What was found in an image: verdict, score, regions, timings, and the maps that the options asked for.
  *
- * It belongs to the caller, who frees it with `uflow_result_free`; one thread at a time. A call that fills it writes over what was
- * in it: use one again for the next image rather than making a new one, and its memory is used again.
+ * The caller owns a result and frees it with `uflow_result_free`; one thread at a time. A call that fills it replaces its contents and
+ * reuses its memory: use one result for many images.
  */
 typedef struct uflow_result uflow_result;
 
 /**
- * Segments the latents of one image after another, whatever network they come from: no engine, no model.
+ * Segments the latents of one image after another, from any network. It needs no engine and no model.
  *
- * It belongs to the caller, who frees it with `uflow_segmenter_free`; one thread at a time.
+ * The caller owns a segmenter and frees it with `uflow_segmenter_free`; one thread at a time.
  */
 typedef struct uflow_segmenter uflow_segmenter;
 
 /**
- * A failure: its code and a message that says what was wrong, where, and what to do.
+ * A failure: its code, and a message that says what was wrong, where, and what to do. NULL is success, so
+ * `if (status) { ... }` handles a failure.
  *
- * It belongs to the caller, who frees it with `uflow_status_free`. It is never changed: any thread may read it.
+ * The caller owns a status and frees it with `uflow_status_free`. It never changes: any thread may read it.
  */
 typedef struct uflow_status uflow_status;
 
 /**
- * Frames on their way through a model, handed over without waiting for each: their work overlaps, they share batches with those of
- * other streams of the engine, and results come in the order in which frames were handed over, one for each frame.
+ * Passes frames through a model without waiting for each: their work overlaps, and they share batches with frames of the engine's
+ * other streams. Each frame has exactly one result, and results come in the order in which frames were submitted.
  *
- * With a result callback, a thread of the stream's own calls it, one frame at a time: it may take its time, which holds up this stream alone.
- * Without, `uflow_stream_next` gives the results. The release callback must return at once. Callbacks must not throw or `longjmp`, and may
- * call anything but what the functions say of them. A frame alone in its batch has the detector's numbers to the bit; in a batch scores
- * differ by at most 1e-5.
+ * What the caller attaches to a frame (`uflow_frame`) comes back twice: when its pixels are released, and with its result. The
+ * release comes first, often much earlier, and from another thread.
  *
- * It belongs to the caller, who frees it with `uflow_stream_free`. Any thread may use it at any time.
+ * With a result callback, a thread of the stream calls it, for one frame at a time. The callback may take long; that delays only this
+ * stream. Without one, `uflow_stream_next` gives the results. The release callback must return at once. Callbacks must not throw or
+ * `longjmp`. They may call any function, except where a function says otherwise. A frame that is alone in its batch has the same
+ * numbers as with a detector, to the bit; in a batch, scores differ by at most 1e-5.
+ *
+ * The caller owns a stream and frees it with `uflow_stream_free`. Any thread may use it at any time.
  */
 typedef struct uflow_stream uflow_stream;
 
 /**
- * How a stream works. What is not set has its default.
+ * How a stream works. Options that are not set have their defaults.
  *
- * It belongs to the caller, who frees it with `uflow_stream_options_free`; one thread at a time. A stream keeps nothing of it.
+ * The caller owns them and frees them with `uflow_stream_options_free`; one thread at a time. A stream copies what it needs.
  */
 typedef struct uflow_stream_options uflow_stream_options;
 
 /**
- * A text: UTF-8, ends with 0. It belongs to the caller, who frees it with `uflow_text_free`; any thread may read it.
+ * A text from the library. The caller owns it and frees it with `uflow_text_free`; any thread may read it.
  */
 typedef struct uflow_text uflow_text;
 
 /**
- * Takes good frames and fits a model to them.
+ * Collects good frames and fits a model to them.
  *
- * It belongs to the caller, who frees it with `uflow_trainer_free`; one thread at a time. It has a backbone of its own, and keeps the
- * features of the frames, not the frames.
+ * The caller owns a trainer and frees it with `uflow_trainer_free`; one thread at a time. It has its own backbone, and keeps the features
+ * of the frames, not the frames.
  */
 typedef struct uflow_trainer uflow_trainer;
 
 /**
- * An image that the caller lends: for the time of a call or, to a stream, until it is released. Begin with `UFLOW_IMAGE_INIT`.
+ * An image in the caller's memory. It is lent during a call or, to a stream, until its release. Begin with `UFLOW_IMAGE_INIT`.
  */
 typedef struct uflow_image {
   /**
@@ -597,15 +665,15 @@ typedef struct uflow_image {
    */
   const uint8_t *data;
   /**
-   * How many bytes there are: at least (height − 1) × stride + width × bytes of a pixel.
+   * The number of bytes: at least (height − 1) × stride + width × bytes per pixel.
    */
   size_t size;
   /**
-   * Bytes from the start of one row to the start of the next; 0 means that rows follow each other without a gap.
+   * Bytes from the start of one row to the start of the next; 0: rows without gaps.
    */
   size_t stride;
   /**
-   * Pixels in a row, at least 1.
+   * Pixels per row, at least 1.
    */
   uint32_t width;
   /**
@@ -623,7 +691,7 @@ typedef struct uflow_image {
 } uflow_image;
 
 /**
- * Memory of the caller's that a call writes maps to; a pointer that is NULL asks for nothing. Begin with `UFLOW_BUFFERS_INIT`.
+ * Memory of the caller's that a call writes maps to. A pointer that is NULL asks for nothing. Begin with `UFLOW_BUFFERS_INIT`.
  */
 typedef struct uflow_buffers {
   /**
@@ -631,34 +699,199 @@ typedef struct uflow_buffers {
    */
   size_t struct_size;
   /**
-   * For the mask, image height × image width bytes without gaps: 1 where log₁₀NFA < log₁₀ ε, else 0.
+   * Receives the mask: mask_height rows of mask_width bytes without gaps, 1 where log₁₀NFA < log₁₀ ε, else 0.
    */
   uint8_t *mask;
   /**
-   * Bytes that `mask` has room for.
+   * The number of bytes that `mask` has room for.
    */
   size_t mask_capacity;
   /**
-   * For the score map, input_height × input_width numbers without gaps.
+   * The columns of the mask; must be the image's width. An encoded image is turned upright before, as its EXIF data says:
+   * `uflow_image_get_info` gives its upright width and height.
+   */
+  uint32_t mask_width;
+  /**
+   * The rows of the mask; must be the image's height.
+   */
+  uint32_t mask_height;
+  /**
+   * Receives the score map: input_height × input_width numbers without gaps.
    */
   float *score_map;
   /**
-   * Numbers that `score_map` has room for.
+   * The number of values that `score_map` has room for.
    */
   size_t score_map_capacity;
   /**
-   * For the log₁₀NFA map, input_height × input_width numbers without gaps.
+   * Receives the log₁₀NFA map: input_height × input_width numbers without gaps.
    */
   float *log10_nfa_map;
   /**
-   * Numbers that `log10_nfa_map` has room for.
+   * The number of values that `log10_nfa_map` has room for.
    */
   size_t log10_nfa_map_capacity;
+  /**
+   * The columns of both maps; must be the input_width of `uflow_model_info`, or the segmenter's width.
+   */
+  uint32_t map_width;
+  /**
+   * The rows of both maps; must be the input_height of `uflow_model_info`, or the segmenter's height.
+   */
+  uint32_t map_height;
 } uflow_buffers;
 
 /**
- * Gets a line of the log: `user_data` as it was set, a `uflow_log_level`, and where it comes from and what it says, both UTF-8,
- * ending with 0, and there during the call alone.
+ * The options of an engine. Begin with `UFLOW_ENGINE_OPTIONS_INFO_INIT`.
+ */
+typedef struct uflow_engine_options_info {
+  /**
+   * sizeof(uflow_engine_options_info).
+   */
+  size_t struct_size;
+  /**
+   * The device, e.g. "cpu".
+   */
+  const char *device;
+  /**
+   * The precision, e.g. "fp32".
+   */
+  const char *precision;
+  /**
+   * ONNX Runtime's library or its folder; "" if not set.
+   */
+  const char *onnxruntime;
+  /**
+   * The longest time in milliseconds that a batch waits for more frames.
+   */
+  double max_delay_ms;
+  /**
+   * The most pixels of an image.
+   */
+  uint64_t max_pixels;
+  /**
+   * The most bytes of an encoded image and of its pixels.
+   */
+  uint64_t max_bytes;
+  /**
+   * Threads of each network; 0: one pool for all networks.
+   */
+  uint32_t threads;
+  /**
+   * Worker threads for asynchronous frames.
+   */
+  uint32_t workers;
+  /**
+   * The most asynchronous frames in a batch.
+   */
+  uint32_t max_batch;
+  /**
+   * The most asynchronous frames inside the engine.
+   */
+  uint32_t max_in_flight;
+} uflow_engine_options_info;
+
+/**
+ * The options of a fit. Begin with `UFLOW_FIT_OPTIONS_INFO_INIT`.
+ */
+typedef struct uflow_fit_options_info {
+  /**
+   * sizeof(uflow_fit_options_info).
+   */
+  size_t struct_size;
+  /**
+   * The product's name.
+   */
+  const char *name;
+  /**
+   * The backbone's file; "" for the one inside the library.
+   */
+  const char *backbone;
+  /**
+   * Columns of the network's input; 0: the backbone's own.
+   */
+  uint32_t input_width;
+  /**
+   * Rows of the network's input; 0: the backbone's own.
+   */
+  uint32_t input_height;
+  /**
+   * A `uflow_augmentation`.
+   */
+  uint32_t augmentation;
+  /**
+   * The most passes over the images.
+   */
+  uint32_t epochs;
+  /**
+   * Training stops after this many passes without an improvement on the held-out images.
+   */
+  uint32_t patience;
+  /**
+   * Images of one optimiser step.
+   */
+  uint32_t batch;
+  /**
+   * Adam's learning rate at the start.
+   */
+  double learning_rate;
+  /**
+   * Adam's weight decay.
+   */
+  double weight_decay;
+  /**
+   * The noise on the features, in standard deviations of each channel.
+   */
+  double noise;
+  /**
+   * The seed of everything random.
+   */
+  uint64_t seed;
+  /**
+   * Bytes of features that are kept in memory.
+   */
+  uint64_t memory;
+  /**
+   * The steps of each stage of the flow.
+   */
+  uint32_t steps;
+  /**
+   * The package's verdict, a `uflow_verdict`.
+   */
+  uint32_t verdict;
+  /**
+   * The package's ε.
+   */
+  double epsilon;
+  /**
+   * The package's score threshold; NaN if not set.
+   */
+  float score_threshold;
+  /**
+   * The package's smallest region that counts, in pixels of the image.
+   */
+  uint32_t min_area;
+  /**
+   * The package's bound, a `uflow_bound`.
+   */
+  uint32_t bound;
+  /**
+   * The package's count of tests, a `uflow_tests`.
+   */
+  uint32_t tests;
+  /**
+   * 1 if the package gets a region of interest, else 0.
+   */
+  uint32_t has_roi;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+} uflow_fit_options_info;
+
+/**
+ * Receives a line of the log: `user_data` as it was set, a `uflow_log_level`, the module that the line comes from, and the message. Both
+ * texts are UTF-8, end with 0, and are valid during the call.
  */
 typedef void (*uflow_log_callback)(void *user_data,
                                    uint32_t level,
@@ -666,7 +899,7 @@ typedef void (*uflow_log_callback)(void *user_data,
                                    const char *message);
 
 /**
- * What a model's package says. Begin with `UFLOW_MODEL_INFO_INIT`.
+ * The description of a model, from its package. Begin with `UFLOW_MODEL_INFO_INIT`.
  */
 typedef struct uflow_model_info {
   /**
@@ -674,7 +907,7 @@ typedef struct uflow_model_info {
    */
   size_t struct_size;
   /**
-   * Version in its repository; 1 where it was loaded from a path.
+   * The version in its repository; 1 for a model that was loaded from a path.
    */
   uint32_t version;
   /**
@@ -686,33 +919,120 @@ typedef struct uflow_model_info {
    */
   uint32_t input_height;
   /**
-   * How many scales it has.
+   * The number of scales.
    */
   uint32_t scales;
   /**
-   * ε that holds where a call says nothing: false alarms expected per image.
+   * The default ε: the number of false alarms expected per image.
    */
   double epsilon;
   /**
-   * A `uflow_verdict` that holds where a call says nothing.
+   * The default verdict, a `uflow_verdict`.
    */
   uint32_t verdict;
   /**
-   * Smallest region that counts where a call says nothing, in pixels of the image.
+   * The default smallest region that counts, in pixels of the image.
    */
   uint32_t min_area;
   /**
-   * The fair threshold of the image score (paper, §4.1.1), from the good training images; NaN where the package has none.
+   * The fair threshold of the image score (paper, §4.1.1), from the good training images; NaN if the package has none.
    */
   float fair_threshold;
   /**
-   * The score threshold of the package, for verdicts that use it; NaN where it has none (then the fair one holds).
+   * The default threshold of the image score, for verdicts that use it; NaN if the package has none: the fair one is used.
    */
   float score_threshold;
+  /**
+   * The default bound, a `uflow_bound`.
+   */
+  uint32_t bound;
+  /**
+   * The default count of tests, a `uflow_tests`.
+   */
+  uint32_t tests;
+  /**
+   * 1 if the package has a region of interest, else 0.
+   */
+  uint32_t has_roi;
+  /**
+   * The number of good images that the null hypothesis was calibrated on; 0: the package is not calibrated, and
+   * `UFLOW_TESTS_SIZED` is not possible.
+   */
+  uint32_t calibration_images;
+  /**
+   * The device that the networks run on, e.g. "cpu". This and the texts below are valid until the model is freed.
+   */
+  const char *device;
+  /**
+   * The SHA-256 of the flow, in hexadecimal.
+   */
+  const char *flow_sha256;
+  /**
+   * The name of the backbone.
+   */
+  const char *backbone;
+  /**
+   * The SHA-256 of the backbone, in hexadecimal. Models of one engine with the same backbone share it in memory.
+   */
+  const char *backbone_sha256;
 } uflow_model_info;
 
 /**
- * The verdict and its figures. Begin with `UFLOW_SUMMARY_INIT`.
+ * The options that are set. Begin with `UFLOW_OPTIONS_INFO_INIT`.
+ */
+typedef struct uflow_options_info {
+  /**
+   * sizeof(uflow_options_info).
+   */
+  size_t struct_size;
+  /**
+   * ε; NaN if not set.
+   */
+  double epsilon;
+  /**
+   * The threshold of the image score; NaN if not set.
+   */
+  float score_threshold;
+  /**
+   * A `uflow_verdict`; 0 if not set.
+   */
+  uint32_t verdict;
+  /**
+   * A `uflow_bound`; 0 if not set.
+   */
+  uint32_t bound;
+  /**
+   * A `uflow_tests`; 0 if not set.
+   */
+  uint32_t tests;
+  /**
+   * 1 if `min_area` is set, else 0.
+   */
+  uint32_t has_min_area;
+  /**
+   * The smallest region that counts, in pixels of the image.
+   */
+  uint32_t min_area;
+  /**
+   * A sum of `uflow_maps`.
+   */
+  uint32_t maps;
+  /**
+   * A `uflow_priority`.
+   */
+  uint32_t priority;
+  /**
+   * The time limit in milliseconds; 0 if not set.
+   */
+  uint32_t time_limit_ms;
+  /**
+   * A `uflow_roi`.
+   */
+  uint32_t roi;
+} uflow_options_info;
+
+/**
+ * The verdict and the figures of a result. Begin with `UFLOW_SUMMARY_INIT`.
  */
 typedef struct uflow_summary {
   /**
@@ -728,11 +1048,11 @@ typedef struct uflow_summary {
    */
   float score;
   /**
-   * The lowest log₁₀NFA of the maps; where it is below log₁₀ ε there is something that means something.
+   * The lowest log₁₀NFA of the image. Below log₁₀ ε it is a detection.
    */
   float log10_nfa_min;
   /**
-   * How many regions there are.
+   * The number of regions.
    */
   uint32_t regions;
   /**
@@ -748,7 +1068,7 @@ typedef struct uflow_summary {
    */
   double decode_ms;
   /**
-   * Milliseconds of waiting for a processor and for the network; 0 but for asynchronous frames.
+   * Milliseconds of waiting for a processor and for the network; 0 except for frames of a stream.
    */
   double queue_ms;
   /**
@@ -756,13 +1076,21 @@ typedef struct uflow_summary {
    */
   double preprocess_ms;
   /**
-   * Milliseconds for backbone and flow, of the whole batch that the image was in.
+   * Milliseconds for backbone and flow, of the whole batch.
    */
   double network_ms;
   /**
    * Milliseconds for maps, mask and regions.
    */
   double segmentation_ms;
+  /**
+   * The number of images that went through the network together, this one included.
+   */
+  uint32_t batch_size;
+  /**
+   * The number of scales whose latents the result has; 0 unless `UFLOW_MAPS_LATENTS` asked for them.
+   */
+  uint32_t latents;
 } uflow_summary;
 
 /**
@@ -790,19 +1118,19 @@ typedef struct uflow_region {
    */
   uint32_t height;
   /**
-   * How many pixels it has.
+   * The number of its pixels.
    */
   uint32_t area;
   /**
-   * The scale (0 = finest) with the strongest evidence where log₁₀NFA is lowest.
+   * The scale (0 is the finest) with the strongest evidence at the lowest log₁₀NFA.
    */
   uint32_t scale;
   /**
-   * Mean column of its pixels' centres.
+   * Centroid: the mean column of its pixels' centres.
    */
   double centroid_x;
   /**
-   * Mean row of its pixels' centres.
+   * Centroid: the mean row of its pixels' centres.
    */
   double centroid_y;
   /**
@@ -814,7 +1142,7 @@ typedef struct uflow_region {
    */
   float score_max;
   /**
-   * How many rings its outline has: the outer one, then those of its holes.
+   * The number of rings of its outline: the outer one, then one for each hole.
    */
   uint32_t rings;
   /**
@@ -824,7 +1152,7 @@ typedef struct uflow_region {
 } uflow_region;
 
 /**
- * A corner of an outline, in pixels of the image: corners lie between pixels, so x goes from 0 to its width.
+ * A corner of an outline, in pixels of the image. Corners lie between pixels: x goes from 0 to the width, y from 0 to the height.
  */
 typedef struct uflow_point {
   /**
@@ -838,7 +1166,7 @@ typedef struct uflow_point {
 } uflow_point;
 
 /**
- * Latents z of one scale as the caller holds them. Begin with `UFLOW_LATENTS_INIT`.
+ * The latents z of one scale, in the caller's memory. Begin with `UFLOW_LATENTS_INIT`.
  */
 typedef struct uflow_latents {
   /**
@@ -846,11 +1174,11 @@ typedef struct uflow_latents {
    */
   size_t struct_size;
   /**
-   * channels × height × width numbers without gaps, one channel after another.
+   * channels × height × width numbers without gaps, channel by channel.
    */
   const float *data;
   /**
-   * How many numbers there are.
+   * The number of values that `data` points to.
    */
   size_t size;
   /**
@@ -872,22 +1200,83 @@ typedef struct uflow_latents {
 } uflow_latents;
 
 /**
- * Told what was found in a frame: `user_data` as it was set, the frame as it was handed over, and either `status` is NULL and
- * `result` what was found, or `status` says what went wrong and `result` is NULL. Both belong to the stream and are there during
- * the call alone.
+ * What the caller attaches to a frame. It comes back unchanged with the frame's release and with its result. Begin with
+ * `UFLOW_FRAME_INIT`.
+ *
+ * Identify a part by `id` or `timestamp`, which travel with the frame. Do not read the part's number through `buffer` when the
+ * result comes: the buffer was released earlier, and may hold a later frame by then.
+ */
+typedef struct uflow_frame {
+  /**
+   * sizeof(uflow_frame).
+   */
+  size_t struct_size;
+  /**
+   * A number of the caller's, e.g. of the part or of its place on the conveyor.
+   */
+  uint64_t id;
+  /**
+   * A time of the caller's, in any unit, e.g. the encoder's count at the trigger.
+   */
+  uint64_t timestamp;
+  /**
+   * A pointer of the caller's, e.g. to the camera's buffer. The library does not read what it points to.
+   */
+  void *buffer;
+} uflow_frame;
+
+/**
+ * Called with a frame's result: `user_data` as it was set, and what the caller attached to the frame. On success `status` is NULL and
+ * `result` has the detection; on failure `status` says why and `result` is NULL. All belong to the stream and are valid during the
+ * call; `uflow_result_copy` keeps a result.
  */
 typedef void (*uflow_result_callback)(void *user_data,
-                                      void *frame,
+                                      const struct uflow_frame *frame,
                                       const struct uflow_status *status,
                                       const struct uflow_result *result);
 
 /**
- * Told that a frame's pixels are not read any more: `user_data` as it was set, and the frame as it was handed over.
+ * Called when a frame's pixels are not read any more: `user_data` as it was set, and what the caller attached to the frame.
+ * `frame` is valid during the call.
  */
-typedef void (*uflow_release_callback)(void *user_data, void *frame);
+typedef void (*uflow_release_callback)(void *user_data, const struct uflow_frame *frame);
 
 /**
- * Where training is.
+ * The options of a stream. Begin with `UFLOW_STREAM_OPTIONS_INFO_INIT`.
+ */
+typedef struct uflow_stream_options_info {
+  /**
+   * sizeof(uflow_stream_options_info).
+   */
+  size_t struct_size;
+  /**
+   * The maximum number of frames in the stream.
+   */
+  uint32_t capacity;
+  /**
+   * The time limit of each frame in milliseconds; 0: none.
+   */
+  uint32_t time_limit_ms;
+  /**
+   * Receives the results; NULL: `uflow_stream_next` gives them.
+   */
+  uflow_result_callback result_callback;
+  /**
+   * The result callback's `user_data`.
+   */
+  void *result_user_data;
+  /**
+   * Called when a frame is released, or NULL.
+   */
+  uflow_release_callback release_callback;
+  /**
+   * The release callback's `user_data`.
+   */
+  void *release_user_data;
+} uflow_stream_options_info;
+
+/**
+ * The progress of training.
  */
 typedef struct uflow_progress {
   /**
@@ -899,7 +1288,7 @@ typedef struct uflow_progress {
    */
   uint32_t epoch;
   /**
-   * Most epochs there will be.
+   * The most epochs.
    */
   uint32_t epochs;
   /**
@@ -915,7 +1304,7 @@ typedef struct uflow_progress {
    */
   double loss;
   /**
-   * Adam's rate in the last step.
+   * Adam's learning rate in the last step.
    */
   double learning_rate;
   /**
@@ -923,32 +1312,32 @@ typedef struct uflow_progress {
    */
   double seconds;
   /**
-   * After an epoch, and before the first: negative log-likelihood of the held-out images, in nats per value. NaN within an epoch.
+   * After each epoch, and before the first: the negative log-likelihood of the held-out images, in nats per value. NaN within an epoch.
    */
   double held_out_nll;
   /**
-   * Then too: the mean of z² on the held-out images of the scale where it is farthest from 1, which white latents have. NaN within
-   * an epoch.
+   * At the same times: the mean of z² on the held-out images, of the scale where it is farthest from 1. White latents have 1. NaN
+   * within an epoch.
    */
   double latent_variance;
   /**
-   * The flow that is trained: 0 is the model's own, from 1 on they are those that calibrate its null (cross-fitting).
+   * The number of the flow that is being trained: 0 is the model's own, later ones calibrate its null (cross-fitting).
    */
   uint32_t fold;
   /**
-   * Flows in all; 1 without cross-fitting.
+   * The number of flows; 1 without cross-fitting.
    */
   uint32_t folds;
 } uflow_progress;
 
 /**
- * Asked before the first epoch, and after every optimiser step and every epoch: `user_data` as it was given, and where training is. Gives a `uflow_control`. It is
- * called by the thread that called `uflow_trainer_fit`, and must not throw or `longjmp`.
+ * Called before the first epoch, and after every optimiser step and every epoch, with `user_data` as it was given and the progress.
+ * Returns a `uflow_control`. The thread that called `uflow_trainer_fit` calls it. It must not throw or `longjmp`.
  */
 typedef uint32_t (*uflow_progress_callback)(void *user_data, const struct uflow_progress *progress);
 
 /**
- * What training came to. Begin with `UFLOW_TRAINING_INIT`.
+ * The outcome of training. Begin with `UFLOW_TRAINING_INIT`.
  */
 typedef struct uflow_training {
   /**
@@ -956,19 +1345,19 @@ typedef struct uflow_training {
    */
   size_t struct_size;
   /**
-   * Images that were trained on.
+   * The number of images that the flow was trained on.
    */
   uint32_t images;
   /**
-   * Images that were held out to watch it.
+   * The number of images that were held out to monitor training.
    */
   uint32_t held_out;
   /**
-   * Epochs begun.
+   * The number of epochs that were started.
    */
   uint32_t epochs;
   /**
-   * The epoch whose model was written; 0 is the one before training.
+   * The epoch whose model was written; 0: the model before training.
    */
   uint32_t best_epoch;
   /**
@@ -984,20 +1373,20 @@ typedef struct uflow_training {
    */
   double held_out_nll;
   /**
-   * The mean of z² on the held-out images, of the scale where it is farthest from 1; outside 0.8 to 1.25 the model's numbers of false
-   * alarms are not to be trusted.
+   * The mean of z² on the held-out images, of the scale where it is farthest from 1. Outside 0.8 to 1.25 the model's numbers of false
+   * alarms are not reliable.
    */
   double latent_variance;
   /**
-   * Seconds it took.
+   * The duration in seconds.
    */
   double seconds;
   /**
-   * Good images that the model's calibrated null stands on; 0 where it has none.
+   * The number of good images that the model's null was calibrated on; 0 if it is not calibrated.
    */
   uint32_t null_images;
   /**
-   * Good images that it was planned to stand on: more than `null_images` where cross-fitting was stopped or failed.
+   * The planned number: more than `null_images` if cross-fitting was stopped or failed.
    */
   uint32_t null_images_planned;
 } uflow_training;
@@ -1007,7 +1396,7 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * Makes a detector. `*detector` is the caller's, to be freed with `uflow_detector_free`; `model` may be freed before it.
+ * Makes a detector. The caller owns `*detector` and frees it with `uflow_detector_free`; `model` may be freed earlier.
  *
  * `model` is NULL (an error) or a model that was not freed; `detector` is NULL (an error) or may be written.
  */
@@ -1022,14 +1411,15 @@ UFLOW_MUST_USE struct uflow_status *uflow_detector_new(const struct uflow_model 
 void uflow_detector_free(struct uflow_detector *detector);
 
 /**
- * Looks at an image and fills `result`. `options` may be NULL: what the package says. The image is read during the call alone.
+ * Finds defects in an image and fills `result`. `options` may be NULL for the package's defaults. The image is read only during the
+ * call.
  *
- * Fails with `UFLOW_STATUS_INVALID_IMAGE`, `UFLOW_STATUS_UNDECODABLE` or `UFLOW_STATUS_OVER_LIMIT` for an image that is none,
- * `UFLOW_STATUS_INVALID_ARGUMENT` for options that do not fit the model, `UFLOW_STATUS_NETWORK` or `UFLOW_STATUS_NON_FINITE` for a network
- * that fails. Then `result` keeps what it had.
+ * Fails with `UFLOW_STATUS_INVALID_IMAGE`, `UFLOW_STATUS_UNDECODABLE` or `UFLOW_STATUS_OVER_LIMIT` for an invalid image,
+ * `UFLOW_STATUS_INVALID_ARGUMENT` for options that do not fit the model, `UFLOW_STATUS_NETWORK` or `UFLOW_STATUS_NON_FINITE` if a network
+ * fails. On failure `result` does not change.
  *
- * `detector`, `image` and `result` are NULL (an error) or what they say; the bytes that `image` names are there and are not
- * changed during the call.
+ * `detector`, `image` and `result` are NULL (an error) or valid; the bytes that `image` points to are there and do not change
+ * during the call.
  */
 UFLOW_MUST_USE struct uflow_status *uflow_detector_detect(struct uflow_detector *detector,
                                            const struct uflow_image *image,
@@ -1037,9 +1427,9 @@ UFLOW_MUST_USE struct uflow_status *uflow_detector_detect(struct uflow_detector 
                                            struct uflow_result *result);
 
 /**
- * Looks at an image, writes maps to the caller's `buffers` (NULL: to none) and fills `result`. For raw images of one size, with one
- * region of interest, it allocates nothing beside what ONNX Runtime's own run does, once it has seen as many regions. Otherwise as
- * `uflow_detector_detect`; `UFLOW_STATUS_BUFFER_TOO_SMALL` for a buffer without room, before the network runs.
+ * As `uflow_detector_detect`, and also writes maps to the caller's `buffers` (may be NULL). For raw images of one size and one region
+ * of interest, after the first images, this allocates no memory apart from ONNX Runtime's own run.
+ * `UFLOW_STATUS_BUFFER_TOO_SMALL` for a buffer that is too small, before the network runs.
  *
  * As `uflow_detector_detect`; `buffers` is NULL or has as much room as it says, which nobody else reads or writes during the call.
  */
@@ -1050,10 +1440,10 @@ UFLOW_MUST_USE struct uflow_status *uflow_detector_detect_into(struct uflow_dete
                                                 struct uflow_result *result);
 
 /**
- * Looks at `count` images (1 to 1024) that go through the network together, and fills as many results: `images` is an array of
- * structs, `results` one of handles, all of them different. Scores differ from those of one image at a time by at most 1e-5.
- * An image or network that fails makes the call fail, as `uflow_detector_detect` does, and every result keeps what it had; for an
- * image, the message says which.
+ * Finds defects in `count` images (1 to 1024) that go through the network together, and fills as many results. `images` is an array of
+ * structs, `results` an array of handles, all different. Scores differ from those of single images by at most 1e-5. If an image or
+ * a network fails, the call fails as `uflow_detector_detect` does, and no result changes. Messages name the element, e.g.
+ * "images[3]".
  *
  * `detector` is NULL (an error) or a detector that was not freed; `images` is NULL (an error) or an array of `count` structs of
  * one size, whose bytes are there and are not changed during the call; `results` is NULL (an error) or an array of `count`
@@ -1066,8 +1456,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_detector_detect_batch(struct uflow_det
                                                  struct uflow_result *const *results);
 
 /**
- * Looks at an image for its score and verdict alone. `score` or `anomalous` may be NULL where it is not wanted; without `anomalous`
- * nothing is segmented, which is quicker. Otherwise as `uflow_detector_detect`.
+ * Gives the score and the verdict of an image, without regions. Either pointer may be NULL. With `anomalous` NULL, and no verdict to
+ * find, the image is not segmented, which is faster. Otherwise as `uflow_detector_detect`.
  *
  * As `uflow_detector_detect`; `score` and `anomalous` are NULL or may be written.
  */
@@ -1078,7 +1468,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_detector_score(struct uflow_detector *
                                           uint32_t *anomalous);
 
 /**
- * Makes options with every default. `*options` is the caller's, to be freed with `uflow_engine_options_free`.
+ * Makes options with the defaults. The caller owns `*options` and frees it with `uflow_engine_options_free`.
  *
  * `options` is NULL (an error) or may be written.
  */
@@ -1092,8 +1482,23 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_options_new(struct uflow_engine
 void uflow_engine_options_free(struct uflow_engine_options *options);
 
 /**
- * Sets where the networks run: "cpu" (the default), "openvino", "cuda", "cuda:N", "tensorrt" or "tensorrt:N", N being the GPU.
- * A device that is missing is an error when a model is loaded; nothing falls back to the CPU.
+ * Resets all options to their defaults.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_engine_options_reset(struct uflow_engine_options *options);
+
+/**
+ * Writes the options to `*info`. Its texts are valid until the options are freed or this function is called again with them.
+ *
+ * `options` is NULL (an error) or options that were not freed; `info` is NULL (an error) or a struct with its size set.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_engine_options_get_info(const struct uflow_engine_options *options,
+                                                   struct uflow_engine_options_info *info);
+
+/**
+ * Sets where the networks run: "cpu" (the default), "openvino", "cuda", "cuda:N", "tensorrt" or "tensorrt:N"; N is the GPU's number.
+ * A missing device is an error when a model is loaded; nothing falls back to the CPU.
  *
  * `options` is NULL (an error) or options that were not freed; `device` is NULL (an error) or a text that ends with 0.
  */
@@ -1101,8 +1506,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_options_set_device(struct uflow
                                                      const char *device);
 
 /**
- * Sets the precision of the networks: "fp32" (the default) on every device, "bf16" on openvino, "bf16" and "fp16" on tensorrt. One that
- * the device has not is an error when an engine is made.
+ * Sets the precision of the networks: "fp32" (the default) on every device, "bf16" on openvino, "bf16" and "fp16" on tensorrt. A
+ * precision that the device does not have is an error when an engine is made.
  *
  * `options` is NULL (an error) or options that were not freed; `precision` is NULL (an error) or a text that ends with 0.
  */
@@ -1110,8 +1515,10 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_options_set_precision(struct uf
                                                         const char *precision);
 
 /**
- * Sets ONNX Runtime's shared library, or the folder it is in (UTF-8). Without it: the variable `UFLOW_ONNXRUNTIME`, beside
- * libuflow, `../lib` of it, `.onnxruntime/lib` in a folder above it, the system's library path. A process can use one only.
+ * Sets ONNX Runtime's shared library, or the folder that contains it (UTF-8). Without this option, the environment variable
+ * `UFLOW_ONNXRUNTIME` names it. Without both, these places are searched in this order: the folder of libuflow (of the program,
+ * if libuflow is linked statically); `uflow/` in that folder, i.e. `lib/uflow/` of an installation; `../lib/uflow` and `../lib` of that
+ * folder; the `lib/uflow` that this library was installed with; the system's library path. A process can use only one library.
  *
  * `options` is NULL (an error) or options that were not freed; `path` is NULL (an error) or a text that ends with 0.
  */
@@ -1119,8 +1526,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_options_set_onnxruntime(struct 
                                                           const char *path);
 
 /**
- * Sets the threads of the networks. 0 (the default): all networks of all engines share one pool, as large as the CPU quota of this process.
- * Otherwise each network has a pool of its own, of so many threads (at most 1024).
+ * Sets the threads of the networks. 0 (the default): all networks of all engines share one pool, as large as the CPU quota of this
+ * process. 1 to 1024: each network has its own pool of so many threads.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1128,7 +1535,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_options_set_threads(struct uflo
                                                       uint32_t threads);
 
 /**
- * Sets the worker threads that decode, resize and segment asynchronous frames, 1 to 1024; the default is the CPU quota of this process.
+ * Sets the number of worker threads that decode, resize and segment asynchronous frames, 1 to 1024. The default is the CPU quota of
+ * this process.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1136,8 +1544,9 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_options_set_workers(struct uflo
                                                       uint32_t workers);
 
 /**
- * Sets the most asynchronous frames in a batch (1 to 1024, default 8), and the longest time in milliseconds that a batch waits for
- * frames that are on their way (default 2). Streams should have room for two batches, so that one is prepared while one runs.
+ * Sets the maximum number of asynchronous frames in a batch (1 to 1024, default 8), and the longest time in milliseconds that a batch
+ * waits for frames that are being prepared (default 2). Give streams a capacity of two batches, so that one is prepared while the
+ * other runs.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1146,7 +1555,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_options_set_batching(struct ufl
                                                        double max_delay_ms);
 
 /**
- * Sets the most asynchronous frames inside the engine, 1 to 1048576 (default 64): what the capacities of all its streams add up to at most.
+ * Sets the maximum number of asynchronous frames inside the engine, 1 to 1048576 (default 64). The capacities of all its streams
+ * together cannot exceed it.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1154,8 +1564,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_options_set_max_in_flight(struc
                                                             uint32_t max_in_flight);
 
 /**
- * Sets how large an image may be: the most pixels (default 268,435,456), and for encoded ones the most bytes, of the file and of
- * its pixels (default 1 GiB). Larger ones are `UFLOW_STATUS_OVER_LIMIT`.
+ * Sets how large an image may be: the maximum number of pixels (default 268,435,456) and, for encoded images, the maximum number of
+ * bytes of the file and of its pixels (default 1 GiB). Both must be at least 1. Larger images fail with `UFLOW_STATUS_OVER_LIMIT`.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1164,13 +1574,14 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_options_set_limits(struct uflow
                                                      uint64_t max_bytes);
 
 /**
- * Starts an engine. `options` may be NULL: every default. `*engine` is the caller's, to be freed with `uflow_engine_free`.
+ * Starts an engine. `options` may be NULL for the defaults. The caller owns `*engine` and frees it with `uflow_engine_free`.
  *
- * Fails with `UFLOW_STATUS_LIBRARY` where ONNX Runtime cannot be found (the message names every place that was looked at) or another copy of it
- * is in use, `UFLOW_STATUS_DEVICE` for a precision that the device has not, `UFLOW_STATUS_UNAVAILABLE` after `uflow_shutdown`.
+ * Fails with `UFLOW_STATUS_LIBRARY` if ONNX Runtime is not found (the message lists every place that was searched) or if the process
+ * already uses another copy of it, with `UFLOW_STATUS_DEVICE` for a precision that the device does not have, with
+ * `UFLOW_STATUS_UNAVAILABLE` after `uflow_shutdown`.
  *
- * The first call sets the process's environment variable `ORT_DISABLE_TELEMETRY` to 1 unless it is set, as ONNX Runtime would else keep a
- * database of events for its makers. Where another thread may be in `getenv` at that moment, set it before.
+ * The first call sets the environment variable `ORT_DISABLE_TELEMETRY` to 1 unless it is set: ONNX Runtime would otherwise collect
+ * events for its makers. If another thread may call `getenv` at that moment, set the variable earlier.
  *
  * `options` is NULL or options that were not freed; `engine` is NULL (an error) or may be written.
  */
@@ -1178,26 +1589,30 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_new(const struct uflow_engine_o
                                       struct uflow_engine **engine);
 
 /**
- * Frees an engine. NULL is allowed. Its models, detectors and streams may be freed before or after it.
+ * Frees an engine. NULL is allowed. Its models, detectors and streams may be freed earlier or later.
  *
  * `engine` is NULL or an engine that was not freed and that no other thread is using.
  */
 void uflow_engine_free(struct uflow_engine *engine);
 
 /**
- * Ends ONNX Runtime and the threads of its pool, which otherwise sleep until the process ends: for a program that goes on without
- * this library, or unloads it. It starts once in the life of a process: no engine can be made after this (`UFLOW_STATUS_UNAVAILABLE`).
+ * Ends ONNX Runtime and its thread pool, which otherwise sleep until the process ends: for a program that continues without this
+ * library, or unloads it.
  *
- * Fails with `UFLOW_STATUS_BUSY` while there is an engine, model, detector, trainer or stream. Any thread may call this at any time.
+ * This is final: ONNX Runtime can start only once in a process. Every later `uflow_engine_new` fails with
+ * `UFLOW_STATUS_UNAVAILABLE`, also if no engine was made before. Another `uflow_shutdown` succeeds. What needs no engine still
+ * works: options, results, segmenters, statuses.
+ *
+ * Fails with `UFLOW_STATUS_BUSY` while an engine, model, detector, trainer or stream exists. Any thread may call this at any time.
  */
 UFLOW_MUST_USE struct uflow_status *uflow_shutdown(void);
 
 /**
- * Loads a model package, a folder or a `.uflow` file (`path`, UTF-8), and warms it up. A backbone that another model of this
- * engine has already is shared with it. `*model` is the caller's, to be freed with `uflow_model_free`.
+ * Loads a model package, a folder or a `.uflow` file (`path`, UTF-8), and warms it up. It shares a backbone that another model of this
+ * engine already has. The caller owns `*model` and frees it with `uflow_model_free`.
  *
- * Fails with `UFLOW_STATUS_PACKAGE` for a package that is missing or damaged, `UFLOW_STATUS_NETWORK` for networks that do not do what it says,
- * `UFLOW_STATUS_DEVICE` for a device that is missing, `UFLOW_STATUS_IO` for files that cannot be read.
+ * Fails with `UFLOW_STATUS_PACKAGE` if the package is missing or damaged, `UFLOW_STATUS_NETWORK` if the networks do not match it,
+ * `UFLOW_STATUS_DEVICE` if the device is missing, `UFLOW_STATUS_IO` if a file cannot be read.
  *
  * `engine` is NULL (an error) or an engine that was not freed; `path` is NULL (an error) or a text that ends with 0; `model` is
  * NULL (an error) or may be written.
@@ -1207,9 +1622,9 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_load(const struct uflow_engine 
                                        struct uflow_model **model);
 
 /**
- * Loads a model from a repository, `<root>/<name>/<version>/uflow.json`, as `uflow serve` has it; version 0 is the highest there
- * is. Otherwise as `uflow_engine_load`; `UFLOW_STATUS_NOT_FOUND` where there is no such model or version,
- * `UFLOW_STATUS_DATA` where `root` is no repository.
+ * Loads a model from a repository, `<root>/<name>/<version>/uflow.json`, as `uflow serve` uses it. Version 0 stands for the highest.
+ * Otherwise as `uflow_engine_load`; `UFLOW_STATUS_NOT_FOUND` if there is no such model or version, `UFLOW_STATUS_DATA` if `root` is
+ * not a repository.
  *
  * `engine` is NULL (an error) or an engine that was not freed; `root` and `name` are NULL (an error) or texts that end with 0;
  * `model` is NULL (an error) or may be written.
@@ -1221,7 +1636,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_load_version(const struct uflow
                                                struct uflow_model **model);
 
 /**
- * The engine's metrics in Prometheus' text format. `*text` is the caller's, to be freed with `uflow_text_free`.
+ * Gives the engine's metrics in Prometheus' text format. The caller owns `*text` and frees it with `uflow_text_free`.
  *
  * `engine` is NULL (an error) or an engine that was not freed; `text` is NULL (an error) or may be written.
  */
@@ -1229,8 +1644,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_metrics(const struct uflow_engi
                                           struct uflow_text **text);
 
 /**
- * Makes options with every default, for a product of this name (1 to 128 letters, digits, `.`, `-`, `_`). `*options` is the caller's, to be freed
- * with `uflow_fit_options_free`.
+ * Makes options with the defaults, for a product of this name (1 to 128 letters, digits, `.`, `-`, `_`). The caller owns `*options` and
+ * frees it with `uflow_fit_options_free`.
  *
  * `name` is NULL (an error) or a text that ends with 0; `options` is NULL (an error) or may be written.
  */
@@ -1245,8 +1660,23 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_new(const char *name,
 void uflow_fit_options_free(struct uflow_fit_options *options);
 
 /**
- * Sets the backbone, an ONNX file with U-Flow's metadata (`path`, UTF-8). Without it: `photonet`, the one inside this library, whose weights
- * (and so every model that is fitted on it) are for non-commercial research.
+ * Resets all options except the name to their defaults.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_reset(struct uflow_fit_options *options);
+
+/**
+ * Writes the options to `*info`. Its texts are valid until the options are freed or this function is called again with them.
+ *
+ * `options` is NULL (an error) or options that were not freed; `info` is NULL (an error) or a struct with its size set.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_get_info(const struct uflow_fit_options *options,
+                                                struct uflow_fit_options_info *info);
+
+/**
+ * Sets the backbone, an ONNX file with U-Flow's metadata (`path`, UTF-8). Default: `photonet`, which is inside this library. Its weights,
+ * and so every model that is fitted on it, are for non-commercial research only.
  *
  * `options` is NULL (an error) or options that were not freed; `path` is NULL (an error) or a text that ends with 0.
  */
@@ -1254,7 +1684,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_backbone(struct uflow_
                                                     const char *path);
 
 /**
- * Sets the size of the network's input in pixels; without it, the backbone's own. Each at least 1, together at most 4096 × 4096.
+ * Sets the size of the network's input in pixels. Default: the backbone's own. Each at least 1; at most 4096 × 4096 pixels in all.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1263,7 +1693,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_input_size(struct uflo
                                                       uint32_t height);
 
 /**
- * Sets how good images are multiplied, a `uflow_augmentation`.
+ * Sets how good images are augmented, a `uflow_augmentation` (default `UFLOW_AUGMENTATION_NONE`).
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1271,8 +1701,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_augmentation(struct uf
                                                         uint32_t augmentation);
 
 /**
- * Sets the most passes over the images (default 16), and after how many passes without a gain on the held-out images it stops
- * (default 4). Both at least 1.
+ * Sets the most passes over the images (default 16). Training stops earlier after `patience` passes (default 4) without an improvement
+ * on the held-out images. Both must be at least 1.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1281,8 +1711,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_epochs(struct uflow_fi
                                                   uint32_t patience);
 
 /**
- * Sets the images of one optimiser step (at least 1, default 8), Adam's rate at the start (above 0, at most 1, default 0.001) and its
- * weight decay (0 to 1, default 0.00001).
+ * Sets the number of images of one optimiser step (at least 1, default 8), Adam's learning rate at the start (above 0, at most 1,
+ * default 0.001) and its weight decay (0 to 1, default 0.00001).
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1307,7 +1737,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_noise(struct uflow_fit
                                                  double noise);
 
 /**
- * Sets the seed that everything random follows from (default 0): the same frames and seed give the same model on the same kind of CPU.
+ * Sets the seed of everything random (default 0). The same frames and seed give the same model on the same kind of CPU.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1315,8 +1745,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_seed(struct uflow_fit_
                                                 uint64_t seed);
 
 /**
- * Sets how many bytes of features are kept in memory (default 2 GiB); the rest goes to a temporary file in the system's folder for such
- * files (`TMPDIR`), which is gone when the trainer is freed.
+ * Sets how many bytes of features are kept in memory (default 2 GiB). The rest goes to a temporary file in the system's folder for such
+ * files (`TMPDIR`), which is deleted when the trainer is freed.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1324,8 +1754,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_memory(struct uflow_fi
                                                   uint64_t bytes);
 
 /**
- * Sets what the model decides by where a call says nothing, from the ε, verdict, score threshold, smallest area, bound and count of tests
- * of `detection`. A region of interest in it is kept in the package, and only what lies inside counts for the fair threshold.
+ * Sets the package's defaults for detection, from the ε, verdict, score threshold, smallest area, bound and count of tests that are set in
+ * `detection`. Its region of interest is stored in the package, and the fair threshold is computed only inside it.
  *
  * `options` and `detection` are NULL (an error) or options that were not freed.
  */
@@ -1333,14 +1763,16 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_detection(struct uflow
                                                      const struct uflow_options *detection);
 
 /**
- * Sets, for the whole process, the function that gets the log: lines of `level` (a `uflow_log_level`) and graver. NULL, the state at
- * first, ends it: nothing is logged. Nothing is ever printed but what a bug of this library says before it becomes a status. When it returns, the function set before is not running and is
- * not called again.
+ * Sets the function that receives the log, for the whole process: lines of `level` (a `uflow_log_level`) and of more severe levels. The
+ * log is off at first. To turn it off again, give NULL as the callback with `UFLOW_LOG_LEVEL_OFF`; NULL with another level, or a callback
+ * with `UFLOW_LOG_LEVEL_OFF`, is an error. When this function returns, the callback that was set before is not running and is
+ * not called again. The library itself never prints anything.
  *
- * The function is called by whatever thread has something to say, several at once; it must not throw, `longjmp`, or call this
- * library. Any thread may call this at any time, but that function.
+ * Any thread of the library may call the callback, several at once. It must not throw, `longjmp`, or call this library. Any thread
+ * may call this function at any time, but not from within the callback.
  *
- * Fails with `UFLOW_STATUS_INVALID_ARGUMENT` for a level that is none, `UFLOW_STATUS_UNAVAILABLE` in a Rust program that has a `tracing` subscriber.
+ * Fails with `UFLOW_STATUS_INVALID_ARGUMENT` for an invalid level, and with `UFLOW_STATUS_UNAVAILABLE` in a Rust program that has its own
+ * `tracing` subscriber.
  *
  * `callback` is NULL or may be called with `user_data` from any thread until another is set.
  */
@@ -1349,14 +1781,14 @@ UFLOW_MUST_USE struct uflow_status *uflow_log_set_callback(uflow_log_callback ca
                                             uint32_t level);
 
 /**
- * The model's name: UTF-8, ends with 0, lives as long as `model`. Empty for NULL.
+ * The model's name: UTF-8, ends with 0, valid until the model is freed. Empty for NULL.
  *
  * `model` is NULL or a model that was not freed.
  */
 const char *uflow_model_name(const struct uflow_model *model);
 
 /**
- * Writes what the model's package says to `*info`.
+ * Writes the model's description to `*info`.
  *
  * `model` is NULL (an error) or a model that was not freed; `info` is NULL (an error) or a struct with its size set.
  */
@@ -1371,7 +1803,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_model_get_info(const struct uflow_mode
 void uflow_model_free(struct uflow_model *model);
 
 /**
- * Makes options that change nothing. `*options` is the caller's, to be freed with `uflow_options_free`.
+ * Makes options in which nothing is set. The caller owns `*options` and frees it with `uflow_options_free`.
  *
  * `options` is NULL (an error) or may be written.
  */
@@ -1385,14 +1817,48 @@ UFLOW_MUST_USE struct uflow_status *uflow_options_new(struct uflow_options **opt
 void uflow_options_free(struct uflow_options *options);
 
 /**
- * Sets which maps a result keeps: a sum of `uflow_maps`, `UFLOW_MAPS_NONE` at first.
+ * Resets all options to not set, as `uflow_options_new` makes them.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_options_reset(struct uflow_options *options);
+
+/**
+ * Writes the options that are set to `*info`.
+ *
+ * `options` is NULL (an error) or options that were not freed; `info` is NULL (an error) or a struct with its size set.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_options_get_info(const struct uflow_options *options,
+                                            struct uflow_options_info *info);
+
+/**
+ * Sets which maps a result keeps: a sum of `uflow_maps` (default `UFLOW_MAPS_NONE`).
  *
  * `options` is NULL (an error) or options that were not freed.
  */
 UFLOW_MUST_USE struct uflow_status *uflow_options_set_maps(struct uflow_options *options, uint32_t maps);
 
 /**
- * Sets ε, the false alarms expected per image (above 0; a package's default is 1). 0.01 asks for a hundred times fewer than 1.
+ * Sets the priority of a frame of a stream, a `uflow_priority` (default `UFLOW_PRIORITY_NORMAL`). Other calls do not wait in a queue,
+ * and refuse options with high priority.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_options_set_priority(struct uflow_options *options,
+                                                uint32_t priority);
+
+/**
+ * Sets the time limit of a frame of a stream in milliseconds, in place of the stream's own
+ * (`uflow_stream_options_set_time_limit`); 0: the stream's. Other calls refuse options with a time limit.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_options_set_time_limit(struct uflow_options *options,
+                                                  uint32_t milliseconds);
+
+/**
+ * Sets ε, the number of false alarms expected per image (above 0; a package's default is usually 1). 0.01 allows a hundredth of
+ * the false alarms that 1 allows.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1407,7 +1873,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_options_set_epsilon(struct uflow_optio
 UFLOW_MUST_USE struct uflow_status *uflow_options_set_verdict(struct uflow_options *options, uint32_t verdict);
 
 /**
- * Sets the threshold of the image score, for verdicts that use it: a number from 0 to 1.
+ * Sets the threshold of the image score, from 0 to 1, for verdicts that use it.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1415,22 +1881,22 @@ UFLOW_MUST_USE struct uflow_status *uflow_options_set_score_threshold(struct ufl
                                                        float threshold);
 
 /**
- * Sets the smallest region that counts, in pixels of the image.
+ * Sets the smallest region that counts, in pixels of the image. Smaller regions are dropped.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
 UFLOW_MUST_USE struct uflow_status *uflow_options_set_min_area(struct uflow_options *options, uint32_t pixels);
 
 /**
- * Sets the bound of a region's probability, a `uflow_bound`.
+ * Sets the bound of a region's probability if the image is normal, a `uflow_bound`.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
 UFLOW_MUST_USE struct uflow_status *uflow_options_set_bound(struct uflow_options *options, uint32_t bound);
 
 /**
- * Sets how the number of tests is counted, a `uflow_tests`. With `UFLOW_TESTS_SIZED` a detection fails where the model's package
- * has no calibrated null hypothesis; `uflow_segment` has none and takes white noise for it.
+ * Sets how the number of tests is counted, a `uflow_tests`. With `UFLOW_TESTS_SIZED` a detection fails if the model's package is not
+ * calibrated; `uflow_segment_latents` has no calibration, and assumes that the latents of good images are white noise.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1438,19 +1904,30 @@ UFLOW_MUST_USE struct uflow_status *uflow_options_set_tests(struct uflow_options
                                              uint32_t tests);
 
 /**
- * Sets the region of interest, in place of the package's own: height × width bytes, rows `stride` bytes apart (0: without a gap),
- * where what is not 0 counts. It is copied, and scaled to each image; another size of the same shape will do.
+ * Sets the region of interest, in place of the package's own. `mask` has `size` bytes: `height` rows of `width` bytes, `stride` bytes
+ * apart (0: without gaps). Pixels with a byte other than 0 count. The mask is copied, and scaled to each image; it must have the
+ * image's shape, at any resolution.
  *
- * `options` is NULL (an error) or options that were not freed; `mask` is NULL (an error) or points to the rows.
+ * Fails with `UFLOW_STATUS_INVALID_ARGUMENT` if the rows do not fit into `size` bytes, or if all of them are 0.
+ *
+ * `options` is NULL (an error) or options that were not freed; `mask` is NULL (an error) or points to `size` bytes.
  */
 UFLOW_MUST_USE struct uflow_status *uflow_options_set_roi(struct uflow_options *options,
                                            const uint8_t *mask,
+                                           size_t size,
                                            uint32_t width,
                                            uint32_t height,
                                            size_t stride);
 
 /**
- * Makes an empty result. `*result` is the caller's, to be freed with `uflow_result_free`.
+ * Makes the whole image count, also if the package has a region of interest. `uflow_options_reset` returns to the package's region.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_options_clear_roi(struct uflow_options *options);
+
+/**
+ * Makes an empty result. The caller owns `*result` and frees it with `uflow_result_free`.
  *
  * `result` is NULL (an error) or may be written.
  */
@@ -1464,7 +1941,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_result_new(struct uflow_result **resul
 void uflow_result_free(struct uflow_result *result);
 
 /**
- * Copies all that is in `from` to `to`, into memory that is there already: to keep what a callback was shown.
+ * Copies the contents of `from` to `to`, e.g. to keep the result that a callback received. The memory of `to` is reused.
  *
  * `from` and `to` are NULL (an error) or results that were not freed.
  */
@@ -1480,7 +1957,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_result_get_summary(const struct uflow_
                                               struct uflow_summary *summary);
 
 /**
- * Writes region `index` to `*region`; the most significant is number 0. `UFLOW_STATUS_NOT_FOUND` from the number of regions on.
+ * Writes region `index` to `*region`. Region 0 is the most significant. `UFLOW_STATUS_NOT_FOUND` if there is no such region.
  *
  * `result` is NULL (an error) or a result that was not freed; `region` is NULL (an error) or a struct with its size set.
  */
@@ -1489,11 +1966,11 @@ UFLOW_MUST_USE struct uflow_status *uflow_result_get_region(const struct uflow_r
                                              struct uflow_region *region);
 
 /**
- * Gives the corners of ring `ring` of region `region`'s outline and their number. Ring 0 is the outer one and runs clockwise as
- * seen on the screen; the others are holes. The polygon is closed: its last corner is joined with its first. The corners belong to
- * `result`: they are there until a call fills it or frees it.
+ * Gives the corners of ring `ring` of the outline of region `region`, and their number. Ring 0 is the outer one and runs clockwise on
+ * the screen; the others are holes. The polygon is closed: its last corner is joined to its first. The corners belong to
+ * `result` and are valid until a call fills or frees it.
  *
- * `UFLOW_STATUS_NOT_FOUND` for a region or ring that is none.
+ * `UFLOW_STATUS_NOT_FOUND` if there is no such region or ring.
  *
  * `result` is NULL (an error) or a result that was not freed; `points` and `count` are NULL (an error) or may be written.
  */
@@ -1504,14 +1981,15 @@ UFLOW_MUST_USE struct uflow_status *uflow_result_get_outline(const struct uflow_
                                               size_t *count);
 
 /**
- * Gives the mask at the image's size: height × width bytes without gaps, 1 where log₁₀NFA < log₁₀ ε, else 0; regions under the
- * smallest area are part of it. `width` and `height` may be NULL. The pixels belong to `result`: they are there until a call fills it
- * or frees it.
+ * Gives the mask at the image's size: height × width bytes without gaps, 1 where log₁₀NFA < log₁₀ ε, else 0. It includes regions below
+ * the smallest area. `width` and `height` may be NULL. An encoded image is turned upright first, as its EXIF data says, so that width
+ * and height may be the file's, exchanged; `uflow_image_get_info` tells them before. The pixels belong to `result` and are
+ * valid until a call fills or frees it.
  *
- * `UFLOW_STATUS_NOT_FOUND` where `uflow_options_set_maps` did not ask for it.
+ * `UFLOW_STATUS_NOT_FOUND` if `uflow_options_set_maps` did not ask for it.
  *
  * `result` is NULL (an error) or a result that was not freed; `pixels` is NULL (an error) or may be written, `width` and
- * `height` NULL or so.
+ * `height` NULL or writable.
  */
 UFLOW_MUST_USE struct uflow_status *uflow_result_get_mask(const struct uflow_result *result,
                                            const uint8_t **pixels,
@@ -1519,7 +1997,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_result_get_mask(const struct uflow_res
                                            uint32_t *height);
 
 /**
- * Gives the score map (Eq. 2) at the network's input size: height × width numbers in [0, 1] without gaps. Otherwise as
+ * Gives the score map (paper, Eq. 2) at the network's input size: height × width numbers in [0, 1] without gaps. Otherwise as
  * `uflow_result_get_mask`.
  *
  * As `uflow_result_get_mask`.
@@ -1540,8 +2018,20 @@ UFLOW_MUST_USE struct uflow_status *uflow_result_get_log10_nfa_map(const struct 
                                                     uint32_t *height);
 
 /**
- * Makes a segmenter whose maps have `width` × `height` pixels, 1 to 8192 each (the network's input size, most often). `*segmenter` is the caller's,
- * to be freed with `uflow_segmenter_free`.
+ * Gives the latents z of scale `scale` (0 is the finest): channels × height × width numbers without gaps, channel by channel. Writes
+ * them to `*latents`, as `uflow_segment_latents` takes them. The numbers belong to `result` and are valid until a call fills or frees it.
+ *
+ * `UFLOW_STATUS_NOT_FOUND` if there is no such scale, or if `uflow_options_set_maps` did not ask for latents.
+ *
+ * `result` is NULL (an error) or a result that was not freed; `latents` is NULL (an error) or a struct with its size set.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_result_get_latents(const struct uflow_result *result,
+                                              uint32_t scale,
+                                              struct uflow_latents *latents);
+
+/**
+ * Makes a segmenter whose maps have `width` × `height` pixels, 1 to 8192 each; usually the network's input size. The caller owns
+ * `*segmenter` and frees it with `uflow_segmenter_free`.
  *
  * `segmenter` is NULL (an error) or may be written.
  */
@@ -1557,18 +2047,18 @@ UFLOW_MUST_USE struct uflow_status *uflow_segmenter_new(uint32_t width,
 void uflow_segmenter_free(struct uflow_segmenter *segmenter);
 
 /**
- * Segments the latents of one image: `scales` (1 to 16) structs in an array, the finest first. Regions are in pixels of an image of
- * `image_width` × `image_height` (both 0: of the maps). Maps are written to `buffers` (NULL: to none), all else to `result`.
+ * Segments the latents of one image: an array of `scales` (1 to 16) structs, the finest scale first. Regions are in pixels of an image
+ * of `image_width` × `image_height`; both 0: of the maps. Maps are written to `buffers` (NULL: none), everything else to `result`.
  *
- * From `options` (NULL: none) it takes ε (1), verdict (`UFLOW_VERDICT_NFA`), score threshold, smallest area (0), bound
- * (`UFLOW_BOUND_CHERNOFF`), count of tests (`UFLOW_TESTS_PAPER`), region of interest and maps. The latents are read during the call alone. As long as shapes stay it allocates nothing
- * once it has seen as much as there is to see.
+ * Of `options` (may be NULL) it uses ε (default 1), verdict (`UFLOW_VERDICT_NFA`), score threshold, smallest area (0), bound
+ * (`UFLOW_BOUND_CHERNOFF`), count of tests (`UFLOW_TESTS_PAPER`), region of interest and maps. The latents are read only during the
+ * call. As long as the shapes stay the same, it allocates no memory after the first images.
  *
- * Fails with `UFLOW_STATUS_INVALID_ARGUMENT` for shapes, sizes or options that are none, `UFLOW_STATUS_NON_FINITE` for latents that are not
- * finite, `UFLOW_STATUS_BUFFER_TOO_SMALL` for a buffer without room. Then `result` keeps what it had.
+ * Fails with `UFLOW_STATUS_INVALID_ARGUMENT` for invalid shapes, sizes or options, `UFLOW_STATUS_NON_FINITE` for latents that are not
+ * finite, `UFLOW_STATUS_BUFFER_TOO_SMALL` for a buffer that is too small. On failure `result` does not change.
  *
- * `segmenter`, `latents` and `result` are NULL (an error) or what they say, `options` and `buffers` NULL or so; what `latents` and
- * `buffers` point to is there, and is not changed by others during the call.
+ * `segmenter`, `latents` and `result` are NULL (an error) or valid, `options` and `buffers` NULL or valid; the memory that `latents`
+ * and `buffers` point to is there, and others do not change it during the call.
  */
 UFLOW_MUST_USE struct uflow_status *uflow_segment_latents(struct uflow_segmenter *segmenter,
                                            const struct uflow_latents *latents,
@@ -1580,21 +2070,21 @@ UFLOW_MUST_USE struct uflow_status *uflow_segment_latents(struct uflow_segmenter
                                            struct uflow_result *result);
 
 /**
- * The code of a status; `UFLOW_STATUS_OK` for NULL.
+ * The code of a status: 0 (`UFLOW_STATUS_OK`) for NULL.
  *
  * `status` is NULL or a status that was not freed.
  */
 uflow_status_code uflow_status_get_code(const struct uflow_status *status);
 
 /**
- * The message of a status: UTF-8, ends with 0, lives as long as the status; "success" for NULL.
+ * The message of a status: UTF-8, ends with 0, valid until the status is freed; "success" for NULL.
  *
  * `status` is NULL or a status that was not freed.
  */
 const char *uflow_status_get_message(const struct uflow_status *status);
 
 /**
- * The name of a code, e.g. "INVALID_IMAGE"; "UNKNOWN" for a number that is none. The text is static: never free it.
+ * The name of a code, e.g. "INVALID_IMAGE"; "UNKNOWN" for a number that is not a code. The text is static: do not free it.
  */
 const char *uflow_status_code_name(uint32_t code);
 
@@ -1606,11 +2096,11 @@ const char *uflow_status_code_name(uint32_t code);
 void uflow_status_free(struct uflow_status *status);
 
 /**
- * Starts a stream. `options` may be NULL: every default. `*stream` is the caller's, to be freed with `uflow_stream_free`; `model` may
- * be freed before it.
+ * Starts a stream. `options` may be NULL for the defaults. The caller owns `*stream` and frees it with `uflow_stream_free`; `model`
+ * may be freed earlier.
  *
- * `UFLOW_STATUS_OVERLOADED` where other streams of the engine have left too few places for its capacity, `UFLOW_STATUS_INVALID_ARGUMENT` for a capacity
- * that is larger than the whole engine's.
+ * Fails with `UFLOW_STATUS_OVERLOADED` if the engine's other streams have left too few places for the capacity, and with
+ * `UFLOW_STATUS_INVALID_ARGUMENT` if the capacity is larger than the whole engine's.
  *
  * `model` is NULL (an error) or a model that was not freed; `options` is NULL or options that were not freed; `stream` is NULL (an
  * error) or may be written.
@@ -1620,76 +2110,79 @@ UFLOW_MUST_USE struct uflow_status *uflow_stream_new(const struct uflow_model *m
                                       struct uflow_stream **stream);
 
 /**
- * Frees a stream. NULL is allowed. Frames that are not done are given up: they are released, their results are dropped;
- * `uflow_stream_flush` waits for them first. When it returns every frame has been released, no callback will be called any more, and none runs
- * but the one that called it: a result callback may free its stream as the last thing it does, a release callback must not. It
- * waits for callbacks that run: hold no lock that they take.
+ * Frees a stream. NULL is allowed. Unfinished frames are cancelled: their pixels are released and their results are dropped. Call
+ * `uflow_stream_flush` first to wait for them. When this function returns, every frame has been released, and no callback is running
+ * or will be called again, except the callback that called this function: a result callback may free its own stream as its last
+ * action; a release callback must not. The function waits for running callbacks: do not hold a lock that they take.
  *
  * `stream` is NULL or a stream that was not freed and that no other thread is using.
  */
 void uflow_stream_free(struct uflow_stream *stream);
 
 /**
- * Closes a stream: no more frames are taken, and a thread that waits in `uflow_stream_submit` is woken with `UFLOW_STATUS_UNAVAILABLE`. What is
- * inside is done and delivered as ever; after the last of it `uflow_stream_next` says `UFLOW_STATUS_NOT_FOUND`. Any thread may call this, callbacks
- * too; it waits for nothing.
+ * Closes a stream: it takes no more frames, and threads that wait in `uflow_stream_submit` get `UFLOW_STATUS_UNAVAILABLE`. Frames
+ * inside are finished and delivered as usual; after the last one `uflow_stream_next` gives `UFLOW_STATUS_NOT_FOUND`. Any thread may
+ * call this, callbacks too; it does not wait.
  *
  * `stream` is NULL (an error) or a stream that was not freed.
  */
 UFLOW_MUST_USE struct uflow_status *uflow_stream_close(const struct uflow_stream *stream);
 
 /**
- * Gives up the frames that are inside, and goes on with what comes after: those that are not done are released soon, and their results
- * are delivered in their turn as `UFLOW_STATUS_CANCELLED`. Any thread may call this, callbacks too; it waits for nothing.
+ * Cancels the frames that are inside; later frames are not affected. Unfinished frames are released soon, and their results come in
+ * turn as `UFLOW_STATUS_CANCELLED`. Any thread may call this, callbacks too; it does not wait.
  *
  * `stream` is NULL (an error) or a stream that was not freed.
  */
 UFLOW_MUST_USE struct uflow_status *uflow_stream_cancel(const struct uflow_stream *stream);
 
 /**
- * Hands a frame over and returns. Where the stream is full it waits for a place, at most `timeout_ms` milliseconds (0: not at all;
- * `UFLOW_WAIT_FOREVER`). `frame` is whatever the caller wants to be told with release and result: a number, a buffer's address, NULL.
+ * Submits a frame and returns without waiting for its result. If the stream is full, waits up to `timeout_ms` milliseconds for a
+ * place (0: not at all; `UFLOW_WAIT_FOREVER`: without a limit). `frame` (NULL: all 0) is copied, and comes back with release and
+ * result.
  *
- * The bytes that `image` names are lent until the frame is released (`uflow_stream_options_set_release_callback`); the struct itself and
- * `options` (NULL: what the package says) are read during the call alone. A frame that was not taken stays the caller's: no callback is called for it.
+ * The bytes that `image` points to are lent until the frame is released (`uflow_stream_options_set_release_callback`). The structs and
+ * `options` (NULL: the package's defaults) are read only during the call. A frame that is refused stays the caller's: no
+ * callback is called for it.
  *
- * Fails with `UFLOW_STATUS_OVERLOADED` where the stream is still full, `UFLOW_STATUS_INVALID_IMAGE` or `UFLOW_STATUS_OVER_LIMIT` for an image that
- * is none, `UFLOW_STATUS_INVALID_ARGUMENT` for options that do not fit the model. What is found out later, as a file that cannot be
- * decoded or a region of interest too small for the model's maps, is the frame's result. `UFLOW_STATUS_UNAVAILABLE` after `uflow_stream_close`.
+ * Fails with `UFLOW_STATUS_OVERLOADED` if the stream is still full, `UFLOW_STATUS_INVALID_IMAGE` or `UFLOW_STATUS_OVER_LIMIT` for an
+ * invalid image, `UFLOW_STATUS_INVALID_ARGUMENT` for options that do not fit the model, `UFLOW_STATUS_UNAVAILABLE` after
+ * `uflow_stream_close`. Errors that are found later, e.g. a file that cannot be decoded or a region of interest too small for the
+ * model's maps, are the frame's result.
  *
- * Both callbacks may come before it returns, the release callback by this very thread: hold no lock that they take. The result callback may
- * call it too; it does not wait then, and the frame at hand still has its place.
+ * Both callbacks may run before this function returns, the release callback in this very thread: do not hold a lock that they take.
+ * The result callback may call this function too; then it does not wait, and the current frame still occupies its place.
  *
- * `stream`, `image` and `options` are NULL (an error, but for `options`) or what they say; the bytes that `image` names are there and are
- * not changed until the frame is released.
+ * `stream` and `image` are NULL (an error) or valid, `options` and `frame` NULL or valid; the bytes that `image` points to are there
+ * and do not change until the frame is released.
  */
 UFLOW_MUST_USE struct uflow_status *uflow_stream_submit(const struct uflow_stream *stream,
                                          const struct uflow_image *image,
                                          const struct uflow_options *options,
-                                         void *frame,
+                                         const struct uflow_frame *frame,
                                          uint32_t timeout_ms);
 
 /**
- * Waits for the next frame to be done, at most `timeout_ms` milliseconds (0: not at all; `UFLOW_WAIT_FOREVER`), and writes what it was
- * handed over as to `*frame` (may be NULL). Either `*frame_status` is NULL then and `result` has what was found, or
- * `*frame_status` says what went wrong with the frame, is the caller's to be freed with `uflow_status_free`, and `result` is as it was.
+ * Waits up to `timeout_ms` milliseconds (0: not at all; `UFLOW_WAIT_FOREVER`: without a limit) for the next frame to be finished, and
+ * writes what the caller attached to it to `*frame` (may be NULL). If the frame succeeded, `*frame_status` is NULL and `result` has the
+ * detection. If it failed, `*frame_status` says why, the caller frees it with `uflow_status_free`, and `result` does not change.
  *
- * Where nothing is inside it waits for a frame to come. Fails with `UFLOW_STATUS_TIMED_OUT` where no frame is done in time,
- * `UFLOW_STATUS_NOT_FOUND` where the stream is closed and nothing is inside, `UFLOW_STATUS_INVALID_ARGUMENT` for a stream with a result callback.
+ * In an empty stream it waits for a frame to come. Fails with `UFLOW_STATUS_TIMED_OUT` if no frame is finished in time, with
+ * `UFLOW_STATUS_NOT_FOUND` if the stream is closed and empty, with `UFLOW_STATUS_INVALID_ARGUMENT` for a stream with a result callback.
  *
- * `stream` and `result` are NULL (an error) or what they say; `frame` is NULL or may be written, `frame_status` NULL (an error) or so.
+ * `stream`, `result` and `frame_status` are NULL (an error) or valid; `frame` is NULL or a struct with its size set.
  */
 UFLOW_MUST_USE struct uflow_status *uflow_stream_next(const struct uflow_stream *stream,
                                        uint32_t timeout_ms,
-                                       void **frame,
+                                       struct uflow_frame *frame,
                                        struct uflow_result *result,
                                        struct uflow_status **frame_status);
 
 /**
- * Waits until every frame that was handed over before the call is done, at most `timeout_ms` milliseconds (0: not at all; `UFLOW_WAIT_FOREVER`): its
- * callback has returned or, without a callback, its result is ready for `uflow_stream_next`.
+ * Waits up to `timeout_ms` milliseconds (0: not at all; `UFLOW_WAIT_FOREVER`: without a limit) until every frame that was submitted
+ * before the call is finished: its callback has returned or, without a callback, its result is ready for `uflow_stream_next`.
  *
- * Fails with `UFLOW_STATUS_TIMED_OUT`; with `UFLOW_STATUS_BUSY` where the stream's own result callback calls it, which would wait for itself.
+ * Fails with `UFLOW_STATUS_TIMED_OUT`; with `UFLOW_STATUS_BUSY` if the stream's result callback calls it, which would wait for itself.
  *
  * `stream` is NULL (an error) or a stream that was not freed.
  */
@@ -1697,14 +2190,14 @@ UFLOW_MUST_USE struct uflow_status *uflow_stream_flush(const struct uflow_stream
                                         uint32_t timeout_ms);
 
 /**
- * How many frames are in the stream: handed over, and their results not yet delivered. 0 for NULL.
+ * The number of frames in the stream: submitted, and the result not delivered yet. 0 for NULL.
  *
  * `stream` is NULL or a stream that was not freed.
  */
 uint32_t uflow_stream_pending(const struct uflow_stream *stream);
 
 /**
- * Makes options with every default. `*options` is the caller's, to be freed with `uflow_stream_options_free`.
+ * Makes options with the defaults. The caller owns `*options` and frees it with `uflow_stream_options_free`.
  *
  * `options` is NULL (an error) or may be written.
  */
@@ -1718,8 +2211,23 @@ UFLOW_MUST_USE struct uflow_status *uflow_stream_options_new(struct uflow_stream
 void uflow_stream_options_free(struct uflow_stream_options *options);
 
 /**
- * Sets the most frames that are in the stream at a time, from handing over to the end of the delivery of the result (default 8).
- * All streams of an engine share the places that `uflow_engine_options_set_max_in_flight` sets.
+ * Resets all options to their defaults.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_stream_options_reset(struct uflow_stream_options *options);
+
+/**
+ * Writes the options to `*info`.
+ *
+ * `options` is NULL (an error) or options that were not freed; `info` is NULL (an error) or a struct with its size set.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_stream_options_get_info(const struct uflow_stream_options *options,
+                                                   struct uflow_stream_options_info *info);
+
+/**
+ * Sets the maximum number of frames in the stream (default 8). A frame is in the stream from its submission until its result is
+ * delivered. All streams of an engine share the places that `uflow_engine_options_set_max_in_flight` sets.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1727,18 +2235,19 @@ UFLOW_MUST_USE struct uflow_status *uflow_stream_options_set_capacity(struct ufl
                                                        uint32_t capacity);
 
 /**
- * Sets after how many milliseconds, from the moment it has its place in the stream, a frame is of no use any more; 0 (the default) is never. It
- * is looked at before each step (decoding, network, segmentation): from then on no more work is put into the frame, and its result is
- * `UFLOW_STATUS_TIMED_OUT`. The result is delivered in its turn, which may be later: a gate needs a clock of its own.
+ * Sets the time limit of each frame in milliseconds, from the moment it has its place in the stream; 0 (the default): no limit.
+ * `uflow_options_set_time_limit` sets another one for one frame. It is checked before each step (decoding, network, segmentation). After
+ * it no more work is spent on the frame, and its result is `UFLOW_STATUS_TIMED_OUT`. The result is still delivered in turn, which
+ * may be later: a reject gate needs its own clock.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
-UFLOW_MUST_USE struct uflow_status *uflow_stream_options_set_deadline(struct uflow_stream_options *options,
-                                                       uint32_t milliseconds);
+UFLOW_MUST_USE struct uflow_status *uflow_stream_options_set_time_limit(struct uflow_stream_options *options,
+                                                         uint32_t milliseconds);
 
 /**
- * Sets the function that gets the results; NULL (the default) for a stream that is asked with `uflow_stream_next`. It is called by
- * a thread of the stream, for one frame at a time, in order.
+ * Sets the function that receives the results; NULL (the default): `uflow_stream_next` gives them. A thread of the stream calls it, for
+ * one frame at a time, in order.
  *
  * `options` is NULL (an error) or options that were not freed; `callback` may be called with `user_data` from another thread until
  * the stream is freed.
@@ -1748,11 +2257,11 @@ UFLOW_MUST_USE struct uflow_status *uflow_stream_options_set_result_callback(str
                                                               void *user_data);
 
 /**
- * Sets the function that is told that a frame's bytes are not read any more. It is called once for each frame that was taken, as
- * soon as the frame is in the network's input and always before its result is delivered, by a thread of the engine or the one
- * that hands the frame over; frames of one stream may be released at the same time and in any order. It must not wait for
- * anything, the stream least of all. Without it (NULL, the default) a frame is released by the delivery of its result: before the
- * result callback is called, or by the return of `uflow_stream_next`.
+ * Sets the function that is called when a frame's bytes are not read any more. It is called once for each frame that was taken, as
+ * soon as the pixels are in the network's input and always before the result is delivered. A thread of the engine calls it, or the one
+ * that submits the frame; frames of one stream may be released at the same time and in any order. It must not wait for anything,
+ * least of all for the stream. Without it (NULL, the default) the delivery of the result releases the frame: before the result
+ * callback is called, or when `uflow_stream_next` returns.
  *
  * `options` is NULL (an error) or options that were not freed; `callback` may be called with `user_data` from another thread until
  * the stream is freed.
@@ -1762,14 +2271,14 @@ UFLOW_MUST_USE struct uflow_status *uflow_stream_options_set_release_callback(st
                                                                void *user_data);
 
 /**
- * The text itself; lives as long as `text`. Empty for NULL.
+ * The characters: UTF-8, ending with 0, valid until the text is freed. Empty for NULL.
  *
  * `text` is NULL or a text that was not freed.
  */
 const char *uflow_text_data(const struct uflow_text *text);
 
 /**
- * Its length in bytes, without the 0 at its end. 0 for NULL.
+ * The length in bytes, without the final 0. 0 for NULL.
  *
  * `text` is NULL or a text that was not freed.
  */
@@ -1783,13 +2292,13 @@ size_t uflow_text_size(const struct uflow_text *text);
 void uflow_text_free(struct uflow_text *text);
 
 /**
- * Loads the backbone, on the engine's device, and makes room for features. `*trainer` is the caller's, to be freed with
- * `uflow_trainer_free`; `engine` may be freed before it. Training runs on the CPU, on as many threads as the engine's networks.
+ * Makes a trainer: loads the backbone on the engine's device. The caller owns `*trainer` and frees it with `uflow_trainer_free`;
+ * `engine` may be freed earlier. Training runs on the CPU, on as many threads as the engine's networks.
  *
- * Fails with `UFLOW_STATUS_NETWORK` for a backbone that is none or takes no such input, `UFLOW_STATUS_INVALID_ARGUMENT` for turns of an input that is not
- * square, `UFLOW_STATUS_DEVICE` for a device that is missing, `UFLOW_STATUS_IO` for a file that cannot be read.
+ * Fails with `UFLOW_STATUS_NETWORK` if the backbone is not a valid network or does not take such an input, `UFLOW_STATUS_INVALID_ARGUMENT`
+ * for rotations of an input that is not square, `UFLOW_STATUS_DEVICE` if the device is missing, `UFLOW_STATUS_IO` if a file cannot be read.
  *
- * `engine` and `options` are NULL (an error) or what they say; `trainer` is NULL (an error) or may be written.
+ * `engine` and `options` are NULL (an error) or valid; `trainer` is NULL (an error) or may be written.
  */
 UFLOW_MUST_USE struct uflow_status *uflow_trainer_new(const struct uflow_engine *engine,
                                        const struct uflow_fit_options *options,
@@ -1803,35 +2312,36 @@ UFLOW_MUST_USE struct uflow_status *uflow_trainer_new(const struct uflow_engine 
 void uflow_trainer_free(struct uflow_trainer *trainer);
 
 /**
- * Adds a good frame. It is read during the call alone, which takes as long as the backbone does. A frame that fails is not added; the
- * codes are those of `uflow_detector_detect`. A frame with the same pixels as an earlier one, and a frame whose pixels all have one
- * value, are left out and are no failure: `uflow_trainer_frames` does not count them, `uflow_trainer_warnings` names them.
+ * Adds a good frame, which is read only during the call. The call takes as long as the backbone does. A frame that fails is not added;
+ * the codes are those of `uflow_detector_detect`. A frame with the same pixels as an earlier one, and a frame whose pixels all have
+ * one value, are left out without an error: `uflow_trainer_frames` does not count them, `uflow_trainer_warnings` names them.
  *
- * `trainer` and `image` are NULL (an error) or what they say; the bytes that `image` names are there and are not changed during
- * the call.
+ * `trainer` and `image` are NULL (an error) or valid; the bytes that `image` points to are there and do not change
+ * during the call.
  */
 UFLOW_MUST_USE struct uflow_status *uflow_trainer_add(struct uflow_trainer *trainer,
                                        const struct uflow_image *image);
 
 /**
- * How many frames a model would be fitted to. 0 for NULL, and while another thread uses the trainer.
+ * The number of frames that a model would be fitted to. 0 for NULL, and while another thread uses the trainer.
  *
  * `trainer` is NULL or a trainer that was not freed.
  */
 size_t uflow_trainer_frames(const struct uflow_trainer *trainer);
 
 /**
- * Fits a model to the frames added so far and writes it to `path` (UTF-8): a folder, or one file where it ends in `.uflow`. It is there
- * whole or not at all; a package that is there already is replaced at the end, folders above it are made. It takes minutes; `callback` (may
- * be NULL) is asked before the first epoch and after every optimiser step and epoch, and must not use the trainer. The frames stay: more
- * may be added, and a model fitted again.
+ * Fits a model to the frames added so far and writes it to `path` (UTF-8): a folder, or one file if the name ends in `.uflow`. Folders above
+ * it are created. The package is written completely or not at all; an existing package is replaced at the end. This takes
+ * minutes. `callback` (may be NULL) is called before the first epoch and after every optimiser step and epoch; it must not use the
+ * trainer. The frames are kept: more can be added, and a model fitted again.
  *
- * A flow of cross-fitting that fails does not cost the model: the package is written, and `uflow_trainer_warnings` says what is missing.
+ * If a flow of cross-fitting fails, the model is still written, and `uflow_trainer_warnings` says what is missing.
  *
- * Fails with `UFLOW_STATUS_TRAINING` for fewer than 8 frames, frames that are practically one picture, or a loss that is not finite from the start, `UFLOW_STATUS_CANCELLED` where the
- * callback said so, `UFLOW_STATUS_PACKAGE` or `UFLOW_STATUS_IO` for a path that cannot be written, before training.
+ * Fails with `UFLOW_STATUS_TRAINING` for fewer than 8 frames, for frames that are nearly the same, or for a loss that is not finite
+ * from the start, `UFLOW_STATUS_CANCELLED` if the callback cancelled, `UFLOW_STATUS_PACKAGE` or `UFLOW_STATUS_IO`, before training, if
+ * `path` cannot be written.
  *
- * `trainer` and `path` are NULL (an error) or what they say; `callback` is NULL or may be called with `user_data`.
+ * `trainer` and `path` are NULL (an error) or valid; `callback` is NULL or may be called with `user_data`.
  */
 UFLOW_MUST_USE struct uflow_status *uflow_trainer_fit(struct uflow_trainer *trainer,
                                        const char *path,
@@ -1839,7 +2349,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_trainer_fit(struct uflow_trainer *trai
                                        void *user_data);
 
 /**
- * What the last training that was written came to. `UFLOW_STATUS_INVALID_ARGUMENT` before the first.
+ * Writes the outcome of the last training whose model was written to `*training`. `UFLOW_STATUS_INVALID_ARGUMENT` before the first.
  *
  * `trainer` is NULL (an error) or a trainer that was not freed; `training` is NULL (an error) or a struct with its size set.
  */
@@ -1847,8 +2357,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_trainer_get_training(const struct uflo
                                                 struct uflow_training *training);
 
 /**
- * What the user should know of the last model that was fitted, a line each; empty where there is nothing to say. `*text` is the
- * caller's, to be freed with `uflow_text_free`. `UFLOW_STATUS_INVALID_ARGUMENT` before the first.
+ * Gives the warnings about the last model that was fitted, one a line; empty if there are none. The caller owns `*text` and frees it with
+ * `uflow_text_free`. `UFLOW_STATUS_INVALID_ARGUMENT` before the first.
  *
  * `trainer` is NULL (an error) or a trainer that was not freed; `text` is NULL (an error) or may be written.
  */
@@ -1856,15 +2366,15 @@ UFLOW_MUST_USE struct uflow_status *uflow_trainer_warnings(const struct uflow_tr
                                             struct uflow_text **text);
 
 /**
- * Version of the library that is loaded, e.g. "0.1.0"; `UFLOW_VERSION` is that of the header.
+ * The version of the loaded library, e.g. "0.1.0". `UFLOW_VERSION` is the header's.
  *
- * The text is static: never free it. Any thread may call this at any time.
+ * The text is static: do not free it. Any thread may call this at any time.
  */
 const char *uflow_version(void);
 
 /**
- * Version of the library that is loaded as a number: 1,000,000 × major + 1,000 × minor + patch, as `UFLOW_VERSION_NUMBER` is of
- * the header. A program should find the same major version in both.
+ * The version of the loaded library as a number: 1,000,000 × major + 1,000 × minor + patch. `UFLOW_VERSION_NUMBER` is the header's. A
+ * program should check that both have the same major version.
  *
  * Any thread may call this at any time.
  */
@@ -1875,7 +2385,7 @@ uint32_t uflow_version_number(void);
 #endif  // __cplusplus
 
 
-/* To begin structs with: their size set, and all else 0. */
+/* Initial values of structs: the size is set, everything else is 0. */
 #ifdef __cplusplus
 extern "C++" {
 template <class T>
@@ -1892,6 +2402,11 @@ inline T uflow_init() {
 #define UFLOW_SUMMARY_INIT (uflow_init<uflow_summary>())
 #define UFLOW_REGION_INIT (uflow_init<uflow_region>())
 #define UFLOW_TRAINING_INIT (uflow_init<uflow_training>())
+#define UFLOW_FRAME_INIT (uflow_init<uflow_frame>())
+#define UFLOW_OPTIONS_INFO_INIT (uflow_init<uflow_options_info>())
+#define UFLOW_ENGINE_OPTIONS_INFO_INIT (uflow_init<uflow_engine_options_info>())
+#define UFLOW_STREAM_OPTIONS_INFO_INIT (uflow_init<uflow_stream_options_info>())
+#define UFLOW_FIT_OPTIONS_INFO_INIT (uflow_init<uflow_fit_options_info>())
 #else
 #define UFLOW_IMAGE_INIT {.struct_size = sizeof(struct uflow_image)}
 #define UFLOW_BUFFERS_INIT {.struct_size = sizeof(struct uflow_buffers)}
@@ -1900,6 +2415,11 @@ inline T uflow_init() {
 #define UFLOW_SUMMARY_INIT {.struct_size = sizeof(struct uflow_summary)}
 #define UFLOW_REGION_INIT {.struct_size = sizeof(struct uflow_region)}
 #define UFLOW_TRAINING_INIT {.struct_size = sizeof(struct uflow_training)}
+#define UFLOW_FRAME_INIT {.struct_size = sizeof(struct uflow_frame)}
+#define UFLOW_OPTIONS_INFO_INIT {.struct_size = sizeof(struct uflow_options_info)}
+#define UFLOW_ENGINE_OPTIONS_INFO_INIT {.struct_size = sizeof(struct uflow_engine_options_info)}
+#define UFLOW_STREAM_OPTIONS_INFO_INIT {.struct_size = sizeof(struct uflow_stream_options_info)}
+#define UFLOW_FIT_OPTIONS_INFO_INIT {.struct_size = sizeof(struct uflow_fit_options_info)}
 #endif
 
 #endif  /* UFLOW_H */

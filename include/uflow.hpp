@@ -1,11 +1,12 @@
 /*
  * uflow.hpp: libuflow in C++17, header only, over uflow.h.
  *
- * Handles free themselves and can be moved. Lifetimes, threads, units and errors are those of the functions in uflow.h that the
- * members are named after.
+ * Handles free themselves and can be moved. A default-constructed handle is empty, like a default-constructed std::thread: give it a
+ * value before using it. Only `options`, `engine_options` and `result` work when default-constructed: they are created on first use.
+ * Lifetimes, threads, units and errors are those of the functions in uflow.h that the members are named after.
  *
- * A failure is an exception, uflow::error. With UFLOW_USE_EXPECTED defined before this header is included nothing throws, and what can
- * fail gives a uflow::expected<T> in place of a T: for programs built with -fno-exceptions.
+ * A failure throws uflow::error. If UFLOW_USE_EXPECTED is defined before this header is included, nothing throws, and a function that
+ * can fail returns uflow::expected<T> in place of T: for programs built with -fno-exceptions.
  *
  *   uflow::engine engine = uflow::engine::create();
  *   uflow::model model = engine.load("bracket.uflow");
@@ -15,6 +16,11 @@
  */
 #ifndef UFLOW_HPP
 #define UFLOW_HPP
+
+/* Visual C++ keeps __cplusplus at 199711L and tells the version in _MSVC_LANG. */
+#if (defined(_MSVC_LANG) ? _MSVC_LANG : __cplusplus) < 201703L
+#error "uflow.hpp needs C++17 or newer: compile with -std=c++17, or include uflow.h"
+#else
 
 #include <cstddef>
 #include <cstdint>
@@ -31,14 +37,14 @@
 
 namespace uflow {
 
-/** What went wrong: a code and a message that says what, where, and what to do. */
+/** A failure: a code, and a message that says what was wrong, where, and what to do. */
 class error
 #ifndef UFLOW_USE_EXPECTED
     : public std::runtime_error
 #endif
 {
  public:
-  /** Takes over a status that is not NULL. */
+  /** Takes ownership of a status that is not NULL. */
   explicit error(uflow_status* status)
 #ifdef UFLOW_USE_EXPECTED
       : message_(uflow_status_get_message(status)),
@@ -66,7 +72,7 @@ class error
 
 #ifdef UFLOW_USE_EXPECTED
 
-/** A value, or why there is none. */
+/** A value, or the reason why there is none. */
 template <class T>
 class [[nodiscard]] expected {
  public:
@@ -75,14 +81,14 @@ class [[nodiscard]] expected {
 
   bool has_value() const noexcept { return value_.has_value(); }
   explicit operator bool() const noexcept { return has_value(); }
-  /** Only where there is one. */
+  /** Only if has_value(). */
   T& value() & { return *value_; }
   const T& value() const& { return *value_; }
   T&& value() && { return std::move(*value_); }
   T& operator*() & { return *value_; }
   T&& operator*() && { return std::move(*value_); }
   T* operator->() { return &*value_; }
-  /** Only where there is no value. */
+  /** Only if not has_value(). */
   const uflow::error& error() const { return *error_; }
 
  private:
@@ -104,19 +110,19 @@ class [[nodiscard]] expected<void> {
   std::optional<uflow::error> error_;
 };
 
-/** What a call that can fail gives. */
+/** The return type of a call that can fail. */
 template <class T>
 using outcome = expected<T>;
 
 #else
 
-/** What a call that can fail gives. */
+/** The return type of a call that can fail. */
 template <class T>
 using outcome = T;
 
 #endif
 
-/** Values in somebody else's memory. */
+/** Values in memory that another object owns. */
 template <class T>
 class view {
  public:
@@ -135,7 +141,7 @@ class view {
   std::size_t size_ = 0;
 };
 
-/** A picture of numbers in somebody else's memory: rows without gaps. */
+/** A map of numbers in memory that another object owns: rows without gaps. */
 template <class T>
 class map_view {
  public:
@@ -184,13 +190,28 @@ inline outcome<void> finish(uflow_status* status) {
 template <class T, void (*Free)(T*)>
 class handle {
  public:
-  /** Takes a handle over; NULL is none. */
-  explicit handle(T* pointer = nullptr) noexcept : pointer_(pointer) {}
+  /** Empty. */
+  handle() noexcept = default;
+  /** Takes ownership of a handle; NULL: empty. */
+  explicit handle(T* pointer) noexcept : pointer_(pointer) {}
 
+  /** Whether there is a handle. */
+  explicit operator bool() const noexcept { return pointer_ != nullptr; }
   /** For functions of uflow.h that have no member here. */
   T* get() const noexcept { return pointer_.get(); }
-  /** The caller's from now on. */
+  /** Gives the handle, and its ownership, to the caller. */
   T* release() noexcept { return pointer_.release(); }
+
+ protected:
+  /** Makes the handle unless there is one. */
+  uflow_status* ensure(uflow_status* (*make)(T**)) {
+    T* made = nullptr;
+    uflow_status* status = pointer_ == nullptr ? make(&made) : nullptr;
+    if (made != nullptr) {
+      pointer_.reset(made);
+    }
+    return status;
+  }
 
  private:
   struct free_it {
@@ -215,10 +236,10 @@ inline outcome<std::string> take(uflow_status* status, uflow_text* text) {
 
 }  // namespace detail
 
-/** See uflow_shutdown. */
+/** Final: no engine can be created after it. See uflow_shutdown. */
 inline outcome<void> shutdown() { return detail::finish(uflow_shutdown()); }
 
-/** Pixels in the caller's memory; a stride of 0 means rows without gaps. */
+/** Pixels in the caller's memory. A stride of 0: rows without gaps. */
 inline uflow_image image(const void* data, std::size_t size, std::uint32_t width, std::uint32_t height, std::uint32_t format,
                          std::size_t stride = 0) noexcept {
   uflow_image made = UFLOW_IMAGE_INIT;
@@ -231,33 +252,75 @@ inline uflow_image image(const void* data, std::size_t size, std::uint32_t width
   return made;
 }
 
-/** A PNG, JPEG, BMP, TIFF or WebP file in the caller's memory. */
+/** An encoded file (PNG, JPEG, ...) in the caller's memory. */
 inline uflow_image encoded_image(const void* data, std::size_t size) noexcept {
   return image(data, size, 0, 0, UFLOW_FORMAT_ENCODED);
 }
 
-/** See uflow_options. */
+/** What comes back with a frame's release and with its result. */
+inline uflow_frame frame(std::uint64_t id = 0, std::uint64_t timestamp = 0, void* buffer = nullptr) noexcept {
+  uflow_frame made = UFLOW_FRAME_INIT;
+  made.id = id;
+  made.timestamp = timestamp;
+  made.buffer = buffer;
+  return made;
+}
+
+/** See uflow_options. Created on first use; one that was never set stands for the package's defaults. */
 class options : public detail::handle<uflow_options, uflow_options_free> {
  public:
   using handle::handle;
   static outcome<options> create() { return detail::create<options, uflow_options>(uflow_options_new); }
 
-  outcome<void> set_epsilon(double epsilon) { return detail::finish(uflow_options_set_epsilon(get(), epsilon)); }
-  outcome<void> set_verdict(std::uint32_t verdict) { return detail::finish(uflow_options_set_verdict(get(), verdict)); }
-  outcome<void> set_score_threshold(float threshold) {
-    return detail::finish(uflow_options_set_score_threshold(get(), threshold));
+  outcome<void> set_epsilon(double epsilon) {
+    return change([&](uflow_options* to) { return uflow_options_set_epsilon(to, epsilon); });
   }
-  outcome<void> set_min_area(std::uint32_t pixels) { return detail::finish(uflow_options_set_min_area(get(), pixels)); }
-  outcome<void> set_bound(std::uint32_t bound) { return detail::finish(uflow_options_set_bound(get(), bound)); }
-  /// As `uflow_options_set_tests`.
-  outcome<void> set_tests(std::uint32_t tests) { return detail::finish(uflow_options_set_tests(get(), tests)); }
-  outcome<void> set_maps(std::uint32_t maps) { return detail::finish(uflow_options_set_maps(get(), maps)); }
-  outcome<void> set_roi(const std::uint8_t* mask, std::uint32_t width, std::uint32_t height, std::size_t stride = 0) {
-    return detail::finish(uflow_options_set_roi(get(), mask, width, height, stride));
+  outcome<void> set_verdict(std::uint32_t verdict) {
+    return change([&](uflow_options* to) { return uflow_options_set_verdict(to, verdict); });
+  }
+  outcome<void> set_score_threshold(float threshold) {
+    return change([&](uflow_options* to) { return uflow_options_set_score_threshold(to, threshold); });
+  }
+  outcome<void> set_min_area(std::uint32_t pixels) {
+    return change([&](uflow_options* to) { return uflow_options_set_min_area(to, pixels); });
+  }
+  outcome<void> set_bound(std::uint32_t bound) {
+    return change([&](uflow_options* to) { return uflow_options_set_bound(to, bound); });
+  }
+  outcome<void> set_tests(std::uint32_t tests) {
+    return change([&](uflow_options* to) { return uflow_options_set_tests(to, tests); });
+  }
+  outcome<void> set_maps(std::uint32_t maps) {
+    return change([&](uflow_options* to) { return uflow_options_set_maps(to, maps); });
+  }
+  outcome<void> set_priority(std::uint32_t priority) {
+    return change([&](uflow_options* to) { return uflow_options_set_priority(to, priority); });
+  }
+  outcome<void> set_time_limit(std::uint32_t milliseconds) {
+    return change([&](uflow_options* to) { return uflow_options_set_time_limit(to, milliseconds); });
+  }
+  outcome<void> set_roi(const std::uint8_t* mask, std::size_t size, std::uint32_t width, std::uint32_t height,
+                        std::size_t stride = 0) {
+    return change([&](uflow_options* to) { return uflow_options_set_roi(to, mask, size, width, height, stride); });
+  }
+  outcome<void> clear_roi() { return change(uflow_options_clear_roi); }
+  outcome<void> reset() { return change(uflow_options_reset); }
+  outcome<uflow_options_info> info() {
+    uflow_options_info found = UFLOW_OPTIONS_INFO_INIT;
+    uflow_status* status = ensure(uflow_options_new);
+    status = status != nullptr ? status : uflow_options_get_info(get(), &found);
+    return detail::finish<uflow_options_info>(status, [&] { return found; });
+  }
+
+ private:
+  template <class Change>
+  outcome<void> change(Change&& call) {
+    uflow_status* status = ensure(uflow_options_new);
+    return detail::finish(status != nullptr ? status : call(get()));
   }
 };
 
-/** A result that somebody else owns: see uflow_result. */
+/** A result that another object owns. See uflow_result. */
 class result_view {
  public:
   explicit result_view(const uflow_result* pointer) noexcept : pointer_(pointer) {}
@@ -265,25 +328,25 @@ class result_view {
   const uflow_result* get() const noexcept { return pointer_; }
 
   outcome<uflow_summary> summary() const {
-    uflow_summary summary = UFLOW_SUMMARY_INIT;
-    uflow_status* status = uflow_result_get_summary(pointer_, &summary);
-    return detail::finish<uflow_summary>(status, [&] { return summary; });
+    uflow_summary found = UFLOW_SUMMARY_INIT;
+    uflow_status* status = uflow_result_get_summary(pointer_, &found);
+    return detail::finish<uflow_summary>(status, [&] { return found; });
   }
   outcome<uflow_region> region(std::uint32_t index) const {
-    uflow_region region = UFLOW_REGION_INIT;
-    uflow_status* status = uflow_result_get_region(pointer_, index, &region);
-    return detail::finish<uflow_region>(status, [&] { return region; });
+    uflow_region found = UFLOW_REGION_INIT;
+    uflow_status* status = uflow_result_get_region(pointer_, index, &found);
+    return detail::finish<uflow_region>(status, [&] { return found; });
   }
   /** All of them, the most significant first. */
   outcome<std::vector<uflow_region>> regions() const {
-    uflow_summary summary = UFLOW_SUMMARY_INIT;
-    uflow_status* status = uflow_result_get_summary(pointer_, &summary);
-    std::vector<uflow_region> regions;
-    for (std::uint32_t i = 0; status == nullptr && i < summary.regions; i++) {
-      regions.push_back(UFLOW_REGION_INIT);
-      status = uflow_result_get_region(pointer_, i, &regions.back());
+    uflow_summary figures = UFLOW_SUMMARY_INIT;
+    uflow_status* status = uflow_result_get_summary(pointer_, &figures);
+    std::vector<uflow_region> found;
+    for (std::uint32_t i = 0; status == nullptr && i < figures.regions; i++) {
+      found.push_back(UFLOW_REGION_INIT);
+      status = uflow_result_get_region(pointer_, i, &found.back());
     }
-    return detail::finish<std::vector<uflow_region>>(status, [&] { return std::move(regions); });
+    return detail::finish<std::vector<uflow_region>>(status, [&] { return std::move(found); });
   }
   outcome<view<const uflow_point>> outline(std::uint32_t region, std::uint32_t ring = 0) const {
     const uflow_point* points = nullptr;
@@ -291,34 +354,42 @@ class result_view {
     uflow_status* status = uflow_result_get_outline(pointer_, region, ring, &points, &count);
     return detail::finish<view<const uflow_point>>(status, [&] { return view<const uflow_point>(points, count); });
   }
+  /** Of a scale; 0 is the finest. */
+  outcome<uflow_latents> latents(std::uint32_t scale) const {
+    uflow_latents found = UFLOW_LATENTS_INIT;
+    uflow_status* status = uflow_result_get_latents(pointer_, scale, &found);
+    return detail::finish<uflow_latents>(status, [&] { return found; });
+  }
   outcome<map_view<const std::uint8_t>> mask() const { return map<std::uint8_t>(uflow_result_get_mask); }
   outcome<map_view<const float>> score_map() const { return map<float>(uflow_result_get_score_map); }
   outcome<map_view<const float>> log10_nfa_map() const { return map<float>(uflow_result_get_log10_nfa_map); }
 
  private:
   template <class T, class Get>
-  outcome<map_view<const T>> map(Get get) const {
+  outcome<map_view<const T>> map(Get get_map) const {
     const T* pixels = nullptr;
     std::uint32_t width = 0, height = 0;
-    uflow_status* status = get(pointer_, &pixels, &width, &height);
+    uflow_status* status = get_map(pointer_, &pixels, &width, &height);
     return detail::finish<map_view<const T>>(status, [&] { return map_view<const T>(pixels, width, height); });
   }
 
   const uflow_result* pointer_;
 };
 
-/** See uflow_result. */
+/** See uflow_result. Created on first use. */
 class result : public detail::handle<uflow_result, uflow_result_free> {
  public:
   using handle::handle;
   static outcome<result> create() { return detail::create<result, uflow_result>(uflow_result_new); }
 
-  /** Views lie in the result: they are not to be had of one that ends with the statement. */
+  /** Views point into the result, so they cannot be taken from a temporary. */
   result_view see() const& noexcept { return result_view(get()); }
   result_view see() const&& = delete;
   outcome<uflow_summary> summary() const { return result_view(get()).summary(); }
   outcome<uflow_region> region(std::uint32_t index) const { return result_view(get()).region(index); }
   outcome<std::vector<uflow_region>> regions() const { return result_view(get()).regions(); }
+  outcome<uflow_latents> latents(std::uint32_t scale) const& { return see().latents(scale); }
+  outcome<uflow_latents> latents(std::uint32_t scale) const&& = delete;
   outcome<view<const uflow_point>> outline(std::uint32_t region, std::uint32_t ring = 0) const& {
     return see().outline(region, ring);
   }
@@ -330,8 +401,19 @@ class result : public detail::handle<uflow_result, uflow_result_free> {
   outcome<map_view<const float>> score_map() const&& = delete;
   outcome<map_view<const float>> log10_nfa_map() const&& = delete;
 
-  /** Takes over what another has; its own views end. */
-  outcome<void> copy_from(result_view other) { return detail::finish(uflow_result_copy(other.get(), get())); }
+  /** Copies another result; views of this one become invalid. */
+  outcome<void> copy_from(result_view other) {
+    return fill([&](uflow_result* into) { return uflow_result_copy(other.get(), into); });
+  }
+
+  /** For functions of uflow.h that fill a result: creates it if it is empty. */
+  uflow_status* ensure() { return handle::ensure(uflow_result_new); }
+  /** Calls a function that fills the result, which is created if it is empty. */
+  template <class Fill>
+  outcome<void> fill(Fill&& call) {
+    uflow_status* status = ensure();
+    return detail::finish(status != nullptr ? status : call(get()));
+  }
 };
 
 /** See uflow_model. */
@@ -340,14 +422,15 @@ class model : public detail::handle<uflow_model, uflow_model_free> {
   using handle::handle;
 
   std::string name() const { return uflow_model_name(get()); }
+  /** Its texts are valid as long as the model. */
   outcome<uflow_model_info> info() const {
-    uflow_model_info info = UFLOW_MODEL_INFO_INIT;
-    uflow_status* status = uflow_model_get_info(get(), &info);
-    return detail::finish<uflow_model_info>(status, [&] { return info; });
+    uflow_model_info found = UFLOW_MODEL_INFO_INIT;
+    uflow_status* status = uflow_model_get_info(get(), &found);
+    return detail::finish<uflow_model_info>(status, [&] { return found; });
   }
 };
 
-/** See uflow_engine_options. */
+/** See uflow_engine_options. Created on first use. */
 class engine_options : public detail::handle<uflow_engine_options, uflow_engine_options_free> {
  public:
   using handle::handle;
@@ -356,28 +439,43 @@ class engine_options : public detail::handle<uflow_engine_options, uflow_engine_
   }
 
   outcome<void> set_device(const std::string& device) {
-    return detail::finish(uflow_engine_options_set_device(get(), device.c_str()));
+    return change([&](uflow_engine_options* to) { return uflow_engine_options_set_device(to, device.c_str()); });
   }
   outcome<void> set_precision(const std::string& precision) {
-    return detail::finish(uflow_engine_options_set_precision(get(), precision.c_str()));
+    return change([&](uflow_engine_options* to) { return uflow_engine_options_set_precision(to, precision.c_str()); });
   }
   outcome<void> set_onnxruntime(const std::string& path) {
-    return detail::finish(uflow_engine_options_set_onnxruntime(get(), path.c_str()));
+    return change([&](uflow_engine_options* to) { return uflow_engine_options_set_onnxruntime(to, path.c_str()); });
   }
   outcome<void> set_threads(std::uint32_t threads) {
-    return detail::finish(uflow_engine_options_set_threads(get(), threads));
+    return change([&](uflow_engine_options* to) { return uflow_engine_options_set_threads(to, threads); });
   }
   outcome<void> set_workers(std::uint32_t workers) {
-    return detail::finish(uflow_engine_options_set_workers(get(), workers));
+    return change([&](uflow_engine_options* to) { return uflow_engine_options_set_workers(to, workers); });
   }
   outcome<void> set_batching(std::uint32_t max_batch, double max_delay_ms) {
-    return detail::finish(uflow_engine_options_set_batching(get(), max_batch, max_delay_ms));
+    return change([&](uflow_engine_options* to) { return uflow_engine_options_set_batching(to, max_batch, max_delay_ms); });
   }
   outcome<void> set_max_in_flight(std::uint32_t max_in_flight) {
-    return detail::finish(uflow_engine_options_set_max_in_flight(get(), max_in_flight));
+    return change([&](uflow_engine_options* to) { return uflow_engine_options_set_max_in_flight(to, max_in_flight); });
   }
   outcome<void> set_limits(std::uint64_t max_pixels, std::uint64_t max_bytes) {
-    return detail::finish(uflow_engine_options_set_limits(get(), max_pixels, max_bytes));
+    return change([&](uflow_engine_options* to) { return uflow_engine_options_set_limits(to, max_pixels, max_bytes); });
+  }
+  outcome<void> reset() { return change(uflow_engine_options_reset); }
+  /** Its texts are valid until the next call. */
+  outcome<uflow_engine_options_info> info() {
+    uflow_engine_options_info found = UFLOW_ENGINE_OPTIONS_INFO_INIT;
+    uflow_status* status = ensure(uflow_engine_options_new);
+    status = status != nullptr ? status : uflow_engine_options_get_info(get(), &found);
+    return detail::finish<uflow_engine_options_info>(status, [&] { return found; });
+  }
+
+ private:
+  template <class Change>
+  outcome<void> change(Change&& call) {
+    uflow_status* status = ensure(uflow_engine_options_new);
+    return detail::finish(status != nullptr ? status : call(get()));
   }
 };
 
@@ -406,10 +504,10 @@ class engine : public detail::handle<uflow_engine, uflow_engine_free> {
   }
 };
 
-/** Score and verdict of an image. */
-struct score {
-  float value;
+/** The verdict on an image, and its score. */
+struct verdict {
   bool anomalous;
+  float score;
 };
 
 /** See uflow_detector. */
@@ -421,23 +519,24 @@ class detector : public detail::handle<uflow_detector, uflow_detector_free> {
         [&](uflow_detector** out) { return uflow_detector_new(of.get(), out); });
   }
 
-  /** Fills a result that is used again. */
-  outcome<void> detect(const uflow_image& image, result& into, const options& with = options()) {
-    return detail::finish(uflow_detector_detect(get(), &image, with.get(), into.get()));
+  /** Fills a result, whose memory is reused. */
+  outcome<void> detect(const uflow_image& of, result& into, const options& with = options()) {
+    return into.fill([&](uflow_result* made) { return uflow_detector_detect(get(), &of, with.get(), made); });
   }
-  /** Gives a result of its own. */
-  outcome<result> detect(const uflow_image& image, const options& with = options()) {
+  /** Makes a new result. */
+  outcome<result> detect(const uflow_image& of, const options& with = options()) {
     uflow_result* made = nullptr;
     uflow_status* status = uflow_result_new(&made);
     result owner(made);
     if (status == nullptr) {
-      status = uflow_detector_detect(get(), &image, with.get(), made);
+      status = uflow_detector_detect(get(), &of, with.get(), made);
     }
     return detail::finish<result>(status, [&] { return std::move(owner); });
   }
-  outcome<void> detect_into(const uflow_image& image, const uflow_buffers& buffers, result& into,
+  outcome<void> detect_into(const uflow_image& of, const uflow_buffers& buffers, result& into,
                             const options& with = options()) {
-    return detail::finish(uflow_detector_detect_into(get(), &image, with.get(), &buffers, into.get()));
+    return into.fill(
+        [&](uflow_result* made) { return uflow_detector_detect_into(get(), &of, with.get(), &buffers, made); });
   }
   /** As many results as images. */
   outcome<std::vector<result>> detect_batch(const std::vector<uflow_image>& images, const options& with = options()) {
@@ -455,11 +554,18 @@ class detector : public detail::handle<uflow_detector, uflow_detector_free> {
     }
     return detail::finish<std::vector<result>>(status, [&] { return std::move(results); });
   }
-  outcome<uflow::score> score(const uflow_image& image, const options& with = options()) {
-    float value = 0;
+  /** The image score alone: nothing is segmented, which is faster than classify(). */
+  outcome<float> score(const uflow_image& of, const options& with = options()) {
+    float found = 0;
+    uflow_status* status = uflow_detector_score(get(), &of, with.get(), &found, nullptr);
+    return detail::finish<float>(status, [&] { return found; });
+  }
+  /** The verdict and the score, without regions. */
+  outcome<verdict> classify(const uflow_image& of, const options& with = options()) {
+    float found = 0;
     std::uint32_t anomalous = 0;
-    uflow_status* status = uflow_detector_score(get(), &image, with.get(), &value, &anomalous);
-    return detail::finish<uflow::score>(status, [&] { return uflow::score{value, anomalous != 0}; });
+    uflow_status* status = uflow_detector_score(get(), &of, with.get(), &found, &anomalous);
+    return detail::finish<verdict>(status, [&] { return verdict{anomalous != 0, found}; });
   }
 };
 
@@ -476,33 +582,37 @@ class segmenter : public detail::handle<uflow_segmenter, uflow_segmenter_free> {
   outcome<void> segment(const std::vector<uflow_latents>& latents, result& into, const options& with = options(),
                         std::uint32_t image_width = 0, std::uint32_t image_height = 0,
                         const uflow_buffers* buffers = nullptr) {
-    return detail::finish(uflow_segment_latents(get(), latents.data(), latents.size(), with.get(), image_width,
-                                                image_height, buffers, into.get()));
+    return into.fill([&](uflow_result* made) {
+      return uflow_segment_latents(get(), latents.data(), latents.size(), with.get(), image_width, image_height,
+                                   buffers, made);
+    });
   }
 };
 
-/** How a stream works, and the functions it calls: see uflow_stream_options. They must not throw. */
+/** How a stream works, and the functions that it calls. They must not throw. See uflow_stream_options. */
 struct stream_options {
   std::uint32_t capacity = 8;
-  std::uint32_t deadline_ms = 0;
-  /** Gets the results, if it is set: the frame as it was handed over, and NULL or what went wrong; the result only in the first case. */
-  std::function<void(void* frame, const uflow_status* status, result_view found)> on_result;
-  /** Told that a frame's bytes are not read any more, if it is set. */
-  std::function<void(void* frame)> on_release;
+  std::uint32_t time_limit_ms = 0;
+  /** Receives the results, if set: the frame as it was submitted; NULL, or why the frame failed; the result if it did not fail. */
+  std::function<void(const uflow_frame& frame, const uflow_status* status, result_view found)> on_result;
+  /** Called when a frame's bytes are not read any more, if set. */
+  std::function<void(const uflow_frame& frame)> on_release;
 };
 
 /** What uflow_stream_next gives. */
 struct stream_result {
-  void* frame;
-  /** What went wrong with the frame, if anything. */
+  /** The frame as it was submitted. */
+  uflow_frame frame;
+  /** Why the frame failed, if it did. */
   std::optional<error> failure;
 };
 
-/** See uflow_stream. Its own callbacks must not destroy it or assign to it. */
+/** See uflow_stream. Empty when default-constructed: assign a created one. Its own callbacks must not destroy it or assign to it. */
 class stream {
  public:
+  stream() noexcept = default;
   stream(stream&&) noexcept = default;
-  /** The old stream ends before what it calls. */
+  /** Ends the old stream before its callbacks are destroyed. */
   stream& operator=(stream&& other) noexcept {
     if (this != &other) {
       stream_ = detail::handle<uflow_stream, uflow_stream_free>();
@@ -521,7 +631,7 @@ class stream {
       status = uflow_stream_options_set_capacity(made, calls->capacity);
     }
     if (status == nullptr) {
-      status = uflow_stream_options_set_deadline(made, calls->deadline_ms);
+      status = uflow_stream_options_set_time_limit(made, calls->time_limit_ms);
     }
     if (status == nullptr && calls->on_result) {
       status = uflow_stream_options_set_result_callback(made, result_thunk, calls.get());
@@ -536,15 +646,18 @@ class stream {
     return detail::finish<stream>(status, [&] { return stream(std::move(calls), pointer); });
   }
 
-  /** `image`'s bytes are lent until the frame is released. Waits for a place for at most timeout_ms. */
-  outcome<void> submit(const uflow_image& image, void* frame = nullptr, std::uint32_t timeout_ms = UFLOW_WAIT_FOREVER,
-                       const options& with = options()) const {
-    return detail::finish(uflow_stream_submit(get(), &image, with.get(), frame, timeout_ms));
+  /** The image's bytes are lent until the frame is released. Waits up to timeout_ms for a place. */
+  outcome<void> submit(const uflow_image& of, const uflow_frame& datum = uflow::frame(),
+                       std::uint32_t timeout_ms = UFLOW_WAIT_FOREVER, const options& with = options()) const {
+    return detail::finish(uflow_stream_submit(get(), &of, with.get(), &datum, timeout_ms));
   }
   outcome<stream_result> next(result& into, std::uint32_t timeout_ms = UFLOW_WAIT_FOREVER) const {
-    stream_result found{nullptr, std::nullopt};
+    stream_result found{uflow::frame(), std::nullopt};
     uflow_status* failure = nullptr;
-    uflow_status* status = uflow_stream_next(get(), timeout_ms, &found.frame, into.get(), &failure);
+    uflow_status* status = into.ensure();
+    if (status == nullptr) {
+      status = uflow_stream_next(get(), timeout_ms, &found.frame, into.get(), &failure);
+    }
     if (failure != nullptr) {
       found.failure.emplace(failure);
     }
@@ -557,18 +670,21 @@ class stream {
   outcome<void> cancel() const { return detail::finish(uflow_stream_cancel(get())); }
   std::uint32_t pending() const noexcept { return uflow_stream_pending(get()); }
   uflow_stream* get() const noexcept { return stream_.get(); }
+  /** Whether there is a stream. */
+  explicit operator bool() const noexcept { return get() != nullptr; }
 
  private:
-  stream(std::unique_ptr<stream_options> calls, uflow_stream* pointer) : calls_(std::move(calls)), stream_(pointer) {}
+  stream(std::unique_ptr<stream_options> calls, uflow_stream* pointer) noexcept : calls_(std::move(calls)), stream_(pointer) {}
 
-  static void result_thunk(void* user_data, void* frame, const uflow_status* status, const uflow_result* found) noexcept {
-    static_cast<stream_options*>(user_data)->on_result(frame, status, result_view(found));
+  static void result_thunk(void* user_data, const uflow_frame* datum, const uflow_status* status,
+                           const uflow_result* found) noexcept {
+    static_cast<stream_options*>(user_data)->on_result(*datum, status, result_view(found));
   }
-  static void release_thunk(void* user_data, void* frame) noexcept {
-    static_cast<stream_options*>(user_data)->on_release(frame);
+  static void release_thunk(void* user_data, const uflow_frame* datum) noexcept {
+    static_cast<stream_options*>(user_data)->on_release(*datum);
   }
 
-  /* Destroyed in the opposite order: the stream first, then what it calls. */
+  /* Members are destroyed in reverse order: the stream first, then its callbacks. */
   std::unique_ptr<stream_options> calls_;
   detail::handle<uflow_stream, uflow_stream_free> stream_;
 };
@@ -577,6 +693,8 @@ class stream {
 class fit_options : public detail::handle<uflow_fit_options, uflow_fit_options_free> {
  public:
   using handle::handle;
+  /** Options need the product's name: see create(). */
+  fit_options() = delete;
   static outcome<fit_options> create(const std::string& name) {
     return detail::create<fit_options, uflow_fit_options>(
         [&](uflow_fit_options** out) { return uflow_fit_options_new(name.c_str(), out); });
@@ -602,7 +720,15 @@ class fit_options : public detail::handle<uflow_fit_options, uflow_fit_options_f
   outcome<void> set_seed(std::uint64_t seed) { return detail::finish(uflow_fit_options_set_seed(get(), seed)); }
   outcome<void> set_memory(std::uint64_t bytes) { return detail::finish(uflow_fit_options_set_memory(get(), bytes)); }
   outcome<void> set_detection(const options& detection) {
-    return detail::finish(uflow_fit_options_set_detection(get(), detection.get()));
+    /* Empty options set nothing. */
+    return detail::finish(detection ? uflow_fit_options_set_detection(get(), detection.get()) : nullptr);
+  }
+  outcome<void> reset() { return detail::finish(uflow_fit_options_reset(get())); }
+  /** Its texts are valid until the next call. */
+  outcome<uflow_fit_options_info> info() const {
+    uflow_fit_options_info found = UFLOW_FIT_OPTIONS_INFO_INIT;
+    uflow_status* status = uflow_fit_options_get_info(get(), &found);
+    return detail::finish<uflow_fit_options_info>(status, [&] { return found; });
   }
 };
 
@@ -615,10 +741,10 @@ class trainer : public detail::handle<uflow_trainer, uflow_trainer_free> {
         [&](uflow_trainer** out) { return uflow_trainer_new(on.get(), with.get(), out); });
   }
 
-  outcome<void> add(const uflow_image& image) { return detail::finish(uflow_trainer_add(get(), &image)); }
+  outcome<void> add(const uflow_image& of) { return detail::finish(uflow_trainer_add(get(), &of)); }
   std::size_t frames() const noexcept { return uflow_trainer_frames(get()); }
 
-  /** `progress` gives a uflow_control. What it throws ends training, and is thrown on. */
+  /** `progress` returns a uflow_control. An exception that it throws ends training and leaves this function. */
   outcome<void> fit(const std::string& path, std::function<std::uint32_t(const uflow_progress&)> progress = nullptr) {
     asked state{std::move(progress), nullptr};
     uflow_status* status = uflow_trainer_fit(get(), path.c_str(), state.progress ? thunk : nullptr, &state);
@@ -631,11 +757,11 @@ class trainer : public detail::handle<uflow_trainer, uflow_trainer_free> {
     return detail::finish(status);
   }
   outcome<uflow_training> training() const {
-    uflow_training training = UFLOW_TRAINING_INIT;
-    uflow_status* status = uflow_trainer_get_training(get(), &training);
-    return detail::finish<uflow_training>(status, [&] { return training; });
+    uflow_training found = UFLOW_TRAINING_INIT;
+    uflow_status* status = uflow_trainer_get_training(get(), &found);
+    return detail::finish<uflow_training>(status, [&] { return found; });
   }
-  /** A line each; empty where there is nothing to say. */
+  /** One a line; empty if there are none. */
   outcome<std::string> warnings() const {
     uflow_text* text = nullptr;
     uflow_status* status = uflow_trainer_warnings(get(), &text);
@@ -665,4 +791,5 @@ class trainer : public detail::handle<uflow_trainer, uflow_trainer_free> {
 
 }  // namespace uflow
 
+#endif  // C++17
 #endif  // UFLOW_HPP

@@ -12,7 +12,9 @@ cd "$(dirname "$0")/.."
 checks=("$@")
 [ ${#checks[@]} -gt 0 ] || checks=(install tests exports programs cmake valgrind sanitizers)
 work=${CARGO_TARGET_DIR:-$PWD/target}/library
+unset UFLOW_ONNXRUNTIME # the installed library must be found in its place
 prefix=$work/usr
+export UFLOW_LIBRARY_FOLDER=$prefix/lib/uflow # as `make install-library` builds it: one build for all checks
 mkdir -p "$work"
 export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
 warnings=(-Wall -Wextra -Wpedantic -Werror)
@@ -62,7 +64,8 @@ check_programs() {
   gcc -std=c11 -O1 "${warnings[@]}" ffi/tests/c/program.c $(pkg-config --cflags uflow) "$prefix/lib/libuflow.a" \
     $(pkg-config --static --libs-only-l uflow | sed 's/-luflow//') -o "$work/program-static"
   if ldd "$work/program-static" | grep libuflow; then die "program-static is not static"; fi
-  UFLOW_ONNXRUNTIME=$prefix/lib/uflow "$work/program-static" "$(fresh)" 5 1000
+  # It lies outside the installation, and finds ONNX Runtime in the installation's lib/uflow.
+  "$work/program-static" "$(fresh)" 5 1000
 }
 
 check_cmake() {

@@ -1,12 +1,12 @@
-/* A trigger camera with a ring of buffers: frames are handed over without waiting for each, verdicts come by callback, in order.
+/* A trigger camera with a ring of buffers: frames are submitted without waiting for each, verdicts come by callback, in order.
  *
  *   cc -std=c11 camera_async.c $(pkg-config --cflags --libs uflow) -o camera_async && ./camera_async bracket.uflow 1000
  *
- * The camera is simulated: `expose` fills a buffer where a driver would. What matters is who owns a buffer when:
+ * The camera is simulated: `expose` fills a buffer as a driver would. The point is who owns a buffer when:
  *
  *   free --take_buffer--> camera --uflow_stream_submit--> library --on_release--> free
  *
- * A buffer comes back as soon as its pixels are in the network's input, before the verdict, so a short ring serves a long queue.
+ * A buffer comes back as soon as its pixels are in the network's input, before the verdict: a short ring serves a long queue.
  */
 #define _POSIX_C_SOURCE 200809L /* nanosleep */
 #include <stdio.h>
@@ -16,7 +16,6 @@
 
 enum { WIDTH = 640, HEIGHT = 480, BUFFERS = 6 };
 
-/* C11 threads are not everywhere; a compiler's atomics are. */
 #if defined(__STDC_NO_ATOMICS__)
 #error "this example needs C11 atomics"
 #endif
@@ -25,7 +24,6 @@ enum { WIDTH = 640, HEIGHT = 480, BUFFERS = 6 };
 typedef struct {
   unsigned char pixels[WIDTH * HEIGHT];
   atomic_int is_free;
-  unsigned number; /* of the frame that is in it */
 } buffer;
 
 typedef struct {
@@ -41,30 +39,29 @@ static void check(uflow_status *status) {
 }
 
 /* The library does not read the buffer any more: the camera may fill it again. Called by threads of the engine. */
-static void on_release(void *user_data, void *frame) {
+static void on_release(void *user_data, const uflow_frame *frame) {
   (void)user_data;
-  atomic_store(&((buffer *)frame)->is_free, 1);
+  atomic_store(&((buffer *)frame->buffer)->is_free, 1);
 }
 
-/* A verdict. Called by the stream's thread, for one frame at a time, in the order of the frames. The buffer may hold a later frame by
- * now: a program that wants to show the picture leaves the release callback out and gives the buffer back here instead. */
-static void on_result(void *user_data, void *frame, const uflow_status *status, const uflow_result *result) {
+/* A verdict on frame number `frame->id`. Called by the stream's thread, for one frame at a time, in the order of the frames. The buffer
+ * may hold a later frame by now. A program that wants to show the image sets no release callback, and reuses the buffer here. */
+static void on_result(void *user_data, const uflow_frame *frame, const uflow_status *status, const uflow_result *result) {
   counts *counts_so_far = user_data;
-  (void)frame;
   counts_so_far->verdicts++;
   if (status != NULL) {
     counts_so_far->failed++;
-    fprintf(stderr, "camera_async: %s\n", uflow_status_get_message(status));
+    fprintf(stderr, "camera_async: frame %llu: %s\n", (unsigned long long)frame->id, uflow_status_get_message(status));
     return;
   }
   uflow_summary summary = UFLOW_SUMMARY_INIT;
   uflow_status *failure = uflow_result_get_summary(result, &summary);
-  if (failure != NULL) { /* not check(): exit() is for the main thread, while the engine works */
+  if (failure != NULL) { /* not check(): only the main thread may call exit() while the engine works */
     uflow_status_free(failure);
     counts_so_far->failed++;
     return;
   }
-  counts_so_far->anomalous += summary.anomalous; /* here a line would open the gate */
+  counts_so_far->anomalous += summary.anomalous; /* reject_gate.c shows what a line does here */
 }
 
 static buffer *take_buffer(buffer *ring) {
@@ -82,7 +79,6 @@ static buffer *take_buffer(buffer *ring) {
 }
 
 static void expose(buffer *target, unsigned number) {
-  target->number = number;
   for (unsigned i = 0; i < WIDTH * HEIGHT; i++) {
     target->pixels[i] = (unsigned char)(96 + (i % WIDTH + number) % 64 + (i / WIDTH) % 32);
   }
@@ -127,8 +123,11 @@ int main(int argc, char **argv) {
     image.width = WIDTH;
     image.height = HEIGHT;
     image.format = UFLOW_FORMAT_GRAY8;
-    /* A line that cannot wait hands over with 0 and counts UFLOW_STATUS_OVERLOADED as a frame that nobody looked at. */
-    check(uflow_stream_submit(stream, &image, NULL, taken, UFLOW_WAIT_FOREVER));
+    uflow_frame frame = UFLOW_FRAME_INIT;
+    frame.id = number;
+    frame.buffer = taken;
+    /* A line that cannot wait gives a time-out of 0, and counts UFLOW_STATUS_OVERLOADED as a part that was not inspected. */
+    check(uflow_stream_submit(stream, &image, NULL, &frame, UFLOW_WAIT_FOREVER));
   }
   check(uflow_stream_flush(stream, UFLOW_WAIT_FOREVER));
   uflow_stream_free(stream);

@@ -1,9 +1,9 @@
-// Finds defects in pictures that OpenCV has, and paints them in.
+// Finds defects in an image that OpenCV has read, and draws them.
 //
 //   g++ -std=c++17 inspect.cpp $(pkg-config --cflags --libs uflow opencv4) -o inspect
 //   ./inspect bracket.uflow part.png overlay.png
 //
-// A cv::Mat is lent to the library as it is, rows with gaps and all; nothing is converted or copied. Exit code: 0 good, 3 anomalous,
+// The library reads the cv::Mat's own memory, also rows with gaps; nothing is converted or copied. Exit code: 0 good, 3 anomalous,
 // 1 something failed.
 #include <exception>
 #include <iostream>

@@ -1,9 +1,9 @@
-// Fits a model to the good pictures in a folder, handed over one by one as a camera would.
+// Fits a model to the good images in a folder, added one by one as a camera would.
 //
 //   g++ -std=c++17 train.cpp $(pkg-config --cflags --libs uflow) -o train
 //   ./train good/ bracket.uflow
 //
-// Ctrl-C ends training; the best model so far is written. Exit code: 0 fitted, 1 something failed.
+// Ctrl-C stops training and writes the best model so far. Exit code: 0 fitted, 1 something failed.
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
@@ -22,7 +22,7 @@ namespace {
 
 volatile std::sig_atomic_t stop = 0;
 
-// The library installs no signal handlers: that is the program's business.
+// The library installs no signal handlers; the program does.
 extern "C" void on_interrupt(int) { stop = 1; }
 
 std::vector<char> read(const fs::path& path) {
@@ -45,14 +45,14 @@ void train(const fs::path& good, const std::string& package) {
     try {
       trainer.add(uflow::encoded_image(bytes.data(), bytes.size()));
     } catch (const uflow::error& failure) {
-      // One bad file among many is named, and left out.
+      // A bad file among many is named and skipped.
       std::fprintf(stderr, "train: skipped %s: %s\n", file.c_str(), failure.what());
     }
   }
-  std::printf("%zu good pictures\n", trainer.frames());
+  std::printf("%zu good images\n", trainer.frames());
 
   trainer.fit(package, [](const uflow_progress& progress) -> std::uint32_t {
-    if (progress.held_out_nll == progress.held_out_nll) {  // a number: an epoch is over
+    if (progress.held_out_nll == progress.held_out_nll) {  // not NaN: an epoch is over
       std::printf("epoch %u of %u: held out %.4f, latent variance %.2f\n", progress.epoch, progress.epochs,
                   progress.held_out_nll, progress.latent_variance);
     }

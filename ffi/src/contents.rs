@@ -1,9 +1,9 @@
-//! What a result holds, in memory that is used again from call to call.
+//! The contents of a result, in memory that is reused from call to call.
 
-use ndarray::ArrayView2;
+use ndarray::{Array3, ArrayView2};
 use uflow::{
     engine::Answer,
-    pipeline::{Decision, Detection, Timings},
+    pipeline::{Decision, Detection, Evidence, Timings},
     segment::{RegionView, Regions},
 };
 
@@ -23,9 +23,13 @@ pub(crate) struct Contents {
     pub(crate) mask: Map<u8>,
     pub(crate) score_map: Map<f32>,
     pub(crate) log10_nfa_map: Map<f32>,
+    /// z of each scale, finest first; empty unless wanted.
+    pub(crate) latents: Vec<Array3<f32>>,
+    /// Images that went through the network together with this one, itself included.
+    pub(crate) batch: usize,
 }
 
-/// A map in memory that is used again; without pixels where it was not wanted.
+/// A map in reused memory; without pixels unless wanted.
 #[derive(Debug, Default)]
 pub(crate) struct Map<T> {
     pub(crate) pixels: Vec<T>,
@@ -50,7 +54,7 @@ impl<T: Copy> Map<T> {
     }
 }
 
-/// What a call found, wherever it lies.
+/// What a call found, in memory of the stages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Found<'a> {
     pub(crate) decision: Decision,
@@ -60,10 +64,13 @@ pub(crate) struct Found<'a> {
     pub(crate) mask: Option<ArrayView2<'a, u8>>,
     pub(crate) score_map: Option<ArrayView2<'a, f32>>,
     pub(crate) log10_nfa_map: Option<ArrayView2<'a, f32>>,
+    /// The latents, and the number of scales.
+    pub(crate) latents: Option<(Evidence<'a>, usize)>,
+    pub(crate) batch: usize,
 }
 
 impl Found<'_> {
-    /// Without the maps that are not wanted.
+    /// Without the maps that were not asked for.
     fn wanted(self, options: &CallOptions) -> Self {
         Self {
             mask: self.mask.filter(|_| options.wants(uflow_maps::UFLOW_MAPS_MASK)),
@@ -75,16 +82,23 @@ impl Found<'_> {
 }
 
 impl Contents {
-    /// Takes over what was found, as far as it is wanted.
+    /// Copies what was found, as far as it was asked for.
     pub(crate) fn fill(&mut self, found: &Found<'_>, regions: &Regions, options: &CallOptions) {
         self.regions.copy_from(regions);
+        self.latents.clear();
+        let latents = found.latents.filter(|_| options.wants(uflow_maps::UFLOW_MAPS_LATENTS));
+        let scales =
+            latents.iter().flat_map(|&(evidence, scales)| (0..scales).map_while(move |scale| evidence.latents(scale)));
+        // In rows without gaps, whatever the views are.
+        self.latents.extend(scales.map(|scale| Array3::from_shape_fn(scale.dim(), |at| scale[at])));
         self.fill_rest(&found.wanted(options));
     }
 
-    /// Takes over an engine's answer, which has the wanted maps alone.
-    pub(crate) fn fill_answer(&mut self, answer: &Answer) {
+    /// Copies an engine's answer, which has only the maps that were asked for.
+    pub(crate) fn fill_answer(&mut self, answer: Answer) {
         let Detection { score, anomalous, log10_nfa_min, regions, timings_ms } = &answer.detection;
         self.regions.copy_from_slice(regions);
+        self.latents = answer.latents;
         self.fill_rest(&Found {
             decision: Decision { score: *score, anomalous: *anomalous, log10_nfa_min: *log10_nfa_min },
             timings: *timings_ms,
@@ -92,12 +106,15 @@ impl Contents {
             mask: answer.mask.as_ref().map(|map| map.view()),
             score_map: answer.score_map.as_ref().map(|map| map.view()),
             log10_nfa_map: answer.log10_nfa_map.as_ref().map(|map| map.view()),
+            latents: None,
+            batch: answer.batch,
         });
     }
 
     pub(crate) fn copy_from(&mut self, other: &Self) {
-        let Self { decision, timings, regions, size, mask, score_map, log10_nfa_map } = other;
-        (self.decision, self.timings, self.size) = (*decision, *timings, *size);
+        let Self { decision, timings, regions, size, mask, score_map, log10_nfa_map, latents, batch } = other;
+        (self.decision, self.timings, self.size, self.batch) = (*decision, *timings, *size, *batch);
+        self.latents.clone_from(latents);
         self.regions.copy_from(regions);
         self.mask.copy_from(mask);
         self.score_map.copy_from(score_map);
@@ -106,14 +123,14 @@ impl Contents {
 
     fn fill_rest(&mut self, found: &Found<'_>) {
         self.decision = Some(found.decision);
-        (self.timings, self.size) = (found.timings, found.size);
+        (self.timings, self.size, self.batch) = (found.timings, found.size, found.batch);
         self.mask.set(found.mask);
         self.score_map.set(found.score_map);
         self.log10_nfa_map.set(found.log10_nfa_map);
     }
 
     pub(crate) fn decision(&self) -> Outcome<Decision> {
-        let empty = || uflow_status::argument("result", "nothing is in it yet; give it to a detector first");
+        let empty = || uflow_status::argument("result", "is empty; give it to a detector first");
         self.decision.ok_or_else(empty)
     }
 
@@ -125,5 +142,5 @@ impl Contents {
 }
 
 pub(crate) fn missing(what: &str, index: u32, count: usize) -> uflow_status {
-    uflow_status::new(UFLOW_STATUS_NOT_FOUND, format!("there is no {what} {index}; there are {count}"))
+    uflow_status::new(UFLOW_STATUS_NOT_FOUND, format!("there is no {what} {index}: the number of them is {count}"))
 }

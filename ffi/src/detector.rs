@@ -1,4 +1,4 @@
-//! Looking at one image after another, or at several together.
+//! Detection in one image after another, or in several together.
 
 use std::{mem, slice, sync::Arc, time::Instant};
 
@@ -15,19 +15,19 @@ use crate::{
     guard::{Exclusive, Outcome, guard, infallible},
     image::{Checked, Picture, picture, uflow_image},
     model::uflow_model,
-    options::{self, CallOptions, uflow_options},
+    options::{self, CallOptions, uflow_maps, uflow_options},
     pointer::{self, Out},
     result::uflow_result,
     status::uflow_status,
 };
 
-/// Most images that go through the network together.
+/// The largest batch.
 const MAX_BATCH: usize = 1024;
 
-/// Looks at one image after another with a model: the calling thread does the work and waits for it.
+/// Finds defects in one image after another. The work is done in the calling thread, before the call returns.
 ///
-/// It belongs to the caller, who frees it with `uflow_detector_free`. One thread at a time: give each thread its own; those of one
-/// model share its networks, which take their images in turn. Results are the same to the bit as those of the `uflow` command.
+/// The caller owns a detector and frees it with `uflow_detector_free`. One thread at a time: give each thread its own. The detectors of
+/// one model share its networks, which take their images in turn. Results are the same as those of the `uflow` command, to the bit.
 #[derive(Debug)]
 pub struct uflow_detector(Exclusive<State>);
 
@@ -35,7 +35,7 @@ pub struct uflow_detector(Exclusive<State>);
 struct State {
     detector: Detector,
     limits: Limits,
-    /// Where a batch's results wait until all of them are there.
+    /// Holds a batch's results until all of them are there.
     spare: Vec<Contents>,
 }
 
@@ -47,7 +47,7 @@ impl State {
     }
 }
 
-/// Makes a detector. `*detector` is the caller's, to be freed with `uflow_detector_free`; `model` may be freed before it.
+/// Makes a detector. The caller owns `*detector` and frees it with `uflow_detector_free`; `model` may be freed earlier.
 ///
 /// # Safety
 /// `model` is NULL (an error) or a model that was not freed; `detector` is NULL (an error) or may be written.
@@ -73,18 +73,19 @@ pub unsafe extern "C" fn uflow_detector_new(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uflow_detector_free(detector: *mut uflow_detector) {
     // SAFETY: NULL or a detector that this library made, by this function's contract.
-    infallible((), || unsafe { pointer::free(detector) });
+    infallible((), || unsafe { pointer::free_engine(detector) });
 }
 
-/// Looks at an image and fills `result`. `options` may be NULL: what the package says. The image is read during the call alone.
+/// Finds defects in an image and fills `result`. `options` may be NULL for the package's defaults. The image is read only during the
+/// call.
 ///
-/// Fails with `UFLOW_STATUS_INVALID_IMAGE`, `UFLOW_STATUS_UNDECODABLE` or `UFLOW_STATUS_OVER_LIMIT` for an image that is none,
-/// `UFLOW_STATUS_INVALID_ARGUMENT` for options that do not fit the model, `UFLOW_STATUS_NETWORK` or `UFLOW_STATUS_NON_FINITE` for a network
-/// that fails. Then `result` keeps what it had.
+/// Fails with `UFLOW_STATUS_INVALID_IMAGE`, `UFLOW_STATUS_UNDECODABLE` or `UFLOW_STATUS_OVER_LIMIT` for an invalid image,
+/// `UFLOW_STATUS_INVALID_ARGUMENT` for options that do not fit the model, `UFLOW_STATUS_NETWORK` or `UFLOW_STATUS_NON_FINITE` if a network
+/// fails. On failure `result` does not change.
 ///
 /// # Safety
-/// `detector`, `image` and `result` are NULL (an error) or what they say; the bytes that `image` names are there and are not
-/// changed during the call.
+/// `detector`, `image` and `result` are NULL (an error) or valid; the bytes that `image` points to are there and do not change
+/// during the call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uflow_detector_detect(
     detector: *mut uflow_detector,
@@ -96,9 +97,9 @@ pub unsafe extern "C" fn uflow_detector_detect(
     unsafe { uflow_detector_detect_into(detector, image, options, std::ptr::null(), result) }
 }
 
-/// Looks at an image, writes maps to the caller's `buffers` (NULL: to none) and fills `result`. For raw images of one size, with one
-/// region of interest, it allocates nothing beside what ONNX Runtime's own run does, once it has seen as many regions. Otherwise as
-/// `uflow_detector_detect`; `UFLOW_STATUS_BUFFER_TOO_SMALL` for a buffer without room, before the network runs.
+/// As `uflow_detector_detect`, and also writes maps to the caller's `buffers` (may be NULL). For raw images of one size and one region
+/// of interest, after the first images, this allocates no memory apart from ONNX Runtime's own run.
+/// `UFLOW_STATUS_BUFFER_TOO_SMALL` for a buffer that is too small, before the network runs.
 ///
 /// # Safety
 /// As `uflow_detector_detect`; `buffers` is NULL or has as much room as it says, which nobody else reads or writes during the call.
@@ -115,7 +116,7 @@ pub unsafe extern "C" fn uflow_detector_detect_into(
         unsafe {
             let mut state = pointer::required(detector, "detector")?.0.take("detector")?;
             let mut contents = pointer::required(result, "result")?.0.take("result")?;
-            let options = options::read(options)?;
+            let options = options::read(options)?.without_queue()?;
             let start = Instant::now();
             let picture = picture(image, &state.limits)?;
             let decode = picture.decode_ms(start);
@@ -130,23 +131,27 @@ pub unsafe extern "C" fn uflow_detector_detect_into(
     })
 }
 
-/// Runs frames through detector and network; `each` gets what was found in every one of them, its number first.
+/// Runs frames through the detector; `each` receives the index and the detection of every frame.
 fn run(
     state: &mut State,
     frames: &[Frame<'_>],
     options: &CallOptions,
     mut each: impl FnMut(usize, &Regions, Found<'_>),
 ) -> Outcome {
+    let (scales, want_latents) =
+        (state.detector.manifest().scales.len(), options.wants(uflow_maps::UFLOW_MAPS_LATENTS));
     let rule = state.detector.manifest().rule(&options.decision)?;
-    state.detector.process(frames, &rule, false, |processed| {
+    state.detector.process(frames, &rule, want_latents, |processed| {
         let maps = processed.post.maps();
         let found = Found {
             decision: processed.decision,
             timings: processed.timings,
             size: (frames[processed.index].height(), frames[processed.index].width()),
+            batch: frames.len(),
             mask: Some(processed.post.mask()),
             score_map: maps.map(|maps| maps.score),
             log10_nfa_map: maps.map(|maps| maps.log10_nfa),
+            latents: Some((processed.evidence, scales)),
         };
         each(processed.index, processed.post.regions(), found);
         Ok(())
@@ -154,10 +159,10 @@ fn run(
     Ok(())
 }
 
-/// Looks at `count` images (1 to 1024) that go through the network together, and fills as many results: `images` is an array of
-/// structs, `results` one of handles, all of them different. Scores differ from those of one image at a time by at most 1e-5.
-/// An image or network that fails makes the call fail, as `uflow_detector_detect` does, and every result keeps what it had; for an
-/// image, the message says which.
+/// Finds defects in `count` images (1 to 1024) that go through the network together, and fills as many results. `images` is an array of
+/// structs, `results` an array of handles, all different. Scores differ from those of single images by at most 1e-5. If an image or
+/// a network fails, the call fails as `uflow_detector_detect` does, and no result changes. Messages name the element, e.g.
+/// "images[3]".
 ///
 /// # Safety
 /// `detector` is NULL (an error) or a detector that was not freed; `images` is NULL (an error) or an array of `count` structs of
@@ -178,19 +183,21 @@ pub unsafe extern "C" fn uflow_detector_detect_batch(
             if !(1..=MAX_BATCH).contains(&count) {
                 return Err(uflow_status::argument("count", format_args!("{count} is not 1 to {MAX_BATCH}")));
             }
-            let options = options::read(options)?;
+            let options = options::read(options)?.without_queue()?;
             let handles = pointer::values(results, count, "results")?;
             let mut contents = Vec::with_capacity(count);
             for (index, handle) in handles.iter().enumerate() {
-                if handles[..index].contains(handle) {
-                    return Err(uflow_status::argument("results", format_args!("number {index} is there twice")));
+                let name = format!("results[{index}]");
+                let result = pointer::required(*handle, &name)?;
+                if let Some(first) = handles[..index].iter().position(|other| other == handle) {
+                    return Err(uflow_status::argument(&name, format_args!("is the same as results[{first}]")));
                 }
-                contents.push(pointer::required(*handle, "results")?.0.take("results")?);
+                contents.push(result.0.take(&name)?);
             }
             let mut pictures = Vec::with_capacity(count);
-            for (index, image) in pointer::read_array(images, count)?.enumerate() {
+            for (index, image) in pointer::read_array(images, count, "images")?.enumerate() {
                 let start = Instant::now();
-                let of = |status: uflow_status| status.prefixed(&format!("image {index}"));
+                let of = |status: uflow_status| status.prefixed(&format!("images[{index}]"));
                 let checked = Checked::new(&image?, &state.limits).map_err(of)?;
                 let picture: Picture<'_> = checked.picture(&state.limits).map_err(of)?;
                 let decode = picture.decode_ms(start);
@@ -213,8 +220,8 @@ pub unsafe extern "C" fn uflow_detector_detect_batch(
     })
 }
 
-/// Looks at an image for its score and verdict alone. `score` or `anomalous` may be NULL where it is not wanted; without `anomalous`
-/// nothing is segmented, which is quicker. Otherwise as `uflow_detector_detect`.
+/// Gives the score and the verdict of an image, without regions. Either pointer may be NULL. With `anomalous` NULL, and no verdict to
+/// find, the image is not segmented, which is faster. Otherwise as `uflow_detector_detect`.
 ///
 /// # Safety
 /// As `uflow_detector_detect`; `score` and `anomalous` are NULL or may be written.
@@ -231,7 +238,7 @@ pub unsafe extern "C" fn uflow_detector_score(
         unsafe {
             let (score, anomalous) = (Out::wanted(score, "score")?, Out::wanted(anomalous, "anomalous")?);
             let mut state = pointer::required(detector, "detector")?.0.take("detector")?;
-            let options = options::read(options)?;
+            let options = options::read(options)?.without_queue()?;
             let picture = picture(image, &state.limits)?;
             let frame = picture.frame();
             let Some(anomalous) = anomalous else {

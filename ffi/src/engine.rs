@@ -1,8 +1,10 @@
-//! The engine: ONNX Runtime on a device, the backbones in memory, and what all models share.
+//! The engine: ONNX Runtime on a device, the backbones in memory, and what the models share.
 
 use std::{
-    ffi::{c_char, c_void},
+    ffi::{CString, c_char, c_void},
+    mem::offset_of,
     path::{Path, PathBuf},
+    ptr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -10,13 +12,13 @@ use std::{
 use uflow::{
     engine::{Engine, EngineOptions},
     package::{Package, Repository},
-    runtime::Runtime,
+    runtime::{LibrarySearch, Runtime, SessionOptions},
 };
 
 use crate::{
-    guard::{Exclusive, Outcome, guard, infallible},
+    guard::{Exclusive, Outcome, guard, infallible, threads_started},
     model::uflow_model,
-    pointer::{self, Out},
+    pointer::{self, Out, OutStruct, Versioned},
     status::{
         uflow_status,
         uflow_status_code::{UFLOW_STATUS_BUSY, UFLOW_STATUS_NOT_FOUND, UFLOW_STATUS_OVERLOADED},
@@ -24,9 +26,9 @@ use crate::{
     text::uflow_text,
 };
 
-/// How an engine is set up. What is not set has its default.
+/// How an engine is set up. Options that are not set have their defaults.
 ///
-/// It belongs to the caller, who frees it with `uflow_engine_options_free`; one thread at a time. An engine keeps nothing of it.
+/// The caller owns them and frees them with `uflow_engine_options_free`; one thread at a time. An engine copies what it needs.
 #[derive(Debug)]
 pub struct uflow_engine_options(Exclusive<Settings>);
 
@@ -34,26 +36,74 @@ pub struct uflow_engine_options(Exclusive<Settings>);
 struct Settings {
     engine: EngineOptions,
     onnxruntime: Option<PathBuf>,
+    /// The texts that `uflow_engine_options_get_info` gave last: device, precision, library.
+    texts: [CString; 3],
 }
 
-/// ONNX Runtime on a device, and the backbones of the models that were loaded, one of a kind however many models name it.
+/// The options of an engine. Begin with `UFLOW_ENGINE_OPTIONS_INFO_INIT`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct uflow_engine_options_info {
+    /// sizeof(uflow_engine_options_info).
+    pub struct_size: usize,
+    /// The device, e.g. "cpu".
+    pub device: *const c_char,
+    /// The precision, e.g. "fp32".
+    pub precision: *const c_char,
+    /// ONNX Runtime's library or its folder; "" if not set.
+    pub onnxruntime: *const c_char,
+    /// The longest time in milliseconds that a batch waits for more frames.
+    pub max_delay_ms: f64,
+    /// The most pixels of an image.
+    pub max_pixels: u64,
+    /// The most bytes of an encoded image and of its pixels.
+    pub max_bytes: u64,
+    /// Threads of each network; 0: one pool for all networks.
+    pub threads: u32,
+    /// Worker threads for asynchronous frames.
+    pub workers: u32,
+    /// The most asynchronous frames in a batch.
+    pub max_batch: u32,
+    /// The most asynchronous frames inside the engine.
+    pub max_in_flight: u32,
+}
+
+impl Versioned for uflow_engine_options_info {
+    const FIRST: usize = offset_of!(Self, max_in_flight) + size_of::<u32>();
+    const EMPTY: Self = Self {
+        struct_size: 0,
+        device: ptr::null(),
+        precision: ptr::null(),
+        onnxruntime: ptr::null(),
+        max_delay_ms: 0.0,
+        max_pixels: 0,
+        max_bytes: 0,
+        threads: 0,
+        workers: 0,
+        max_batch: 0,
+        max_in_flight: 0,
+    };
+    const NAME: &str = "info";
+}
+
+/// ONNX Runtime on a device, and the backbones of the loaded models. Models that name the same backbone share one.
 ///
-/// It belongs to the caller, who frees it with `uflow_engine_free`. Any thread may use it at any time. It has worker threads
-/// (`uflow_engine_options_set_workers`) for asynchronous use, and one for each backbone; they sleep when there is nothing to
-/// do, and end with the engine or the last of its models and streams, whichever is later. The networks of all engines share ONNX Runtime's pool of
-/// threads (but see `uflow_engine_options_set_threads`), which `uflow_shutdown` ends.
+/// The caller owns an engine and frees it with `uflow_engine_free`. Any thread may use it at any time. It has worker threads for
+/// asynchronous frames (`uflow_engine_options_set_workers`), and one thread for each backbone. They sleep when there is no work, and end
+/// with the engine or the last of its models and streams, whichever is freed last. The networks of all engines share ONNX Runtime's
+/// thread pool (unless `uflow_engine_options_set_threads` gives each its own), which `uflow_shutdown` ends.
 #[derive(Debug)]
 pub struct uflow_engine(pub(crate) Arc<Shared>);
 
-/// An engine as its handle, its models and their streams share it.
+/// The engine as its handle, its models and their streams share it.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) engine: Engine,
-    /// Places for frames inside that streams have taken.
+    /// Places for frames that streams have reserved.
     taken: Mutex<usize>,
 }
 
-/// Places for frames inside an engine, a stream's own until it is dropped.
+/// Places for frames in an engine that one stream has reserved until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Places {
     engine: Arc<Shared>,
@@ -61,18 +111,19 @@ pub(crate) struct Places {
 }
 
 impl Shared {
-    /// Takes places, so that a frame that a stream has room for is never refused by the engine.
+    /// Reserves places, so that the engine never refuses a frame for which its stream has room.
     pub(crate) fn take_places(self: &Arc<Self>, count: usize) -> Outcome<Places> {
         let limit = self.engine.options().max_in_flight;
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if count > limit {
-            let reason =
-                format!("{count} frames, and the engine takes {limit}; see uflow_engine_options_set_max_in_flight");
+            let reason = format!(
+                "{count} frames, but the engine takes only {limit}; see uflow_engine_options_set_max_in_flight"
+            );
             return Err(uflow_status::argument("capacity", reason));
         }
         if count > limit - *taken {
             let message = format!(
-                "capacity: {count} frames, and other streams have {taken} of the {limit} that the engine takes at once; free \
+                "capacity: {count} frames, but other streams have {taken} of the {limit} places of the engine; free \
                  streams, or see uflow_engine_options_set_max_in_flight"
             );
             return Err(uflow_status::new(UFLOW_STATUS_OVERLOADED, message));
@@ -88,7 +139,7 @@ impl Drop for Places {
     }
 }
 
-/// Makes options with every default. `*options` is the caller's, to be freed with `uflow_engine_options_free`.
+/// Makes options with the defaults. The caller owns `*options` and frees it with `uflow_engine_options_free`.
 ///
 /// # Safety
 /// `options` is NULL (an error) or may be written.
@@ -112,6 +163,55 @@ pub unsafe extern "C" fn uflow_engine_options_free(options: *mut uflow_engine_op
     infallible((), || unsafe { pointer::free(options) });
 }
 
+/// Resets all options to their defaults.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_engine_options_reset(options: *mut uflow_engine_options) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        *unsafe { pointer::required(options, "options") }?.0.take("options")? = Settings::default();
+        Ok(())
+    })
+}
+
+/// Writes the options to `*info`. Its texts are valid until the options are freed or this function is called again with them.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed; `info` is NULL (an error) or a struct with its size set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_engine_options_get_info(
+    options: *const uflow_engine_options,
+    info: *mut uflow_engine_options_info,
+) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let (out, options) = unsafe { (OutStruct::new(info)?, pointer::required(options, "options")?) };
+        let mut settings = options.0.take("options")?;
+        let Settings { engine, onnxruntime, .. } = &*settings;
+        let library = onnxruntime.as_ref().map_or(String::new(), |path| path.display().to_string());
+        let texts = [engine.session.device.to_string(), engine.session.precision.to_string(), library];
+        // Neither has a 0 in it: both came from C or are fixed.
+        settings.texts = texts.map(|text| CString::new(text).unwrap_or_default());
+        let Settings { engine, texts: [device, precision, onnxruntime], .. } = &*settings;
+        out.set(uflow_engine_options_info {
+            struct_size: 0,
+            device: device.as_ptr(),
+            precision: precision.as_ptr(),
+            onnxruntime: onnxruntime.as_ptr(),
+            max_delay_ms: engine.max_delay.as_secs_f64() * 1e3,
+            max_pixels: engine.limits.max_pixels,
+            max_bytes: engine.limits.max_bytes,
+            threads: engine.session.threads.map_or(0, |threads| threads as u32),
+            workers: engine.workers as u32,
+            max_batch: engine.max_batch as u32,
+            max_in_flight: engine.max_in_flight as u32,
+        });
+        Ok(())
+    })
+}
+
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
 unsafe fn set(options: *mut uflow_engine_options, change: impl FnOnce(&mut Settings) -> Outcome) -> *mut uflow_status {
@@ -127,8 +227,8 @@ unsafe fn set(options: *mut uflow_engine_options, change: impl FnOnce(&mut Setti
     })
 }
 
-/// Sets where the networks run: "cpu" (the default), "openvino", "cuda", "cuda:N", "tensorrt" or "tensorrt:N", N being the GPU.
-/// A device that is missing is an error when a model is loaded; nothing falls back to the CPU.
+/// Sets where the networks run: "cpu" (the default), "openvino", "cuda", "cuda:N", "tensorrt" or "tensorrt:N"; N is the GPU's number.
+/// A missing device is an error when a model is loaded; nothing falls back to the CPU.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed; `device` is NULL (an error) or a text that ends with 0.
@@ -146,8 +246,8 @@ pub unsafe extern "C" fn uflow_engine_options_set_device(
     }
 }
 
-/// Sets the precision of the networks: "fp32" (the default) on every device, "bf16" on openvino, "bf16" and "fp16" on tensorrt. One that
-/// the device has not is an error when an engine is made.
+/// Sets the precision of the networks: "fp32" (the default) on every device, "bf16" on openvino, "bf16" and "fp16" on tensorrt. A
+/// precision that the device does not have is an error when an engine is made.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed; `precision` is NULL (an error) or a text that ends with 0.
@@ -165,8 +265,10 @@ pub unsafe extern "C" fn uflow_engine_options_set_precision(
     }
 }
 
-/// Sets ONNX Runtime's shared library, or the folder it is in (UTF-8). Without it: the variable `UFLOW_ONNXRUNTIME`, beside
-/// libuflow, `../lib` of it, `.onnxruntime/lib` in a folder above it, the system's library path. A process can use one only.
+/// Sets ONNX Runtime's shared library, or the folder that contains it (UTF-8). Without this option, the environment variable
+/// `UFLOW_ONNXRUNTIME` names it. Without both, these places are searched in this order: the folder of libuflow (of the program,
+/// if libuflow is linked statically); `uflow/` in that folder, i.e. `lib/uflow/` of an installation; `../lib/uflow` and `../lib` of that
+/// folder; the `lib/uflow` that this library was installed with; the system's library path. A process can use only one library.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed; `path` is NULL (an error) or a text that ends with 0.
@@ -184,8 +286,8 @@ pub unsafe extern "C" fn uflow_engine_options_set_onnxruntime(
     }
 }
 
-/// Sets the threads of the networks. 0 (the default): all networks of all engines share one pool, as large as the CPU quota of this process.
-/// Otherwise each network has a pool of its own, of so many threads (at most 1024).
+/// Sets the threads of the networks. 0 (the default): all networks of all engines share one pool, as large as the CPU quota of this
+/// process. 1 to 1024: each network has its own pool of so many threads.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -197,13 +299,18 @@ pub unsafe extern "C" fn uflow_engine_options_set_threads(
     // SAFETY: by this function's contract.
     unsafe {
         set(options, |settings| {
+            if threads as usize > SessionOptions::MAX_THREADS {
+                let reason = format!("{threads} is not 0 to {}", SessionOptions::MAX_THREADS);
+                return Err(uflow_status::argument("threads", reason));
+            }
             settings.engine.session.threads = (threads > 0).then_some(threads as usize);
             Ok(())
         })
     }
 }
 
-/// Sets the worker threads that decode, resize and segment asynchronous frames, 1 to 1024; the default is the CPU quota of this process.
+/// Sets the number of worker threads that decode, resize and segment asynchronous frames, 1 to 1024. The default is the CPU quota of
+/// this process.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -221,8 +328,9 @@ pub unsafe extern "C" fn uflow_engine_options_set_workers(
     }
 }
 
-/// Sets the most asynchronous frames in a batch (1 to 1024, default 8), and the longest time in milliseconds that a batch waits for
-/// frames that are on their way (default 2). Streams should have room for two batches, so that one is prepared while one runs.
+/// Sets the maximum number of asynchronous frames in a batch (1 to 1024, default 8), and the longest time in milliseconds that a batch
+/// waits for frames that are being prepared (default 2). Give streams a capacity of two batches, so that one is prepared while the
+/// other runs.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -243,7 +351,8 @@ pub unsafe extern "C" fn uflow_engine_options_set_batching(
     }
 }
 
-/// Sets the most asynchronous frames inside the engine, 1 to 1048576 (default 64): what the capacities of all its streams add up to at most.
+/// Sets the maximum number of asynchronous frames inside the engine, 1 to 1048576 (default 64). The capacities of all its streams
+/// together cannot exceed it.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -261,8 +370,8 @@ pub unsafe extern "C" fn uflow_engine_options_set_max_in_flight(
     }
 }
 
-/// Sets how large an image may be: the most pixels (default 268,435,456), and for encoded ones the most bytes, of the file and of
-/// its pixels (default 1 GiB). Larger ones are `UFLOW_STATUS_OVER_LIMIT`.
+/// Sets how large an image may be: the maximum number of pixels (default 268,435,456) and, for encoded images, the maximum number of
+/// bytes of the file and of its pixels (default 1 GiB). Both must be at least 1. Larger images fail with `UFLOW_STATUS_OVER_LIMIT`.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -275,19 +384,25 @@ pub unsafe extern "C" fn uflow_engine_options_set_limits(
     // SAFETY: by this function's contract.
     unsafe {
         set(options, |settings| {
+            for (name, limit) in [("max_pixels", max_pixels), ("max_bytes", max_bytes)] {
+                if limit == 0 {
+                    return Err(uflow_status::argument(name, "must be at least 1"));
+                }
+            }
             (settings.engine.limits.max_pixels, settings.engine.limits.max_bytes) = (max_pixels, max_bytes);
             Ok(())
         })
     }
 }
 
-/// Starts an engine. `options` may be NULL: every default. `*engine` is the caller's, to be freed with `uflow_engine_free`.
+/// Starts an engine. `options` may be NULL for the defaults. The caller owns `*engine` and frees it with `uflow_engine_free`.
 ///
-/// Fails with `UFLOW_STATUS_LIBRARY` where ONNX Runtime cannot be found (the message names every place that was looked at) or another copy of it
-/// is in use, `UFLOW_STATUS_DEVICE` for a precision that the device has not, `UFLOW_STATUS_UNAVAILABLE` after `uflow_shutdown`.
+/// Fails with `UFLOW_STATUS_LIBRARY` if ONNX Runtime is not found (the message lists every place that was searched) or if the process
+/// already uses another copy of it, with `UFLOW_STATUS_DEVICE` for a precision that the device does not have, with
+/// `UFLOW_STATUS_UNAVAILABLE` after `uflow_shutdown`.
 ///
-/// The first call sets the process's environment variable `ORT_DISABLE_TELEMETRY` to 1 unless it is set, as ONNX Runtime would else keep a
-/// database of events for its makers. Where another thread may be in `getenv` at that moment, set it before.
+/// The first call sets the environment variable `ORT_DISABLE_TELEMETRY` to 1 unless it is set: ONNX Runtime would otherwise collect
+/// events for its makers. If another thread may call `getenv` at that moment, set the variable earlier.
 ///
 /// # Safety
 /// `options` is NULL or options that were not freed; `engine` is NULL (an error) or may be written.
@@ -302,66 +417,94 @@ pub unsafe extern "C" fn uflow_engine_new(
         let defaults = Exclusive::new(Settings::default());
         let settings = options.map_or(&defaults, |options| &options.0).take("options")?;
         let explicit = settings.onnxruntime.as_deref();
-        let runtime = match own_path() {
-            Some(path) => Runtime::load_beside(&path, explicit)?,
-            None => Runtime::load(explicit)?,
-        };
+        let path = own_path();
+        let option = "uflow_engine_options_set_onnxruntime";
+        let runtime = Runtime::find(LibrarySearch { explicit, beside: path.as_deref(), option })?;
+        threads_started();
         let engine = Engine::new(&runtime, settings.engine)?;
         out.give(uflow_engine(Arc::new(Shared { engine, taken: Mutex::new(0) })));
         Ok(())
     })
 }
 
-/// The file that this code is part of.
+/// The absolute path of the file that this code is part of: the shared library, or the program where it is linked statically.
 fn own_path() -> Option<PathBuf> {
+    let address = (uflow_engine_free as *const c_void).addr();
+    let file = mapped_file(address).or_else(|| loaded_file(address))?;
+    file.canonicalize().ok()
+}
+
+/// The file that is mapped at an address, as the kernel has it (Linux).
+fn mapped_file(address: usize) -> Option<PathBuf> {
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let contains = |line: &&str| {
+        let range = line.split_once(' ').and_then(|(range, _)| range.split_once('-'));
+        let number = |text| usize::from_str_radix(text, 16).ok();
+        range.and_then(|(from, to)| Some((number(from)?..number(to)?).contains(&address))).unwrap_or(false)
+    };
+    let line = maps.lines().find(contains)?;
+    Some(PathBuf::from(&line[line.find('/')?..]))
+}
+
+/// The file that the loader names for an address, if the name is absolute. A relative one would be searched in the working
+/// folder, where anybody may have put a file of that name.
+fn loaded_file(address: usize) -> Option<PathBuf> {
     #[cfg(unix)]
     {
         use std::{ffi::CStr, os::unix::ffi::OsStrExt};
         let mut info = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
-        // SAFETY: an address in this library, and a place for the answer; `dli_fname` is a text of the loader's where it is set.
+        // SAFETY: an address in this library, and room for the answer; `dli_fname` is the loader's text where it is set.
         let path = unsafe {
-            if libc::dladdr(uflow_engine_free as *const c_void, info.as_mut_ptr()) == 0 {
+            if libc::dladdr(ptr::without_provenance(address), info.as_mut_ptr()) == 0 {
                 return None;
             }
             let name = info.assume_init().dli_fname;
             (!name.is_null()).then(|| CStr::from_ptr(name))?
         };
-        Path::new(std::ffi::OsStr::from_bytes(path.to_bytes())).canonicalize().ok()
+        let path = Path::new(std::ffi::OsStr::from_bytes(path.to_bytes()));
+        path.is_absolute().then(|| path.to_owned())
     }
     #[cfg(not(unix))]
-    None
+    {
+        let _ = address;
+        None
+    }
 }
 
-/// Frees an engine. NULL is allowed. Its models, detectors and streams may be freed before or after it.
+/// Frees an engine. NULL is allowed. Its models, detectors and streams may be freed earlier or later.
 ///
 /// # Safety
 /// `engine` is NULL or an engine that was not freed and that no other thread is using.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uflow_engine_free(engine: *mut uflow_engine) {
     // SAFETY: NULL or an engine that this library made, by this function's contract.
-    infallible((), || unsafe { pointer::free(engine) });
+    infallible((), || unsafe { pointer::free_engine(engine) });
 }
 
-/// Ends ONNX Runtime and the threads of its pool, which otherwise sleep until the process ends: for a program that goes on without
-/// this library, or unloads it. It starts once in the life of a process: no engine can be made after this (`UFLOW_STATUS_UNAVAILABLE`).
+/// Ends ONNX Runtime and its thread pool, which otherwise sleep until the process ends: for a program that continues without this
+/// library, or unloads it.
 ///
-/// Fails with `UFLOW_STATUS_BUSY` while there is an engine, model, detector, trainer or stream. Any thread may call this at any time.
+/// This is final: ONNX Runtime can start only once in a process. Every later `uflow_engine_new` fails with
+/// `UFLOW_STATUS_UNAVAILABLE`, also if no engine was made before. Another `uflow_shutdown` succeeds. What needs no engine still
+/// works: options, results, segmenters, statuses.
+///
+/// Fails with `UFLOW_STATUS_BUSY` while an engine, model, detector, trainer or stream exists. Any thread may call this at any time.
 #[unsafe(no_mangle)]
 pub extern "C" fn uflow_shutdown() -> *mut uflow_status {
     guard(|| match Runtime::end() {
         true => Ok(()),
         false => Err(uflow_status::new(
             UFLOW_STATUS_BUSY,
-            "an engine, model, detector, trainer or stream is still there; free it first",
+            "an engine, model, detector, trainer or stream still exists; free it first",
         )),
     })
 }
 
-/// Loads a model package, a folder or a `.uflow` file (`path`, UTF-8), and warms it up. A backbone that another model of this
-/// engine has already is shared with it. `*model` is the caller's, to be freed with `uflow_model_free`.
+/// Loads a model package, a folder or a `.uflow` file (`path`, UTF-8), and warms it up. It shares a backbone that another model of this
+/// engine already has. The caller owns `*model` and frees it with `uflow_model_free`.
 ///
-/// Fails with `UFLOW_STATUS_PACKAGE` for a package that is missing or damaged, `UFLOW_STATUS_NETWORK` for networks that do not do what it says,
-/// `UFLOW_STATUS_DEVICE` for a device that is missing, `UFLOW_STATUS_IO` for files that cannot be read.
+/// Fails with `UFLOW_STATUS_PACKAGE` if the package is missing or damaged, `UFLOW_STATUS_NETWORK` if the networks do not match it,
+/// `UFLOW_STATUS_DEVICE` if the device is missing, `UFLOW_STATUS_IO` if a file cannot be read.
 ///
 /// # Safety
 /// `engine` is NULL (an error) or an engine that was not freed; `path` is NULL (an error) or a text that ends with 0; `model` is
@@ -383,9 +526,9 @@ pub unsafe extern "C" fn uflow_engine_load(
     })
 }
 
-/// Loads a model from a repository, `<root>/<name>/<version>/uflow.json`, as `uflow serve` has it; version 0 is the highest there
-/// is. Otherwise as `uflow_engine_load`; `UFLOW_STATUS_NOT_FOUND` where there is no such model or version,
-/// `UFLOW_STATUS_DATA` where `root` is no repository.
+/// Loads a model from a repository, `<root>/<name>/<version>/uflow.json`, as `uflow serve` uses it. Version 0 stands for the highest.
+/// Otherwise as `uflow_engine_load`; `UFLOW_STATUS_NOT_FOUND` if there is no such model or version, `UFLOW_STATUS_DATA` if `root` is
+/// not a repository.
 ///
 /// # Safety
 /// `engine` is NULL (an error) or an engine that was not freed; `root` and `name` are NULL (an error) or texts that end with 0;
@@ -418,7 +561,7 @@ pub unsafe extern "C" fn uflow_engine_load_version(
     })
 }
 
-/// The engine's metrics in Prometheus' text format. `*text` is the caller's, to be freed with `uflow_text_free`.
+/// Gives the engine's metrics in Prometheus' text format. The caller owns `*text` and frees it with `uflow_text_free`.
 ///
 /// # Safety
 /// `engine` is NULL (an error) or an engine that was not freed; `text` is NULL (an error) or may be written.

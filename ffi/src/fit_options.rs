@@ -1,40 +1,143 @@
-//! How a model is fitted.
+//! The options of a fit.
 
-use std::{ffi::c_char, path::PathBuf};
+use std::{
+    ffi::{CString, c_char},
+    mem::offset_of,
+    path::PathBuf,
+    ptr,
+};
 
-use uflow::train::fit::{Augmentation, BackboneChoice, FitOptions};
+use uflow::{
+    segment::DecisionOptions,
+    train::fit::{Augmentation, BackboneChoice, FitOptions},
+};
 
 use crate::{
     guard::{Exclusive, Outcome, guard, infallible},
-    options::{self, uflow_options},
-    pointer::{self, Out},
+    options::{self, bound_number, tests_number, uflow_options, verdict_number},
+    pointer::{self, Out, OutStruct, Versioned},
     status::uflow_status,
 };
 
-/// How good images are multiplied before training.
+/// How good images are augmented before training.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum uflow_augmentation {
-    /// Not set: an error.
+    /// Not set. Setting it is an error.
     UFLOW_AUGMENTATION_UNKNOWN = 0,
-    /// Each image as it is.
+    /// Only the image itself.
     UFLOW_AUGMENTATION_NONE = 1,
-    /// And mirrored left to right.
+    /// Also mirrored left to right.
     UFLOW_AUGMENTATION_FLIP = 2,
-    /// And turned by 90, 180 and 270 degrees; for square inputs.
+    /// Also rotated by 90, 180 and 270 degrees; only for square inputs.
     UFLOW_AUGMENTATION_ROTATE = 3,
-    /// And all eight turns and mirror images; for square inputs.
+    /// All eight rotations and mirror images; only for square inputs.
     UFLOW_AUGMENTATION_ALL = 4,
 }
 
-/// How a model is fitted. What is not set has its default, that of `uflow fit`.
+/// How a model is fitted. Options that are not set have the defaults of `uflow fit`.
 ///
-/// It belongs to the caller, who frees it with `uflow_fit_options_free`; one thread at a time. A trainer keeps nothing of it.
+/// The caller owns them and frees them with `uflow_fit_options_free`; one thread at a time. A trainer copies what it needs.
 #[derive(Debug)]
-pub struct uflow_fit_options(pub(crate) Exclusive<FitOptions>);
+pub struct uflow_fit_options(pub(crate) Exclusive<Settings>);
 
-/// Makes options with every default, for a product of this name (1 to 128 letters, digits, `.`, `-`, `_`). `*options` is the caller's, to be freed
-/// with `uflow_fit_options_free`.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) fit: FitOptions,
+    /// The texts that `uflow_fit_options_get_info` gave last: name, backbone.
+    texts: [CString; 2],
+}
+
+impl Settings {
+    fn new(name: &str) -> Self {
+        Self { fit: FitOptions::new(name), texts: Default::default() }
+    }
+}
+
+/// The options of a fit. Begin with `UFLOW_FIT_OPTIONS_INFO_INIT`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct uflow_fit_options_info {
+    /// sizeof(uflow_fit_options_info).
+    pub struct_size: usize,
+    /// The product's name.
+    pub name: *const c_char,
+    /// The backbone's file; "" for the one inside the library.
+    pub backbone: *const c_char,
+    /// Columns of the network's input; 0: the backbone's own.
+    pub input_width: u32,
+    /// Rows of the network's input; 0: the backbone's own.
+    pub input_height: u32,
+    /// A `uflow_augmentation`.
+    pub augmentation: u32,
+    /// The most passes over the images.
+    pub epochs: u32,
+    /// Training stops after this many passes without an improvement on the held-out images.
+    pub patience: u32,
+    /// Images of one optimiser step.
+    pub batch: u32,
+    /// Adam's learning rate at the start.
+    pub learning_rate: f64,
+    /// Adam's weight decay.
+    pub weight_decay: f64,
+    /// The noise on the features, in standard deviations of each channel.
+    pub noise: f64,
+    /// The seed of everything random.
+    pub seed: u64,
+    /// Bytes of features that are kept in memory.
+    pub memory: u64,
+    /// The steps of each stage of the flow.
+    pub steps: u32,
+    /// The package's verdict, a `uflow_verdict`.
+    pub verdict: u32,
+    /// The package's ε.
+    pub epsilon: f64,
+    /// The package's score threshold; NaN if not set.
+    pub score_threshold: f32,
+    /// The package's smallest region that counts, in pixels of the image.
+    pub min_area: u32,
+    /// The package's bound, a `uflow_bound`.
+    pub bound: u32,
+    /// The package's count of tests, a `uflow_tests`.
+    pub tests: u32,
+    /// 1 if the package gets a region of interest, else 0.
+    pub has_roi: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+impl Versioned for uflow_fit_options_info {
+    const FIRST: usize = offset_of!(Self, reserved) + size_of::<u32>();
+    const EMPTY: Self = Self {
+        struct_size: 0,
+        name: ptr::null(),
+        backbone: ptr::null(),
+        input_width: 0,
+        input_height: 0,
+        augmentation: 0,
+        epochs: 0,
+        patience: 0,
+        batch: 0,
+        learning_rate: 0.0,
+        weight_decay: 0.0,
+        noise: 0.0,
+        seed: 0,
+        memory: 0,
+        steps: 0,
+        verdict: 0,
+        epsilon: 0.0,
+        score_threshold: 0.0,
+        min_area: 0,
+        bound: 0,
+        tests: 0,
+        has_roi: 0,
+        reserved: 0,
+    };
+    const NAME: &str = "info";
+}
+
+/// Makes options with the defaults, for a product of this name (1 to 128 letters, digits, `.`, `-`, `_`). The caller owns `*options` and
+/// frees it with `uflow_fit_options_free`.
 ///
 /// # Safety
 /// `name` is NULL (an error) or a text that ends with 0; `options` is NULL (an error) or may be written.
@@ -47,7 +150,7 @@ pub unsafe extern "C" fn uflow_fit_options_new(
         // SAFETY: by this function's contract.
         let (out, name) = unsafe { (Out::new(options, "options")?, pointer::text(name, "name")?) };
         uflow::package::check_model_name(name)?;
-        out.give(uflow_fit_options(Exclusive::new(FitOptions::new(name))));
+        out.give(uflow_fit_options(Exclusive::new(Settings::new(name))));
         Ok(())
     })
 }
@@ -68,7 +171,7 @@ unsafe fn set(options: *mut uflow_fit_options, change: impl FnOnce(&mut FitOptio
     guard(|| {
         // SAFETY: by this function's contract.
         let options = unsafe { pointer::required(options, "options") }?;
-        let mut options = options.0.take("options")?;
+        let options = &mut options.0.take("options")?.fit;
         let mut changed = options.clone();
         change(&mut changed)?;
         changed.training.validate()?;
@@ -78,8 +181,81 @@ unsafe fn set(options: *mut uflow_fit_options, change: impl FnOnce(&mut FitOptio
     })
 }
 
-/// Sets the backbone, an ONNX file with U-Flow's metadata (`path`, UTF-8). Without it: `photonet`, the one inside this library, whose weights
-/// (and so every model that is fitted on it) are for non-commercial research.
+/// Resets all options except the name to their defaults.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_reset(options: *mut uflow_fit_options) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            *options = FitOptions::new(&options.name);
+            Ok(())
+        })
+    }
+}
+
+/// Writes the options to `*info`. Its texts are valid until the options are freed or this function is called again with them.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed; `info` is NULL (an error) or a struct with its size set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_get_info(
+    options: *const uflow_fit_options,
+    info: *mut uflow_fit_options_info,
+) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let (out, options) = unsafe { (OutStruct::new(info)?, pointer::required(options, "options")?) };
+        let mut settings = options.0.take("options")?;
+        let backbone = match &settings.fit.backbone {
+            BackboneChoice::File(path) => path.display().to_string(),
+            BackboneChoice::Embedded => String::new(),
+        };
+        // Neither has a 0 in it: both came from C.
+        settings.texts = [settings.fit.name.clone(), backbone].map(|text| CString::new(text).unwrap_or_default());
+        let Settings { fit, texts: [name, backbone] } = &*settings;
+        let augmentation = match fit.augmentation {
+            Augmentation::None => uflow_augmentation::UFLOW_AUGMENTATION_NONE,
+            Augmentation::Flip => uflow_augmentation::UFLOW_AUGMENTATION_FLIP,
+            Augmentation::Rotate => uflow_augmentation::UFLOW_AUGMENTATION_ROTATE,
+            Augmentation::All => uflow_augmentation::UFLOW_AUGMENTATION_ALL,
+        };
+        let (input_width, input_height) = fit.input_size.unwrap_or_default();
+        let training = &fit.training;
+        let detection = fit.detection.clone().over(DecisionOptions::standard());
+        out.set(uflow_fit_options_info {
+            struct_size: 0,
+            name: name.as_ptr(),
+            backbone: backbone.as_ptr(),
+            input_width,
+            input_height,
+            augmentation: augmentation as u32,
+            epochs: training.epochs as u32,
+            patience: training.patience as u32,
+            batch: training.batch as u32,
+            learning_rate: training.learning_rate,
+            weight_decay: training.weight_decay,
+            noise: training.noise,
+            seed: training.seed,
+            memory: fit.memory,
+            steps: training.steps as u32,
+            verdict: detection.verdict.map_or(0, verdict_number),
+            epsilon: detection.epsilon(),
+            score_threshold: detection.score_threshold.unwrap_or(f32::NAN),
+            min_area: detection.min_area.unwrap_or(0),
+            bound: detection.bound.map_or(0, bound_number),
+            tests: detection.tests.map_or(0, tests_number),
+            has_roi: detection.roi.as_ref().is_some_and(|roi| roi.mask().is_some()).into(),
+            reserved: 0,
+        });
+        Ok(())
+    })
+}
+
+/// Sets the backbone, an ONNX file with U-Flow's metadata (`path`, UTF-8). Default: `photonet`, which is inside this library. Its weights,
+/// and so every model that is fitted on it, are for non-commercial research only.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed; `path` is NULL (an error) or a text that ends with 0.
@@ -97,7 +273,7 @@ pub unsafe extern "C" fn uflow_fit_options_set_backbone(
     }
 }
 
-/// Sets the size of the network's input in pixels; without it, the backbone's own. Each at least 1, together at most 4096 × 4096.
+/// Sets the size of the network's input in pixels. Default: the backbone's own. Each at least 1; at most 4096 × 4096 pixels in all.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -117,7 +293,7 @@ pub unsafe extern "C" fn uflow_fit_options_set_input_size(
     }
 }
 
-/// Sets how good images are multiplied, a `uflow_augmentation`.
+/// Sets how good images are augmented, a `uflow_augmentation` (default `UFLOW_AUGMENTATION_NONE`).
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -135,7 +311,7 @@ pub unsafe extern "C" fn uflow_fit_options_set_augmentation(
                 3 => Augmentation::Rotate,
                 4 => Augmentation::All,
                 other => {
-                    let reason = format!("{other} is no UFLOW_AUGMENTATION");
+                    let reason = format!("{other} is not a UFLOW_AUGMENTATION");
                     return Err(uflow_status::argument("augmentation", reason));
                 }
             };
@@ -144,8 +320,8 @@ pub unsafe extern "C" fn uflow_fit_options_set_augmentation(
     }
 }
 
-/// Sets the most passes over the images (default 16), and after how many passes without a gain on the held-out images it stops
-/// (default 4). Both at least 1.
+/// Sets the most passes over the images (default 16). Training stops earlier after `patience` passes (default 4) without an improvement
+/// on the held-out images. Both must be at least 1.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -164,8 +340,8 @@ pub unsafe extern "C" fn uflow_fit_options_set_epochs(
     }
 }
 
-/// Sets the images of one optimiser step (at least 1, default 8), Adam's rate at the start (above 0, at most 1, default 0.001) and its
-/// weight decay (0 to 1, default 0.00001).
+/// Sets the number of images of one optimiser step (at least 1, default 8), Adam's learning rate at the start (above 0, at most 1,
+/// default 0.001) and its weight decay (0 to 1, default 0.00001).
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -216,7 +392,7 @@ pub unsafe extern "C" fn uflow_fit_options_set_noise(options: *mut uflow_fit_opt
     }
 }
 
-/// Sets the seed that everything random follows from (default 0): the same frames and seed give the same model on the same kind of CPU.
+/// Sets the seed of everything random (default 0). The same frames and seed give the same model on the same kind of CPU.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -231,8 +407,8 @@ pub unsafe extern "C" fn uflow_fit_options_set_seed(options: *mut uflow_fit_opti
     }
 }
 
-/// Sets how many bytes of features are kept in memory (default 2 GiB); the rest goes to a temporary file in the system's folder for such
-/// files (`TMPDIR`), which is gone when the trainer is freed.
+/// Sets how many bytes of features are kept in memory (default 2 GiB). The rest goes to a temporary file in the system's folder for such
+/// files (`TMPDIR`), which is deleted when the trainer is freed.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -250,8 +426,8 @@ pub unsafe extern "C" fn uflow_fit_options_set_memory(
     }
 }
 
-/// Sets what the model decides by where a call says nothing, from the ε, verdict, score threshold, smallest area, bound and count of tests
-/// of `detection`. A region of interest in it is kept in the package, and only what lies inside counts for the fair threshold.
+/// Sets the package's defaults for detection, from the ε, verdict, score threshold, smallest area, bound and count of tests that are set in
+/// `detection`. Its region of interest is stored in the package, and the fair threshold is computed only inside it.
 ///
 /// # Safety
 /// `options` and `detection` are NULL (an error) or options that were not freed.

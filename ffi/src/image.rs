@@ -1,4 +1,4 @@
-//! Images as the caller holds them.
+//! Images in the caller's memory.
 
 use std::{mem::offset_of, ptr, time::Instant};
 
@@ -10,30 +10,30 @@ use crate::{
     status::uflow_status,
 };
 
-/// How the bytes of an image are to be read.
+/// The layout of an image's bytes.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum uflow_format {
     /// Not set: an error.
     UFLOW_FORMAT_UNKNOWN = 0,
-    /// One byte a pixel.
+    /// One byte per pixel.
     UFLOW_FORMAT_GRAY8 = 1,
-    /// One 16-bit number a pixel in the machine's byte order; no alignment is needed. 0 to 65535 is black to white: a camera
-    /// that fills the low 12 bits has to be shifted by the caller.
+    /// One 16-bit number per pixel in the machine's byte order; no alignment is needed. 0 to 65535 is black to white.
     UFLOW_FORMAT_GRAY16 = 2,
-    /// Red, green, blue; a byte each.
+    /// Red, green, blue; one byte each.
     UFLOW_FORMAT_RGB8 = 3,
-    /// Blue, green, red; a byte each (OpenCV's order).
+    /// Blue, green, red; one byte each (OpenCV's order).
     UFLOW_FORMAT_BGR8 = 4,
     /// Red, green, blue, alpha; alpha is not used.
     UFLOW_FORMAT_RGBA8 = 5,
     /// Blue, green, red, alpha; alpha is not used.
     UFLOW_FORMAT_BGRA8 = 6,
-    /// A PNG, JPEG, BMP, TIFF or WebP file; width, height and stride are not read.
+    /// A PNG, JPEG, BMP, TIFF or WebP file. Width, height and stride are not read. The image is turned upright as its EXIF data says, so
+    /// that its width and height may be the file's, exchanged: `uflow_image_get_info` gives the upright size.
     UFLOW_FORMAT_ENCODED = 7,
 }
 
-/// An image that the caller lends: for the time of a call or, to a stream, until it is released. Begin with `UFLOW_IMAGE_INIT`.
+/// An image in the caller's memory. It is lent during a call or, to a stream, until its release. Begin with `UFLOW_IMAGE_INIT`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct uflow_image {
@@ -41,11 +41,11 @@ pub struct uflow_image {
     pub struct_size: usize,
     /// The first byte of the first row, or of the file.
     pub data: *const u8,
-    /// How many bytes there are: at least (height − 1) × stride + width × bytes of a pixel.
+    /// The number of bytes: at least (height − 1) × stride + width × bytes per pixel.
     pub size: usize,
-    /// Bytes from the start of one row to the start of the next; 0 means that rows follow each other without a gap.
+    /// Bytes from the start of one row to the start of the next; 0: rows without gaps.
     pub stride: usize,
-    /// Pixels in a row, at least 1.
+    /// Pixels per row, at least 1.
     pub width: u32,
     /// Rows, at least 1.
     pub height: u32,
@@ -97,12 +97,12 @@ pub(crate) fn pixel_format(format: u32) -> Outcome<Option<PixelFormat>> {
         6 => Some(PixelFormat::Bgra8),
         7 => None,
         other => {
-            return Err(uflow_status::argument("image.format", format_args!("{other} is no UFLOW_FORMAT")));
+            return Err(uflow_status::argument("image.format", format_args!("{other} is not a UFLOW_FORMAT")));
         }
     })
 }
 
-/// An image whose sizes and buffer fit together, not decoded yet.
+/// An image whose size and buffer fit together, not decoded yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Checked {
     pub(crate) data: *const u8,
@@ -115,7 +115,7 @@ pub(crate) struct Checked {
 }
 
 impl Checked {
-    /// Checks what can be checked without a look at the bytes.
+    /// Checks everything that does not need the bytes.
     ///
     /// # Safety
     /// The bytes that `image` names, if any, are there and are not changed during the call.
@@ -152,7 +152,7 @@ impl Checked {
     }
 }
 
-/// What an image struct stands for.
+/// The picture of an image struct.
 ///
 /// # Safety
 /// `image` is NULL, misaligned, or an image whose bytes live for `'a` and are not changed meanwhile.

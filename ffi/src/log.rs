@@ -1,4 +1,4 @@
-//! What the library and ONNX Runtime have to say beyond status objects, handed to a function of the caller's.
+//! The log of the library and of ONNX Runtime, passed to a function of the caller's.
 
 use std::{
     ffi::{CString, c_char, c_void},
@@ -26,29 +26,29 @@ use crate::{
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum uflow_log_level {
-    /// Not set: an error.
-    UFLOW_LOG_LEVEL_UNKNOWN = 0,
-    /// What went wrong in the library itself.
+    /// Nothing; only without a callback.
+    UFLOW_LOG_LEVEL_OFF = 0,
+    /// Errors in the library itself.
     UFLOW_LOG_LEVEL_ERROR = 1,
-    /// And what may be a mistake of the set-up; ONNX Runtime's errors.
+    /// Also possible mistakes in the set-up, and ONNX Runtime's errors.
     UFLOW_LOG_LEVEL_WARNING = 2,
-    /// And what is good to know.
+    /// Also general information.
     UFLOW_LOG_LEVEL_INFO = 3,
-    /// And what helps to find a mistake; ONNX Runtime's warnings.
+    /// Also details that help to find a mistake, and ONNX Runtime's warnings.
     UFLOW_LOG_LEVEL_DEBUG = 4,
-    /// And everything else.
+    /// Everything.
     UFLOW_LOG_LEVEL_TRACE = 5,
 }
 
 use uflow_log_level::*;
 
-/// Gets a line of the log: `user_data` as it was set, a `uflow_log_level`, and where it comes from and what it says, both UTF-8,
-/// ending with 0, and there during the call alone.
+/// Receives a line of the log: `user_data` as it was set, a `uflow_log_level`, the module that the line comes from, and the message. Both
+/// texts are UTF-8, end with 0, and are valid during the call.
 pub type uflow_log_callback =
     Option<unsafe extern "C" fn(user_data: *mut c_void, level: u32, target: *const c_char, message: *const c_char)>;
 
 static CALLBACK: RwLock<(uflow_log_callback, Cookie, u32)> = RwLock::new((None, Cookie(std::ptr::null_mut()), 0));
-/// The `uflow_log_level` up to which lines are wanted, as in `CALLBACK`; 0 for none.
+/// The `uflow_log_level` up to which lines are wanted, as in `CALLBACK`; 0: none.
 static WANTED: AtomicU32 = AtomicU32::new(0);
 
 fn number(level: Level) -> u32 {
@@ -62,14 +62,16 @@ fn number(level: Level) -> u32 {
     level as u32
 }
 
-/// Sets, for the whole process, the function that gets the log: lines of `level` (a `uflow_log_level`) and graver. NULL, the state at
-/// first, ends it: nothing is logged. Nothing is ever printed but what a bug of this library says before it becomes a status. When it returns, the function set before is not running and is
-/// not called again.
+/// Sets the function that receives the log, for the whole process: lines of `level` (a `uflow_log_level`) and of more severe levels. The
+/// log is off at first. To turn it off again, give NULL as the callback with `UFLOW_LOG_LEVEL_OFF`; NULL with another level, or a callback
+/// with `UFLOW_LOG_LEVEL_OFF`, is an error. When this function returns, the callback that was set before is not running and is
+/// not called again. The library itself never prints anything.
 ///
-/// The function is called by whatever thread has something to say, several at once; it must not throw, `longjmp`, or call this
-/// library. Any thread may call this at any time, but that function.
+/// Any thread of the library may call the callback, several at once. It must not throw, `longjmp`, or call this library. Any thread
+/// may call this function at any time, but not from within the callback.
 ///
-/// Fails with `UFLOW_STATUS_INVALID_ARGUMENT` for a level that is none, `UFLOW_STATUS_UNAVAILABLE` in a Rust program that has a `tracing` subscriber.
+/// Fails with `UFLOW_STATUS_INVALID_ARGUMENT` for an invalid level, and with `UFLOW_STATUS_UNAVAILABLE` in a Rust program that has its own
+/// `tracing` subscriber.
 ///
 /// # Safety
 /// `callback` is NULL or may be called with `user_data` from any thread until another is set.
@@ -80,18 +82,26 @@ pub unsafe extern "C" fn uflow_log_set_callback(
     level: u32,
 ) -> *mut uflow_status {
     guard(|| {
-        if callback.is_some() && !(UFLOW_LOG_LEVEL_ERROR as u32..=UFLOW_LOG_LEVEL_TRACE as u32).contains(&level) {
-            return Err(uflow_status::argument("level", format_args!("{level} is no UFLOW_LOG_LEVEL")));
+        if level > UFLOW_LOG_LEVEL_TRACE as u32 {
+            return Err(uflow_status::argument("level", format_args!("{level} is not a UFLOW_LOG_LEVEL")));
+        }
+        match (callback, level) {
+            (Some(_), 0) => {
+                return Err(uflow_status::argument("level", "is UFLOW_LOG_LEVEL_OFF, and a callback was given"));
+            }
+            (None, 1..) => {
+                return Err(uflow_status::argument("callback", "is NULL; turn the log off with UFLOW_LOG_LEVEL_OFF"));
+            }
+            _ => {}
         }
         static FORWARDED: OnceLock<bool> = OnceLock::new();
-        // Within one copy of this library there is no other log to be in the way, unless a Rust program links it and has its own.
+        // Each copy of this library has its own log; only a Rust program that links it may have set another subscriber.
         if !FORWARDED.get_or_init(|| tracing::subscriber::set_global_default(Forward).is_ok()) {
             return Err(uflow_status::new(
                 UFLOW_STATUS_UNAVAILABLE,
-                "this process has a `tracing` subscriber already, which gets the log",
+                "this process already has a `tracing` subscriber, which receives the log",
             ));
         }
-        let level = if callback.is_some() { level } else { 0 };
         let mut set = CALLBACK.write().unwrap_or_else(PoisonError::into_inner);
         *set = (callback, Cookie(user_data), level);
         WANTED.store(level, Ordering::Relaxed);
@@ -101,7 +111,7 @@ pub unsafe extern "C" fn uflow_log_set_callback(
     })
 }
 
-/// Hands events on; spans are of no interest.
+/// Passes events on and ignores spans.
 struct Forward;
 
 impl Subscriber for Forward {

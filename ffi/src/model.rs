@@ -1,8 +1,9 @@
-//! Models that an engine has loaded.
+//! The models of an engine.
 
 use std::{
     ffi::{CString, c_char},
     mem::offset_of,
+    ptr,
     sync::Arc,
 };
 
@@ -11,58 +12,83 @@ use uflow::{engine::Model, segment::DecisionOptions};
 use crate::{
     engine::Shared,
     guard::{guard, infallible},
-    options::verdict_number,
+    options::{bound_number, tests_number, verdict_number},
     pointer::{self, OutStruct, Versioned},
     status::uflow_status,
 };
 
-/// A model, ready to look at images.
+/// A loaded model.
 ///
-/// It belongs to the caller, who frees it with `uflow_model_free`. Any thread may use it at any time. Its memory goes with the
-/// last of its handle, its detectors and its streams.
+/// The caller owns it and frees it with `uflow_model_free`. Any thread may use it at any time. Its memory is freed with the last of
+/// its handle, its detectors and its streams.
 #[derive(Debug)]
 pub struct uflow_model {
     pub(crate) engine: Arc<Shared>,
     pub(crate) model: Arc<Model>,
     name: CString,
+    texts: [CString; 4],
 }
 
 impl uflow_model {
     pub(crate) fn new(engine: &Arc<Shared>, model: Arc<Model>) -> Self {
         // Names with a 0 are refused when a package is opened.
-        let name = CString::new(model.name()).unwrap_or_default();
-        Self { engine: Arc::clone(engine), model, name }
+        let text = |text: &str| CString::new(text).unwrap_or_default();
+        let manifest = model.manifest();
+        let texts = [
+            text(&model.backbone().options().device.to_string()),
+            text(&manifest.flow.sha256),
+            text(&manifest.backbone.name),
+            text(&manifest.backbone.sha256),
+        ];
+        Self { engine: Arc::clone(engine), name: text(model.name()), model, texts }
     }
 }
 
-/// What a model's package says. Begin with `UFLOW_MODEL_INFO_INIT`.
+/// The description of a model, from its package. Begin with `UFLOW_MODEL_INFO_INIT`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct uflow_model_info {
     /// sizeof(uflow_model_info).
     pub struct_size: usize,
-    /// Version in its repository; 1 where it was loaded from a path.
+    /// The version in its repository; 1 for a model that was loaded from a path.
     pub version: u32,
     /// Columns of the network's input, and of score and log₁₀NFA maps.
     pub input_width: u32,
     /// Rows of the network's input, and of score and log₁₀NFA maps.
     pub input_height: u32,
-    /// How many scales it has.
+    /// The number of scales.
     pub scales: u32,
-    /// ε that holds where a call says nothing: false alarms expected per image.
+    /// The default ε: the number of false alarms expected per image.
     pub epsilon: f64,
-    /// A `uflow_verdict` that holds where a call says nothing.
+    /// The default verdict, a `uflow_verdict`.
     pub verdict: u32,
-    /// Smallest region that counts where a call says nothing, in pixels of the image.
+    /// The default smallest region that counts, in pixels of the image.
     pub min_area: u32,
-    /// The fair threshold of the image score (paper, §4.1.1), from the good training images; NaN where the package has none.
+    /// The fair threshold of the image score (paper, §4.1.1), from the good training images; NaN if the package has none.
     pub fair_threshold: f32,
-    /// The score threshold of the package, for verdicts that use it; NaN where it has none (then the fair one holds).
+    /// The default threshold of the image score, for verdicts that use it; NaN if the package has none: the fair one is used.
     pub score_threshold: f32,
+    /// The default bound, a `uflow_bound`.
+    pub bound: u32,
+    /// The default count of tests, a `uflow_tests`.
+    pub tests: u32,
+    /// 1 if the package has a region of interest, else 0.
+    pub has_roi: u32,
+    /// The number of good images that the null hypothesis was calibrated on; 0: the package is not calibrated, and
+    /// `UFLOW_TESTS_SIZED` is not possible.
+    pub calibration_images: u32,
+    /// The device that the networks run on, e.g. "cpu". This and the texts below are valid until the model is freed.
+    pub device: *const c_char,
+    /// The SHA-256 of the flow, in hexadecimal.
+    pub flow_sha256: *const c_char,
+    /// The name of the backbone.
+    pub backbone: *const c_char,
+    /// The SHA-256 of the backbone, in hexadecimal. Models of one engine with the same backbone share it in memory.
+    pub backbone_sha256: *const c_char,
 }
 
 impl Versioned for uflow_model_info {
-    const FIRST: usize = offset_of!(Self, score_threshold) + size_of::<f32>();
+    const FIRST: usize = offset_of!(Self, backbone_sha256) + size_of::<*const c_char>();
     const EMPTY: Self = Self {
         struct_size: 0,
         version: 0,
@@ -74,11 +100,19 @@ impl Versioned for uflow_model_info {
         min_area: 0,
         fair_threshold: 0.0,
         score_threshold: 0.0,
+        bound: 0,
+        tests: 0,
+        has_roi: 0,
+        calibration_images: 0,
+        device: ptr::null(),
+        flow_sha256: ptr::null(),
+        backbone: ptr::null(),
+        backbone_sha256: ptr::null(),
     };
     const NAME: &str = "info";
 }
 
-/// The model's name: UTF-8, ends with 0, lives as long as `model`. Empty for NULL.
+/// The model's name: UTF-8, ends with 0, valid until the model is freed. Empty for NULL.
 ///
 /// # Safety
 /// `model` is NULL or a model that was not freed.
@@ -88,7 +122,7 @@ pub unsafe extern "C" fn uflow_model_name(model: *const uflow_model) -> *const c
     infallible(c"".as_ptr(), || unsafe { pointer::optional(model) }.map_or(c"".as_ptr(), |model| model.name.as_ptr()))
 }
 
-/// Writes what the model's package says to `*info`.
+/// Writes the model's description to `*info`.
 ///
 /// # Safety
 /// `model` is NULL (an error) or a model that was not freed; `info` is NULL (an error) or a struct with its size set.
@@ -102,6 +136,7 @@ pub unsafe extern "C" fn uflow_model_get_info(
         let (out, model) = unsafe { (OutStruct::new(info)?, pointer::required(model, "model")?) };
         let manifest = model.model.manifest();
         let rule = manifest.rule(&DecisionOptions::default())?;
+        let [device, flow_sha256, backbone, backbone_sha256] = &model.texts;
         out.set(uflow_model_info {
             struct_size: 0,
             version: model.model.version(),
@@ -113,6 +148,14 @@ pub unsafe extern "C" fn uflow_model_get_info(
             min_area: rule.min_area,
             fair_threshold: manifest.scores.as_ref().map_or(f32::NAN, |scores| scores.fair_threshold),
             score_threshold: manifest.detection.score_threshold.unwrap_or(f32::NAN),
+            bound: bound_number(rule.bound),
+            tests: tests_number(rule.tests),
+            has_roi: model.model.roi().is_some().into(),
+            calibration_images: manifest.calibration.as_ref().map_or(0, |null| null.images as u32),
+            device: device.as_ptr(),
+            flow_sha256: flow_sha256.as_ptr(),
+            backbone: backbone.as_ptr(),
+            backbone_sha256: backbone_sha256.as_ptr(),
         });
         Ok(())
     })
@@ -125,5 +168,5 @@ pub unsafe extern "C" fn uflow_model_get_info(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uflow_model_free(model: *mut uflow_model) {
     // SAFETY: NULL or a model that this library made, by this function's contract.
-    infallible((), || unsafe { pointer::free(model) });
+    infallible((), || unsafe { pointer::free_engine(model) });
 }

@@ -1,10 +1,15 @@
-//! What one call asks for.
+//! The options of one call.
 
-use uflow::segment::{Bound, DecisionOptions, RegionOfInterest, Roi, Tests, Verdict};
+use std::{mem::offset_of, time::Duration};
+
+use uflow::{
+    engine::Priority,
+    segment::{Bound, DecisionOptions, RegionOfInterest, Roi, Tests, Verdict},
+};
 
 use crate::{
     guard::{Exclusive, Outcome, guard, infallible},
-    pointer::{self, Out},
+    pointer::{self, Out, OutStruct, Versioned},
     status::uflow_status,
 };
 
@@ -12,23 +17,23 @@ use crate::{
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum uflow_verdict {
-    /// Not set: an error.
+    /// Not set. Setting it is an error.
     UFLOW_VERDICT_UNKNOWN = 0,
     /// A region with NFA < ε.
     UFLOW_VERDICT_NFA = 1,
     /// An image score above the threshold.
     UFLOW_VERDICT_SCORE = 2,
-    /// Both of them.
+    /// Both.
     UFLOW_VERDICT_BOTH = 3,
-    /// At least one of them.
+    /// At least one of the two.
     UFLOW_VERDICT_EITHER = 4,
 }
 
-/// The bound of a region's probability under normality.
+/// The bound of a region's probability if the image is normal.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum uflow_bound {
-    /// Not set: an error.
+    /// Not set. Setting it is an error.
     UFLOW_BOUND_UNKNOWN = 0,
     /// Chernoff's bound, the paper's choice.
     UFLOW_BOUND_CHERNOFF = 1,
@@ -40,19 +45,19 @@ pub enum uflow_bound {
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum uflow_tests {
-    /// Not set: an error.
+    /// Not set. Setting it is an error.
     UFLOW_TESTS_UNKNOWN = 0,
     /// All sizes of region together, as in the paper.
     UFLOW_TESTS_PAPER = 1,
-    /// By the size of a region, on the null hypothesis that the package was calibrated to on good images.
+    /// Per size of region, with the null hypothesis that was calibrated on good images. The package must be calibrated.
     UFLOW_TESTS_SIZED = 2,
 }
 
-/// What of the maps a result keeps, to be added up.
+/// The maps that a result keeps; add them up.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum uflow_maps {
-    /// None: verdict, figures and regions alone.
+    /// None: only verdict, figures and regions.
     UFLOW_MAPS_NONE = 0,
     /// The mask at the image's size.
     UFLOW_MAPS_MASK = 1,
@@ -60,9 +65,56 @@ pub enum uflow_maps {
     UFLOW_MAPS_SCORE = 2,
     /// The log₁₀NFA map at the network's input size.
     UFLOW_MAPS_LOG10_NFA = 4,
+    /// The latents z of every scale.
+    UFLOW_MAPS_LATENTS = 8,
 }
 
-const ALL_MAPS: u32 = 7;
+const ALL_MAPS: u32 = 15;
+
+/// Which part of an image counts.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum uflow_roi {
+    /// Not set: the package's region of interest, if it has one.
+    UFLOW_ROI_PACKAGE = 0,
+    /// The whole image (`uflow_options_clear_roi`).
+    UFLOW_ROI_WHOLE_IMAGE = 1,
+    /// A mask (`uflow_options_set_roi`).
+    UFLOW_ROI_MASK = 2,
+}
+
+/// Which frames go first when several wait.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum uflow_priority {
+    /// Not set. Setting it is an error.
+    UFLOW_PRIORITY_UNKNOWN = 0,
+    /// In the order of arrival, after frames of high priority.
+    UFLOW_PRIORITY_NORMAL = 1,
+    /// Before all frames of normal priority.
+    UFLOW_PRIORITY_HIGH = 2,
+}
+
+pub(crate) fn bound_number(bound: Bound) -> u32 {
+    let bound = match bound {
+        Bound::Chernoff => uflow_bound::UFLOW_BOUND_CHERNOFF,
+        Bound::Exact => uflow_bound::UFLOW_BOUND_EXACT,
+    };
+    bound as u32
+}
+
+pub(crate) fn tests_number(tests: Tests) -> u32 {
+    let tests = if tests.is_paper() { uflow_tests::UFLOW_TESTS_PAPER } else { uflow_tests::UFLOW_TESTS_SIZED };
+    tests as u32
+}
+
+fn priority_number(priority: Priority) -> u32 {
+    let priority = match priority {
+        Priority::Normal => uflow_priority::UFLOW_PRIORITY_NORMAL,
+        Priority::High => uflow_priority::UFLOW_PRIORITY_HIGH,
+    };
+    priority as u32
+}
 
 pub(crate) fn verdict_number(verdict: Verdict) -> u32 {
     use uflow_verdict::*;
@@ -75,10 +127,9 @@ pub(crate) fn verdict_number(verdict: Verdict) -> u32 {
     verdict as u32
 }
 
-/// How a defect is decided, where it differs from what the model's package says.
+/// The options of one call, where they differ from the package's defaults. An option that is not set keeps the package's default.
 ///
-/// It belongs to the caller, who frees it with `uflow_options_free`. Any thread may use it at any time: a call reads it as it begins, and keeps
-/// nothing of it.
+/// The caller owns them and frees them with `uflow_options_free`. Any thread may use them at any time: a call copies them when it starts.
 #[derive(Debug)]
 pub struct uflow_options(Exclusive<CallOptions>);
 
@@ -88,15 +139,78 @@ pub(crate) struct CallOptions {
     pub(crate) decision: DecisionOptions,
     /// A sum of `uflow_maps`.
     pub(crate) maps: u32,
+    pub(crate) priority: Priority,
+    pub(crate) time_limit: Option<Duration>,
+}
+
+/// The options that are set. Begin with `UFLOW_OPTIONS_INFO_INIT`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct uflow_options_info {
+    /// sizeof(uflow_options_info).
+    pub struct_size: usize,
+    /// ε; NaN if not set.
+    pub epsilon: f64,
+    /// The threshold of the image score; NaN if not set.
+    pub score_threshold: f32,
+    /// A `uflow_verdict`; 0 if not set.
+    pub verdict: u32,
+    /// A `uflow_bound`; 0 if not set.
+    pub bound: u32,
+    /// A `uflow_tests`; 0 if not set.
+    pub tests: u32,
+    /// 1 if `min_area` is set, else 0.
+    pub has_min_area: u32,
+    /// The smallest region that counts, in pixels of the image.
+    pub min_area: u32,
+    /// A sum of `uflow_maps`.
+    pub maps: u32,
+    /// A `uflow_priority`.
+    pub priority: u32,
+    /// The time limit in milliseconds; 0 if not set.
+    pub time_limit_ms: u32,
+    /// A `uflow_roi`.
+    pub roi: u32,
+}
+
+impl Versioned for uflow_options_info {
+    const FIRST: usize = offset_of!(Self, roi) + size_of::<u32>();
+    const EMPTY: Self = Self {
+        struct_size: 0,
+        epsilon: f64::NAN,
+        score_threshold: f32::NAN,
+        verdict: 0,
+        bound: 0,
+        tests: 0,
+        has_min_area: 0,
+        min_area: 0,
+        maps: 0,
+        priority: 0,
+        time_limit_ms: 0,
+        roi: 0,
+    };
+    const NAME: &str = "info";
 }
 
 impl CallOptions {
     pub(crate) fn wants(&self, map: uflow_maps) -> bool {
         self.maps & map as u32 != 0
     }
+
+    /// These options for a call that works in the calling thread: it does not wait in a queue, so that priority and time
+    /// limit would have no effect.
+    pub(crate) fn without_queue(self) -> Outcome<Self> {
+        let refuse =
+            |name| Err(uflow_status::argument(name, "only a frame of a stream can have one; call uflow_options_reset"));
+        match (self.priority, self.time_limit) {
+            (_, Some(_)) => refuse("options.time_limit"),
+            (Priority::High, _) => refuse("options.priority"),
+            (Priority::Normal, None) => Ok(self),
+        }
+    }
 }
 
-/// What a call's options say; NULL is every default of the package.
+/// The options of a call; NULL stands for the package's defaults.
 ///
 /// # Safety
 /// `options` is NULL or options that were not freed.
@@ -108,7 +222,7 @@ pub(crate) unsafe fn read(options: *const uflow_options) -> Outcome<CallOptions>
     }
 }
 
-/// Makes options that change nothing. `*options` is the caller's, to be freed with `uflow_options_free`.
+/// Makes options in which nothing is set. The caller owns `*options` and frees it with `uflow_options_free`.
 ///
 /// # Safety
 /// `options` is NULL (an error) or may be written.
@@ -132,6 +246,56 @@ pub unsafe extern "C" fn uflow_options_free(options: *mut uflow_options) {
     infallible((), || unsafe { pointer::free(options) });
 }
 
+/// Resets all options to not set, as `uflow_options_new` makes them.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_options_reset(options: *mut uflow_options) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        *unsafe { pointer::required(options, "options") }?.0.wait("options")? = CallOptions::default();
+        Ok(())
+    })
+}
+
+/// Writes the options that are set to `*info`.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed; `info` is NULL (an error) or a struct with its size set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_options_get_info(
+    options: *const uflow_options,
+    info: *mut uflow_options_info,
+) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let (out, options) = unsafe { (OutStruct::new(info)?, pointer::required(options, "options")?) };
+        let options = options.0.wait("options")?.clone();
+        let decision = options.decision;
+        let roi = match decision.roi {
+            None => uflow_roi::UFLOW_ROI_PACKAGE,
+            Some(RegionOfInterest::WholeFrame) => uflow_roi::UFLOW_ROI_WHOLE_IMAGE,
+            Some(RegionOfInterest::Mask(_)) => uflow_roi::UFLOW_ROI_MASK,
+        };
+        out.set(uflow_options_info {
+            struct_size: 0,
+            epsilon: decision.epsilon.unwrap_or(f64::NAN),
+            score_threshold: decision.score_threshold.unwrap_or(f32::NAN),
+            verdict: decision.verdict.map_or(0, verdict_number),
+            bound: decision.bound.map_or(0, bound_number),
+            tests: decision.tests.map_or(0, tests_number),
+            has_min_area: decision.min_area.is_some().into(),
+            min_area: decision.min_area.unwrap_or(0),
+            maps: options.maps,
+            priority: priority_number(options.priority),
+            time_limit_ms: options.time_limit.map_or(0, |limit| limit.as_millis() as u32),
+            roi: roi as u32,
+        });
+        Ok(())
+    })
+}
+
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
 unsafe fn set(options: *mut uflow_options, change: impl FnOnce(&mut DecisionOptions) -> Outcome) -> *mut uflow_status {
@@ -147,7 +311,7 @@ unsafe fn set(options: *mut uflow_options, change: impl FnOnce(&mut DecisionOpti
     })
 }
 
-/// Sets which maps a result keeps: a sum of `uflow_maps`, `UFLOW_MAPS_NONE` at first.
+/// Sets which maps a result keeps: a sum of `uflow_maps` (default `UFLOW_MAPS_NONE`).
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -157,14 +321,53 @@ pub unsafe extern "C" fn uflow_options_set_maps(options: *mut uflow_options, map
         // SAFETY: by this function's contract.
         let options = unsafe { pointer::required(options, "options") }?;
         if maps & !ALL_MAPS != 0 {
-            return Err(uflow_status::argument("maps", format_args!("{maps} is no sum of UFLOW_MAPS")));
+            return Err(uflow_status::argument("maps", format_args!("{maps} is not a sum of UFLOW_MAPS values")));
         }
         options.0.wait("options")?.maps = maps;
         Ok(())
     })
 }
 
-/// Sets ε, the false alarms expected per image (above 0; a package's default is 1). 0.01 asks for a hundred times fewer than 1.
+/// Sets the priority of a frame of a stream, a `uflow_priority` (default `UFLOW_PRIORITY_NORMAL`). Other calls do not wait in a queue,
+/// and refuse options with high priority.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_options_set_priority(options: *mut uflow_options, priority: u32) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let options = unsafe { pointer::required(options, "options") }?;
+        let priority = match priority {
+            1 => Priority::Normal,
+            2 => Priority::High,
+            other => return Err(uflow_status::argument("priority", format_args!("{other} is not a UFLOW_PRIORITY"))),
+        };
+        options.0.wait("options")?.priority = priority;
+        Ok(())
+    })
+}
+
+/// Sets the time limit of a frame of a stream in milliseconds, in place of the stream's own
+/// (`uflow_stream_options_set_time_limit`); 0: the stream's. Other calls refuse options with a time limit.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_options_set_time_limit(
+    options: *mut uflow_options,
+    milliseconds: u32,
+) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let options = unsafe { pointer::required(options, "options") }?;
+        options.0.wait("options")?.time_limit = (milliseconds > 0).then(|| Duration::from_millis(milliseconds.into()));
+        Ok(())
+    })
+}
+
+/// Sets ε, the number of false alarms expected per image (above 0; a package's default is usually 1). 0.01 allows a hundredth of
+/// the false alarms that 1 allows.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -194,7 +397,7 @@ pub unsafe extern "C" fn uflow_options_set_verdict(options: *mut uflow_options, 
                 3 => Verdict::Both,
                 4 => Verdict::Either,
                 other => {
-                    return Err(uflow_status::argument("verdict", format_args!("{other} is no UFLOW_VERDICT")));
+                    return Err(uflow_status::argument("verdict", format_args!("{other} is not a UFLOW_VERDICT")));
                 }
             });
             Ok(())
@@ -202,7 +405,7 @@ pub unsafe extern "C" fn uflow_options_set_verdict(options: *mut uflow_options, 
     }
 }
 
-/// Sets the threshold of the image score, for verdicts that use it: a number from 0 to 1.
+/// Sets the threshold of the image score, from 0 to 1, for verdicts that use it.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -220,7 +423,7 @@ pub unsafe extern "C" fn uflow_options_set_score_threshold(
     }
 }
 
-/// Sets the smallest region that counts, in pixels of the image.
+/// Sets the smallest region that counts, in pixels of the image. Smaller regions are dropped.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -235,7 +438,7 @@ pub unsafe extern "C" fn uflow_options_set_min_area(options: *mut uflow_options,
     }
 }
 
-/// Sets the bound of a region's probability, a `uflow_bound`.
+/// Sets the bound of a region's probability if the image is normal, a `uflow_bound`.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -247,15 +450,15 @@ pub unsafe extern "C" fn uflow_options_set_bound(options: *mut uflow_options, bo
             options.bound = Some(match bound {
                 1 => Bound::Chernoff,
                 2 => Bound::Exact,
-                other => return Err(uflow_status::argument("bound", format_args!("{other} is no UFLOW_BOUND"))),
+                other => return Err(uflow_status::argument("bound", format_args!("{other} is not a UFLOW_BOUND"))),
             });
             Ok(())
         })
     }
 }
 
-/// Sets how the number of tests is counted, a `uflow_tests`. With `UFLOW_TESTS_SIZED` a detection fails where the model's package
-/// has no calibrated null hypothesis; `uflow_segment` has none and takes white noise for it.
+/// Sets how the number of tests is counted, a `uflow_tests`. With `UFLOW_TESTS_SIZED` a detection fails if the model's package is not
+/// calibrated; `uflow_segment_latents` has no calibration, and assumes that the latents of good images are white noise.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -267,22 +470,26 @@ pub unsafe extern "C" fn uflow_options_set_tests(options: *mut uflow_options, te
             options.tests = Some(match tests {
                 1 => Tests::Paper,
                 2 => Tests::Sized,
-                other => return Err(uflow_status::argument("tests", format_args!("{other} is no UFLOW_TESTS"))),
+                other => return Err(uflow_status::argument("tests", format_args!("{other} is not a UFLOW_TESTS"))),
             });
             Ok(())
         })
     }
 }
 
-/// Sets the region of interest, in place of the package's own: height × width bytes, rows `stride` bytes apart (0: without a gap),
-/// where what is not 0 counts. It is copied, and scaled to each image; another size of the same shape will do.
+/// Sets the region of interest, in place of the package's own. `mask` has `size` bytes: `height` rows of `width` bytes, `stride` bytes
+/// apart (0: without gaps). Pixels with a byte other than 0 count. The mask is copied, and scaled to each image; it must have the
+/// image's shape, at any resolution.
+///
+/// Fails with `UFLOW_STATUS_INVALID_ARGUMENT` if the rows do not fit into `size` bytes, or if all of them are 0.
 ///
 /// # Safety
-/// `options` is NULL (an error) or options that were not freed; `mask` is NULL (an error) or points to the rows.
+/// `options` is NULL (an error) or options that were not freed; `mask` is NULL (an error) or points to `size` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uflow_options_set_roi(
     options: *mut uflow_options,
     mask: *const u8,
+    size: usize,
     width: u32,
     height: u32,
     stride: usize,
@@ -293,15 +500,35 @@ pub unsafe extern "C" fn uflow_options_set_roi(
             let (width, height) = (width as usize, height as usize);
             let stride = if stride == 0 { width } else { stride };
             if width == 0 || height == 0 || stride < width {
-                let reason = format!("{width}×{height} pixels with rows {stride} bytes apart are none");
+                let reason = format!(
+                    "{width}×{height} pixels with rows {stride} bytes apart: width and height must be at least 1, and \
+                     the stride at least the width"
+                );
                 return Err(uflow_status::argument("mask", reason));
             }
-            let size = stride
-                .checked_mul(height - 1)
-                .and_then(|rows| rows.checked_add(width))
-                .ok_or_else(|| uflow_status::argument("mask", "its size does not fit into memory"))?;
-            let mask = pointer::values(mask, size, "mask")?;
+            let needed = stride.checked_mul(height - 1).and_then(|rows| rows.checked_add(width));
+            let needed = needed.filter(|&needed| needed <= size).ok_or_else(|| {
+                let reason =
+                    format!("has {size} bytes, too few for {width}×{height} pixels with rows {stride} bytes apart");
+                uflow_status::argument("mask", reason)
+            })?;
+            let mask = pointer::values(mask, needed, "mask")?;
             options.roi = Some(RegionOfInterest::from(Roi::from_rows(mask, width, height, stride)?));
+            Ok(())
+        })
+    }
+}
+
+/// Makes the whole image count, also if the package has a region of interest. `uflow_options_reset` returns to the package's region.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_options_clear_roi(options: *mut uflow_options) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            options.roi = Some(RegionOfInterest::WholeFrame);
             Ok(())
         })
     }

@@ -1,4 +1,4 @@
-//! Pointers from C, checked as far as they can be: NULL, alignment, sizes that overflow, texts that are not UTF-8.
+//! Checks pointers from C as far as possible: NULL, alignment, sizes that overflow, texts that are not UTF-8.
 
 use std::{
     ffi::{CStr, c_char},
@@ -6,7 +6,10 @@ use std::{
     ptr, slice,
 };
 
-use crate::{guard::Outcome, status::uflow_status};
+use crate::{
+    guard::{Outcome, is_forked},
+    status::uflow_status,
+};
 
 fn check<T>(pointer: *const T, name: &str) -> Outcome {
     if pointer.is_null() {
@@ -18,7 +21,7 @@ fn check<T>(pointer: *const T, name: &str) -> Outcome {
     Ok(())
 }
 
-/// A reference that must be there.
+/// A reference that must not be NULL.
 ///
 /// # Safety
 /// `pointer` is NULL, misaligned, or points to a `T` that lives for `'a` and is not changed meanwhile but through its own locks.
@@ -28,7 +31,7 @@ pub(crate) unsafe fn required<'a, T>(pointer: *const T, name: &str) -> Outcome<&
     Ok(unsafe { &*pointer })
 }
 
-/// A reference that may be missing.
+/// A reference that may be NULL.
 ///
 /// # Safety
 /// As [`required`].
@@ -46,7 +49,7 @@ pub(crate) unsafe fn given<'a, T>(pointer: *const T, name: &str) -> Outcome<Opti
     if pointer.is_null() { Ok(None) } else { unsafe { required(pointer, name) }.map(Some) }
 }
 
-/// A place for one output, written on success alone.
+/// A place for one output, written only on success.
 #[derive(Debug)]
 pub(crate) struct Out<T>(*mut T);
 
@@ -58,7 +61,7 @@ impl<T> Out<T> {
         Ok(Self(pointer))
     }
 
-    /// For an output that may not be wanted: NULL is `None`.
+    /// For an optional output: NULL is `None`.
     ///
     /// # Safety
     /// As [`Out::new`].
@@ -80,7 +83,7 @@ impl<T> Out<*mut T> {
     }
 }
 
-/// Ends a handle; NULL is allowed.
+/// Frees a handle; NULL is allowed.
 ///
 /// # Safety
 /// `handle` is NULL or came from [`Out::give`] and was not freed.
@@ -91,7 +94,18 @@ pub(crate) unsafe fn free<T>(handle: *mut T) {
     }
 }
 
-/// A text that must be there.
+/// Frees a handle that has threads or networks, but not in a forked child: there the threads to be joined do not exist.
+///
+/// # Safety
+/// As [`free`].
+pub(crate) unsafe fn free_engine<T>(handle: *mut T) {
+    if !is_forked() {
+        // SAFETY: by this function's contract.
+        unsafe { free(handle) }
+    }
+}
+
+/// A text that must not be NULL.
 ///
 /// # Safety
 /// `text` is NULL or ends with 0 and lives for `'a`.
@@ -102,7 +116,7 @@ pub(crate) unsafe fn text<'a>(text: *const c_char, name: &str) -> Outcome<&'a st
     text.to_str().map_err(|error| uflow_status::argument(name, format_args!("is not UTF-8: {error}")))
 }
 
-/// Bytes or numbers of the caller's; none where the count is 0.
+/// Bytes or numbers of the caller's; empty where the count is 0.
 ///
 /// # Safety
 /// `data` is NULL, misaligned, or points to `count` values that live for `'a` and are not changed meanwhile.
@@ -116,7 +130,7 @@ pub(crate) unsafe fn values<'a, T>(data: *const T, count: usize, name: &str) -> 
     Ok(unsafe { slice::from_raw_parts(data, count) })
 }
 
-/// A buffer of the caller's to write into; what is in it need not be anything yet.
+/// A buffer of the caller's to write into; it may be uninitialised.
 ///
 /// # Safety
 /// `data` is NULL, misaligned, or points to room for `count` values that lives for `'a` and that nobody else reads or writes meanwhile.
@@ -136,18 +150,18 @@ fn check_size<T>(count: usize, name: &str) -> Outcome {
 
 /// A struct whose first field is its size in the caller's version of the header.
 pub(crate) trait Versioned: Copy {
-    /// Size of the first version that there was.
+    /// Size of the first version.
     const FIRST: usize;
-    /// What the caller's fields are laid over.
+    /// The values of fields that the caller's version does not have.
     const EMPTY: Self;
-    /// What it is called.
+    /// The argument's name in messages.
     const NAME: &str;
 }
 
-/// No version of any struct is larger than this.
+/// Upper bound for every version of every struct.
 const LARGEST: usize = 4096;
 
-/// Reads such a struct: fields that the caller's version does not have are those of `EMPTY`.
+/// Reads such a struct. Fields that the caller's version does not have are those of `EMPTY`.
 ///
 /// # Safety
 /// `pointer` is NULL, misaligned, or points to a struct of as many bytes as its first field says.
@@ -163,34 +177,39 @@ pub(crate) unsafe fn read<T: Versioned>(pointer: *const T) -> Outcome<T> {
     };
     if unknown.iter().any(|&byte| byte != 0) {
         let reason =
-            "has a field set that this version of the library does not know; leave it 0, or use a newer library";
+            "has a field set that this version of the library does not know; set it to 0, or use a newer library";
         return Err(uflow_status::argument(T::NAME, reason));
     }
     Ok(value)
 }
 
-/// Reads an array of such structs, all of one size: the next begins `struct_size` bytes after the one before.
+/// Reads an array of such structs, all of one size: each begins `struct_size` bytes after the one before. Errors name the
+/// argument and the index.
 ///
 /// # Safety
 /// `first` is NULL, misaligned, or points to `count` structs of as many bytes each as the first field of the first says.
-pub(crate) unsafe fn read_array<T: Versioned>(
+pub(crate) unsafe fn read_array<'a, T: Versioned + 'a>(
     first: *const T,
     count: usize,
-) -> Outcome<impl Iterator<Item = Outcome<T>>> {
+    name: &'a str,
+) -> Outcome<impl Iterator<Item = Outcome<T>> + 'a> {
+    check(first, name)?;
     // SAFETY: as this function's own contract.
-    let size = unsafe { caller_size(first) }?;
-    check_size::<u8>(count.saturating_mul(size), T::NAME)?;
+    let size = unsafe { caller_size(first) }.map_err(|status| status.prefixed(&format!("{name}[0]")))?;
+    check_size::<u8>(count.saturating_mul(size), name)?;
     Ok((0..count).map(move |index| {
         // SAFETY: within the array, by this function's contract; a struct begins with its size.
-        unsafe {
+        let element = unsafe {
             let element = first.byte_add(index * size);
-            let own = caller_size(element)?;
-            if own != size {
-                let reason = format!("number {index} has struct_size {own}, and number 0 has {size}");
-                return Err(uflow_status::argument(T::NAME, reason));
-            }
-            read(element)
-        }
+            caller_size(element).and_then(|own| match own == size {
+                true => read(element),
+                false => Err(uflow_status::argument(
+                    "struct_size",
+                    format_args!("is {own}, and {name}[0] has {size}; all elements must have the same size"),
+                )),
+            })
+        };
+        element.map_err(|status| status.prefixed(&format!("{name}[{index}]")))
     }))
 }
 
@@ -208,6 +227,15 @@ impl<T: Versioned> OutStruct<T> {
         // SAFETY: as this function's own contract.
         let size = unsafe { caller_size(pointer) }?;
         Ok(Self { pointer, size })
+    }
+
+    /// For an optional output: NULL is `None`.
+    ///
+    /// # Safety
+    /// As [`OutStruct::new`].
+    pub(crate) unsafe fn wanted(pointer: *mut T) -> Outcome<Option<Self>> {
+        // SAFETY: by this function's contract.
+        if pointer.is_null() { Ok(None) } else { unsafe { Self::new(pointer) }.map(Some) }
     }
 
     /// Writes the fields that the caller's version has; `struct_size` stays the caller's.
@@ -229,11 +257,11 @@ unsafe fn caller_size<T: Versioned>(pointer: *const T) -> Outcome<usize> {
     // SAFETY: not NULL, aligned, and its first field is its size, by this function's contract.
     let size = unsafe { *pointer.cast::<usize>() };
     if size < T::FIRST {
-        let reason = format!("struct_size is {size}, and no version was smaller than {}; set it to sizeof", T::FIRST);
+        let reason = format!("struct_size is {size}, and must be at least {}; set it to sizeof", T::FIRST);
         return Err(uflow_status::argument(T::NAME, reason));
     }
     if size > LARGEST || !size.is_multiple_of(align_of::<T>()) {
-        let reason = format!("struct_size is {size}, which is the size of no version; set it to sizeof");
+        let reason = format!("struct_size is {size}, which no version of the struct has; set it to sizeof");
         return Err(uflow_status::argument(T::NAME, reason));
     }
     Ok(size)

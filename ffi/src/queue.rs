@@ -1,12 +1,14 @@
-//! The frames of a stream, in the order in which they were handed over.
+//! The frames of a stream, in the order in which they were submitted.
 //!
-//! A frame is *done* when its answer has come and its pixels have been given back. Frames leave at the front, done, one by one;
-//! there are at most `capacity` at a time. A queue that is closed takes no more; one that is given up has what is inside cancelled too. The pixels are given back as soon as they are in the network's input, and always before
-//! the frame's answer leaves.
+//! A frame is *done* when its answer is there and its pixels have been released. Done frames leave the queue at the front, one
+//! by one; at most `capacity` are in it at a time. A closed queue takes no more frames; a queue that is given up also cancels
+//! those inside. Pixels are released as soon as they are in the network's input, and always before the frame's answer leaves.
 
 use std::{
     collections::VecDeque,
     ffi::c_void,
+    mem::offset_of,
+    ptr,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -16,24 +18,55 @@ use std::{
 
 use uflow::engine::{Answer, Waiter};
 
-/// What the caller calls a frame, or wants back in a callback: never looked behind.
+use crate::pointer::Versioned;
+
+/// A pointer that the caller wants back in a callback. The library never reads what it points to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cookie(pub(crate) *mut c_void);
 
-// SAFETY: it is handed back to the caller as it came and never dereferenced; that callbacks come from other threads is what the
-// header says of them.
+// SAFETY: it goes back to the caller as it came and is never dereferenced; the header says that callbacks come from other threads.
 unsafe impl Send for Cookie {}
 // SAFETY: as above.
 unsafe impl Sync for Cookie {}
 
-/// Told that a frame's pixels are not read any more: `user_data` as it was set, and the frame as it was handed over.
-pub type uflow_release_callback = Option<unsafe extern "C" fn(user_data: *mut c_void, frame: *mut c_void)>;
+/// What the caller attaches to a frame. It comes back unchanged with the frame's release and with its result. Begin with
+/// `UFLOW_FRAME_INIT`.
+///
+/// Identify a part by `id` or `timestamp`, which travel with the frame. Do not read the part's number through `buffer` when the
+/// result comes: the buffer was released earlier, and may hold a later frame by then.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct uflow_frame {
+    /// sizeof(uflow_frame).
+    pub struct_size: usize,
+    /// A number of the caller's, e.g. of the part or of its place on the conveyor.
+    pub id: u64,
+    /// A time of the caller's, in any unit, e.g. the encoder's count at the trigger.
+    pub timestamp: u64,
+    /// A pointer of the caller's, e.g. to the camera's buffer. The library does not read what it points to.
+    pub buffer: *mut c_void,
+}
+
+impl Versioned for uflow_frame {
+    const FIRST: usize = offset_of!(Self, buffer) + size_of::<*mut c_void>();
+    const EMPTY: Self = Self { struct_size: size_of::<Self>(), id: 0, timestamp: 0, buffer: ptr::null_mut() };
+    const NAME: &str = "frame";
+}
+
+// SAFETY: numbers, and a pointer that goes back to the caller as it came.
+unsafe impl Send for uflow_frame {}
+// SAFETY: as above.
+unsafe impl Sync for uflow_frame {}
+
+/// Called when a frame's pixels are not read any more: `user_data` as it was set, and what the caller attached to the frame.
+/// `frame` is valid during the call.
+pub type uflow_release_callback = Option<unsafe extern "C" fn(user_data: *mut c_void, frame: *const uflow_frame)>;
 
 type Outcome = Result<Answer, uflow::Error>;
 
 #[derive(Debug)]
 struct Entry {
-    frame: Cookie,
+    frame: uflow_frame,
     answer: Option<Outcome>,
     lent: bool,
 }
@@ -49,7 +82,7 @@ struct State {
     entries: VecDeque<Entry>,
     /// Number of the first entry.
     first: u64,
-    /// Frames that have left but are still being looked at.
+    /// Frames that have left the queue and are being delivered.
     delivering: usize,
     closed: bool,
 }
@@ -64,18 +97,18 @@ impl State {
 pub(crate) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
-    /// Frames below this number are given up; all of them when the stream is freed.
+    /// Frames below this number are cancelled; `u64::MAX` when the stream is being freed.
     given_up: AtomicU64,
     capacity: usize,
     release: (uflow_release_callback, Cookie),
 }
 
-/// How a wait ended without what was waited for.
+/// Why a wait ended without success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
-    /// Its time is over.
+    /// The time limit passed.
     TimedOut,
-    /// It cannot come any more: nothing is inside, or the stream is closed.
+    /// It cannot come any more: the stream is closed or empty.
     Ended,
 }
 
@@ -89,12 +122,12 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether everything is given up: the stream is being freed.
+    /// Whether all frames are cancelled: the stream is being freed.
     pub(crate) fn is_given_up(&self) -> bool {
         self.given_up.load(Ordering::Acquire) == u64::MAX
     }
 
-    /// Waits until `ready` gives something, at most until `end` (for ever if `None`).
+    /// Waits until `ready` gives something, at most until `end` (`None`: without a limit).
     fn wait<T>(
         &self,
         end: Option<Instant>,
@@ -118,8 +151,8 @@ impl Queue {
         }
     }
 
-    /// Takes a frame in, when there is room. Gives its number.
-    pub(crate) fn push(&self, frame: Cookie, limit: Option<Duration>) -> Result<u64, Wait> {
+    /// Takes a frame as soon as there is room. Gives its number.
+    pub(crate) fn push(&self, frame: uflow_frame, limit: Option<Duration>) -> Result<u64, Wait> {
         self.wait(end(limit), |state| {
             if state.closed {
                 return Some(Err(Wait::Ended));
@@ -131,22 +164,22 @@ impl Queue {
         })
     }
 
-    /// Waits for the first frame to be done and lets it out. Until [`delivered`](Self::delivered) it keeps its place. It has ended
-    /// when the queue is closed and nothing is inside.
-    pub(crate) fn pop(&self, limit: Option<Duration>) -> Result<(Cookie, Outcome), Wait> {
+    /// Waits for the first frame to be done and removes it. The frame keeps its place until [`delivered`](Self::delivered). The
+    /// wait ends when the queue is closed and empty.
+    pub(crate) fn pop(&self, limit: Option<Duration>) -> Result<(uflow_frame, Outcome), Wait> {
         self.wait(end(limit), |state| match state.entries.front() {
             None => state.closed.then_some(Err(Wait::Ended)),
             Some(front) => front.is_done().then(|| take(state).ok_or(Wait::Ended)),
         })
     }
 
-    /// The frame that left last has been looked at.
+    /// The frame that left last has been delivered.
     pub(crate) fn delivered(&self) {
         self.lock().delivering -= 1;
         self.changed.notify_all();
     }
 
-    /// Waits until every frame that is inside now is done, and has left and been looked at as well if `left`.
+    /// Waits until every frame that is inside now is done; if `left`, until all of them have been delivered.
     pub(crate) fn flush(&self, left: bool, limit: Option<Duration>) -> Result<(), Wait> {
         let last = {
             let state = self.lock();
@@ -167,19 +200,19 @@ impl Queue {
         state.entries.len() + state.delivering
     }
 
-    /// Takes no more frames; whoever waits for a place is woken.
+    /// Takes no more frames, and wakes threads that wait for a place.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
     }
 
-    /// Gives up the frames that are inside now: those that are not done will be cancelled at their next step.
+    /// Cancels the frames that are inside now: those that are not done end at their next step.
     pub(crate) fn give_up(&self) {
         let state = self.lock();
         self.given_up.fetch_max(state.first + state.entries.len() as u64, Ordering::AcqRel);
     }
 
-    /// Takes no more frames, and gives up those that are inside, for good.
+    /// Takes no more frames, and cancels those inside.
     pub(crate) fn end(&self) {
         let mut state = self.lock();
         state.closed = true;
@@ -196,7 +229,7 @@ impl Queue {
     }
 }
 
-fn take(state: &mut State) -> Option<(Cookie, Outcome)> {
+fn take(state: &mut State) -> Option<(uflow_frame, Outcome)> {
     let entry = state.entries.pop_front()?;
     state.first += 1;
     state.delivering += 1;
@@ -207,7 +240,7 @@ fn end(limit: Option<Duration>) -> Option<Instant> {
     limit.and_then(|limit| Instant::now().checked_add(limit))
 }
 
-/// Where the engine leaves a frame's answer.
+/// Receives a frame's answer from the engine.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     pub(crate) queue: Arc<Queue>,
@@ -226,7 +259,7 @@ impl Waiter for Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        // A frame that was lost on its way, by a bug, is not waited for for ever.
+        // A frame that a bug loses must not block the stream.
         let lost = || Err(uflow::Error::Internal("the frame was lost".to_owned()));
         self.queue.change(self.number, |entry| _ = entry.answer.get_or_insert_with(lost));
     }
@@ -237,21 +270,27 @@ impl Drop for Ticket {
 pub(crate) struct Lease {
     queue: Arc<Queue>,
     number: u64,
-    frame: Cookie,
+    frame: uflow_frame,
     data: *const u8,
     size: usize,
 }
 
-// SAFETY: the pixels are read alone, by one thread at a time, and the caller leaves them alone until they are given back.
+// SAFETY: the pixels are only read, and the caller does not change them until they are released.
 unsafe impl Send for Lease {}
-// SAFETY: as above; reading from several threads would do no harm.
+// SAFETY: as above; several threads may read.
 unsafe impl Sync for Lease {}
 
 impl Lease {
     /// # Safety
     /// `data` points to `size` bytes that live and are not changed until the frame is released: until the release callback is called
     /// for it or, without one, the frame has left the queue.
-    pub(crate) unsafe fn new(queue: &Arc<Queue>, number: u64, frame: Cookie, data: *const u8, size: usize) -> Self {
+    pub(crate) unsafe fn new(
+        queue: &Arc<Queue>,
+        number: u64,
+        frame: uflow_frame,
+        data: *const u8,
+        size: usize,
+    ) -> Self {
         Self { queue: Arc::clone(queue), number, frame, data, size }
     }
 }
@@ -267,7 +306,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if let (Some(release), user_data) = self.queue.release {
             // SAFETY: the caller's function, called as the header says.
-            unsafe { release(user_data.0, self.frame.0) };
+            unsafe { release(user_data.0, &raw const self.frame) };
         }
         self.queue.change(self.number, |entry| entry.lent = false);
     }
@@ -283,12 +322,12 @@ mod tests {
 
     #[test]
     fn frames_leave_in_order_when_answered_and_given_back() {
-        let queue = Queue::new(2, (None, Cookie(std::ptr::null_mut())));
-        let frames = [1, 2].map(|number| Cookie(std::ptr::without_provenance_mut(number)));
+        let queue = Queue::new(2, (None, Cookie(ptr::null_mut())));
+        let frames = [1, 2].map(|id| uflow_frame { id, ..uflow_frame::EMPTY });
         let [a, b] = frames.map(|frame| queue.push(frame, Some(Duration::ZERO)).unwrap());
         assert_eq!(queue.push(frames[0], Some(Duration::ZERO)), Err(Wait::TimedOut), "it is full");
         // SAFETY: no bytes at all.
-        let leases = [a, b].map(|number| unsafe { Lease::new(&queue, number, frames[0], std::ptr::dangling(), 0) });
+        let leases = [a, b].map(|number| unsafe { Lease::new(&queue, number, frames[0], ptr::dangling(), 0) });
         boxed(&queue, b).answer(Err(uflow::Error::Cancelled));
         let [first, second] = leases;
         drop(second);
@@ -296,11 +335,11 @@ mod tests {
         boxed(&queue, a).answer(Err(uflow::Error::Cancelled));
         assert_eq!(queue.pop(Some(Duration::ZERO)).unwrap_err(), Wait::TimedOut, "its pixels are still lent");
         drop(first);
-        assert_eq!(queue.pop(None).unwrap().0.0, frames[0].0);
+        assert_eq!(queue.pop(None).unwrap().0.id, 1);
         assert_eq!(queue.push(frames[0], Some(Duration::ZERO)), Err(Wait::TimedOut), "it is not delivered yet");
         queue.delivered();
         assert_eq!(queue.push(frames[0], Some(Duration::ZERO)), Ok(2));
-        assert_eq!(queue.pop(None).unwrap().0.0, frames[1].0);
+        assert_eq!(queue.pop(None).unwrap().0.id, 2);
         queue.delivered();
         let ticket = boxed(&queue, 2);
         assert!(ticket.waits());
@@ -312,7 +351,7 @@ mod tests {
         assert_eq!(queue.push(frames[0], None), Err(Wait::Ended));
         drop(ticket);
         // SAFETY: no bytes at all.
-        drop([2, 3].map(|number| unsafe { Lease::new(&queue, number, frames[0], std::ptr::dangling(), 0) }));
+        drop([2, 3].map(|number| unsafe { Lease::new(&queue, number, frames[0], ptr::dangling(), 0) }));
         assert_eq!(queue.flush(false, Some(Duration::ZERO)), Ok(()));
         for _ in 0..2 {
             let (_, lost) = queue.pop(None).unwrap();

@@ -1,4 +1,4 @@
-//! What was found in an image.
+//! Results: what was found in an image.
 
 use std::mem::offset_of;
 
@@ -8,17 +8,21 @@ use crate::{
     contents::{Contents, Map, missing},
     guard::{Exclusive, guard, infallible},
     pointer::{self, Out, OutStruct, Versioned},
-    status::{uflow_status, uflow_status_code::UFLOW_STATUS_NOT_FOUND},
+    segmenter::uflow_latents,
+    status::{
+        uflow_status,
+        uflow_status_code::{UFLOW_STATUS_INTERNAL, UFLOW_STATUS_NOT_FOUND},
+    },
 };
 
 /// What was found in an image: verdict, score, regions, timings, and the maps that the options asked for.
 ///
-/// It belongs to the caller, who frees it with `uflow_result_free`; one thread at a time. A call that fills it writes over what was
-/// in it: use one again for the next image rather than making a new one, and its memory is used again.
+/// The caller owns a result and frees it with `uflow_result_free`; one thread at a time. A call that fills it replaces its contents and
+/// reuses its memory: use one result for many images.
 #[derive(Debug)]
 pub struct uflow_result(pub(crate) Exclusive<Contents>);
 
-/// The verdict and its figures. Begin with `UFLOW_SUMMARY_INIT`.
+/// The verdict and the figures of a result. Begin with `UFLOW_SUMMARY_INIT`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct uflow_summary {
@@ -28,9 +32,9 @@ pub struct uflow_summary {
     pub anomalous: u32,
     /// The image score: the maximum of the score map, in [0, 1].
     pub score: f32,
-    /// The lowest log₁₀NFA of the maps; where it is below log₁₀ ε there is something that means something.
+    /// The lowest log₁₀NFA of the image. Below log₁₀ ε it is a detection.
     pub log10_nfa_min: f32,
-    /// How many regions there are.
+    /// The number of regions.
     pub regions: u32,
     /// Columns of the image that coordinates refer to.
     pub width: u32,
@@ -38,18 +42,22 @@ pub struct uflow_summary {
     pub height: u32,
     /// Milliseconds for decoding; 0 for raw images.
     pub decode_ms: f64,
-    /// Milliseconds of waiting for a processor and for the network; 0 but for asynchronous frames.
+    /// Milliseconds of waiting for a processor and for the network; 0 except for frames of a stream.
     pub queue_ms: f64,
     /// Milliseconds for resizing and normalisation.
     pub preprocess_ms: f64,
-    /// Milliseconds for backbone and flow, of the whole batch that the image was in.
+    /// Milliseconds for backbone and flow, of the whole batch.
     pub network_ms: f64,
     /// Milliseconds for maps, mask and regions.
     pub segmentation_ms: f64,
+    /// The number of images that went through the network together, this one included.
+    pub batch_size: u32,
+    /// The number of scales whose latents the result has; 0 unless `UFLOW_MAPS_LATENTS` asked for them.
+    pub latents: u32,
 }
 
 impl Versioned for uflow_summary {
-    const FIRST: usize = offset_of!(Self, segmentation_ms) + size_of::<f64>();
+    const FIRST: usize = offset_of!(Self, latents) + size_of::<u32>();
     const EMPTY: Self = Self {
         struct_size: 0,
         anomalous: 0,
@@ -63,6 +71,8 @@ impl Versioned for uflow_summary {
         preprocess_ms: 0.0,
         network_ms: 0.0,
         segmentation_ms: 0.0,
+        batch_size: 0,
+        latents: 0,
     };
     const NAME: &str = "summary";
 }
@@ -81,19 +91,19 @@ pub struct uflow_region {
     pub width: u32,
     /// Rows of its bounding box.
     pub height: u32,
-    /// How many pixels it has.
+    /// The number of its pixels.
     pub area: u32,
-    /// The scale (0 = finest) with the strongest evidence where log₁₀NFA is lowest.
+    /// The scale (0 is the finest) with the strongest evidence at the lowest log₁₀NFA.
     pub scale: u32,
-    /// Mean column of its pixels' centres.
+    /// Centroid: the mean column of its pixels' centres.
     pub centroid_x: f64,
-    /// Mean row of its pixels' centres.
+    /// Centroid: the mean row of its pixels' centres.
     pub centroid_y: f64,
     /// Its lowest log₁₀NFA.
     pub log10_nfa_min: f32,
     /// Its highest anomaly score.
     pub score_max: f32,
-    /// How many rings its outline has: the outer one, then those of its holes.
+    /// The number of rings of its outline: the outer one, then one for each hole.
     pub rings: u32,
     /// 0.
     pub reserved: u32,
@@ -119,7 +129,7 @@ impl Versioned for uflow_region {
     const NAME: &str = "region";
 }
 
-/// A corner of an outline, in pixels of the image: corners lie between pixels, so x goes from 0 to its width.
+/// A corner of an outline, in pixels of the image. Corners lie between pixels: x goes from 0 to the width, y from 0 to the height.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct uflow_point {
@@ -129,7 +139,7 @@ pub struct uflow_point {
     pub y: u32,
 }
 
-/// Makes an empty result. `*result` is the caller's, to be freed with `uflow_result_free`.
+/// Makes an empty result. The caller owns `*result` and frees it with `uflow_result_free`.
 ///
 /// # Safety
 /// `result` is NULL (an error) or may be written.
@@ -153,7 +163,7 @@ pub unsafe extern "C" fn uflow_result_free(result: *mut uflow_result) {
     infallible((), || unsafe { pointer::free(result) });
 }
 
-/// Copies all that is in `from` to `to`, into memory that is there already: to keep what a callback was shown.
+/// Copies the contents of `from` to `to`, e.g. to keep the result that a callback received. The memory of `to` is reused.
 ///
 /// # Safety
 /// `from` and `to` are NULL (an error) or results that were not freed.
@@ -199,12 +209,14 @@ pub unsafe extern "C" fn uflow_result_get_summary(
             preprocess_ms: preprocess,
             network_ms: network,
             segmentation_ms: segmentation,
+            batch_size: contents.batch as u32,
+            latents: contents.latents.len() as u32,
         });
         Ok(())
     })
 }
 
-/// Writes region `index` to `*region`; the most significant is number 0. `UFLOW_STATUS_NOT_FOUND` from the number of regions on.
+/// Writes region `index` to `*region`. Region 0 is the most significant. `UFLOW_STATUS_NOT_FOUND` if there is no such region.
 ///
 /// # Safety
 /// `result` is NULL (an error) or a result that was not freed; `region` is NULL (an error) or a struct with its size set.
@@ -239,11 +251,11 @@ pub unsafe extern "C" fn uflow_result_get_region(
     })
 }
 
-/// Gives the corners of ring `ring` of region `region`'s outline and their number. Ring 0 is the outer one and runs clockwise as
-/// seen on the screen; the others are holes. The polygon is closed: its last corner is joined with its first. The corners belong to
-/// `result`: they are there until a call fills it or frees it.
+/// Gives the corners of ring `ring` of the outline of region `region`, and their number. Ring 0 is the outer one and runs clockwise on
+/// the screen; the others are holes. The polygon is closed: its last corner is joined to its first. The corners belong to
+/// `result` and are valid until a call fills or frees it.
 ///
-/// `UFLOW_STATUS_NOT_FOUND` for a region or ring that is none.
+/// `UFLOW_STATUS_NOT_FOUND` if there is no such region or ring.
 ///
 /// # Safety
 /// `result` is NULL (an error) or a result that was not freed; `points` and `count` are NULL (an error) or may be written.
@@ -263,7 +275,7 @@ pub unsafe extern "C" fn uflow_result_get_outline(
         let mut outline = contents.region(region)?.outline();
         let rings = outline.len();
         let corners = outline.nth(ring as usize).ok_or_else(|| missing("ring", ring, rings))?;
-        // A corner is two numbers here and there: see the assertion below.
+        // A corner has the same layout on both sides: see the assertion below.
         points.set(corners.as_ptr().cast());
         count.set(corners.len());
         Ok(())
@@ -277,7 +289,7 @@ const _: () =
 ///
 /// # Safety
 /// `result` is NULL (an error) or a result that was not freed; `pixels` is NULL (an error) or may be written, `width` and
-/// `height` NULL or so.
+/// `height` NULL or writable.
 unsafe fn get_map<T>(
     result: *const uflow_result,
     what: &str,
@@ -296,7 +308,7 @@ unsafe fn get_map<T>(
         contents.decision()?;
         let map = map(&contents);
         if map.pixels.is_empty() {
-            let reason = format!("the {what} was not asked for; ask with uflow_options_set_maps");
+            let reason = format!("the result has no {what}; ask for it with uflow_options_set_maps");
             return Err(uflow_status::new(UFLOW_STATUS_NOT_FOUND, reason));
         }
         pixels.set(map.pixels.as_ptr());
@@ -306,15 +318,16 @@ unsafe fn get_map<T>(
     })
 }
 
-/// Gives the mask at the image's size: height × width bytes without gaps, 1 where log₁₀NFA < log₁₀ ε, else 0; regions under the
-/// smallest area are part of it. `width` and `height` may be NULL. The pixels belong to `result`: they are there until a call fills it
-/// or frees it.
+/// Gives the mask at the image's size: height × width bytes without gaps, 1 where log₁₀NFA < log₁₀ ε, else 0. It includes regions below
+/// the smallest area. `width` and `height` may be NULL. An encoded image is turned upright first, as its EXIF data says, so that width
+/// and height may be the file's, exchanged; `uflow_image_get_info` tells them before. The pixels belong to `result` and are
+/// valid until a call fills or frees it.
 ///
-/// `UFLOW_STATUS_NOT_FOUND` where `uflow_options_set_maps` did not ask for it.
+/// `UFLOW_STATUS_NOT_FOUND` if `uflow_options_set_maps` did not ask for it.
 ///
 /// # Safety
 /// `result` is NULL (an error) or a result that was not freed; `pixels` is NULL (an error) or may be written, `width` and
-/// `height` NULL or so.
+/// `height` NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uflow_result_get_mask(
     result: *const uflow_result,
@@ -326,7 +339,7 @@ pub unsafe extern "C" fn uflow_result_get_mask(
     unsafe { get_map(result, "mask", |contents| &contents.mask, pixels, width, height) }
 }
 
-/// Gives the score map (Eq. 2) at the network's input size: height × width numbers in [0, 1] without gaps. Otherwise as
+/// Gives the score map (paper, Eq. 2) at the network's input size: height × width numbers in [0, 1] without gaps. Otherwise as
 /// `uflow_result_get_mask`.
 ///
 /// # Safety
@@ -355,4 +368,43 @@ pub unsafe extern "C" fn uflow_result_get_log10_nfa_map(
 ) -> *mut uflow_status {
     // SAFETY: by this function's contract.
     unsafe { get_map(result, "log10_nfa map", |contents| &contents.log10_nfa_map, pixels, width, height) }
+}
+
+/// Gives the latents z of scale `scale` (0 is the finest): channels × height × width numbers without gaps, channel by channel. Writes
+/// them to `*latents`, as `uflow_segment_latents` takes them. The numbers belong to `result` and are valid until a call fills or frees it.
+///
+/// `UFLOW_STATUS_NOT_FOUND` if there is no such scale, or if `uflow_options_set_maps` did not ask for latents.
+///
+/// # Safety
+/// `result` is NULL (an error) or a result that was not freed; `latents` is NULL (an error) or a struct with its size set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_result_get_latents(
+    result: *const uflow_result,
+    scale: u32,
+    latents: *mut uflow_latents,
+) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let (out, result) = unsafe { (OutStruct::new(latents)?, pointer::required(result, "result")?) };
+        let contents = result.0.take("result")?;
+        contents.decision()?;
+        if contents.latents.is_empty() {
+            let reason = "the result has no latents; ask for them with uflow_options_set_maps";
+            return Err(uflow_status::new(UFLOW_STATUS_NOT_FOUND, reason));
+        }
+        let found = contents.latents.get(scale as usize);
+        let found = found.ok_or_else(|| missing("scale", scale, contents.latents.len()))?;
+        let numbers = found.as_slice().ok_or_else(|| uflow_status::new(UFLOW_STATUS_INTERNAL, "latents have gaps"))?;
+        let (channels, height, width) = found.dim();
+        out.set(uflow_latents {
+            struct_size: 0,
+            data: numbers.as_ptr(),
+            size: numbers.len(),
+            channels: channels as u32,
+            height: height as u32,
+            width: width as u32,
+            reserved: 0,
+        });
+        Ok(())
+    })
 }

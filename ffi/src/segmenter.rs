@@ -1,4 +1,4 @@
-//! Segmentation of latents that were made elsewhere.
+//! Segmentation of latents from any network.
 
 use std::{mem::offset_of, ptr, time::Instant};
 
@@ -21,18 +21,18 @@ use crate::{
     status::uflow_status,
 };
 
-/// Most scales of a flow.
+/// The most scales of a flow.
 const MAX_SCALES: usize = 16;
 
-/// Latents z of one scale as the caller holds them. Begin with `UFLOW_LATENTS_INIT`.
+/// The latents z of one scale, in the caller's memory. Begin with `UFLOW_LATENTS_INIT`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct uflow_latents {
     /// sizeof(uflow_latents).
     pub struct_size: usize,
-    /// channels × height × width numbers without gaps, one channel after another.
+    /// channels × height × width numbers without gaps, channel by channel.
     pub data: *const f32,
-    /// How many numbers there are.
+    /// The number of values that `data` points to.
     pub size: usize,
     /// Channels C.
     pub channels: u32,
@@ -51,9 +51,9 @@ impl Versioned for uflow_latents {
     const NAME: &str = "latents";
 }
 
-/// Segments the latents of one image after another, whatever network they come from: no engine, no model.
+/// Segments the latents of one image after another, from any network. It needs no engine and no model.
 ///
-/// It belongs to the caller, who frees it with `uflow_segmenter_free`; one thread at a time.
+/// The caller owns a segmenter and frees it with `uflow_segmenter_free`; one thread at a time.
 #[derive(Debug)]
 pub struct uflow_segmenter(Exclusive<State>);
 
@@ -61,12 +61,12 @@ pub struct uflow_segmenter(Exclusive<State>);
 struct State {
     /// (height, width) of the maps.
     maps: (u32, u32),
-    /// For the shapes of the last latents.
+    /// The post-processor for the shapes of the last latents.
     post: Option<(Vec<ScaleShape>, PostProcessor)>,
 }
 
-/// Makes a segmenter whose maps have `width` × `height` pixels, 1 to 8192 each (the network's input size, most often). `*segmenter` is the caller's,
-/// to be freed with `uflow_segmenter_free`.
+/// Makes a segmenter whose maps have `width` × `height` pixels, 1 to 8192 each; usually the network's input size. The caller owns
+/// `*segmenter` and frees it with `uflow_segmenter_free`.
 ///
 /// # Safety
 /// `segmenter` is NULL (an error) or may be written.
@@ -79,7 +79,7 @@ pub unsafe extern "C" fn uflow_segmenter_new(
     guard(|| {
         // SAFETY: by this function's contract.
         let out = unsafe { Out::new(segmenter, "segmenter") }?;
-        // What no map can have is refused here already.
+        // Sizes that no map can have are refused here.
         if width > MAX_INPUT_SIZE || height > MAX_INPUT_SIZE {
             let reason = format!("{width}×{height} is larger than {MAX_INPUT_SIZE} a side");
             return Err(uflow_status::argument("size", reason));
@@ -101,19 +101,19 @@ pub unsafe extern "C" fn uflow_segmenter_free(segmenter: *mut uflow_segmenter) {
     infallible((), || unsafe { pointer::free(segmenter) });
 }
 
-/// Segments the latents of one image: `scales` (1 to 16) structs in an array, the finest first. Regions are in pixels of an image of
-/// `image_width` × `image_height` (both 0: of the maps). Maps are written to `buffers` (NULL: to none), all else to `result`.
+/// Segments the latents of one image: an array of `scales` (1 to 16) structs, the finest scale first. Regions are in pixels of an image
+/// of `image_width` × `image_height`; both 0: of the maps. Maps are written to `buffers` (NULL: none), everything else to `result`.
 ///
-/// From `options` (NULL: none) it takes ε (1), verdict (`UFLOW_VERDICT_NFA`), score threshold, smallest area (0), bound
-/// (`UFLOW_BOUND_CHERNOFF`), count of tests (`UFLOW_TESTS_PAPER`), region of interest and maps. The latents are read during the call alone. As long as shapes stay it allocates nothing
-/// once it has seen as much as there is to see.
+/// Of `options` (may be NULL) it uses ε (default 1), verdict (`UFLOW_VERDICT_NFA`), score threshold, smallest area (0), bound
+/// (`UFLOW_BOUND_CHERNOFF`), count of tests (`UFLOW_TESTS_PAPER`), region of interest and maps. The latents are read only during the
+/// call. As long as the shapes stay the same, it allocates no memory after the first images.
 ///
-/// Fails with `UFLOW_STATUS_INVALID_ARGUMENT` for shapes, sizes or options that are none, `UFLOW_STATUS_NON_FINITE` for latents that are not
-/// finite, `UFLOW_STATUS_BUFFER_TOO_SMALL` for a buffer without room. Then `result` keeps what it had.
+/// Fails with `UFLOW_STATUS_INVALID_ARGUMENT` for invalid shapes, sizes or options, `UFLOW_STATUS_NON_FINITE` for latents that are not
+/// finite, `UFLOW_STATUS_BUFFER_TOO_SMALL` for a buffer that is too small. On failure `result` does not change.
 ///
 /// # Safety
-/// `segmenter`, `latents` and `result` are NULL (an error) or what they say, `options` and `buffers` NULL or so; what `latents` and
-/// `buffers` point to is there, and is not changed by others during the call.
+/// `segmenter`, `latents` and `result` are NULL (an error) or valid, `options` and `buffers` NULL or valid; the memory that `latents`
+/// and `buffers` point to is there, and others do not change it during the call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uflow_segment_latents(
     segmenter: *mut uflow_segmenter,
@@ -130,15 +130,15 @@ pub unsafe extern "C" fn uflow_segment_latents(
         unsafe {
             let mut state = pointer::required(segmenter, "segmenter")?.0.take("segmenter")?;
             let mut contents = pointer::required(result, "result")?.0.take("result")?;
-            let options = options::read(options)?;
+            let options = options::read(options)?.without_queue()?;
             if !(1..=MAX_SCALES).contains(&scales) {
                 return Err(uflow_status::argument("scales", format_args!("{scales} is not 1 to {MAX_SCALES}")));
             }
             let nothing =
                 ArrayView3::from_shape((0, 0, 0), &[][..]).map_err(|error| uflow_status::argument("latents", error))?;
             let mut views = [nothing; MAX_SCALES];
-            for (index, (scale, view)) in pointer::read_array(latents, scales)?.zip(&mut views).enumerate() {
-                *view = read(&scale?).map_err(|status| status.prefixed(&format!("scale {index}")))?;
+            for (index, (scale, view)) in pointer::read_array(latents, scales, "latents")?.zip(&mut views).enumerate() {
+                *view = read(&scale?).map_err(|status| status.prefixed(&format!("latents[{index}]")))?;
             }
             let size = match (image_height, image_width) {
                 (0, 0) => state.maps,
@@ -190,13 +190,15 @@ fn segment(
         mask: Some(post.mask()),
         score_map: maps.map(|maps| maps.score),
         log10_nfa_map: maps.map(|maps| maps.log10_nfa),
+        latents: Some((Evidence::Latents(latents), latents.len())),
+        batch: 1,
     };
     buffers.write(&found);
     contents.fill(&found, post.regions(), options);
     Ok(())
 }
 
-/// The post-processor for these shapes, made anew where they have changed.
+/// The post-processor for these shapes; a new one if they have changed.
 fn fitted<'s>(state: &'s mut State, latents: &[ArrayView3<'_, f32>]) -> Outcome<&'s mut PostProcessor> {
     let shapes =
         latents.iter().map(|map| map.dim()).map(|(channels, height, width)| ScaleShape { channels, height, width });

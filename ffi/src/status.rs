@@ -6,63 +6,64 @@ use uflow::Error;
 
 use crate::{guard::infallible, pointer};
 
-/// What kind of thing went wrong. New codes may come at the end; numbers are never used again.
+/// What kind of thing went wrong. 0 is success. Later versions add codes at the end and never renumber them.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum uflow_status_code {
-    /// Never given for a failure; what `uflow_status_get_code` says of NULL is `UFLOW_STATUS_OK`.
-    UFLOW_STATUS_UNKNOWN = 0,
-    /// Success.
-    UFLOW_STATUS_OK = 1,
-    /// A NULL or misaligned pointer, a struct_size of no version, a text that is not UTF-8, a value outside its range.
-    UFLOW_STATUS_INVALID_ARGUMENT = 2,
-    /// An image whose sizes, stride, format and buffer do not fit together.
-    UFLOW_STATUS_INVALID_IMAGE = 3,
-    /// Encoded bytes that are not an image that can be read.
-    UFLOW_STATUS_UNDECODABLE = 4,
+    /// Success: the code of NULL. No status object has it.
+    UFLOW_STATUS_OK = 0,
+    /// A NULL or misaligned pointer, a wrong struct_size, a text that is not UTF-8, or a value outside its range.
+    UFLOW_STATUS_INVALID_ARGUMENT = 1,
+    /// An image whose size, stride, format and buffer do not fit together.
+    UFLOW_STATUS_INVALID_IMAGE = 2,
+    /// Encoded bytes that are not an image that this library can read.
+    UFLOW_STATUS_UNDECODABLE = 3,
     /// An image or file larger than the configured limit.
-    UFLOW_STATUS_OVER_LIMIT = 5,
-    /// ONNX Runtime's library was not found, is too old, or is none.
-    UFLOW_STATUS_LIBRARY = 6,
-    /// The device that was asked for is missing or refuses.
-    UFLOW_STATUS_DEVICE = 7,
-    /// A network that cannot be loaded or run, or does not do what its package says.
-    UFLOW_STATUS_NETWORK = 8,
+    UFLOW_STATUS_OVER_LIMIT = 4,
+    /// ONNX Runtime's library was not found, is too old, or cannot be loaded.
+    UFLOW_STATUS_LIBRARY = 5,
+    /// The requested device is missing or does not start.
+    UFLOW_STATUS_DEVICE = 6,
+    /// A network cannot be loaded or run, or does not match its package.
+    UFLOW_STATUS_NETWORK = 7,
     /// A network gave values that are not finite.
-    UFLOW_STATUS_NON_FINITE = 9,
-    /// A model package that is damaged, incomplete or of another format.
-    UFLOW_STATUS_PACKAGE = 10,
-    /// A data file that is not what it should be.
-    UFLOW_STATUS_DATA = 11,
-    /// Training that cannot begin or go on.
-    UFLOW_STATUS_TRAINING = 12,
-    /// Ended by the caller.
-    UFLOW_STATUS_CANCELLED = 13,
+    UFLOW_STATUS_NON_FINITE = 8,
+    /// A model package is damaged, incomplete or of another format.
+    UFLOW_STATUS_PACKAGE = 9,
+    /// A data file does not have the expected content.
+    UFLOW_STATUS_DATA = 10,
+    /// Training cannot start or continue.
+    UFLOW_STATUS_TRAINING = 11,
+    /// The caller cancelled the work.
+    UFLOW_STATUS_CANCELLED = 12,
     /// There is no such model, version, region, ring or map; or a closed stream is empty.
-    UFLOW_STATUS_NOT_FOUND = 14,
-    /// Too much is being worked on; try again when something is done.
-    UFLOW_STATUS_OVERLOADED = 15,
-    /// Not done within its time limit.
-    UFLOW_STATUS_TIMED_OUT = 16,
-    /// Not ready yet, or no more.
-    UFLOW_STATUS_UNAVAILABLE = 17,
-    /// A file operation that failed.
-    UFLOW_STATUS_IO = 18,
-    /// A bug in the library. A handle for one thread at a time that it happened in says `UFLOW_STATUS_POISONED` from then on.
-    UFLOW_STATUS_INTERNAL = 19,
-    /// A buffer of the caller's that is too small; the message says what it takes.
-    UFLOW_STATUS_BUFFER_TOO_SMALL = 20,
-    /// A handle for one thread at a time is in use by another.
-    UFLOW_STATUS_BUSY = 21,
-    /// A handle in which a bug was met before. Free it.
-    UFLOW_STATUS_POISONED = 22,
+    UFLOW_STATUS_NOT_FOUND = 13,
+    /// Too much work is in progress; try again when some is done.
+    UFLOW_STATUS_OVERLOADED = 14,
+    /// The work was not done within its time limit.
+    UFLOW_STATUS_TIMED_OUT = 15,
+    /// Closed or shut down.
+    UFLOW_STATUS_UNAVAILABLE = 16,
+    /// A file operation failed.
+    UFLOW_STATUS_IO = 17,
+    /// A bug in the library. If the handle is for one thread at a time, its later calls give `UFLOW_STATUS_POISONED`.
+    UFLOW_STATUS_INTERNAL = 18,
+    /// A buffer of the caller's is too small; the message says how large it must be.
+    UFLOW_STATUS_BUFFER_TOO_SMALL = 19,
+    /// A handle for one thread at a time is in use by another thread; or the caller would wait for itself.
+    UFLOW_STATUS_BUSY = 20,
+    /// An earlier call on the handle met a bug. Free the handle.
+    UFLOW_STATUS_POISONED = 21,
+    /// This process was forked from one that had an engine. Call `exec`, or fork before the first engine is made.
+    UFLOW_STATUS_FORKED = 22,
 }
 
 use uflow_status_code::*;
 
-/// A failure: its code and a message that says what was wrong, where, and what to do.
+/// A failure: its code, and a message that says what was wrong, where, and what to do. NULL is success, so
+/// `if (status) { ... }` handles a failure.
 ///
-/// It belongs to the caller, who frees it with `uflow_status_free`. It is never changed: any thread may read it.
+/// The caller owns a status and frees it with `uflow_status_free`. It never changes: any thread may read it.
 #[derive(Debug)]
 pub struct uflow_status {
     code: uflow_status_code,
@@ -76,7 +77,7 @@ impl uflow_status {
         Self { code, message: CString::new(message).unwrap_or_default() }
     }
 
-    /// Says in front of the message what it is about.
+    /// Puts the subject before the message.
     pub(crate) fn prefixed(self, what: &str) -> Self {
         Self::new(self.code, format!("{what}: {}", self.message.to_string_lossy()))
     }
@@ -117,12 +118,12 @@ fn code(error: &Error) -> uflow_status_code {
         Error::TimedOut { .. } => UFLOW_STATUS_TIMED_OUT,
         Error::Unavailable(_) => UFLOW_STATUS_UNAVAILABLE,
         Error::Io { .. } => UFLOW_STATUS_IO,
-        // A variant that this table does not know yet.
+        // A variant that is not in this table.
         _ => UFLOW_STATUS_INTERNAL,
     }
 }
 
-/// The code of a status; `UFLOW_STATUS_OK` for NULL.
+/// The code of a status: 0 (`UFLOW_STATUS_OK`) for NULL.
 ///
 /// # Safety
 /// `status` is NULL or a status that was not freed.
@@ -130,10 +131,10 @@ fn code(error: &Error) -> uflow_status_code {
 pub unsafe extern "C" fn uflow_status_get_code(status: *const uflow_status) -> uflow_status_code {
     // SAFETY: NULL or a status, by this function's contract.
     let code = || unsafe { pointer::optional(status) }.map_or(UFLOW_STATUS_OK, |status| status.code);
-    infallible(UFLOW_STATUS_UNKNOWN, code)
+    infallible(UFLOW_STATUS_INTERNAL, code)
 }
 
-/// The message of a status: UTF-8, ends with 0, lives as long as the status; "success" for NULL.
+/// The message of a status: UTF-8, ends with 0, valid until the status is freed; "success" for NULL.
 ///
 /// # Safety
 /// `status` is NULL or a status that was not freed.
@@ -144,11 +145,10 @@ pub unsafe extern "C" fn uflow_status_get_message(status: *const uflow_status) -
     infallible(c"".as_ptr(), message)
 }
 
-/// The name of a code, e.g. "INVALID_IMAGE"; "UNKNOWN" for a number that is none. The text is static: never free it.
+/// The name of a code, e.g. "INVALID_IMAGE"; "UNKNOWN" for a number that is not a code. The text is static: do not free it.
 #[unsafe(no_mangle)]
 pub extern "C" fn uflow_status_code_name(code: u32) -> *const c_char {
     const NAMES: [&CStr; 23] = [
-        c"UNKNOWN",
         c"OK",
         c"INVALID_ARGUMENT",
         c"INVALID_IMAGE",
@@ -171,8 +171,9 @@ pub extern "C" fn uflow_status_code_name(code: u32) -> *const c_char {
         c"BUFFER_TOO_SMALL",
         c"BUSY",
         c"POISONED",
+        c"FORKED",
     ];
-    infallible(NAMES[0].as_ptr(), || NAMES.get(code as usize).unwrap_or(&NAMES[0]).as_ptr())
+    infallible(c"UNKNOWN".as_ptr(), || NAMES.get(code as usize).unwrap_or(&c"UNKNOWN").as_ptr())
 }
 
 /// Frees a status. NULL is allowed.
@@ -188,6 +189,16 @@ pub unsafe extern "C" fn uflow_status_free(status: *mut uflow_status) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn success_is_zero_and_every_code_has_its_name() {
+        assert_eq!(UFLOW_STATUS_OK as u32, 0);
+        for (code, name) in [(0, c"OK"), (1, c"INVALID_ARGUMENT"), (18, c"INTERNAL"), (22, c"FORKED"), (23, c"UNKNOWN")]
+        {
+            // SAFETY: a static text.
+            assert_eq!(unsafe { CStr::from_ptr(uflow_status_code_name(code)) }, name);
+        }
+    }
 
     #[test]
     fn every_error_has_a_code_and_its_text() {

@@ -1,4 +1,4 @@
-//! Frames handed over without waiting for each: line scan and trigger cameras.
+//! Frames submitted without waiting for each result: line scan and trigger cameras.
 
 use std::{
     ffi::c_void,
@@ -14,12 +14,12 @@ use uflow::engine::{Model, Request, Source, Wanted};
 use crate::{
     contents::Contents,
     engine::{Places, Shared},
-    guard::{Exclusive, guard, infallible},
+    guard::{Exclusive, guard, infallible, is_forked},
     image::{Checked, uflow_image},
     model::uflow_model,
     options::{self, uflow_maps, uflow_options},
-    pointer::{self, Out},
-    queue::{Cookie, Lease, Queue, Ticket, Wait},
+    pointer::{self, Out, OutStruct, Versioned},
+    queue::{Cookie, Lease, Queue, Ticket, Wait, uflow_frame},
     result::uflow_result,
     status::{
         uflow_status,
@@ -31,41 +31,44 @@ use crate::{
     stream_options::{Settings, uflow_stream_options},
 };
 
-/// A time limit that is none: wait as long as it takes.
+/// A time-out that never passes: wait as long as necessary.
 pub const UFLOW_WAIT_FOREVER: u32 = u32::MAX;
 
-/// Frames on their way through a model, handed over without waiting for each: their work overlaps, they share batches with those of
-/// other streams of the engine, and results come in the order in which frames were handed over, one for each frame.
+/// Passes frames through a model without waiting for each: their work overlaps, and they share batches with frames of the engine's
+/// other streams. Each frame has exactly one result, and results come in the order in which frames were submitted.
 ///
-/// With a result callback, a thread of the stream's own calls it, one frame at a time: it may take its time, which holds up this stream alone.
-/// Without, `uflow_stream_next` gives the results. The release callback must return at once. Callbacks must not throw or `longjmp`, and may
-/// call anything but what the functions say of them. A frame alone in its batch has the detector's numbers to the bit; in a batch scores
-/// differ by at most 1e-5.
+/// What the caller attaches to a frame (`uflow_frame`) comes back twice: when its pixels are released, and with its result. The
+/// release comes first, often much earlier, and from another thread.
 ///
-/// It belongs to the caller, who frees it with `uflow_stream_free`. Any thread may use it at any time.
+/// With a result callback, a thread of the stream calls it, for one frame at a time. The callback may take long; that delays only this
+/// stream. Without one, `uflow_stream_next` gives the results. The release callback must return at once. Callbacks must not throw or
+/// `longjmp`. They may call any function, except where a function says otherwise. A frame that is alone in its batch has the same
+/// numbers as with a detector, to the bit; in a batch, scores differ by at most 1e-5.
+///
+/// The caller owns a stream and frees it with `uflow_stream_free`. Any thread may use it at any time.
 #[derive(Debug)]
 pub struct uflow_stream {
     queue: Arc<Queue>,
     engine: Arc<Shared>,
     model: Arc<Model>,
-    deadline: Option<Duration>,
+    time_limit: Option<Duration>,
     delivery: Option<(JoinHandle<()>, ThreadId)>,
-    /// Kept until no frame is inside.
+    /// Kept until the stream is empty.
     _places: Arc<Places>,
 }
 
 impl uflow_stream {
-    /// Whether this is the thread that calls its result callback.
+    /// Whether this thread is the one that calls the result callback.
     fn is_delivering(&self) -> bool {
         self.delivery.as_ref().is_some_and(|(_, id)| *id == thread::current().id())
     }
 }
 
-/// Starts a stream. `options` may be NULL: every default. `*stream` is the caller's, to be freed with `uflow_stream_free`; `model` may
-/// be freed before it.
+/// Starts a stream. `options` may be NULL for the defaults. The caller owns `*stream` and frees it with `uflow_stream_free`; `model`
+/// may be freed earlier.
 ///
-/// `UFLOW_STATUS_OVERLOADED` where other streams of the engine have left too few places for its capacity, `UFLOW_STATUS_INVALID_ARGUMENT` for a capacity
-/// that is larger than the whole engine's.
+/// Fails with `UFLOW_STATUS_OVERLOADED` if the engine's other streams have left too few places for the capacity, and with
+/// `UFLOW_STATUS_INVALID_ARGUMENT` if the capacity is larger than the whole engine's.
 ///
 /// # Safety
 /// `model` is NULL (an error) or a model that was not freed; `options` is NULL or options that were not freed; `stream` is NULL (an
@@ -106,7 +109,7 @@ pub unsafe extern "C" fn uflow_stream_new(
             queue,
             engine: Arc::clone(&model.engine),
             model: Arc::clone(&model.model),
-            deadline: settings.deadline,
+            time_limit: settings.time_limit,
             delivery,
             _places: places,
         });
@@ -114,21 +117,21 @@ pub unsafe extern "C" fn uflow_stream_new(
     })
 }
 
-type ResultCallback = unsafe extern "C" fn(*mut c_void, *mut c_void, *const uflow_status, *const uflow_result);
+type ResultCallback = unsafe extern "C" fn(*mut c_void, *const uflow_frame, *const uflow_status, *const uflow_result);
 
-/// Hands results to the callback until the stream is closed and empty; those of a stream that is being freed are dropped.
+/// Passes results to the callback until the stream is closed and empty. Results of a stream that is being freed are dropped.
 fn deliver(queue: &Queue, callback: ResultCallback, user_data: Cookie) {
     let result = uflow_result(Exclusive::new(Contents::default()));
     while let Ok((frame, outcome)) = queue.pop(None) {
         if !queue.is_given_up() {
             let status = guard(|| {
-                result.0.take("result")?.fill_answer(&outcome.map_err(uflow_status::from)?);
+                result.0.take("result")?.fill_answer(outcome.map_err(uflow_status::from)?);
                 Ok(())
             });
             let found = if status.is_null() { &raw const result } else { ptr::null() };
-            // SAFETY: the caller's function, called as the header says; a status that was just made, or NULL.
+            // SAFETY: the caller's function, called as the header says; the status was just made, or is NULL.
             unsafe {
-                callback(user_data.0, frame.0, status, found);
+                callback(user_data.0, &raw const frame, status, found);
                 pointer::free(status);
             }
         }
@@ -136,26 +139,26 @@ fn deliver(queue: &Queue, callback: ResultCallback, user_data: Cookie) {
     }
 }
 
-/// Frees a stream. NULL is allowed. Frames that are not done are given up: they are released, their results are dropped;
-/// `uflow_stream_flush` waits for them first. When it returns every frame has been released, no callback will be called any more, and none runs
-/// but the one that called it: a result callback may free its stream as the last thing it does, a release callback must not. It
-/// waits for callbacks that run: hold no lock that they take.
+/// Frees a stream. NULL is allowed. Unfinished frames are cancelled: their pixels are released and their results are dropped. Call
+/// `uflow_stream_flush` first to wait for them. When this function returns, every frame has been released, and no callback is running
+/// or will be called again, except the callback that called this function: a result callback may free its own stream as its last
+/// action; a release callback must not. The function waits for running callbacks: do not hold a lock that they take.
 ///
 /// # Safety
 /// `stream` is NULL or a stream that was not freed and that no other thread is using.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uflow_stream_free(stream: *mut uflow_stream) {
     infallible((), || {
-        if stream.is_null() {
+        if stream.is_null() || is_forked() {
             return;
         }
         // SAFETY: made by this library and not freed, by this function's contract.
         let stream = unsafe { Box::from_raw(stream) };
         stream.queue.end();
-        // A wait without a limit does not fail.
+        // Waiting without a limit does not fail.
         let _ = stream.queue.flush(false, None);
         match stream.delivery {
-            // It ends by itself once its callback has returned.
+            // The thread ends by itself when its callback has returned.
             Some((_, id)) if id == thread::current().id() => {}
             Some((thread, _)) => _ = thread.join(),
             None => {}
@@ -163,9 +166,9 @@ pub unsafe extern "C" fn uflow_stream_free(stream: *mut uflow_stream) {
     });
 }
 
-/// Closes a stream: no more frames are taken, and a thread that waits in `uflow_stream_submit` is woken with `UFLOW_STATUS_UNAVAILABLE`. What is
-/// inside is done and delivered as ever; after the last of it `uflow_stream_next` says `UFLOW_STATUS_NOT_FOUND`. Any thread may call this, callbacks
-/// too; it waits for nothing.
+/// Closes a stream: it takes no more frames, and threads that wait in `uflow_stream_submit` get `UFLOW_STATUS_UNAVAILABLE`. Frames
+/// inside are finished and delivered as usual; after the last one `uflow_stream_next` gives `UFLOW_STATUS_NOT_FOUND`. Any thread may
+/// call this, callbacks too; it does not wait.
 ///
 /// # Safety
 /// `stream` is NULL (an error) or a stream that was not freed.
@@ -178,8 +181,8 @@ pub unsafe extern "C" fn uflow_stream_close(stream: *const uflow_stream) -> *mut
     })
 }
 
-/// Gives up the frames that are inside, and goes on with what comes after: those that are not done are released soon, and their results
-/// are delivered in their turn as `UFLOW_STATUS_CANCELLED`. Any thread may call this, callbacks too; it waits for nothing.
+/// Cancels the frames that are inside; later frames are not affected. Unfinished frames are released soon, and their results come in
+/// turn as `UFLOW_STATUS_CANCELLED`. Any thread may call this, callbacks too; it does not wait.
 ///
 /// # Safety
 /// `stream` is NULL (an error) or a stream that was not freed.
@@ -196,45 +199,48 @@ fn limit(timeout_ms: u32) -> Option<Duration> {
     (timeout_ms != UFLOW_WAIT_FOREVER).then(|| Duration::from_millis(timeout_ms.into()))
 }
 
-/// Hands a frame over and returns. Where the stream is full it waits for a place, at most `timeout_ms` milliseconds (0: not at all;
-/// `UFLOW_WAIT_FOREVER`). `frame` is whatever the caller wants to be told with release and result: a number, a buffer's address, NULL.
+/// Submits a frame and returns without waiting for its result. If the stream is full, waits up to `timeout_ms` milliseconds for a
+/// place (0: not at all; `UFLOW_WAIT_FOREVER`: without a limit). `frame` (NULL: all 0) is copied, and comes back with release and
+/// result.
 ///
-/// The bytes that `image` names are lent until the frame is released (`uflow_stream_options_set_release_callback`); the struct itself and
-/// `options` (NULL: what the package says) are read during the call alone. A frame that was not taken stays the caller's: no callback is called for it.
+/// The bytes that `image` points to are lent until the frame is released (`uflow_stream_options_set_release_callback`). The structs and
+/// `options` (NULL: the package's defaults) are read only during the call. A frame that is refused stays the caller's: no
+/// callback is called for it.
 ///
-/// Fails with `UFLOW_STATUS_OVERLOADED` where the stream is still full, `UFLOW_STATUS_INVALID_IMAGE` or `UFLOW_STATUS_OVER_LIMIT` for an image that
-/// is none, `UFLOW_STATUS_INVALID_ARGUMENT` for options that do not fit the model. What is found out later, as a file that cannot be
-/// decoded or a region of interest too small for the model's maps, is the frame's result. `UFLOW_STATUS_UNAVAILABLE` after `uflow_stream_close`.
+/// Fails with `UFLOW_STATUS_OVERLOADED` if the stream is still full, `UFLOW_STATUS_INVALID_IMAGE` or `UFLOW_STATUS_OVER_LIMIT` for an
+/// invalid image, `UFLOW_STATUS_INVALID_ARGUMENT` for options that do not fit the model, `UFLOW_STATUS_UNAVAILABLE` after
+/// `uflow_stream_close`. Errors that are found later, e.g. a file that cannot be decoded or a region of interest too small for the
+/// model's maps, are the frame's result.
 ///
-/// Both callbacks may come before it returns, the release callback by this very thread: hold no lock that they take. The result callback may
-/// call it too; it does not wait then, and the frame at hand still has its place.
+/// Both callbacks may run before this function returns, the release callback in this very thread: do not hold a lock that they take.
+/// The result callback may call this function too; then it does not wait, and the current frame still occupies its place.
 ///
 /// # Safety
-/// `stream`, `image` and `options` are NULL (an error, but for `options`) or what they say; the bytes that `image` names are there and are
-/// not changed until the frame is released.
+/// `stream` and `image` are NULL (an error) or valid, `options` and `frame` NULL or valid; the bytes that `image` points to are there
+/// and do not change until the frame is released.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uflow_stream_submit(
     stream: *const uflow_stream,
     image: *const uflow_image,
     options: *const uflow_options,
-    frame: *mut c_void,
+    frame: *const uflow_frame,
     timeout_ms: u32,
 ) -> *mut uflow_status {
     guard(|| {
         // SAFETY: by this function's contract.
-        let (stream, image, options) = unsafe {
+        let (stream, image, options, frame) = unsafe {
             let stream = pointer::required(stream, "stream")?;
             let image = Checked::new(&pointer::read(image)?, &stream.model.limits())?;
-            (stream, image, options::read(options)?)
+            let frame = if frame.is_null() { uflow_frame::EMPTY } else { pointer::read(frame)? };
+            (stream, image, options::read(options)?, uflow_frame { struct_size: size_of::<uflow_frame>(), ..frame })
         };
-        // The engine looks at the options too; a frame that was taken is not to be refused.
+        // The engine checks the options again; a frame that was taken must not be refused.
         stream.model.manifest().rule(&options.decision)?;
-        let frame = Cookie(frame);
         let timeout_ms = if stream.is_delivering() { 0 } else { timeout_ms };
         let number = stream.queue.push(frame, limit(timeout_ms)).map_err(|wait| match wait {
             Wait::TimedOut => uflow_status::new(
                 UFLOW_STATUS_OVERLOADED,
-                format!("the stream has {} frames, as many as it takes; none was done in time", stream.queue.len()),
+                format!("the stream is full: {} frames are inside, and none was finished in time", stream.queue.len()),
             ),
             Wait::Ended => uflow_status::new(UFLOW_STATUS_UNAVAILABLE, "the stream is closed"),
         })?;
@@ -252,67 +258,73 @@ pub unsafe extern "C" fn uflow_stream_submit(
             mask: options.wants(uflow_maps::UFLOW_MAPS_MASK),
             score_map: options.wants(uflow_maps::UFLOW_MAPS_SCORE),
             log10_nfa_map: options.wants(uflow_maps::UFLOW_MAPS_LOG10_NFA),
-            latents: false,
+            latents: options.wants(uflow_maps::UFLOW_MAPS_LATENTS),
         };
-        let deadline = stream.deadline.and_then(|deadline| Instant::now().checked_add(deadline));
-        let request =
-            Request { options: options.decision, wanted, deadline, ..Request::new(Arc::clone(&stream.model), source) };
+        let time_limit = options.time_limit.or(stream.time_limit);
+        let deadline = time_limit.and_then(|limit| Instant::now().checked_add(limit));
+        let request = Request {
+            options: options.decision,
+            wanted,
+            deadline,
+            priority: options.priority,
+            ..Request::new(Arc::clone(&stream.model), source)
+        };
         if let Err((error, ticket)) = stream.engine.engine.submit(request, ticket) {
-            // The stream has its place in the engine, and its options were looked at. Should it be refused all the same, it is a result.
+            // The stream has its places in the engine, and the options were checked. A refusal is the frame's result nevertheless.
             uflow::engine::Waiter::answer(Box::new(ticket), Err(error));
         }
         Ok(())
     })
 }
 
-/// Waits for the next frame to be done, at most `timeout_ms` milliseconds (0: not at all; `UFLOW_WAIT_FOREVER`), and writes what it was
-/// handed over as to `*frame` (may be NULL). Either `*frame_status` is NULL then and `result` has what was found, or
-/// `*frame_status` says what went wrong with the frame, is the caller's to be freed with `uflow_status_free`, and `result` is as it was.
+/// Waits up to `timeout_ms` milliseconds (0: not at all; `UFLOW_WAIT_FOREVER`: without a limit) for the next frame to be finished, and
+/// writes what the caller attached to it to `*frame` (may be NULL). If the frame succeeded, `*frame_status` is NULL and `result` has the
+/// detection. If it failed, `*frame_status` says why, the caller frees it with `uflow_status_free`, and `result` does not change.
 ///
-/// Where nothing is inside it waits for a frame to come. Fails with `UFLOW_STATUS_TIMED_OUT` where no frame is done in time,
-/// `UFLOW_STATUS_NOT_FOUND` where the stream is closed and nothing is inside, `UFLOW_STATUS_INVALID_ARGUMENT` for a stream with a result callback.
+/// In an empty stream it waits for a frame to come. Fails with `UFLOW_STATUS_TIMED_OUT` if no frame is finished in time, with
+/// `UFLOW_STATUS_NOT_FOUND` if the stream is closed and empty, with `UFLOW_STATUS_INVALID_ARGUMENT` for a stream with a result callback.
 ///
 /// # Safety
-/// `stream` and `result` are NULL (an error) or what they say; `frame` is NULL or may be written, `frame_status` NULL (an error) or so.
+/// `stream`, `result` and `frame_status` are NULL (an error) or valid; `frame` is NULL or a struct with its size set.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uflow_stream_next(
     stream: *const uflow_stream,
     timeout_ms: u32,
-    frame: *mut *mut c_void,
+    frame: *mut uflow_frame,
     result: *mut uflow_result,
     frame_status: *mut *mut uflow_status,
 ) -> *mut uflow_status {
     guard(|| {
         // SAFETY: by this function's contract.
         let (stream, frame, result, frame_status) = unsafe {
-            let (frame, status) = (Out::wanted(frame, "frame")?, Out::new(frame_status, "frame_status")?);
+            let (frame, status) = (OutStruct::wanted(frame)?, Out::new(frame_status, "frame_status")?);
             (pointer::required(stream, "stream")?, frame, pointer::required(result, "result")?, status)
         };
         if stream.delivery.is_some() {
-            return Err(uflow_status::argument("stream", "its results go to its callback"));
+            return Err(uflow_status::argument("stream", "its results go to the result callback"));
         }
         let mut contents = result.0.take("result")?;
-        let (cookie, outcome) = stream.queue.pop(limit(timeout_ms)).map_err(|wait| match wait {
-            Wait::TimedOut => uflow_status::new(UFLOW_STATUS_TIMED_OUT, "no frame is done yet"),
-            Wait::Ended => uflow_status::new(UFLOW_STATUS_NOT_FOUND, "the stream is closed, and no frame is in it"),
+        let (datum, outcome) = stream.queue.pop(limit(timeout_ms)).map_err(|wait| match wait {
+            Wait::TimedOut => uflow_status::new(UFLOW_STATUS_TIMED_OUT, "no frame is finished yet"),
+            Wait::Ended => uflow_status::new(UFLOW_STATUS_NOT_FOUND, "the stream is closed and empty"),
         })?;
         stream.queue.delivered();
         match outcome {
             Ok(answer) => {
-                contents.fill_answer(&answer);
+                contents.fill_answer(answer);
                 frame_status.set(ptr::null_mut());
             }
             Err(error) => frame_status.give(uflow_status::from(error)),
         }
-        frame.into_iter().for_each(|out| out.set(cookie.0));
+        frame.into_iter().for_each(|out| out.set(datum));
         Ok(())
     })
 }
 
-/// Waits until every frame that was handed over before the call is done, at most `timeout_ms` milliseconds (0: not at all; `UFLOW_WAIT_FOREVER`): its
-/// callback has returned or, without a callback, its result is ready for `uflow_stream_next`.
+/// Waits up to `timeout_ms` milliseconds (0: not at all; `UFLOW_WAIT_FOREVER`: without a limit) until every frame that was submitted
+/// before the call is finished: its callback has returned or, without a callback, its result is ready for `uflow_stream_next`.
 ///
-/// Fails with `UFLOW_STATUS_TIMED_OUT`; with `UFLOW_STATUS_BUSY` where the stream's own result callback calls it, which would wait for itself.
+/// Fails with `UFLOW_STATUS_TIMED_OUT`; with `UFLOW_STATUS_BUSY` if the stream's result callback calls it, which would wait for itself.
 ///
 /// # Safety
 /// `stream` is NULL (an error) or a stream that was not freed.
@@ -322,21 +334,22 @@ pub unsafe extern "C" fn uflow_stream_flush(stream: *const uflow_stream, timeout
         // SAFETY: by this function's contract.
         let stream = unsafe { pointer::required(stream, "stream") }?;
         if stream.is_delivering() {
-            return Err(uflow_status::new(UFLOW_STATUS_BUSY, "a result callback cannot wait for itself to return"));
+            return Err(uflow_status::new(UFLOW_STATUS_BUSY, "a result callback cannot wait for its own return"));
         }
         stream.queue.flush(stream.delivery.is_some(), limit(timeout_ms)).map_err(|_| {
-            let message = format!("{} frames are not done yet", stream.queue.len());
+            let message = format!("{} frames are not finished yet", stream.queue.len());
             uflow_status::new(UFLOW_STATUS_TIMED_OUT, message)
         })
     })
 }
 
-/// How many frames are in the stream: handed over, and their results not yet delivered. 0 for NULL.
+/// The number of frames in the stream: submitted, and the result not delivered yet. 0 for NULL.
 ///
 /// # Safety
 /// `stream` is NULL or a stream that was not freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uflow_stream_pending(stream: *const uflow_stream) -> u32 {
     // SAFETY: NULL or a stream, by this function's contract.
-    infallible(0, || unsafe { pointer::optional(stream) }.map_or(0, |stream| stream.queue.len() as u32))
+    let stream = || unsafe { pointer::optional(stream) }.filter(|_| !is_forked());
+    infallible(0, || stream().map_or(0, |stream| stream.queue.len() as u32))
 }

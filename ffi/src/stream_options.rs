@@ -1,37 +1,71 @@
 //! How a stream works.
 
-use std::{ffi::c_void, ptr, time::Duration};
+use std::{ffi::c_void, mem::offset_of, ptr, time::Duration};
 
 use crate::{
     guard::{Exclusive, Outcome, guard, infallible},
-    pointer::{self, Out},
-    queue::{Cookie, uflow_release_callback},
+    pointer::{self, Out, OutStruct, Versioned},
+    queue::{Cookie, uflow_frame, uflow_release_callback},
     result::uflow_result,
     status::uflow_status,
 };
 
-/// Told what was found in a frame: `user_data` as it was set, the frame as it was handed over, and either `status` is NULL and
-/// `result` what was found, or `status` says what went wrong and `result` is NULL. Both belong to the stream and are there during
-/// the call alone.
+/// Called with a frame's result: `user_data` as it was set, and what the caller attached to the frame. On success `status` is NULL and
+/// `result` has the detection; on failure `status` says why and `result` is NULL. All belong to the stream and are valid during the
+/// call; `uflow_result_copy` keeps a result.
 pub type uflow_result_callback = Option<
     unsafe extern "C" fn(
         user_data: *mut c_void,
-        frame: *mut c_void,
+        frame: *const uflow_frame,
         status: *const uflow_status,
         result: *const uflow_result,
     ),
 >;
 
-/// How a stream works. What is not set has its default.
+/// How a stream works. Options that are not set have their defaults.
 ///
-/// It belongs to the caller, who frees it with `uflow_stream_options_free`; one thread at a time. A stream keeps nothing of it.
+/// The caller owns them and frees them with `uflow_stream_options_free`; one thread at a time. A stream copies what it needs.
 #[derive(Debug)]
 pub struct uflow_stream_options(pub(crate) Exclusive<Settings>);
+
+/// The options of a stream. Begin with `UFLOW_STREAM_OPTIONS_INFO_INIT`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct uflow_stream_options_info {
+    /// sizeof(uflow_stream_options_info).
+    pub struct_size: usize,
+    /// The maximum number of frames in the stream.
+    pub capacity: u32,
+    /// The time limit of each frame in milliseconds; 0: none.
+    pub time_limit_ms: u32,
+    /// Receives the results; NULL: `uflow_stream_next` gives them.
+    pub result_callback: uflow_result_callback,
+    /// The result callback's `user_data`.
+    pub result_user_data: *mut c_void,
+    /// Called when a frame is released, or NULL.
+    pub release_callback: uflow_release_callback,
+    /// The release callback's `user_data`.
+    pub release_user_data: *mut c_void,
+}
+
+impl Versioned for uflow_stream_options_info {
+    const FIRST: usize = offset_of!(Self, release_user_data) + size_of::<*mut c_void>();
+    const EMPTY: Self = Self {
+        struct_size: 0,
+        capacity: 0,
+        time_limit_ms: 0,
+        result_callback: None,
+        result_user_data: ptr::null_mut(),
+        release_callback: None,
+        release_user_data: ptr::null_mut(),
+    };
+    const NAME: &str = "info";
+}
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) capacity: usize,
-    pub(crate) deadline: Option<Duration>,
+    pub(crate) time_limit: Option<Duration>,
     pub(crate) result: (uflow_result_callback, Cookie),
     pub(crate) release: (uflow_release_callback, Cookie),
 }
@@ -39,11 +73,11 @@ pub(crate) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let nothing = Cookie(ptr::null_mut());
-        Self { capacity: 8, deadline: None, result: (None, nothing), release: (None, nothing) }
+        Self { capacity: 8, time_limit: None, result: (None, nothing), release: (None, nothing) }
     }
 }
 
-/// Makes options with every default. `*options` is the caller's, to be freed with `uflow_stream_options_free`.
+/// Makes options with the defaults. The caller owns `*options` and frees it with `uflow_stream_options_free`.
 ///
 /// # Safety
 /// `options` is NULL (an error) or may be written.
@@ -67,6 +101,47 @@ pub unsafe extern "C" fn uflow_stream_options_free(options: *mut uflow_stream_op
     infallible((), || unsafe { pointer::free(options) });
 }
 
+/// Resets all options to their defaults.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_stream_options_reset(options: *mut uflow_stream_options) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |settings| {
+            *settings = Settings::default();
+            Ok(())
+        })
+    }
+}
+
+/// Writes the options to `*info`.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed; `info` is NULL (an error) or a struct with its size set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_stream_options_get_info(
+    options: *const uflow_stream_options,
+    info: *mut uflow_stream_options_info,
+) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let (out, options) = unsafe { (OutStruct::new(info)?, pointer::required(options, "options")?) };
+        let Settings { capacity, time_limit, result, release } = *options.0.take("options")?;
+        out.set(uflow_stream_options_info {
+            struct_size: 0,
+            capacity: capacity as u32,
+            time_limit_ms: time_limit.map_or(0, |limit| limit.as_millis() as u32),
+            result_callback: result.0,
+            result_user_data: result.1.0,
+            release_callback: release.0,
+            release_user_data: release.1.0,
+        });
+        Ok(())
+    })
+}
+
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
 unsafe fn set(options: *mut uflow_stream_options, change: impl FnOnce(&mut Settings) -> Outcome) -> *mut uflow_status {
@@ -77,8 +152,8 @@ unsafe fn set(options: *mut uflow_stream_options, change: impl FnOnce(&mut Setti
     })
 }
 
-/// Sets the most frames that are in the stream at a time, from handing over to the end of the delivery of the result (default 8).
-/// All streams of an engine share the places that `uflow_engine_options_set_max_in_flight` sets.
+/// Sets the maximum number of frames in the stream (default 8). A frame is in the stream from its submission until its result is
+/// delivered. All streams of an engine share the places that `uflow_engine_options_set_max_in_flight` sets.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -91,7 +166,7 @@ pub unsafe extern "C" fn uflow_stream_options_set_capacity(
     unsafe {
         set(options, |settings| {
             if capacity == 0 {
-                return Err(uflow_status::argument("capacity", "0 frames are none"));
+                return Err(uflow_status::argument("capacity", "must be at least 1"));
             }
             settings.capacity = capacity as usize;
             Ok(())
@@ -99,28 +174,29 @@ pub unsafe extern "C" fn uflow_stream_options_set_capacity(
     }
 }
 
-/// Sets after how many milliseconds, from the moment it has its place in the stream, a frame is of no use any more; 0 (the default) is never. It
-/// is looked at before each step (decoding, network, segmentation): from then on no more work is put into the frame, and its result is
-/// `UFLOW_STATUS_TIMED_OUT`. The result is delivered in its turn, which may be later: a gate needs a clock of its own.
+/// Sets the time limit of each frame in milliseconds, from the moment it has its place in the stream; 0 (the default): no limit.
+/// `uflow_options_set_time_limit` sets another one for one frame. It is checked before each step (decoding, network, segmentation). After
+/// it no more work is spent on the frame, and its result is `UFLOW_STATUS_TIMED_OUT`. The result is still delivered in turn, which
+/// may be later: a reject gate needs its own clock.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn uflow_stream_options_set_deadline(
+pub unsafe extern "C" fn uflow_stream_options_set_time_limit(
     options: *mut uflow_stream_options,
     milliseconds: u32,
 ) -> *mut uflow_status {
     // SAFETY: by this function's contract.
     unsafe {
         set(options, |settings| {
-            settings.deadline = (milliseconds > 0).then(|| Duration::from_millis(milliseconds.into()));
+            settings.time_limit = (milliseconds > 0).then(|| Duration::from_millis(milliseconds.into()));
             Ok(())
         })
     }
 }
 
-/// Sets the function that gets the results; NULL (the default) for a stream that is asked with `uflow_stream_next`. It is called by
-/// a thread of the stream, for one frame at a time, in order.
+/// Sets the function that receives the results; NULL (the default): `uflow_stream_next` gives them. A thread of the stream calls it, for
+/// one frame at a time, in order.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed; `callback` may be called with `user_data` from another thread until
@@ -140,11 +216,11 @@ pub unsafe extern "C" fn uflow_stream_options_set_result_callback(
     }
 }
 
-/// Sets the function that is told that a frame's bytes are not read any more. It is called once for each frame that was taken, as
-/// soon as the frame is in the network's input and always before its result is delivered, by a thread of the engine or the one
-/// that hands the frame over; frames of one stream may be released at the same time and in any order. It must not wait for
-/// anything, the stream least of all. Without it (NULL, the default) a frame is released by the delivery of its result: before the
-/// result callback is called, or by the return of `uflow_stream_next`.
+/// Sets the function that is called when a frame's bytes are not read any more. It is called once for each frame that was taken, as
+/// soon as the pixels are in the network's input and always before the result is delivered. A thread of the engine calls it, or the one
+/// that submits the frame; frames of one stream may be released at the same time and in any order. It must not wait for anything,
+/// least of all for the stream. Without it (NULL, the default) the delivery of the result releases the frame: before the result
+/// callback is called, or when `uflow_stream_next` returns.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed; `callback` may be called with `user_data` from another thread until

@@ -1,10 +1,10 @@
-//! Texts that the library makes.
+//! Texts from the library.
 
 use std::ffi::{CString, c_char};
 
 use crate::{guard::infallible, pointer};
 
-/// A text: UTF-8, ends with 0. It belongs to the caller, who frees it with `uflow_text_free`; any thread may read it.
+/// A text from the library. The caller owns it and frees it with `uflow_text_free`; any thread may read it.
 #[derive(Debug)]
 pub struct uflow_text(CString);
 
@@ -16,7 +16,7 @@ impl uflow_text {
     }
 }
 
-/// The text itself; lives as long as `text`. Empty for NULL.
+/// The characters: UTF-8, ending with 0, valid until the text is freed. Empty for NULL.
 ///
 /// # Safety
 /// `text` is NULL or a text that was not freed.
@@ -26,7 +26,7 @@ pub unsafe extern "C" fn uflow_text_data(text: *const uflow_text) -> *const c_ch
     infallible(c"".as_ptr(), || unsafe { pointer::optional(text) }.map_or(c"".as_ptr(), |text| text.0.as_ptr()))
 }
 
-/// Its length in bytes, without the 0 at its end. 0 for NULL.
+/// The length in bytes, without the final 0. 0 for NULL.
 ///
 /// # Safety
 /// `text` is NULL or a text that was not freed.

@@ -1,4 +1,4 @@
-//! Fitting a model to good frames.
+//! Fits models to good frames.
 
 use std::{
     ffi::{c_char, c_void},
@@ -25,18 +25,18 @@ use crate::{
     text::uflow_text,
 };
 
-/// What a progress callback wants.
+/// The answer of a progress callback.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum uflow_control {
-    /// No answer: training is cancelled, as by `UFLOW_CONTROL_CANCEL`.
+    /// Not set: training is cancelled, as by `UFLOW_CONTROL_CANCEL`.
     UFLOW_CONTROL_UNKNOWN = 0,
-    /// Go on.
+    /// Continue.
     UFLOW_CONTROL_CONTINUE = 1,
-    /// Stop here and write the best model so far. While `fold` is above 0 the model is complete; its null then stands on the images
-    /// of the flows that are finished, and `uflow_trainer_warnings` says how many those are.
+    /// Stop now and write the best model so far. While `fold` is above 0 the model itself is complete; its null then uses only the images
+    /// of the flows that are finished, and `uflow_trainer_warnings` tells their number.
     UFLOW_CONTROL_STOP = 2,
-    /// Stop here and write nothing, whatever is finished. A package that is at the path already stays.
+    /// Stop now and write nothing, even if the model is complete. An existing package at the path stays.
     UFLOW_CONTROL_CANCEL = 3,
 }
 
@@ -44,19 +44,19 @@ pub enum uflow_control {
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum uflow_stop_reason {
-    /// None that this version of the header knows.
+    /// A reason that this version of the header does not know.
     UFLOW_STOP_REASON_UNKNOWN = 0,
-    /// All epochs were done.
+    /// All epochs are done.
     UFLOW_STOP_REASON_FINISHED = 1,
-    /// The held-out images had not gained for a number of epochs.
+    /// The held-out images did not improve for a number of epochs.
     UFLOW_STOP_REASON_PATIENCE = 2,
     /// The progress callback asked for it.
     UFLOW_STOP_REASON_ASKED = 3,
-    /// A loss was not finite; the model is the best from before.
+    /// A loss was not finite; the model is the best one before that.
     UFLOW_STOP_REASON_DIVERGED = 4,
 }
 
-/// Where training is.
+/// The progress of training.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct uflow_progress {
@@ -64,7 +64,7 @@ pub struct uflow_progress {
     pub struct_size: usize,
     /// Epoch, from 1; 0 before the first.
     pub epoch: u32,
-    /// Most epochs there will be.
+    /// The most epochs.
     pub epochs: u32,
     /// Optimiser steps done in this epoch.
     pub batch: u32,
@@ -72,34 +72,34 @@ pub struct uflow_progress {
     pub batches: u32,
     /// Mean training loss of this epoch so far, in nats per feature value; NaN before the first.
     pub loss: f64,
-    /// Adam's rate in the last step.
+    /// Adam's learning rate in the last step.
     pub learning_rate: f64,
     /// Seconds since training began.
     pub seconds: f64,
-    /// After an epoch, and before the first: negative log-likelihood of the held-out images, in nats per value. NaN within an epoch.
+    /// After each epoch, and before the first: the negative log-likelihood of the held-out images, in nats per value. NaN within an epoch.
     pub held_out_nll: f64,
-    /// Then too: the mean of z² on the held-out images of the scale where it is farthest from 1, which white latents have. NaN within
-    /// an epoch.
+    /// At the same times: the mean of z² on the held-out images, of the scale where it is farthest from 1. White latents have 1. NaN
+    /// within an epoch.
     pub latent_variance: f64,
-    /// The flow that is trained: 0 is the model's own, from 1 on they are those that calibrate its null (cross-fitting).
+    /// The number of the flow that is being trained: 0 is the model's own, later ones calibrate its null (cross-fitting).
     pub fold: u32,
-    /// Flows in all; 1 without cross-fitting.
+    /// The number of flows; 1 without cross-fitting.
     pub folds: u32,
 }
 
-/// What training came to. Begin with `UFLOW_TRAINING_INIT`.
+/// The outcome of training. Begin with `UFLOW_TRAINING_INIT`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct uflow_training {
     /// sizeof(uflow_training).
     pub struct_size: usize,
-    /// Images that were trained on.
+    /// The number of images that the flow was trained on.
     pub images: u32,
-    /// Images that were held out to watch it.
+    /// The number of images that were held out to monitor training.
     pub held_out: u32,
-    /// Epochs begun.
+    /// The number of epochs that were started.
     pub epochs: u32,
-    /// The epoch whose model was written; 0 is the one before training.
+    /// The epoch whose model was written; 0: the model before training.
     pub best_epoch: u32,
     /// A `uflow_stop_reason`.
     pub stop_reason: u32,
@@ -107,14 +107,14 @@ pub struct uflow_training {
     pub fair_threshold: f32,
     /// Negative log-likelihood of the held-out images, in nats per value.
     pub held_out_nll: f64,
-    /// The mean of z² on the held-out images, of the scale where it is farthest from 1; outside 0.8 to 1.25 the model's numbers of false
-    /// alarms are not to be trusted.
+    /// The mean of z² on the held-out images, of the scale where it is farthest from 1. Outside 0.8 to 1.25 the model's numbers of false
+    /// alarms are not reliable.
     pub latent_variance: f64,
-    /// Seconds it took.
+    /// The duration in seconds.
     pub seconds: f64,
-    /// Good images that the model's calibrated null stands on; 0 where it has none.
+    /// The number of good images that the model's null was calibrated on; 0 if it is not calibrated.
     pub null_images: u32,
-    /// Good images that it was planned to stand on: more than `null_images` where cross-fitting was stopped or failed.
+    /// The planned number: more than `null_images` if cross-fitting was stopped or failed.
     pub null_images_planned: u32,
 }
 
@@ -137,15 +137,15 @@ impl Versioned for uflow_training {
     const NAME: &str = "training";
 }
 
-/// Asked before the first epoch, and after every optimiser step and every epoch: `user_data` as it was given, and where training is. Gives a `uflow_control`. It is
-/// called by the thread that called `uflow_trainer_fit`, and must not throw or `longjmp`.
+/// Called before the first epoch, and after every optimiser step and every epoch, with `user_data` as it was given and the progress.
+/// Returns a `uflow_control`. The thread that called `uflow_trainer_fit` calls it. It must not throw or `longjmp`.
 pub type uflow_progress_callback =
     Option<unsafe extern "C" fn(user_data: *mut c_void, progress: *const uflow_progress) -> u32>;
 
-/// Takes good frames and fits a model to them.
+/// Collects good frames and fits a model to them.
 ///
-/// It belongs to the caller, who frees it with `uflow_trainer_free`; one thread at a time. It has a backbone of its own, and keeps the
-/// features of the frames, not the frames.
+/// The caller owns a trainer and frees it with `uflow_trainer_free`; one thread at a time. It has its own backbone, and keeps the features
+/// of the frames, not the frames.
 #[derive(Debug)]
 pub struct uflow_trainer(Exclusive<State>);
 
@@ -156,14 +156,14 @@ struct State {
     last: Option<Fitted>,
 }
 
-/// Loads the backbone, on the engine's device, and makes room for features. `*trainer` is the caller's, to be freed with
-/// `uflow_trainer_free`; `engine` may be freed before it. Training runs on the CPU, on as many threads as the engine's networks.
+/// Makes a trainer: loads the backbone on the engine's device. The caller owns `*trainer` and frees it with `uflow_trainer_free`;
+/// `engine` may be freed earlier. Training runs on the CPU, on as many threads as the engine's networks.
 ///
-/// Fails with `UFLOW_STATUS_NETWORK` for a backbone that is none or takes no such input, `UFLOW_STATUS_INVALID_ARGUMENT` for turns of an input that is not
-/// square, `UFLOW_STATUS_DEVICE` for a device that is missing, `UFLOW_STATUS_IO` for a file that cannot be read.
+/// Fails with `UFLOW_STATUS_NETWORK` if the backbone is not a valid network or does not take such an input, `UFLOW_STATUS_INVALID_ARGUMENT`
+/// for rotations of an input that is not square, `UFLOW_STATUS_DEVICE` if the device is missing, `UFLOW_STATUS_IO` if a file cannot be read.
 ///
 /// # Safety
-/// `engine` and `options` are NULL (an error) or what they say; `trainer` is NULL (an error) or may be written.
+/// `engine` and `options` are NULL (an error) or valid; `trainer` is NULL (an error) or may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uflow_trainer_new(
     engine: *const uflow_engine,
@@ -176,9 +176,9 @@ pub unsafe extern "C" fn uflow_trainer_new(
             let options = pointer::required(options, "options")?;
             (Out::new(trainer, "trainer")?, pointer::required(engine, "engine")?, options)
         };
-        let (engine, mut options) = (&engine.0.engine, options.0.take("options")?.clone());
+        let (engine, mut options) = (&engine.0.engine, options.0.take("options")?.fit.clone());
         options.session = engine.options().session;
-        // A pool of its own, which ends with the training.
+        // Its own pool, which ends with the training.
         options.training.threads = Some(options.session.threads.unwrap_or_else(cpu_quota));
         let fitter = Fitter::new(engine.runtime(), options)?;
         out.give(uflow_trainer(Exclusive::new(State { fitter, limits: engine.options().limits, last: None })));
@@ -193,16 +193,16 @@ pub unsafe extern "C" fn uflow_trainer_new(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uflow_trainer_free(trainer: *mut uflow_trainer) {
     // SAFETY: NULL or a trainer that this library made, by this function's contract.
-    infallible((), || unsafe { pointer::free(trainer) });
+    infallible((), || unsafe { pointer::free_engine(trainer) });
 }
 
-/// Adds a good frame. It is read during the call alone, which takes as long as the backbone does. A frame that fails is not added; the
-/// codes are those of `uflow_detector_detect`. A frame with the same pixels as an earlier one, and a frame whose pixels all have one
-/// value, are left out and are no failure: `uflow_trainer_frames` does not count them, `uflow_trainer_warnings` names them.
+/// Adds a good frame, which is read only during the call. The call takes as long as the backbone does. A frame that fails is not added;
+/// the codes are those of `uflow_detector_detect`. A frame with the same pixels as an earlier one, and a frame whose pixels all have
+/// one value, are left out without an error: `uflow_trainer_frames` does not count them, `uflow_trainer_warnings` names them.
 ///
 /// # Safety
-/// `trainer` and `image` are NULL (an error) or what they say; the bytes that `image` names are there and are not changed during
-/// the call.
+/// `trainer` and `image` are NULL (an error) or valid; the bytes that `image` points to are there and do not change
+/// during the call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uflow_trainer_add(
     trainer: *mut uflow_trainer,
@@ -219,7 +219,7 @@ pub unsafe extern "C" fn uflow_trainer_add(
     })
 }
 
-/// How many frames a model would be fitted to. 0 for NULL, and while another thread uses the trainer.
+/// The number of frames that a model would be fitted to. 0 for NULL, and while another thread uses the trainer.
 ///
 /// # Safety
 /// `trainer` is NULL or a trainer that was not freed.
@@ -232,18 +232,19 @@ pub unsafe extern "C" fn uflow_trainer_frames(trainer: *const uflow_trainer) -> 
     })
 }
 
-/// Fits a model to the frames added so far and writes it to `path` (UTF-8): a folder, or one file where it ends in `.uflow`. It is there
-/// whole or not at all; a package that is there already is replaced at the end, folders above it are made. It takes minutes; `callback` (may
-/// be NULL) is asked before the first epoch and after every optimiser step and epoch, and must not use the trainer. The frames stay: more
-/// may be added, and a model fitted again.
+/// Fits a model to the frames added so far and writes it to `path` (UTF-8): a folder, or one file if the name ends in `.uflow`. Folders above
+/// it are created. The package is written completely or not at all; an existing package is replaced at the end. This takes
+/// minutes. `callback` (may be NULL) is called before the first epoch and after every optimiser step and epoch; it must not use the
+/// trainer. The frames are kept: more can be added, and a model fitted again.
 ///
-/// A flow of cross-fitting that fails does not cost the model: the package is written, and `uflow_trainer_warnings` says what is missing.
+/// If a flow of cross-fitting fails, the model is still written, and `uflow_trainer_warnings` says what is missing.
 ///
-/// Fails with `UFLOW_STATUS_TRAINING` for fewer than 8 frames, frames that are practically one picture, or a loss that is not finite from the start, `UFLOW_STATUS_CANCELLED` where the
-/// callback said so, `UFLOW_STATUS_PACKAGE` or `UFLOW_STATUS_IO` for a path that cannot be written, before training.
+/// Fails with `UFLOW_STATUS_TRAINING` for fewer than 8 frames, for frames that are nearly the same, or for a loss that is not finite
+/// from the start, `UFLOW_STATUS_CANCELLED` if the callback cancelled, `UFLOW_STATUS_PACKAGE` or `UFLOW_STATUS_IO`, before training, if
+/// `path` cannot be written.
 ///
 /// # Safety
-/// `trainer` and `path` are NULL (an error) or what they say; `callback` is NULL or may be called with `user_data`.
+/// `trainer` and `path` are NULL (an error) or valid; `callback` is NULL or may be called with `user_data`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uflow_trainer_fit(
     trainer: *mut uflow_trainer,
@@ -259,7 +260,7 @@ pub unsafe extern "C" fn uflow_trainer_fit(
         check_writable(path)?;
         let mut answer = Control::Continue;
         let fitted = state.fitter.train(&mut |progress| {
-            // Who has said that it shall end is not asked again.
+            // After it answered that training shall end, the callback is not called again.
             if let (Some(callback), Control::Continue) = (callback, answer) {
                 let progress = progress_struct(progress);
                 // SAFETY: the caller's function, called as the header says.
@@ -277,7 +278,7 @@ pub unsafe extern "C" fn uflow_trainer_fit(
     })
 }
 
-/// The variance farthest from 1.
+/// The variance that is farthest from 1.
 fn worst(variances: &[f64]) -> f64 {
     let distance = |variance: f64| variance.max(f64::MIN_POSITIVE).ln().abs();
     variances.iter().copied().max_by(|&a, &b| distance(a).total_cmp(&distance(b))).unwrap_or(f64::NAN)
@@ -301,7 +302,7 @@ fn progress_struct(progress: &Progress) -> uflow_progress {
     }
 }
 
-/// What the last training that was written came to. `UFLOW_STATUS_INVALID_ARGUMENT` before the first.
+/// Writes the outcome of the last training whose model was written to `*training`. `UFLOW_STATUS_INVALID_ARGUMENT` before the first.
 ///
 /// # Safety
 /// `trainer` is NULL (an error) or a trainer that was not freed; `training` is NULL (an error) or a struct with its size set.
@@ -344,11 +345,11 @@ fn last(state: &State) -> Outcome<&Fitted> {
     state
         .last
         .as_ref()
-        .ok_or_else(|| uflow_status::argument("trainer", "no model was fitted yet; see uflow_trainer_fit"))
+        .ok_or_else(|| uflow_status::argument("trainer", "no model was fitted yet; call uflow_trainer_fit first"))
 }
 
-/// What the user should know of the last model that was fitted, a line each; empty where there is nothing to say. `*text` is the
-/// caller's, to be freed with `uflow_text_free`. `UFLOW_STATUS_INVALID_ARGUMENT` before the first.
+/// Gives the warnings about the last model that was fitted, one a line; empty if there are none. The caller owns `*text` and frees it with
+/// `uflow_text_free`. `UFLOW_STATUS_INVALID_ARGUMENT` before the first.
 ///
 /// # Safety
 /// `trainer` is NULL (an error) or a trainer that was not freed; `text` is NULL (an error) or may be written.

@@ -1,4 +1,4 @@
-//! Which version this is.
+//! The library's version.
 
 use std::ffi::{CStr, c_char};
 
@@ -9,16 +9,16 @@ const TEXT: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERS
     Err(_) => c"",
 };
 
-/// Version of the library that is loaded, e.g. "0.1.0"; `UFLOW_VERSION` is that of the header.
+/// The version of the loaded library, e.g. "0.1.0". `UFLOW_VERSION` is the header's.
 ///
-/// The text is static: never free it. Any thread may call this at any time.
+/// The text is static: do not free it. Any thread may call this at any time.
 #[unsafe(no_mangle)]
 pub extern "C" fn uflow_version() -> *const c_char {
     infallible(TEXT.as_ptr(), || TEXT.as_ptr())
 }
 
-/// Version of the library that is loaded as a number: 1,000,000 × major + 1,000 × minor + patch, as `UFLOW_VERSION_NUMBER` is of
-/// the header. A program should find the same major version in both.
+/// The version of the loaded library as a number: 1,000,000 × major + 1,000 × minor + patch. `UFLOW_VERSION_NUMBER` is the header's. A
+/// program should check that both have the same major version.
 ///
 /// Any thread may call this at any time.
 #[unsafe(no_mangle)]

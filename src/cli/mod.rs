@@ -31,7 +31,10 @@ use std::{io::Write, path::PathBuf, process::ExitCode, sync::OnceLock};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{Error, Result, runtime::Runtime};
+use crate::{
+    Error, Result,
+    runtime::{LibrarySearch, Runtime},
+};
 
 /// The context of every sub-command.
 #[derive(Debug)]
@@ -48,7 +51,8 @@ impl Context {
         if let Some(runtime) = self.runtime.get() {
             return Ok(runtime);
         }
-        let runtime = Runtime::load(self.onnxruntime.as_deref())?;
+        let search = LibrarySearch { explicit: self.onnxruntime.as_deref(), beside: None, option: "--onnxruntime" };
+        let runtime = Runtime::find(search)?;
         Ok(self.runtime.get_or_init(|| runtime))
     }
 

@@ -3,8 +3,9 @@
 //! A reader, or a crash, sees the old package or the new one. On Linux an existing folder is exchanged with the new one
 //! (`renameat2`); elsewhere it is moved aside first, the only moment without a package.
 
+use std::cell::Cell;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Cursor, Write};
+use std::io::{self, BufReader, Cursor, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use zip::write::SimpleFileOptions;
@@ -167,23 +168,70 @@ fn is_empty(folder: &Path) -> bool {
 fn write_file(path: &Path, parent: &Path, entries: &[Entry<'_>]) -> Result<()> {
     let mut file = temporary_file(parent)?;
     let failed = |error: io::Error| Error::io("write", path)(error);
-    let mut zip = ZipWriter::new(file.as_file_mut());
+    let failed_before = Cell::new(false);
+    let mut zip = ZipWriter::new(Quiet { file: file.as_file_mut(), failed: &failed_before, position: 0, end: 0 });
     for (name, source) in entries {
         let length = match source {
             FileSource::Bytes(bytes) => bytes.len() as u64,
-            FileSource::Path(source) => source.metadata().map_err(Error::io("read", *source))?.len(),
+            FileSource::Path(source) => {
+                source.metadata().inspect_err(|_| failed_before.set(true)).map_err(Error::io("read", *source))?.len()
+            }
         };
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
             .large_file(length >= u64::from(u32::MAX))
             .unix_permissions(0o644);
         zip.start_file(*name, options).map_err(|error| failed(error.into()))?;
-        copy(source, &mut zip, path)?;
+        copy(source, &mut zip, path).inspect_err(|_| failed_before.set(true))?;
     }
     zip.finish().map_err(|error| failed(error.into()))?;
     file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
+}
+
+/// A file that accepts and drops everything after the first failure. When a `ZipWriter` is dropped unfinished it finishes the
+/// archive, and prints to standard error if that fails, as on a full disk. The failure has been returned by then, and the
+/// temporary file is about to be deleted.
+struct Quiet<'a> {
+    file: &'a mut File,
+    failed: &'a Cell<bool>,
+    position: u64,
+    end: u64,
+}
+
+impl Write for Quiet<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = match self.failed.get() {
+            true => bytes.len(),
+            false => self.file.write(bytes).inspect_err(|error| {
+                self.failed.set(error.kind() != io::ErrorKind::Interrupted);
+            })?,
+        };
+        self.position += written as u64;
+        self.end = self.end.max(self.position);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.failed.get() { Ok(()) } else { self.file.flush().inspect_err(|_| self.failed.set(true)) }
+    }
+}
+
+impl Seek for Quiet<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let found = match to {
+            SeekFrom::Start(position) => Some(position),
+            SeekFrom::End(offset) => self.end.checked_add_signed(offset),
+            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
+        };
+        let found = found.ok_or(io::ErrorKind::InvalidInput)?;
+        if !self.failed.get() {
+            self.file.seek(SeekFrom::Start(found)).inspect_err(|_| self.failed.set(true))?;
+        }
+        self.position = found;
+        Ok(found)
+    }
 }
 
 fn write_folder(path: &Path, parent: &Path, entries: &[Entry<'_>]) -> Result<()> {

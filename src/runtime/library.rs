@@ -1,4 +1,4 @@
-//! Where ONNX Runtime's shared library is looked for, and what is said when it cannot be used.
+//! Finds ONNX Runtime's shared library in fixed places, and explains why one cannot be used.
 
 use std::{
     env, fs,
@@ -34,14 +34,44 @@ fn file_name() -> String {
     format!("{}onnxruntime{}", env::consts::DLL_PREFIX, env::consts::DLL_SUFFIX)
 }
 
-/// What the caller or the environment asks for.
-pub(super) fn explicit(path: Option<&Path>) -> Option<PathBuf> {
-    path.map(Path::to_owned)
-        .or_else(|| env::var_os(LIBRARY_VARIABLE).map(PathBuf::from))
-        .filter(|path| !path.as_os_str().is_empty())
+/// Where ONNX Runtime is looked for, and what an error advises. See [`Runtime::find`](super::Runtime::find).
+#[derive(Clone, Copy, Debug)]
+pub struct LibrarySearch<'a> {
+    /// The library or its folder, if the caller names one. Nothing else is tried then.
+    pub explicit: Option<&'a Path>,
+    /// The shared library that this code is part of; its folder is searched in place of the executable's.
+    pub beside: Option<&'a Path>,
+    /// How the caller's user names a library, as an error writes it: `--onnxruntime`, a function's name.
+    pub option: &'a str,
 }
 
-/// Places looked at in vain, each with what was found there.
+impl Default for LibrarySearch<'_> {
+    fn default() -> Self {
+        Self { explicit: None, beside: None, option: "Runtime::load" }
+    }
+}
+
+impl LibrarySearch<'_> {
+    /// The path that the caller or the environment names.
+    pub(super) fn named(&self) -> Option<PathBuf> {
+        self.explicit
+            .map(Path::to_owned)
+            .or_else(|| env::var_os(LIBRARY_VARIABLE).map(PathBuf::from))
+            .filter(|path| !path.as_os_str().is_empty())
+    }
+
+    fn module(&self) -> Module {
+        match self.beside {
+            Some(library) => Module { path: library.to_owned(), what: "library" },
+            None => Module {
+                path: env::current_exe().and_then(|path| path.canonicalize()).unwrap_or_default(),
+                what: "executable",
+            },
+        }
+    }
+}
+
+/// Places that were searched without success, each with the reason.
 #[derive(Default)]
 struct Attempts(Vec<String>);
 
@@ -50,11 +80,12 @@ impl Attempts {
         self.0.push(format!("  {place}: {}: {reason}", path.display()));
     }
 
-    fn error(self) -> Error {
+    fn error(self, option: &str) -> Error {
         Error::Library(format!(
-            "no usable ONNX Runtime (1.{} or newer). Looked at:\n{}\n\
-             `make onnxruntime` in the project's folder fetches {PINNED_VERSION}; for a library elsewhere, give it or its folder \
-             as --onnxruntime or {LIBRARY_VARIABLE}.",
+            "no usable ONNX Runtime (1.{} or newer) was found. Searched:\n{}\n\
+             Give the library or its folder with {option} or the environment variable {LIBRARY_VARIABLE}. \
+             `make install` installs version {PINNED_VERSION} into lib/uflow; `make onnxruntime` fetches it for development; \
+             the Python package `onnxruntime` has it in its folder `capi`.",
             ort::MINOR_VERSION,
             self.0.join("\n")
         ))
@@ -64,13 +95,13 @@ impl Attempts {
 const EXPLICIT: &str = "as asked";
 
 /// The library that an explicit path, of a file or a folder, stands for.
-pub(super) fn find(explicit: &Path) -> Result<PathBuf> {
+pub(super) fn find(explicit: &Path, option: &str) -> Result<PathBuf> {
     let mut attempts = Attempts::default();
-    find_explicit(explicit, &mut attempts).ok_or_else(|| attempts.error())
+    find_explicit(explicit, &mut attempts).ok_or_else(|| attempts.error(option))
 }
 
 fn find_explicit(explicit: &Path, attempts: &mut Attempts) -> Option<PathBuf> {
-    // A relative path means the caller's folder, not the executable's.
+    // A relative path is relative to the working folder, not to the executable's.
     let path = std::path::absolute(explicit).unwrap_or_else(|_| explicit.to_owned());
     match fs::metadata(&path) {
         Err(error) => attempts.add(EXPLICIT, &path, error),
@@ -102,57 +133,47 @@ fn in_folder(folder: &Path) -> Option<PathBuf> {
     entries.filter(|path| version(path).is_some() && path.is_file()).max_by_key(version)
 }
 
-/// The file that ONNX Runtime may lie beside: this program, or a library it is part of.
+/// The file beside which ONNX Runtime is looked for: this program, or a shared library that it is part of.
 #[derive(Debug)]
-pub(super) struct Module {
-    pub(super) path: PathBuf,
-    pub(super) what: &'static str,
+struct Module {
+    path: PathBuf,
+    what: &'static str,
 }
 
-impl Module {
-    pub(super) fn executable() -> Self {
-        let path = env::current_exe().and_then(|path| path.canonicalize()).unwrap_or_default();
-        Self { path, what: "executable" }
-    }
-}
+/// Where an installation keeps ONNX Runtime, for programs that are linked with the static library and lie anywhere:
+/// `tools/install_library.sh` builds with it.
+const INSTALLED: Option<&str> = option_env!("UFLOW_LIBRARY_FOLDER");
 
-/// Folders to look in, in order, for a module.
-fn folders(module: &Module) -> Vec<(String, PathBuf)> {
-    let Some(beside) = module.path.parent() else { return Vec::new() };
-    let mut folders = vec![(format!("beside the {}", module.what), beside.to_owned())];
-    if let Some(above) = beside.parent() {
-        folders.push((format!("../lib of the {}", module.what), above.join("lib")));
+/// The folders that are searched, in order. All are fixed relative to the module, or absolute; no folder above an
+/// installation is, since others may be able to write there.
+fn folders(module: &Module, installed: Option<&str>) -> Vec<(String, PathBuf)> {
+    let mut folders = Vec::new();
+    if let Some(beside) = module.path.parent().filter(|folder| folder.is_absolute()) {
+        folders.push((format!("beside the {}", module.what), beside.to_owned()));
+        folders.push((format!("uflow/ beside the {}", module.what), beside.join("uflow")));
+        if let Some(above) = beside.parent() {
+            folders.push((format!("../lib/uflow of the {}", module.what), above.join("lib/uflow")));
+            folders.push((format!("../lib of the {}", module.what), above.join("lib")));
+        }
     }
-    // Where an installation keeps it, out of the way of the system's own.
-    let kept = [Some(beside.join("uflow")), beside.parent().map(|above| above.join("lib").join("uflow"))];
-    let kept = kept.into_iter().flatten().filter(|folder| folder.is_dir());
-    folders.extend(kept.map(|folder| ("the installation's own".to_owned(), folder)));
-    let own = |folder: &Path| folder.join(".onnxruntime").join("lib");
-    // Every ancestor is a place, but only those that exist are worth a line in a message.
-    let fetched = beside.ancestors().map(own).filter(|folder| folder.is_dir());
-    folders.extend(fetched.map(|folder| ("the project's fetched copy".to_owned(), folder)));
-    if folders.iter().all(|(_, folder)| !folder.ends_with(".onnxruntime/lib")) {
-        folders.push(("the project's fetched copy, here or in a folder above".to_owned(), own(beside)));
-    }
+    let installed = installed.map(Path::new).filter(|folder| folder.is_absolute());
+    folders.extend(installed.map(|folder| ("where uflow was installed".to_owned(), folder.to_owned())));
     folders
 }
 
 /// Opens the first library that can be used.
-pub(super) fn open(
-    explicit: Option<&Path>,
-    module: &Module,
-) -> Result<(ort::environment::EnvironmentBuilder, PathBuf)> {
+pub(super) fn open(search: &LibrarySearch<'_>) -> Result<(ort::environment::EnvironmentBuilder, PathBuf)> {
     let mut attempts = Attempts::default();
-    if let Some(explicit) = explicit {
-        if let Some(path) = find_explicit(explicit, &mut attempts) {
+    if let Some(explicit) = search.named() {
+        if let Some(path) = find_explicit(&explicit, &mut attempts) {
             match ort::init_from(&path) {
                 Ok(builder) => return Ok((builder, path)),
                 Err(error) => attempts.add(EXPLICIT, &path, reason(&error)),
             }
         }
-        return Err(attempts.error());
+        return Err(attempts.error(search.option));
     }
-    for (place, folder) in folders(module) {
+    for (place, folder) in folders(&search.module(), INSTALLED) {
         let Some(path) = in_folder(&folder) else {
             attempts.add(&place, &folder.join(file_name()), "not there");
             continue;
@@ -160,7 +181,7 @@ pub(super) fn open(
         match ort::init_from(&path) {
             Ok(builder) => return Ok((builder, path)),
             Err(error) => {
-                tracing::warn!(path = %path.display(), reason = reason(&error), "ONNX Runtime passed over");
+                tracing::warn!(path = %path.display(), reason = reason(&error), "ONNX Runtime skipped");
                 attempts.add(&place, &path, reason(&error));
             }
         }
@@ -172,7 +193,7 @@ pub(super) fn open(
             Err(error) => attempts.add("the system's library path", &path, reason(&error)),
         }
     }
-    Err(attempts.error())
+    Err(attempts.error(search.option))
 }
 
 /// Why a library cannot be used.
@@ -241,19 +262,22 @@ mod tests {
     }
 
     #[test]
-    fn places_come_in_the_documented_order() {
-        let root = tempfile::tempdir().unwrap();
-        let root = root.path();
-        touch(&root.join("project/.onnxruntime/lib/x"));
-        touch(&root.join(".onnxruntime/lib/x"));
-        let found = folders(&Module { path: root.join("project/target/release/uflow"), what: "executable" });
+    fn places_come_in_the_documented_order_and_none_is_above_the_installation() {
+        let module = Module { path: "/opt/uflow/bin/uflow".into(), what: "executable" };
         let expected = [
-            ("beside the executable", root.join("project/target/release")),
-            ("../lib of the executable", root.join("project/target/lib")),
-            ("the project's fetched copy", root.join("project/.onnxruntime/lib")),
-            ("the project's fetched copy", root.join(".onnxruntime/lib")),
-        ];
-        assert_eq!(found[..4], expected.map(|(place, folder)| (place.to_owned(), folder)));
+            ("beside the executable", "/opt/uflow/bin"),
+            ("uflow/ beside the executable", "/opt/uflow/bin/uflow"),
+            ("../lib/uflow of the executable", "/opt/uflow/lib/uflow"),
+            ("../lib of the executable", "/opt/uflow/lib"),
+            ("where uflow was installed", "/usr/local/lib/uflow"),
+        ]
+        .map(|(place, folder)| (place.to_owned(), PathBuf::from(folder)));
+        assert_eq!(folders(&module, Some("/usr/local/lib/uflow")), expected);
+        assert_eq!(folders(&module, None), expected[..4]);
+        // A relative path would mean the working folder, where anybody may have put a library.
+        for path in ["", "uflow", "./uflow", "bin/uflow"] {
+            assert_eq!(folders(&Module { path: path.into(), what: "library" }, Some("lib")), []);
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ use std::{
 pub use self::{
     backbone::{Backbone, Features},
     device::{Device, Precision, SessionOptions},
-    library::{LIBRARY_VARIABLE, PINNED_VERSION},
+    library::{LIBRARY_VARIABLE, LibrarySearch, PINNED_VERSION},
     network::{Network, NetworkOutput},
     threads::cpu_quota,
 };
@@ -67,38 +67,34 @@ enum Loaded {
 impl Runtime {
     /// Finds and loads ONNX Runtime's shared library.
     ///
-    /// `explicit` (else the environment variable `UFLOW_ONNXRUNTIME`) names the library or its folder, and then nothing
-    /// else is tried. Without it, in this order: beside the executable; `../lib` of it; `.onnxruntime/lib` in a folder
-    /// above it; the system's library path. Further calls give the library that is loaded already.
+    /// `explicit`, or else the environment variable `UFLOW_ONNXRUNTIME`, names the library or its folder; then no other
+    /// place is searched. Without them the search goes, in this order: beside the executable; `uflow/` beside it;
+    /// `../lib/uflow` of it; `../lib` of it; the folder that the installation was built for; the system's library path.
+    /// Later calls give the library that is already loaded.
     ///
     /// # Errors
-    /// [`Error::Library`] naming every place looked at, with the reason for each and the command that helps; also when
-    /// another library is loaded already.
+    /// [`Error::Library`] with every place that was searched, the reason for each, and how to name a library; also
+    /// when another library is already loaded.
     pub fn load(explicit: Option<&Path>) -> Result<Self> {
-        Self::load_with(explicit, library::Module::executable)
+        Self::find(LibrarySearch { explicit, ..LibrarySearch::default() })
     }
 
-    /// The same for code that is part of a shared library at `library`, which takes the executable's place in the search.
+    /// As [`load`](Self::load), for code in a shared library, or for a program with its own way to name a library.
     ///
     /// # Errors
     /// As [`load`](Self::load).
-    pub fn load_beside(library: &Path, explicit: Option<&Path>) -> Result<Self> {
-        Self::load_with(explicit, || library::Module { path: library.to_owned(), what: "library" })
-    }
-
-    fn load_with(explicit: Option<&Path>, module: impl FnOnce() -> library::Module) -> Result<Self> {
-        let explicit = library::explicit(explicit);
+    pub fn find(search: LibrarySearch<'_>) -> Result<Self> {
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         match &*loaded {
             Loaded::NotYet => {}
-            Loaded::Yes(runtime) => return runtime.matching(explicit.as_deref()),
+            Loaded::Yes(runtime) => return runtime.matching(&search),
             Loaded::NoMore => {
                 let text = "ONNX Runtime was shut down and cannot start again in this process; start a new process";
                 return Err(Error::Unavailable(text.to_owned()));
             }
         }
         forbid_telemetry();
-        let (builder, path) = library::open(explicit.as_deref(), &module())?;
+        let (builder, path) = library::open(&search)?;
         let failed =
             |error: ort::Error| Error::Library(format!("{}: ONNX Runtime cannot start: {error}", path.display()));
         let pool = ort::environment::GlobalThreadPoolOptions::default()
@@ -134,10 +130,10 @@ impl Runtime {
         true
     }
 
-    /// This runtime. Fails if `explicit` names another library.
-    fn matching(&self, explicit: Option<&Path>) -> Result<Self> {
-        let Some(explicit) = explicit else { return Ok(self.clone()) };
-        let wanted = library::find(explicit)?;
+    /// This runtime. Fails if another library is named.
+    fn matching(&self, search: &LibrarySearch<'_>) -> Result<Self> {
+        let Some(named) = search.named() else { return Ok(self.clone()) };
+        let wanted = library::find(&named, search.option)?;
         if library::same_file(&wanted, self.path()) {
             return Ok(self.clone());
         }

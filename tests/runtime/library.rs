@@ -1,5 +1,5 @@
-//! How ONNX Runtime's library is found, and what is said when it is not. The searches run in a copy of this program, put where the
-//! library is to be found; libraries that are refused are refused in a process that has loaded none.
+//! How ONNX Runtime's library is found, and the message when it is not. The searches run in a copy of this program, in a folder of
+//! its own; libraries that are refused are refused in a process that has loaded none.
 
 use std::{
     env, fs,
@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use uflow::runtime::{LIBRARY_VARIABLE, PINNED_VERSION, Runtime};
+use uflow::runtime::{LIBRARY_VARIABLE, LibrarySearch, PINNED_VERSION, Runtime};
 
 fn file_name() -> String {
     format!("{}onnxruntime{}", env::consts::DLL_PREFIX, env::consts::DLL_SUFFIX)
@@ -66,6 +66,7 @@ impl Installed {
     fn run(&self, variables: &[(&str, &Path)]) -> String {
         let mut command = Command::new(self.path("project/bin/probe"));
         command
+            .current_dir(self.root.path())
             .args(["library::probe", "--exact", "--ignored", "--nocapture"])
             .env_remove(LIBRARY_VARIABLE)
             .env_remove("LD_LIBRARY_PATH")
@@ -98,18 +99,46 @@ fn each_place_is_found_and_the_earlier_one_wins() {
     let system = installed.library(&format!("system/{name}"));
     let search: &[(&str, &Path)] = &[("LD_LIBRARY_PATH", system.parent().unwrap())];
     found(&installed.run(search), &system);
-    let above = installed.library(&format!(".onnxruntime/lib/{name}"));
-    found(&installed.run(search), &above);
-    let own = installed.library(&format!("project/.onnxruntime/lib/{name}"));
-    found(&installed.run(search), &own);
     let lib = installed.library(&format!("project/lib/{name}"));
     found(&installed.run(search), &lib);
+    let own = installed.library(&format!("project/lib/uflow/{name}"));
+    found(&installed.run(search), &own);
+    let inside = installed.library(&format!("project/bin/uflow/{name}"));
+    found(&installed.run(search), &inside);
     let beside = installed.library(&format!("project/bin/{name}"));
     found(&installed.run(search), &beside);
-    // The environment's word comes first, as a file or as a folder, of which `lib` counts too.
+    // The environment variable comes first. It names a file or a folder, whose `lib` counts too.
     found(&installed.run(&[(LIBRARY_VARIABLE, &lib)]), &lib);
     found(&installed.run(&[(LIBRARY_VARIABLE, lib.parent().unwrap())]), &lib);
     found(&installed.run(&[(LIBRARY_VARIABLE, &installed.path("project"))]), &lib);
+}
+
+#[test]
+fn a_library_in_a_folder_above_is_not_opened() {
+    let installed = Installed::new();
+    let proof = installed.path("opened");
+    let planted = compiled(
+        installed.root.path(),
+        &format!(
+            r#"extern "C" fn opened() {{ std::fs::write({proof:?}, "").unwrap(); }}
+            #[used] #[unsafe(link_section = ".init_array")] static OPENED: extern "C" fn() = opened;"#
+        ),
+    );
+    for folder in
+        ["", ".onnxruntime/lib", "project/.onnxruntime/lib", "project/bin/.onnxruntime/lib", "lib", "lib/uflow"]
+    {
+        let folder = installed.path(folder);
+        fs::create_dir_all(&folder).unwrap();
+        fs::copy(&planted, folder.join(file_name())).unwrap();
+    }
+    // The working folder is one of them.
+    let text = installed.run(&[]);
+    assert!(text.starts_with("ERROR ") && !text.contains(".onnxruntime"), "{text}");
+    assert!(!proof.exists(), "the planted library's constructor ran");
+    // It does run where the search may find it.
+    fs::copy(&planted, installed.path("project/bin").join(file_name())).unwrap();
+    assert!(installed.run(&[]).contains("a library, but not ONNX Runtime"));
+    assert!(proof.exists());
 }
 
 #[test]
@@ -122,24 +151,42 @@ fn a_library_that_cannot_be_used_is_passed_over() {
 }
 
 #[test]
-fn nothing_found_names_every_place_and_the_command_that_helps() {
+fn nothing_found_names_every_place_and_the_caller_s_own_means() {
+    alone!();
     let text = Installed::new().run(&[]);
     for expected in [
-        "no usable ONNX Runtime (1.24 or newer). Looked at:",
+        "no usable ONNX Runtime (1.24 or newer) was found. Searched:",
         "beside the executable: ",
         "/project/bin/libonnxruntime.so: not there",
+        "uflow/ beside the executable: ",
+        "/project/bin/uflow/libonnxruntime.so: not there",
+        "../lib/uflow of the executable: ",
+        "/project/lib/uflow/libonnxruntime.so: not there",
         "../lib of the executable: ",
         "/project/lib/libonnxruntime.so: not there",
-        "/project/bin/.onnxruntime/lib/libonnxruntime.so: not there",
         "the system's library path: libonnxruntime.so: not a library that can be loaded (",
         "the system's library path: libonnxruntime.so.1: not a library that can be loaded (",
-        "`make onnxruntime` in the project's folder fetches ",
-        "--onnxruntime or UFLOW_ONNXRUNTIME",
+        "with Runtime::load or the environment variable UFLOW_ONNXRUNTIME",
+        "`make onnxruntime` fetches it",
     ] {
         assert!(text.contains(expected), "{expected}\n in \n{text}");
     }
     let requirements = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/onnxruntime.txt")).unwrap();
     assert!(requirements.contains(&format!("onnxruntime=={PINNED_VERSION} ")));
+    // The command names its option, a program the one that it gives.
+    let missing = installed_path();
+    let output = Command::new(env!("CARGO_BIN_EXE_uflow")).args(["--version", "--onnxruntime"]).arg(&missing).output();
+    let said = output.map(|output| [output.stdout, output.stderr].concat()).unwrap();
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("with --onnxruntime or the environment variable"), "{said}");
+    let search = LibrarySearch { explicit: Some(&missing), beside: None, option: "set_library()" };
+    let said = Runtime::find(search).unwrap_err().to_string();
+    assert!(said.contains("with set_library() or the environment variable"), "{said}");
+}
+
+/// A path where nothing is.
+fn installed_path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("no such folder")
 }
 
 #[test]

@@ -16,14 +16,9 @@ use uflow::{
 fn environment() -> &'static Environment {
     static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
     ENVIRONMENT.get_or_init(|| {
-        let executable = std::env::current_exe().unwrap();
-        let candidate = |folder: &Path| folder.join(".onnxruntime/lib/libonnxruntime.so");
-        let library = executable.ancestors().map(candidate).find(|path| path.exists()).unwrap_or_else(|| {
-            panic!(
-                "no .onnxruntime/lib/libonnxruntime.so in any folder above {}; fetch it with tools/fetch_onnxruntime.sh",
-                executable.display()
-            )
-        });
+        let folder = std::env::var_os("UFLOW_ONNXRUNTIME").expect("Cargo sets it: see .cargo/config.toml");
+        let library = Path::new(&folder).join("libonnxruntime.so");
+        assert!(library.exists(), "{}: fetch it with `make onnxruntime`", library.display());
         ort::init_from(library).unwrap().build().unwrap()
     })
 }

@@ -1,19 +1,21 @@
-/* Everything that libuflow does, as a C program would, and what it must not do: leak, keep threads, print, write past the end.
+/* Everything that libuflow does, as a C program uses it, and what it must not do: leak, keep threads, print, write past the end.
  *
  *   program FOLDER CYCLES FRAMES [BACKBONE]
  *
- * Fits a model of its own in FOLDER, on the library's backbone or the one that is given, so that it needs nothing else; runs every function, rightly and wrongly; shares a model among 8
- * threads for FRAMES frames; makes and frees each kind of handle CYCLES times. It is run as it is, under AddressSanitizer and
- * UndefinedBehaviorSanitizer, and under Valgrind (tools/check_library.sh).
+ * Fits its own model in FOLDER, on the library's backbone or on BACKBONE; calls every function, correctly and incorrectly; shares a model
+ * among 8 threads for FRAMES frames; makes and frees each kind of handle CYCLES times. tools/check_library.sh runs it as it is,
+ * under AddressSanitizer and UndefinedBehaviorSanitizer, and under Valgrind.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <dirent.h>
 #include <limits.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <uflow.h>
 #include <unistd.h>
@@ -23,7 +25,7 @@ enum { SIDE = 64, BYTES = SIDE * SIDE * 3, GOOD = 12, THREADS = 8, KINDS = 4 };
 #define EXPECT(condition)                                                                \
   do {                                                                                   \
     if (!(condition)) {                                                                  \
-      fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);            \
+      fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition);            \
       exit(1);                                                                           \
     }                                                                                    \
   } while (0)
@@ -56,7 +58,7 @@ static void good(unsigned char *pixels, unsigned seed) {
   for (int i = 0; i < BYTES; i++) {
     state = state * 1664525u + 1013904223u;
     int x = i / 3 % SIDE, y = i / 3 / SIDE;
-    pixels[i] = (unsigned char)(90 + x % 8 * 6 + y % 16 * 3 + (state >> 24) % 24);
+    pixels[i] = (unsigned char)((unsigned)(90 + x % 8 * 6 + y % 16 * 3) + (state >> 24) % 24);
   }
 }
 
@@ -77,7 +79,7 @@ static uflow_image image_of(const unsigned char *pixels) {
   return image;
 }
 
-/* ---- what the process takes ---- */
+/* ---- memory and threads of the process ---- */
 
 static long resident_kib(void) {
   FILE *file = fopen("/proc/self/statm", "r");
@@ -87,7 +89,7 @@ static long resident_kib(void) {
   return resident * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
-/* What the process has allocated and not freed. What it takes of the machine is more, and goes up and down with the allocator's mood. */
+/* Memory that was allocated and not freed. The process's resident memory is larger and varies with the allocator. */
 static long allocated_kib(void) {
   struct mallinfo2 info = mallinfo2();
   return (long)((info.uordblks + info.hblkhd) / 1024);
@@ -141,6 +143,14 @@ static void fit(const uflow_engine *engine, const char *package, const char *bac
   EXPECT(uflow_trainer_frames(trainer) == GOOD);
   int calls = 0;
   FAILS(UFLOW_STATUS_CANCELLED, uflow_trainer_fit(trainer, package, on_progress_cancel, NULL));
+  /* A full disk, as far as the library can tell: a status, and nothing on standard error. */
+  struct rlimit before, full;
+  EXPECT(signal(SIGXFSZ, SIG_IGN) != SIG_ERR && getrlimit(RLIMIT_FSIZE, &before) == 0);
+  full = before;
+  full.rlim_cur = 4096;
+  EXPECT(setrlimit(RLIMIT_FSIZE, &full) == 0);
+  FAILS(UFLOW_STATUS_IO, uflow_trainer_fit(trainer, package, NULL, NULL));
+  EXPECT(setrlimit(RLIMIT_FSIZE, &before) == 0 && access(package, F_OK) != 0);
   OK(uflow_trainer_fit(trainer, package, on_progress, &calls));
   EXPECT(calls > 2);
   uflow_training training = UFLOW_TRAINING_INIT;
@@ -165,7 +175,7 @@ static void detect(const uflow_model *model) {
   OK(uflow_options_set_epsilon(options, 1e200));
   OK(uflow_options_set_maps(options, UFLOW_MAPS_MASK | UFLOW_MAPS_SCORE | UFLOW_MAPS_LOG10_NFA));
 
-  /* The pixels lie at the end of their memory, so that a read past them is seen. */
+  /* The pixels end where their memory ends, so that a tool sees a read past them. */
   unsigned char *pixels = malloc(BYTES);
   bad(pixels, 1);
   uflow_image image = image_of(pixels);
@@ -198,8 +208,10 @@ static void detect(const uflow_model *model) {
   uflow_buffers buffers = UFLOW_BUFFERS_INIT;
   buffers.mask = own;
   buffers.mask_capacity = SIDE * SIDE;
+  buffers.mask_width = buffers.mask_height = SIDE;
   buffers.score_map = scores;
   buffers.score_map_capacity = SIDE * SIDE;
+  buffers.map_width = buffers.map_height = SIDE;
   OK(uflow_detector_detect_into(detector, &image, options, &buffers, result));
   OK(uflow_result_get_mask(result, &mask, NULL, NULL));
   EXPECT(memcmp(own, mask, SIDE * SIDE) == 0);
@@ -234,7 +246,7 @@ static void detect(const uflow_model *model) {
   }
 
   uint8_t half[2] = {1, 0};
-  OK(uflow_options_set_roi(options, half, 2, 1, 0));
+  OK(uflow_options_set_roi(options, half, sizeof half, 2, 1, 0));
   image = image_of(pixels);
   OK(uflow_detector_detect(detector, &image, options, result));
 
@@ -252,20 +264,20 @@ static void detect(const uflow_model *model) {
 typedef struct {
   pthread_mutex_t lock;
   unsigned released, found, failed;
-  uintptr_t next;
+  uint64_t next;
 } tally;
 
-static void on_release(void *user_data, void *frame) {
+static void on_release(void *user_data, const uflow_frame *frame) {
   tally *counts = user_data;
-  EXPECT(frame != NULL);
+  EXPECT(frame->id != 0 && frame->timestamp == 7 * frame->id && frame->buffer != NULL);
   pthread_mutex_lock(&counts->lock);
   counts->released++;
   pthread_mutex_unlock(&counts->lock);
 }
 
-static void on_result(void *user_data, void *frame, const uflow_status *status, const uflow_result *result) {
+static void on_result(void *user_data, const uflow_frame *frame, const uflow_status *status, const uflow_result *result) {
   tally *counts = user_data;
-  EXPECT((uintptr_t)frame == counts->next++);
+  EXPECT(frame->id == counts->next++ && frame->timestamp == 7 * frame->id && frame->buffer != NULL);
   if (status != NULL) {
     EXPECT(result == NULL && uflow_status_get_code(status) == UFLOW_STATUS_UNDECODABLE);
     counts->failed++;
@@ -274,6 +286,14 @@ static void on_result(void *user_data, void *frame, const uflow_status *status, 
   uflow_summary summary = UFLOW_SUMMARY_INIT;
   OK(uflow_result_get_summary(result, &summary));
   counts->found++;
+}
+
+static uflow_frame frame_of(uint64_t id, unsigned char *pixels) {
+  uflow_frame frame = UFLOW_FRAME_INIT;
+  frame.id = id;
+  frame.timestamp = 7 * id;
+  frame.buffer = pixels;
+  return frame;
 }
 
 static void stream(const uflow_model *model, unsigned frames) {
@@ -287,34 +307,36 @@ static void stream(const uflow_model *model, unsigned frames) {
   OK(uflow_stream_new(model, options, &stream));
   unsigned char *pixels = malloc(BYTES);
   bad(pixels, 1);
-  for (uintptr_t i = 1; i <= frames; i++) {
+  for (uint64_t i = 1; i <= frames; i++) {
     uflow_image image = image_of(pixels);
+    uflow_frame frame = frame_of(i, pixels);
     if (i % 10 == 0) {
       image.format = UFLOW_FORMAT_ENCODED;
     }
-    OK(uflow_stream_submit(stream, &image, NULL, (void *)i, UFLOW_WAIT_FOREVER));
+    OK(uflow_stream_submit(stream, &image, NULL, &frame, UFLOW_WAIT_FOREVER));
   }
   OK(uflow_stream_flush(stream, UFLOW_WAIT_FOREVER));
   EXPECT(uflow_stream_pending(stream) == 0);
   EXPECT(counts.released == frames && counts.found + counts.failed == frames && counts.failed == frames / 10);
   uflow_stream_free(stream);
 
-  /* Given up with frames inside: every buffer comes back. */
+  /* Freed with frames inside: every buffer comes back. */
   OK(uflow_stream_options_set_result_callback(options, NULL, NULL));
   OK(uflow_stream_new(model, options, &stream));
   counts.released = 0;
-  for (uintptr_t i = 1; i <= 4; i++) {
+  for (uint64_t i = 1; i <= 4; i++) {
     uflow_image image = image_of(pixels);
-    OK(uflow_stream_submit(stream, &image, NULL, (void *)i, 0));
+    uflow_frame frame = frame_of(i, pixels);
+    OK(uflow_stream_submit(stream, &image, NULL, &frame, 0));
   }
   uflow_image image = image_of(pixels);
   FAILS(UFLOW_STATUS_OVERLOADED, uflow_stream_submit(stream, &image, NULL, NULL, 0));
   uflow_result *result;
   OK(uflow_result_new(&result));
-  void *frame;
+  uflow_frame frame = UFLOW_FRAME_INIT;
   uflow_status *status;
   OK(uflow_stream_next(stream, UFLOW_WAIT_FOREVER, &frame, result, &status));
-  EXPECT(frame == (void *)1 && status == NULL);
+  EXPECT(frame.id == 1 && frame.buffer == pixels && status == NULL);
   uflow_stream_free(stream);
   EXPECT(counts.released == 4);
   free(pixels);
@@ -450,6 +472,7 @@ static void *run(void *argument) {
   char package[4096];
   EXPECT(snprintf(package, sizeof package, "%s/program.uflow", argv[1]) < (int)sizeof package);
 
+  EXPECT(UFLOW_STATUS_OK == 0 && uflow_status_get_code(NULL) == 0);
   EXPECT(strcmp(uflow_version(), UFLOW_VERSION) == 0 && uflow_version_number() == UFLOW_VERSION_NUMBER);
   OK(uflow_log_set_callback(on_log, NULL, UFLOW_LOG_LEVEL_DEBUG));
   uflow_engine *engine;
@@ -464,7 +487,7 @@ static void *run(void *argument) {
   segment();
   share_a_model(model, frames);
 
-  /* The least in the second fifth of the cycles and in the last: threads that end a model may be a moment behind, a leak stays. */
+  /* The minimum in the second and in the last fifth of the cycles: threads that free a model may be late, a leak remains. */
   long early = LONG_MAX, late = LONG_MAX, resident_early = LONG_MAX, resident_late = LONG_MAX;
   for (unsigned i = 0; i < cycles; i++) {
     cycle(engine, package);
@@ -491,9 +514,13 @@ static void *run(void *argument) {
   FAILS(UFLOW_STATUS_BUSY, uflow_shutdown());
   uflow_detector_free(last);
   OK(uflow_shutdown());
+  /* It is final: no engine any more. It may be called again, and what needs no engine still works. */
   FAILS(UFLOW_STATUS_UNAVAILABLE, uflow_engine_new(NULL, &engine));
+  OK(uflow_shutdown());
+  FAILS(UFLOW_STATUS_UNAVAILABLE, uflow_engine_new(NULL, &engine));
+  segment();
   struct timespec pause = {0, 20000000};
-  /* Two: this one, and the one that waits for it. */
+  /* This thread, and the one that waits for it. */
   for (int i = 0; i < 250 && threads() > 2; i++) {
     nanosleep(&pause, NULL);
   }
@@ -504,7 +531,7 @@ static void *run(void *argument) {
   return NULL;
 }
 
-/* What belongs to a thread ends with it, and is seen to end: so all is done in one that ends before the process does. */
+/* All work is in a thread that ends before the process, so that tools see its thread-local memory freed. */
 int main(int argc, char **argv) {
   pthread_t thread;
   EXPECT(argc == 4 || argc == 5);

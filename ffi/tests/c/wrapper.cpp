@@ -1,4 +1,5 @@
-// uflow.hpp as a C++ program uses it: fits, detects, streams, fails. Built with exceptions, and with -DUFLOW_USE_EXPECTED -fno-exceptions.
+// uflow.hpp as a C++ program uses it: fits, detects, streams, fails. Built with exceptions, and with -DUFLOW_USE_EXPECTED
+// -fno-exceptions; in both cases with all warnings that the header promises to be free of.
 //
 //   wrapper FOLDER
 #include <uflow.hpp>
@@ -16,7 +17,7 @@ constexpr std::uint32_t SIDE = 64;
 
 void expect(bool condition, const char* what, int line) {
   if (!condition) {
-    std::fprintf(stderr, "wrapper.cpp:%d: not so: %s\n", line, what);
+    std::fprintf(stderr, "wrapper.cpp:%d: failed: %s\n", line, what);
     std::exit(1);
   }
 }
@@ -106,6 +107,7 @@ int main(int argc, char** argv) {
 
   uflow::model model = MUST(engine.load(package));
   EXPECT(model.name() == "wrapper" && MUST(model.info()).input_width == SIDE);
+  EXPECT(std::string(MUST(model.info()).device) == "cpu" && std::string(MUST(model.info()).flow_sha256).size() == 64);
   uflow::detector detector = MUST(uflow::detector::create(model));
   uflow::options options = MUST(uflow::options::create());
   MUST(options.set_epsilon(1e200));
@@ -131,8 +133,22 @@ int main(int argc, char** argv) {
   }
   EXPECT(inside > 0 && mask.width() == SIDE);
   EXPECT(CODE_OF(result.score_map()) == UFLOW_STATUS_NOT_FOUND);
-  const uflow::score score = MUST(detector.score(of(pixels), options));
-  EXPECT(score.value == summary.score && score.anomalous);
+  const uflow::verdict verdict = MUST(detector.classify(of(pixels), options));
+  EXPECT(verdict.score == summary.score && verdict.anomalous);
+  EXPECT(MUST(detector.score(of(pixels))) == summary.score);
+  uflow::options fresh;
+  MUST(fresh.set_epsilon(0.5));
+  EXPECT(MUST(fresh.info()).epsilon == 0.5);
+  MUST(fresh.reset());
+  EXPECT(!(MUST(fresh.info()).epsilon == 0.5));
+  uflow::result later;
+  MUST(detector.detect(of(pixels), later, fresh));
+  EXPECT(MUST(later.summary()).score == summary.score && MUST(later.summary()).batch_size == 1);
+  uflow::engine_options one_thread;
+  MUST(one_thread.set_threads(1));
+  EXPECT(MUST(one_thread.info()).threads == 1 && CODE_OF(one_thread.set_threads(1025)) == UFLOW_STATUS_INVALID_ARGUMENT);
+  MUST(fitting.set_detection(uflow::options()));
+  EXPECT(std::string(MUST(fitting.info()).name) == "wrapper");
   EXPECT(MUST(detector.detect_batch({of(pixels), of(pixels)}, options)).size() == 2);
   EXPECT(CODE_OF(detector.detect(uflow::encoded_image(pixels.data(), pixels.size()))) == UFLOW_STATUS_UNDECODABLE);
 
@@ -143,21 +159,27 @@ int main(int argc, char** argv) {
   {
     uflow::stream_options calls_back;
     calls_back.capacity = 3;
-    calls_back.on_release = [&](void*) { released++; };
-    calls_back.on_result = [&](void* frame, const uflow_status* status, uflow::result_view) {
-      EXPECT(frame == &found && status == nullptr);
+    calls_back.on_release = [&](const uflow_frame& frame) {
+      EXPECT(frame.buffer == &found);
+      released++;
+    };
+    calls_back.on_result = [&](const uflow_frame& frame, const uflow_status* status, uflow::result_view) {
+      EXPECT(frame.buffer == &found && frame.timestamp == 100 + frame.id && status == nullptr);
       found++;
     };
-    uflow::stream stream = MUST(uflow::stream::create(model, calls_back));
+    uflow::stream stream;
+    EXPECT(!stream && stream.pending() == 0);
+    stream = MUST(uflow::stream::create(model, calls_back));
     uflow::stream elsewhere = std::move(stream);
-    for (int i = 0; i < 20; i++) {
-      MUST(elsewhere.submit(of(pixels), &found));
+    EXPECT(!stream && elsewhere);
+    for (std::uint64_t i = 0; i < 20; i++) {
+      MUST(elsewhere.submit(of(pixels), uflow::frame(i, 100 + i, &found)));
     }
     MUST(elsewhere.flush());
     EXPECT(released == 20 && found == 20 && elsewhere.pending() == 0);
-    // Assigned to with frames inside: they are given back, by functions that are still there.
-    MUST(elsewhere.submit(of(pixels), &found));
-    MUST(elsewhere.submit(of(pixels), &found));
+    // Assigning to a stream with frames inside releases them, through callbacks that still exist.
+    MUST(elsewhere.submit(of(pixels), uflow::frame(20, 120, &found)));
+    MUST(elsewhere.submit(of(pixels), uflow::frame(21, 121, &found)));
     elsewhere = MUST(uflow::stream::create(model));
     EXPECT(released == 22);
     MUST(elsewhere.close());
@@ -168,9 +190,14 @@ int main(int argc, char** argv) {
   EXPECT(MUST(kept.summary()).score == summary.score && MUST(kept.mask()).width() == SIDE);
   uflow::stream polled = MUST(uflow::stream::create(model));
   uflow_image junk = uflow::encoded_image(pixels.data(), pixels.size());
-  MUST(polled.submit(junk, &released));
+  MUST(polled.submit(junk, uflow::frame(5)));
   const uflow::stream_result next = MUST(polled.next(moved));
-  EXPECT(next.frame == &released && next.failure && next.failure->code() == UFLOW_STATUS_UNDECODABLE);
+  EXPECT(next.frame.id == 5 && next.failure && next.failure->code() == UFLOW_STATUS_UNDECODABLE);
+  uflow::options with_latents;
+  MUST(with_latents.set_maps(UFLOW_MAPS_LATENTS));
+  MUST(polled.submit(of(pixels), uflow::frame(6), UFLOW_WAIT_FOREVER, with_latents));
+  uflow::result with_z;
+  EXPECT(MUST(polled.next(with_z)).frame.id == 6 && MUST(with_z.latents(0)).size > 0);
   EXPECT(MUST(engine.metrics()).find("uflow_frames_total") != std::string::npos);
 
   uflow::segmenter segmenter = MUST(uflow::segmenter::create(SIDE, SIDE));

@@ -55,16 +55,35 @@ fn layouts_are_the_same_on_both_sides_and_those_of_the_list() {
     let (mut rust, mut c) = layouts! {
         uflow_image { struct_size, data, size, stride, width, height, format, reserved }
         uflow_buffers {
-            struct_size, mask, mask_capacity, score_map, score_map_capacity, log10_nfa_map, log10_nfa_map_capacity,
+            struct_size, mask, mask_capacity, mask_width, mask_height, score_map, score_map_capacity, log10_nfa_map,
+            log10_nfa_map_capacity, map_width, map_height,
+        }
+        uflow_frame { struct_size, id, timestamp, buffer }
+        uflow_options_info {
+            struct_size, epsilon, score_threshold, verdict, bound, tests, has_min_area, min_area, maps, priority,
+            time_limit_ms, roi,
+        }
+        uflow_engine_options_info {
+            struct_size, device, precision, onnxruntime, max_delay_ms, max_pixels, max_bytes, threads, workers,
+            max_batch, max_in_flight,
+        }
+        uflow_stream_options_info {
+            struct_size, capacity, time_limit_ms, result_callback, result_user_data, release_callback,
+            release_user_data,
+        }
+        uflow_fit_options_info {
+            struct_size, name, backbone, input_width, input_height, augmentation, epochs, patience, batch,
+            learning_rate, weight_decay, noise, seed, memory, steps, verdict, epsilon, score_threshold, min_area,
+            bound, tests, has_roi, reserved,
         }
         uflow_latents { struct_size, data, size, channels, height, width, reserved }
         uflow_model_info {
             struct_size, version, input_width, input_height, scales, epsilon, verdict, min_area, fair_threshold,
-            score_threshold,
+            score_threshold, bound, tests, has_roi, calibration_images, device, flow_sha256, backbone, backbone_sha256,
         }
         uflow_summary {
             struct_size, anomalous, score, log10_nfa_min, regions, width, height, decode_ms, queue_ms, preprocess_ms,
-            network_ms, segmentation_ms,
+            network_ms, segmentation_ms, batch_size, latents,
         }
         uflow_region {
             struct_size, x, y, width, height, area, scale, centroid_x, centroid_y, log10_nfa_min, score_max, rings,

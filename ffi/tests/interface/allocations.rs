@@ -38,10 +38,14 @@ fn a_frame_allocates_what_the_network_does() {
         struct_size: size_of::<uflow_buffers>(),
         mask: mask.as_mut_ptr(),
         mask_capacity: mask.len(),
+        mask_width: SIZE.0,
+        mask_height: SIZE.1,
         score_map: maps[0].as_mut_ptr(),
         score_map_capacity: maps[0].len(),
         log10_nfa_map: maps[1].as_mut_ptr(),
         log10_nfa_map_capacity: maps[1].len(),
+        map_width: 48,
+        map_height: 32,
     };
     let (mut score, mut regions) = (0.0, 0);
     let mut all = || {

@@ -97,10 +97,14 @@ fn the_numbers_are_the_detector_s_to_the_bit() {
             struct_size: size_of::<uflow_buffers>(),
             mask: mask.as_mut_ptr(),
             mask_capacity: mask.len(),
+            mask_width: SIZE.0,
+            mask_height: SIZE.1,
             score_map: floats[0].as_mut_ptr(),
             score_map_capacity: floats[0].len(),
             log10_nfa_map: floats[1].as_mut_ptr(),
             log10_nfa_map_capacity: floats[1].len(),
+            map_width: 48,
+            map_height: 32,
         };
         ok(unsafe {
             uflow_detector_detect_into(
@@ -162,7 +166,7 @@ fn a_batch_gives_what_its_images_give_alone() {
     let (code, said) = fixture::failure(unsafe {
         uflow_detector_detect_batch(fixture.detector, broken.as_ptr(), 5, fixture.options, results.as_ptr())
     });
-    assert!(code == uflow_status_code::UFLOW_STATUS_INVALID_IMAGE && said.starts_with("image 3: "), "{said}");
+    assert!(code == uflow_status_code::UFLOW_STATUS_INVALID_IMAGE && said.starts_with("images[3]: "), "{said}");
     assert!(results.iter().map(|&result| summary(result).score).eq(before));
     results.into_iter().for_each(|result| unsafe { uflow_result_free(result) });
 }
@@ -226,4 +230,89 @@ fn a_c_program_says_what_the_detector_finds() {
     let missing = run("none");
     assert_eq!(missing.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&missing.stderr).contains("none"));
+}
+
+#[test]
+fn the_package_s_region_can_be_cleared_for_a_call() {
+    let fixture = Fixture::new();
+    let pixels = bad(1);
+    let picture = image(&pixels, uflow_format::UFLOW_FORMAT_RGB8);
+    ok(fixture.detect(&picture));
+    let whole = fixture.summary().score;
+    // A package whose region of interest leaves the defect out.
+    let (width, height) = (SIZE.0 as usize, SIZE.1 as usize);
+    let mask: Vec<u8> =
+        (0..width * height).map(|at| u8::from(at % width < width / 3 && at / width < height / 3)).collect();
+    let package = fixture.package();
+    ::image::GrayImage::from_raw(SIZE.0, SIZE.1, mask.iter().map(|inside| inside * 255).collect())
+        .unwrap()
+        .save(package.join("roi.png"))
+        .unwrap();
+    let manifest = std::fs::read_to_string(package.join("uflow.json")).unwrap();
+    let changed = manifest.replace("\"detection\": {", "\"detection\": {\"roi\": \"roi.png\", ");
+    assert_ne!(changed, manifest);
+    std::fs::write(package.join("uflow.json"), changed.replace(", }", "}")).unwrap();
+    unsafe {
+        let path = fixture::path_text(&package);
+        let model = made(|out| uflow_engine_load(fixture.engine, path.as_ptr(), out));
+        let detector = made(|out| uflow_detector_new(model, out));
+        let mut info: uflow_model_info = std::mem::zeroed();
+        info.struct_size = size_of::<uflow_model_info>();
+        ok(uflow_model_get_info(model, &raw mut info));
+        assert_eq!(info.has_roi, 1);
+        let score = || {
+            ok(uflow_detector_detect(detector, &raw const picture, fixture.options, fixture.result));
+            fixture.summary().score
+        };
+        let inside = score();
+        assert!(inside < whole, "{inside} {whole}");
+        ok(uflow_options_clear_roi(fixture.options));
+        assert_eq!(score(), whole);
+        ok(uflow_options_reset(fixture.options));
+        assert_eq!(score(), inside);
+        uflow_detector_free(detector);
+        uflow_model_free(model);
+    }
+}
+
+#[test]
+fn latents_are_those_of_the_engine() {
+    let fixture = Fixture::new();
+    let pixels = bad(1);
+    let picture = image(&pixels, uflow_format::UFLOW_FORMAT_RGB8);
+    let results = [0; 2].map(|_| made(|out| unsafe { uflow_result_new(out) }));
+    let numbers = |result: *mut uflow_result| {
+        (0..2)
+            .map(|scale| unsafe {
+                let mut latents: uflow_latents = std::mem::zeroed();
+                latents.struct_size = size_of::<uflow_latents>();
+                ok(uflow_result_get_latents(result, scale, &raw mut latents));
+                assert_eq!(latents.size, (latents.channels * latents.height * latents.width) as usize);
+                slice::from_raw_parts(latents.data, latents.size).to_vec()
+            })
+            .collect::<Vec<_>>()
+    };
+    unsafe {
+        ok(uflow_options_set_maps(fixture.options, uflow_maps::UFLOW_MAPS_LATENTS as u32));
+        ok(uflow_detector_detect_batch(fixture.detector, [picture; 2].as_ptr(), 2, fixture.options, results.as_ptr()));
+        assert_eq!(summary(results[1]).batch_size, 2);
+        let stream = made(|out| uflow_stream_new(fixture.model, ptr::null(), out));
+        let mut status = ptr::null_mut();
+        ok(uflow_stream_submit(stream, &raw const picture, fixture.options, ptr::null(), 0));
+        ok(uflow_stream_next(stream, UFLOW_WAIT_FOREVER, ptr::null_mut(), fixture.result, &raw mut status));
+        ok(status);
+        uflow_stream_free(stream);
+    }
+    let expected = numbers(fixture.result);
+    for found in results.map(numbers) {
+        for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
+            assert!((found - expected).abs() <= 1e-4 * expected.abs().max(1.0), "{found} {expected}");
+        }
+        assert!(expected.iter().flatten().count() > 100);
+    }
+    // A result that is filled again without them has none.
+    ok(unsafe { uflow_options_set_maps(fixture.options, 0) });
+    ok(unsafe { uflow_detector_detect(fixture.detector, &raw const picture, fixture.options, results[0]) });
+    assert_eq!(summary(results[0]).latents, 0);
+    results.into_iter().for_each(|result| unsafe { uflow_result_free(result) });
 }

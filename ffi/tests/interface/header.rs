@@ -16,7 +16,7 @@ fn root() -> PathBuf {
 }
 
 /// Structs that begin with their size, and the macros that begin them.
-const STRUCTS: [(&str, &str); 7] = [
+const STRUCTS: [(&str, &str); 12] = [
     ("uflow_image", "UFLOW_IMAGE_INIT"),
     ("uflow_buffers", "UFLOW_BUFFERS_INIT"),
     ("uflow_latents", "UFLOW_LATENTS_INIT"),
@@ -24,15 +24,22 @@ const STRUCTS: [(&str, &str); 7] = [
     ("uflow_summary", "UFLOW_SUMMARY_INIT"),
     ("uflow_region", "UFLOW_REGION_INIT"),
     ("uflow_training", "UFLOW_TRAINING_INIT"),
+    ("uflow_frame", "UFLOW_FRAME_INIT"),
+    ("uflow_options_info", "UFLOW_OPTIONS_INFO_INIT"),
+    ("uflow_engine_options_info", "UFLOW_ENGINE_OPTIONS_INFO_INIT"),
+    ("uflow_stream_options_info", "UFLOW_STREAM_OPTIONS_INFO_INIT"),
+    ("uflow_fit_options_info", "UFLOW_FIT_OPTIONS_INFO_INIT"),
 ];
 
 /// Enumerations that functions take and give as `uint32_t`.
-const ENUMS: [&str; 9] = [
+const ENUMS: [&str; 11] = [
     "uflow_format",
     "uflow_verdict",
     "uflow_bound",
     "uflow_tests",
     "uflow_maps",
+    "uflow_roi",
+    "uflow_priority",
     "uflow_log_level",
     "uflow_augmentation",
     "uflow_control",
@@ -78,14 +85,14 @@ fn generated() -> String {
             "\n/* The version of this header; uflow_version() is the library's. */\n#define UFLOW_VERSION \"{}\"\n\
              #define UFLOW_VERSION_MAJOR {major}\n#define UFLOW_VERSION_MINOR {minor}\n#define UFLOW_VERSION_PATCH {patch}\n\
              #define UFLOW_VERSION_NUMBER {}\n\n\
-             /* A status that nobody looks at is a mistake. */\n\
+             /* Ignoring a status is a mistake. */\n\
              #if defined(__cplusplus) && __cplusplus >= 201703L\n#define UFLOW_MUST_USE [[nodiscard]]\n\
              #elif defined(__GNUC__)\n#define UFLOW_MUST_USE __attribute__((warn_unused_result))\n\
              #else\n#define UFLOW_MUST_USE\n#endif",
             env!("CARGO_PKG_VERSION"),
             major * 1_000_000 + minor * 1_000 + patch
         )),
-        trailer: Some(format!("/* To begin structs with: their size set, and all else 0. */\n{inits}")),
+        trailer: Some(format!("/* Initial values of structs: the size is set, everything else is 0. */\n{inits}")),
         documentation: true,
         usize_is_size_t: true,
         enumeration: cbindgen::EnumConfig { rename_variants: RenameRule::None, ..Default::default() },
@@ -172,7 +179,7 @@ fn every_export_goes_through_the_guard() {
         }
     }
     let header = fs::read_to_string(root().join("include/uflow.h")).unwrap();
-    let (declared, _) = header.split_once("/* To begin structs with").unwrap();
+    let (declared, _) = header.split_once("/* Initial values of structs").unwrap();
     let declared = declared
         .lines()
         .filter(|line| line.contains(" uflow_") || line.contains(" *uflow_"))

@@ -1,5 +1,5 @@
-//! Every function misused: NULL everywhere it can be given, wrong sizes, formats, numbers and texts. The code is the right one, the
-//! message names what was wrong, and outputs stay as they were.
+//! Every function is misused: NULL for every pointer, wrong sizes, formats, numbers and texts. The code is right, the message names the
+//! mistake, and outputs do not change.
 
 use std::{collections::BTreeSet, ffi::CStr, fs, mem, ptr};
 
@@ -16,7 +16,7 @@ fn all_fail<const N: usize>(cases: [(*mut uflow_status, uflow_status_code, &str)
     }
 }
 
-/// NULL, where a handle or a struct should be.
+/// NULL, in place of a handle or a struct.
 fn null<T>() -> *mut T {
     ptr::null_mut()
 }
@@ -31,7 +31,7 @@ const ARGUMENT: uflow_status_code = UFLOW_STATUS_INVALID_ARGUMENT;
 #[test]
 fn every_function_is_misused_here() {
     let header = fs::read_to_string(root().join("include/uflow.h")).unwrap();
-    let (declared, _) = header.split_once("/* To begin structs with").unwrap();
+    let (declared, _) = header.split_once("/* Initial values of structs").unwrap();
     let code: String = declared.lines().filter(|line| !line.trim_start().starts_with(['*', '/'])).collect();
     let functions: BTreeSet<&str> = code
         .match_indices('(')
@@ -93,8 +93,13 @@ fn engine_options() {
             (uflow_engine_options_set_batching(options, 8, f64::NAN), ARGUMENT, "max_delay_ms: NaN"),
             (uflow_engine_options_set_max_in_flight(options, 0), ARGUMENT, "max_in_flight"),
             (uflow_engine_options_set_limits(null(), 1, 1), ARGUMENT, "options: is NULL"),
+            (uflow_engine_options_set_limits(options, 0, 0), ARGUMENT, "max_pixels: must be at least 1"),
+            (uflow_engine_options_set_limits(options, 1, 0), ARGUMENT, "max_bytes: must be at least 1"),
+            (uflow_engine_options_set_threads(options, 1025), ARGUMENT, "threads: 1025 is not 0 to 1024"),
+            (uflow_engine_options_reset(null()), ARGUMENT, "options: is NULL"),
+            (uflow_engine_options_get_info(options, null()), ARGUMENT, "info: is NULL"),
         ]);
-        // What was set before a mistake holds, and a mistake sets nothing.
+        // A mistake changes nothing, and earlier settings stay.
         ok(uflow_engine_options_set_device(options, c"cpu".as_ptr()));
         ok(uflow_engine_options_set_precision(options, c"fp32".as_ptr()));
         ok(uflow_engine_options_set_threads(options, 1));
@@ -102,7 +107,16 @@ fn engine_options() {
         ok(uflow_engine_options_set_batching(options, 2, 0.5));
         ok(uflow_engine_options_set_max_in_flight(options, 3));
         failure(uflow_engine_options_set_max_in_flight(options, u32::MAX));
-        ok(uflow_engine_options_set_limits(options, 1000, 1000));
+        ok(uflow_engine_options_set_limits(options, 1000, 2000));
+        let mut info: uflow_engine_options_info = mem::zeroed();
+        all_fail([(uflow_engine_options_get_info(options, &raw mut info), ARGUMENT, "info: struct_size is 0")]);
+        info.struct_size = size_of::<uflow_engine_options_info>();
+        all_fail([(uflow_engine_options_get_info(null(), &raw mut info), ARGUMENT, "options: is NULL")]);
+        ok(uflow_engine_options_get_info(options, &raw mut info));
+        let texts = [info.device, info.precision, info.onnxruntime].map(|text| CStr::from_ptr(text));
+        assert_eq!(texts, [c"cpu", c"fp32", c""]);
+        assert_eq!((info.threads, info.workers, info.max_batch, info.max_in_flight), (1, 1, 2, 3));
+        assert_eq!((info.max_delay_ms, info.max_pixels, info.max_bytes), (0.5, 1000, 2000));
         let engine = made(|out| uflow_engine_new(options, out));
         let text = made(|out| uflow_engine_metrics(engine, out));
         let metrics = CStr::from_ptr(uflow_text_data(text)).to_str().unwrap();
@@ -112,13 +126,17 @@ fn engine_options() {
         uflow_engine_free(engine);
         let mut untouched: *mut uflow_engine = ptr::dangling_mut();
         ok(uflow_engine_options_set_onnxruntime(options, c"/none".as_ptr()));
-        // One that is loaded already is another than the one that is asked for.
+        // Another library than the loaded one.
         all_fail([
             (uflow_engine_new(options, &raw mut untouched), UFLOW_STATUS_LIBRARY, "/none"),
             (uflow_engine_new(misaligned(), &raw mut untouched), ARGUMENT, "options: is not aligned"),
             (uflow_engine_new(ptr::null(), null()), ARGUMENT, "engine: is NULL"),
         ]);
         assert_eq!(untouched, ptr::dangling_mut());
+        ok(uflow_engine_options_reset(options));
+        ok(uflow_engine_options_get_info(options, &raw mut info));
+        assert_eq!((info.threads, info.max_batch, info.max_in_flight), (0, 8, 64));
+        assert_eq!(CStr::from_ptr(info.onnxruntime), c"");
         uflow_engine_options_free(options);
     }
 }
@@ -151,7 +169,7 @@ fn engines_and_models() {
             (version(&folder, c"bolt", 0, null()), ARGUMENT, "model: is NULL"),
         ]);
         all_fail([
-            (uflow_shutdown(), UFLOW_STATUS_BUSY, "still there"),
+            (uflow_shutdown(), UFLOW_STATUS_BUSY, "still exists"),
             (uflow_engine_metrics(null(), &raw mut metrics), ARGUMENT, "engine: is NULL"),
             (uflow_engine_metrics(fixture.engine, null()), ARGUMENT, "text: is NULL"),
             (uflow_model_get_info(fixture.model, &raw mut info), ARGUMENT, "info: struct_size is 0"),
@@ -163,6 +181,13 @@ fn engines_and_models() {
         assert_eq!((model, metrics, info.input_width), (ptr::dangling_mut(), ptr::dangling_mut(), 0));
         ok(uflow_model_get_info(fixture.model, &raw mut info));
         assert_eq!((info.input_width, info.input_height, info.scales), (48, 32, 2));
+        let manifest = uflow::package::Package::open(fixture.package()).unwrap().manifest;
+        let texts = [info.device, info.flow_sha256, info.backbone, info.backbone_sha256];
+        let texts = texts.map(|text| CStr::from_ptr(text).to_str().unwrap());
+        let expected = ["cpu", &manifest.flow.sha256, &manifest.backbone.name, &manifest.backbone.sha256];
+        assert_eq!(texts, expected);
+        assert_eq!(info.calibration_images as usize, manifest.calibration.map_or(0, |null| null.images));
+        assert_eq!((info.bound, info.has_roi), (uflow_bound::UFLOW_BOUND_CHERNOFF as u32, 0));
         assert_eq!(info.struct_size, size_of::<uflow_model_info>(), "it stays the caller's");
         assert_eq!(CStr::from_ptr(uflow_model_name(fixture.model)), c"bolt");
     }
@@ -207,25 +232,63 @@ fn options() {
             (uflow_options_set_epsilon(options, f64::NAN), ARGUMENT, "NaN"),
             (uflow_options_set_epsilon(options, 0.0), ARGUMENT, "above 0"),
             (uflow_options_set_epsilon(null(), 1.0), ARGUMENT, "options: is NULL"),
-            (uflow_options_set_verdict(options, 0), ARGUMENT, "0 is no UFLOW_VERDICT"),
-            (uflow_options_set_verdict(options, 9), ARGUMENT, "9 is no UFLOW_VERDICT"),
-            (uflow_options_set_bound(options, 0), ARGUMENT, "0 is no UFLOW_BOUND"),
-            (uflow_options_set_tests(options, 3), ARGUMENT, "3 is no UFLOW_TESTS"),
+            (uflow_options_set_verdict(options, 0), ARGUMENT, "0 is not a UFLOW_VERDICT"),
+            (uflow_options_set_verdict(options, 9), ARGUMENT, "9 is not a UFLOW_VERDICT"),
+            (uflow_options_set_bound(options, 0), ARGUMENT, "0 is not a UFLOW_BOUND"),
+            (uflow_options_set_tests(options, 3), ARGUMENT, "3 is not a UFLOW_TESTS"),
             (uflow_options_set_score_threshold(options, 1.5), ARGUMENT, "1.5"),
             (uflow_options_set_score_threshold(options, f32::NAN), ARGUMENT, "NaN"),
             (uflow_options_set_min_area(null(), 1), ARGUMENT, "options: is NULL"),
-            (uflow_options_set_maps(options, 8), ARGUMENT, "8 is no sum of UFLOW_MAPS"),
+            (uflow_options_set_maps(options, 16), ARGUMENT, "16 is not a sum of UFLOW_MAPS"),
             (uflow_options_set_maps(misaligned(), 1), ARGUMENT, "options: is not aligned"),
-            (uflow_options_set_roi(options, ptr::null(), 2, 2, 0), ARGUMENT, "mask: is NULL"),
-            (uflow_options_set_roi(options, mask.as_ptr(), 0, 3, 0), ARGUMENT, "mask: 0×3"),
-            (uflow_options_set_roi(options, mask.as_ptr(), 2, 2, 1), ARGUMENT, "rows 1 bytes apart"),
+            (uflow_options_set_priority(options, 0), ARGUMENT, "0 is not a UFLOW_PRIORITY"),
+            (uflow_options_set_priority(null(), 1), ARGUMENT, "options: is NULL"),
+            (uflow_options_set_time_limit(null(), 1), ARGUMENT, "options: is NULL"),
+            (uflow_options_reset(null()), ARGUMENT, "options: is NULL"),
+            (uflow_options_get_info(options, null()), ARGUMENT, "info: is NULL"),
+            (uflow_options_clear_roi(null()), ARGUMENT, "options: is NULL"),
+            (uflow_options_set_roi(options, ptr::null(), 4, 2, 2, 0), ARGUMENT, "mask: is NULL"),
+            (uflow_options_set_roi(options, mask.as_ptr(), 4, 0, 3, 0), ARGUMENT, "mask: 0×3"),
+            (uflow_options_set_roi(options, mask.as_ptr(), 4, 2, 2, 1), ARGUMENT, "rows 1 bytes apart"),
+            (uflow_options_set_roi(options, mask.as_ptr(), 3, 2, 2, 0), ARGUMENT, "has 3 bytes, too few for 2×2"),
+            (uflow_options_set_roi(options, mask.as_ptr(), 4, 2, 2, 3), ARGUMENT, "has 4 bytes, too few for 2×2"),
+            (uflow_options_set_roi(options, mask.as_ptr(), 0, 2, 2, 0), ARGUMENT, "has 0 bytes, too few for 2×2"),
             (
-                uflow_options_set_roi(options, mask.as_ptr(), u32::MAX, u32::MAX, usize::MAX),
+                uflow_options_set_roi(options, mask.as_ptr(), usize::MAX, u32::MAX, u32::MAX, usize::MAX),
                 ARGUMENT,
-                "its size does not fit into memory",
+                "too few for",
             ),
-            (uflow_options_set_roi(options, [0_u8; 4].as_ptr(), 2, 2, 0), ARGUMENT, "every pixel is 0"),
+            (uflow_options_set_roi(options, [0_u8; 4].as_ptr(), 4, 2, 2, 0), ARGUMENT, "every pixel is 0"),
         ]);
+        let mut info: uflow_options_info = mem::zeroed();
+        all_fail([(uflow_options_get_info(options, &raw mut info), ARGUMENT, "info: struct_size is 0")]);
+        info.struct_size = size_of::<uflow_options_info>();
+        all_fail([(uflow_options_get_info(null(), &raw mut info), ARGUMENT, "options: is NULL")]);
+        // Nothing above was set.
+        let unset = |info: &uflow_options_info| {
+            assert!(info.epsilon.is_nan() && info.score_threshold.is_nan());
+            assert_eq!([info.verdict, info.bound, info.tests, info.has_min_area, info.maps, info.roi], [0; 6]);
+            assert_eq!((info.priority, info.time_limit_ms), (uflow_priority::UFLOW_PRIORITY_NORMAL as u32, 0));
+        };
+        ok(uflow_options_get_info(options, &raw mut info));
+        unset(&info);
+        ok(uflow_options_set_epsilon(options, 0.5));
+        ok(uflow_options_set_score_threshold(options, 0.25));
+        ok(uflow_options_set_verdict(options, 3));
+        ok(uflow_options_set_bound(options, 2));
+        ok(uflow_options_set_tests(options, 1));
+        ok(uflow_options_set_min_area(options, 0));
+        ok(uflow_options_set_maps(options, 15));
+        ok(uflow_options_set_priority(options, 2));
+        ok(uflow_options_set_time_limit(options, 40));
+        ok(uflow_options_set_roi(options, mask.as_ptr(), 4, 2, 2, 0));
+        ok(uflow_options_get_info(options, &raw mut info));
+        assert_eq!((info.epsilon, info.score_threshold), (0.5, 0.25));
+        assert_eq!([info.verdict, info.bound, info.tests, info.has_min_area, info.min_area], [3, 2, 1, 1, 0]);
+        assert_eq!([info.maps, info.priority, info.time_limit_ms, info.roi], [15, 2, 40, 2]);
+        ok(uflow_options_reset(options));
+        ok(uflow_options_get_info(options, &raw mut info));
+        unset(&info);
         uflow_options_free(options);
     }
 }
@@ -245,8 +308,8 @@ fn images() {
     let cases = [
         (uflow_image { struct_size: 8, ..good }, ARGUMENT, "image: struct_size is 8"),
         (uflow_image { data: ptr::null(), ..good }, ARGUMENT, "image.data: is NULL"),
-        (uflow_image { format: 0, ..good }, ARGUMENT, "image.format: 0 is no UFLOW_FORMAT"),
-        (uflow_image { format: 99, ..good }, ARGUMENT, "image.format: 99 is no UFLOW_FORMAT"),
+        (uflow_image { format: 0, ..good }, ARGUMENT, "image.format: 0 is not a UFLOW_FORMAT"),
+        (uflow_image { format: 99, ..good }, ARGUMENT, "image.format: 99 is not a UFLOW_FORMAT"),
         (uflow_image { width: 0, ..good }, frame, "width and height must be at least 1"),
         (uflow_image { height: 0, ..good }, frame, "width and height must be at least 1"),
         (uflow_image { width: u32::MAX, height: u32::MAX, ..good }, frame, "invalid frame"),
@@ -337,10 +400,14 @@ fn detectors() {
         struct_size: size_of::<uflow_buffers>(),
         mask: null(),
         mask_capacity: 0,
+        mask_width: SIZE.0,
+        mask_height: SIZE.1,
         score_map: null(),
         score_map_capacity: 0,
         log10_nfa_map: null(),
         log10_nfa_map_capacity: 0,
+        map_width: 48,
+        map_height: 32,
     };
     let (small, pixels_of) = (UFLOW_STATUS_BUFFER_TOO_SMALL, (SIZE.0 * SIZE.1) as usize);
     unsafe {
@@ -371,7 +438,30 @@ fn detectors() {
             (
                 into(uflow_buffers { mask: mask.as_mut_ptr(), mask_capacity: pixels_of - 1, ..none }),
                 small,
-                "buffers.mask: room for 2622 values, and 2623 are needed",
+                "buffers.mask: has room for 2622 values, and 2623 are needed",
+            ),
+            (
+                // As many bytes, of another shape.
+                into(uflow_buffers {
+                    mask: mask.as_mut_ptr(),
+                    mask_capacity: mask.len(),
+                    mask_width: SIZE.1,
+                    mask_height: SIZE.0,
+                    ..none
+                }),
+                ARGUMENT,
+                "buffers.mask: is 43×61 (width × height), and the image is 61×43",
+            ),
+            (
+                into(uflow_buffers {
+                    score_map: map.as_mut_ptr(),
+                    score_map_capacity: map.len(),
+                    map_width: 0,
+                    map_height: 0,
+                    ..none
+                }),
+                ARGUMENT,
+                "buffers.score_map: is 0×0 (width × height), and the network's input is 48×32",
             ),
             (
                 into(uflow_buffers { score_map: map.as_mut_ptr(), score_map_capacity: 48 * 32 - 1, ..none }),
@@ -398,9 +488,10 @@ fn detectors() {
         all_fail([
             (batch(good, 0, &[result]), ARGUMENT, "count: 0 is not 1 to 1024"),
             (batch(good, 1025, &[result]), ARGUMENT, "count: 1025 is not 1 to 1024"),
-            (batch(ptr::null(), 1, &[result]), ARGUMENT, "image: is NULL"),
-            (batch(good, 1, &[null()]), ARGUMENT, "results: is NULL"),
-            (batch([picture; 2].as_ptr(), 2, &[result, result]), ARGUMENT, "results: number 1 is there twice"),
+            (batch(ptr::null(), 1, &[result]), ARGUMENT, "images: is NULL"),
+            (batch(good, 1, &[null()]), ARGUMENT, "results[0]: is NULL"),
+            (batch([picture; 2].as_ptr(), 2, &[result, null()]), ARGUMENT, "results[1]: is NULL"),
+            (batch([picture; 2].as_ptr(), 2, &[result, result]), ARGUMENT, "results[1]: is the same as results[0]"),
             (
                 uflow_detector_detect_batch(fixture.detector, good, 1, ptr::null(), ptr::null()),
                 ARGUMENT,
@@ -408,7 +499,23 @@ fn detectors() {
             ),
         ]);
         let second = made(|out| uflow_result_new(out));
-        all_fail([(batch(sizes.as_ptr(), 2, &[result, second]), ARGUMENT, "number 1 has struct_size")]);
+        let nothing = [picture, uflow_image { data: ptr::null(), ..picture }];
+        all_fail([
+            (
+                batch(sizes.as_ptr(), 2, &[result, second]),
+                ARGUMENT,
+                "images[1]: struct_size: is 56, and images[0] has 48",
+            ),
+            (batch(nothing.as_ptr(), 2, &[result, second]), ARGUMENT, "images[1]: image.data: is NULL"),
+        ]);
+        // Priority and time limit are for streams: they must not be ignored.
+        ok(uflow_options_set_time_limit(fixture.options, 5));
+        let queued = [
+            uflow_detector_detect(fixture.detector, good, fixture.options, result),
+            uflow_detector_score(fixture.detector, good, fixture.options, null(), null()),
+            uflow_detector_detect_batch(fixture.detector, good, 1, fixture.options, [result].as_ptr()),
+        ];
+        all_fail(queued.map(|status| (status, ARGUMENT, "options.time_limit: only a frame of a stream can have one")));
         uflow_result_free(second);
     }
     assert_eq!(untouched, ptr::dangling_mut());
@@ -418,9 +525,10 @@ fn detectors() {
 fn a_roi_that_leaves_nothing_of_the_maps() {
     let fixture = Fixture::new();
     let pixels = bad(1);
-    let mut mask = vec![0_u8; 1000 * 1000];
+    let (width, height) = (20 * SIZE.0, 20 * SIZE.1);
+    let mut mask = vec![0_u8; (width * height) as usize];
     mask[0] = 1;
-    ok(unsafe { uflow_options_set_roi(fixture.options, mask.as_ptr(), 1000, 1000, 0) });
+    ok(unsafe { uflow_options_set_roi(fixture.options, mask.as_ptr(), mask.len(), width, height, 0) });
     all_fail([(fixture.detect(&image(&pixels, RGB)), ARGUMENT, "too small or thin")]);
 }
 
@@ -432,6 +540,7 @@ fn results() {
     let mut region: uflow_region = unsafe { mem::zeroed() };
     let (mut points, mut count): (*const uflow_point, usize) = (ptr::dangling(), 9);
     let (mut bytes, mut floats): (*const u8, *const f32) = (ptr::dangling(), ptr::dangling());
+    let mut latents: uflow_latents = unsafe { mem::zeroed() };
     let missing = UFLOW_STATUS_NOT_FOUND;
     unsafe {
         all_fail([
@@ -444,11 +553,11 @@ fn results() {
         summary.struct_size = size_of::<uflow_summary>();
         region.struct_size = size_of::<uflow_region>();
         all_fail([
-            (uflow_result_get_summary(result, &raw mut summary), ARGUMENT, "nothing is in it yet"),
+            (uflow_result_get_summary(result, &raw mut summary), ARGUMENT, "result: is empty"),
             (uflow_result_get_summary(null(), &raw mut summary), ARGUMENT, "result: is NULL"),
             (uflow_result_get_summary(result, null()), ARGUMENT, "summary: is NULL"),
-            (uflow_result_get_region(result, 0, &raw mut region), ARGUMENT, "nothing is in it yet"),
-            (uflow_result_get_mask(result, &raw mut bytes, null(), null()), ARGUMENT, "nothing is in it yet"),
+            (uflow_result_get_region(result, 0, &raw mut region), ARGUMENT, "result: is empty"),
+            (uflow_result_get_mask(result, &raw mut bytes, null(), null()), ARGUMENT, "result: is empty"),
         ]);
         ok(fixture.detect(&image(&bad(1), RGB)));
         let regions = fixture.summary().regions;
@@ -463,13 +572,20 @@ fn results() {
             (
                 uflow_result_get_mask(result, &raw mut bytes, null(), null()),
                 missing,
-                "the mask was not asked for; ask with uflow_options_set_maps",
+                "the result has no mask; ask for it with uflow_options_set_maps",
             ),
             (uflow_result_get_score_map(result, &raw mut floats, null(), null()), missing, "score map"),
             (uflow_result_get_log10_nfa_map(result, &raw mut floats, null(), null()), missing, "log10_nfa map"),
             (uflow_result_get_score_map(result, null(), null(), null()), ARGUMENT, "pixels: is NULL"),
             (uflow_result_get_log10_nfa_map(null(), &raw mut floats, null(), null()), ARGUMENT, "result: is NULL"),
             (uflow_result_get_mask(result, &raw mut bytes, misaligned(), null()), ARGUMENT, "width: is not aligned"),
+            (uflow_result_get_latents(result, 0, null()), ARGUMENT, "latents: is NULL"),
+            (uflow_result_get_latents(result, 0, &raw mut latents), ARGUMENT, "latents: struct_size is 0"),
+        ]);
+        latents.struct_size = size_of::<uflow_latents>();
+        all_fail([
+            (uflow_result_get_latents(null(), 0, &raw mut latents), ARGUMENT, "result: is NULL"),
+            (uflow_result_get_latents(result, 0, &raw mut latents), missing, "the result has no latents; ask for them"),
         ]);
     }
     assert_eq!((region.area, count, points, bytes, floats), (0, 9, ptr::dangling(), ptr::dangling(), ptr::dangling()));
@@ -536,8 +652,8 @@ fn segmenters() {
             (uflow_segmenter_new(64, 64, null()), ARGUMENT, "segmenter: is NULL"),
             (run(good, 0), ARGUMENT, "scales: 0 is not 1 to 16"),
             (run(good, 17), ARGUMENT, "scales: 17 is not 1 to 16"),
-            (run(uflow_latents { struct_size: 1, ..good }, 1), ARGUMENT, "latents: struct_size is 1"),
-            (run(uflow_latents { data: ptr::null(), ..good }, 2), ARGUMENT, "scale 0: latents.data: is NULL"),
+            (run(uflow_latents { struct_size: 1, ..good }, 1), ARGUMENT, "latents[0]: latents: struct_size is 1"),
+            (run(uflow_latents { data: ptr::null(), ..good }, 2), ARGUMENT, "latents[0]: latents.data: is NULL"),
             (run(uflow_latents { data: misaligned(), ..good }, 1), ARGUMENT, "latents.data: is not aligned"),
             (run(uflow_latents { size: 255, ..good }, 1), ARGUMENT, "255 numbers are too few for 4×8×8"),
             (run(uflow_latents { reserved: 1, ..good }, 1), ARGUMENT, "latents.reserved: is 1"),
@@ -587,12 +703,14 @@ fn streams() {
     let picture = image(&pixels, RGB);
     let options = made(|out| unsafe { uflow_stream_options_new(out) });
     let stream = made(|out| unsafe { uflow_stream_new(fixture.model, options, out) });
-    let (mut status, mut frame): (*mut uflow_status, *mut std::ffi::c_void) =
-        (ptr::dangling_mut(), ptr::dangling_mut());
+    let mut status: *mut uflow_status = ptr::dangling_mut();
+    let mut frame: uflow_frame = unsafe { mem::zeroed() };
+    frame.struct_size = size_of::<uflow_frame>();
+    frame.id = 77;
     let mut untouched: *mut uflow_stream = ptr::dangling_mut();
     unsafe extern "C" fn ignore(
         _: *mut std::ffi::c_void,
-        _: *mut std::ffi::c_void,
+        _: *const uflow_frame,
         _: *const uflow_status,
         _: *const uflow_result,
     ) {
@@ -600,8 +718,10 @@ fn streams() {
     unsafe {
         all_fail([
             (uflow_stream_options_new(null()), ARGUMENT, "options: is NULL"),
-            (uflow_stream_options_set_capacity(options, 0), ARGUMENT, "capacity: 0"),
-            (uflow_stream_options_set_deadline(null(), 1), ARGUMENT, "options: is NULL"),
+            (uflow_stream_options_set_capacity(options, 0), ARGUMENT, "capacity: must be at least 1"),
+            (uflow_stream_options_set_time_limit(null(), 1), ARGUMENT, "options: is NULL"),
+            (uflow_stream_options_reset(null()), ARGUMENT, "options: is NULL"),
+            (uflow_stream_options_get_info(options, null()), ARGUMENT, "info: is NULL"),
             (uflow_stream_options_set_result_callback(null(), None, null()), ARGUMENT, "options: is NULL"),
             (uflow_stream_options_set_release_callback(null(), None, null()), ARGUMENT, "options: is NULL"),
             (uflow_stream_new(ptr::null(), options, &raw mut untouched), ARGUMENT, "model: is NULL"),
@@ -615,10 +735,21 @@ fn streams() {
                     status
                 },
                 ARGUMENT,
-                "capacity: 65 frames, and the engine takes 64",
+                "capacity: 65 frames, but the engine takes only 64",
             ),
             (uflow_stream_submit(ptr::null(), &raw const picture, ptr::null(), null(), 0), ARGUMENT, "stream: is NULL"),
             (uflow_stream_submit(stream, ptr::null(), ptr::null(), null(), 0), ARGUMENT, "image: is NULL"),
+            (
+                uflow_stream_submit(
+                    stream,
+                    &raw const picture,
+                    ptr::null(),
+                    &raw const *&uflow_frame { struct_size: 8, ..frame },
+                    0,
+                ),
+                ARGUMENT,
+                "frame: struct_size is 8",
+            ),
             (
                 uflow_stream_next(ptr::null(), 0, &raw mut frame, fixture.result, &raw mut status),
                 ARGUMENT,
@@ -629,18 +760,25 @@ fn streams() {
             (
                 uflow_stream_next(stream, 0, &raw mut frame, fixture.result, &raw mut status),
                 UFLOW_STATUS_TIMED_OUT,
-                "no frame is done yet",
+                "no frame is finished yet",
             ),
             (uflow_stream_close(ptr::null()), ARGUMENT, "stream: is NULL"),
             (uflow_stream_cancel(ptr::null()), ARGUMENT, "stream: is NULL"),
             (uflow_stream_flush(ptr::null(), 0), ARGUMENT, "stream: is NULL"),
         ]);
-        ok(uflow_stream_options_set_result_callback(options, Some(ignore), null()));
+        ok(uflow_stream_options_set_result_callback(options, Some(ignore), misaligned()));
+        ok(uflow_stream_options_set_time_limit(options, 9));
+        let mut info: uflow_stream_options_info = mem::zeroed();
+        info.struct_size = size_of::<uflow_stream_options_info>();
+        all_fail([(uflow_stream_options_get_info(null(), &raw mut info), ARGUMENT, "options: is NULL")]);
+        ok(uflow_stream_options_get_info(options, &raw mut info));
+        assert!(info.result_callback.is_some() && info.release_callback.is_none());
+        assert_eq!((info.capacity, info.time_limit_ms, info.result_user_data), (8, 9, misaligned()));
         let called = made(|out| uflow_stream_new(fixture.model, options, out));
         all_fail([(
             uflow_stream_next(called, 0, &raw mut frame, fixture.result, &raw mut status),
             ARGUMENT,
-            "its results go to its callback",
+            "its results go to the result callback",
         )]);
         // Options that the model cannot do: before the frame is taken.
         ok(uflow_options_set_verdict(fixture.options, uflow_verdict::UFLOW_VERDICT_SCORE as u32));
@@ -648,9 +786,12 @@ fn streams() {
         assert_eq!(uflow_stream_pending(stream), 1, "the fair threshold is the package's");
         uflow_stream_free(called);
         uflow_stream_free(stream);
+        ok(uflow_stream_options_reset(options));
+        ok(uflow_stream_options_get_info(options, &raw mut info));
+        assert!(info.result_callback.is_none() && info.time_limit_ms == 0);
         uflow_stream_options_free(options);
     }
-    assert_eq!((status, frame, untouched), (ptr::dangling_mut(), ptr::dangling_mut(), ptr::dangling_mut()));
+    assert_eq!((status, frame.id, untouched), (ptr::dangling_mut(), 77, ptr::dangling_mut()));
 }
 
 fn fit_options(folder: &std::path::Path) -> *mut uflow_fit_options {
@@ -689,7 +830,7 @@ fn trainers() {
             (uflow_fit_options_set_input_size(options, 60_000, 60_000), ARGUMENT, "60000×60000 is not 1 to"),
             (uflow_fit_options_set_input_size(options, u32::MAX, u32::MAX), ARGUMENT, "is not 1 to"),
             (uflow_fit_options_set_steps(options, 4_000_000_000), ARGUMENT, "4000000000 is not 1 to 64"),
-            (uflow_fit_options_set_augmentation(options, 0), ARGUMENT, "0 is no UFLOW_AUGMENTATION"),
+            (uflow_fit_options_set_augmentation(options, 0), ARGUMENT, "0 is not a UFLOW_AUGMENTATION"),
             (uflow_fit_options_set_epochs(options, 0, 1), ARGUMENT, "epochs"),
             (uflow_fit_options_set_epochs(options, 1, 0), ARGUMENT, "patience"),
             (uflow_fit_options_set_optimizer(options, 0, 0.1, 0.0), ARGUMENT, "batch"),
@@ -700,6 +841,8 @@ fn trainers() {
             (uflow_fit_options_set_seed(null(), 1), ARGUMENT, "options: is NULL"),
             (uflow_fit_options_set_memory(null(), 1), ARGUMENT, "options: is NULL"),
             (uflow_fit_options_set_detection(options, ptr::null()), ARGUMENT, "detection: is NULL"),
+            (uflow_fit_options_reset(null()), ARGUMENT, "options: is NULL"),
+            (uflow_fit_options_get_info(options, null()), ARGUMENT, "info: is NULL"),
             (uflow_trainer_new(ptr::null(), options, &raw mut untouched), ARGUMENT, "engine: is NULL"),
             (uflow_trainer_new(fixture.engine, ptr::null(), &raw mut untouched), ARGUMENT, "options: is NULL"),
             (uflow_trainer_new(fixture.engine, options, null()), ARGUMENT, "trainer: is NULL"),
@@ -707,8 +850,20 @@ fn trainers() {
         ]);
         let missing = text("/none.onnx");
         ok(uflow_fit_options_set_backbone(options, missing.as_ptr()));
+        ok(uflow_fit_options_set_seed(options, 12));
+        let mut info: uflow_fit_options_info = mem::zeroed();
+        info.struct_size = size_of::<uflow_fit_options_info>();
+        all_fail([(uflow_fit_options_get_info(null(), &raw mut info), ARGUMENT, "options: is NULL")]);
+        ok(uflow_fit_options_get_info(options, &raw mut info));
+        assert_eq!([info.name, info.backbone].map(|text| CStr::from_ptr(text)), [c"bolt", c"/none.onnx"]);
+        assert_eq!([info.input_width, info.input_height, info.epochs, info.patience, info.steps], [48, 32, 16, 4, 4]);
+        assert_eq!((info.seed, info.batch, info.learning_rate, info.augmentation), (12, 8, 1e-3, 1));
         let (code, said) = failure(uflow_trainer_new(fixture.engine, options, &raw mut untouched));
         assert!(code != ARGUMENT && said.contains("/none.onnx"), "{code:?} {said}");
+        ok(uflow_fit_options_reset(options));
+        ok(uflow_fit_options_get_info(options, &raw mut info));
+        assert_eq!([info.name, info.backbone].map(|text| CStr::from_ptr(text)), [c"bolt", c""]);
+        assert_eq!((info.seed, info.input_width), (0, 0));
         uflow_fit_options_free(options);
 
         let trainer = trainer(&fixture, folder.path());
@@ -716,10 +871,18 @@ fn trainers() {
             (uflow_trainer_add(trainer, ptr::null()), ARGUMENT, "image: is NULL"),
             (uflow_trainer_fit(null(), c"x".as_ptr(), None, null()), ARGUMENT, "trainer: is NULL"),
             (uflow_trainer_fit(trainer, ptr::null(), None, null()), ARGUMENT, "path: is NULL"),
-            (uflow_trainer_get_training(trainer, &raw mut training), ARGUMENT, "no model was fitted yet"),
+            (
+                uflow_trainer_get_training(trainer, &raw mut training),
+                ARGUMENT,
+                "no model was fitted yet; call uflow_trainer_fit first",
+            ),
             (uflow_trainer_get_training(ptr::null(), &raw mut training), ARGUMENT, "trainer: is NULL"),
             (uflow_trainer_get_training(trainer, null()), ARGUMENT, "training: is NULL"),
-            (uflow_trainer_warnings(trainer, &raw mut words), ARGUMENT, "no model was fitted yet"),
+            (
+                uflow_trainer_warnings(trainer, &raw mut words),
+                ARGUMENT,
+                "no model was fitted yet; call uflow_trainer_fit first",
+            ),
             (uflow_trainer_warnings(trainer, null()), ARGUMENT, "text: is NULL"),
         ]);
         uflow_trainer_free(trainer);
@@ -739,6 +902,13 @@ fn log() {
         _: *const std::ffi::c_char,
     ) {
     }
-    let status = unsafe { uflow_log_set_callback(Some(ignore), null(), 0) };
-    all_fail([(status, ARGUMENT, "0 is no UFLOW_LOG_LEVEL")]);
+    unsafe {
+        all_fail([
+            (uflow_log_set_callback(Some(ignore), null(), 0), ARGUMENT, "level: is UFLOW_LOG_LEVEL_OFF"),
+            (uflow_log_set_callback(Some(ignore), null(), 6), ARGUMENT, "level: 6 is not a UFLOW_LOG_LEVEL"),
+            (uflow_log_set_callback(None, null(), 6), ARGUMENT, "level: 6 is not a UFLOW_LOG_LEVEL"),
+            (uflow_log_set_callback(None, null(), 3), ARGUMENT, "callback: is NULL"),
+        ]);
+        ok(uflow_log_set_callback(None, null(), 0));
+    }
 }

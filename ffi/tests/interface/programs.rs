@@ -1,9 +1,9 @@
-//! Whole programs of C and C++ against the library, built as strict compilers like it. `tools/check_library.sh` runs the C one under
-//! Valgrind and sanitizers, and against an installed library.
+//! Whole programs in C and C++ with the library, built with strict warnings. `tools/check_library.sh` runs the C program under Valgrind and
+//! sanitizers, and with an installed library.
 
 use std::process::Command;
 
-use crate::fixture::{self, build, libraries, root};
+use crate::fixture::{self, Fixture, build, libraries, root};
 
 fn run(source: &str, flags: &[&str], arguments: &[&str]) -> String {
     let (folder, libraries) = (tempfile::tempdir().unwrap(), libraries());
@@ -41,8 +41,62 @@ fn the_wrapper_in_cpp17_and_cpp20_with_exceptions_and_without() {
     run("wrapper.cpp", &["-DUFLOW_USE_EXPECTED", "-fno-exceptions", "-lpthread"], &[]);
 }
 
+/// Compiles C++ against the headers alone; gives the compiler's messages if it fails.
+fn compile(standard: &str, code: &str) -> Result<(), String> {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("source.cpp");
+    std::fs::write(&source, code).unwrap();
+    let warnings =
+        ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Wsign-conversion", "-Wold-style-cast"];
+    let mut command = Command::new("g++");
+    command.arg(standard).args(warnings).args(["-Werror", "-fsyntax-only", "-I"]).arg(root().join("include"));
+    let output = command.arg(&source).output().unwrap();
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+}
+
 #[test]
-fn the_training_example_skips_what_is_no_picture() {
+fn what_would_throw_in_cpp_does_not_compile_or_works() {
+    let main = |body: &str| format!("#include <uflow.hpp>\nint main() {{ {body} }}\n");
+    for body in [
+        "uflow::options o; o.set_epsilon(0.5); o.reset();",
+        "uflow::engine_options o; o.set_threads(1);",
+        "uflow::stream s; s = uflow::stream(); return s ? 1 : 0;",
+        "struct machine { uflow::engine engine; uflow::model model; uflow::stream stream; uflow::detector detector; } m; return m.engine ? 1 : 0;",
+        "uflow::detector d; uflow_image i = UFLOW_IMAGE_INIT; float score = d.score(i); return score > 0.5f;",
+    ] {
+        compile("-std=c++17", &main(body)).unwrap_or_else(|said| panic!("{body}: {said}"));
+    }
+    for body in ["uflow::fit_options o; o.set_seed(1);", "uflow::result().mask();"] {
+        assert!(compile("-std=c++17", &main(body)).is_err(), "{body}");
+    }
+}
+
+#[test]
+fn an_older_cpp_gives_one_error_that_says_what_to_do() {
+    for standard in ["-std=c++11", "-std=c++14"] {
+        let said = compile(standard, "#include <uflow.hpp>\nint main() {}\n").unwrap_err();
+        assert_eq!(said.matches("error:").count(), 1, "{said}");
+        assert!(said.contains("uflow.hpp needs C++17 or newer"), "{said}");
+    }
+}
+
+#[test]
+fn a_forked_child_gets_a_status() {
+    let fixture = Fixture::new();
+    let libraries = libraries();
+    let program = fixture.folder.path().join("fork");
+    build(&root().join("ffi/tests/c/fork.c"), &program, libraries.path(), &["-lpthread"]);
+    let output = Command::new(&program).arg(fixture.package()).output().unwrap();
+    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success() && complained.is_empty() && said == "done\n",
+        "{:?} {said}{complained}",
+        output.status
+    );
+}
+
+#[test]
+fn the_training_example_skips_files_that_are_not_images() {
     let (folder, libraries) = (tempfile::tempdir().unwrap(), libraries());
     let program = folder.path().join("train");
     build(&root().join("examples/cpp/train.cpp"), &program, libraries.path(), &[]);
@@ -57,7 +111,7 @@ fn the_training_example_skips_what_is_no_picture() {
     let output = Command::new(&program).arg(&good).arg(&package).output().unwrap();
     let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}{complained}");
-    assert!(said.contains("9 good pictures") && said.contains("epoch 1 of 16"), "{said}");
+    assert!(said.contains("9 good images") && said.contains("epoch 1 of 16"), "{said}");
     assert!(complained.contains("broken.png"), "{complained}");
     assert_eq!(uflow::package::Package::open(&package).unwrap().manifest.name, "part");
 }

@@ -1,4 +1,4 @@
-//! Segmentation of the caller's latents: the numbers of the Rust interface to the bit.
+//! Segmentation of the caller's latents gives the numbers of the Rust interface, to the bit.
 
 use std::{ptr, slice};
 
@@ -62,6 +62,7 @@ fn the_numbers_are_the_segmenter_s_to_the_bit() {
         let mut buffers: uflow_buffers = unsafe { std::mem::zeroed() };
         buffers.struct_size = size_of::<uflow_buffers>();
         (buffers.log10_nfa_map, buffers.log10_nfa_map_capacity) = (map.as_mut_ptr(), map.len());
+        (buffers.map_width, buffers.map_height) = (width, height);
         let scales = structs(&latents);
         ok(unsafe {
             uflow_segment_latents(
@@ -107,7 +108,8 @@ fn a_region_of_interest_hides_the_rest() {
     };
     assert_eq!(segment(), 1);
     // The defect lies in the upper left; only the lower half counts.
-    ok(unsafe { uflow_options_set_roi(options, [0_u8, 1].as_ptr(), 1, 2, 0) });
+    let mask: Vec<u8> = (0..12 * 10).map(|at| u8::from(at >= 12 * 5)).collect();
+    ok(unsafe { uflow_options_set_roi(options, mask.as_ptr(), mask.len(), 12, 10, 0) });
     assert_eq!(segment(), 0);
     unsafe {
         uflow_options_free(options);

@@ -178,7 +178,7 @@ fn the_package_decides_as_it_was_told() {
         ok(uflow_options_set_epsilon(detection, 0.25));
         ok(uflow_options_set_min_area(detection, 9));
         ok(uflow_options_set_verdict(detection, uflow_verdict::UFLOW_VERDICT_EITHER as u32));
-        ok(uflow_options_set_roi(detection, [1_u8, 0].as_ptr(), 2, 1, 0));
+        ok(uflow_options_set_roi(detection, [1_u8, 0].as_ptr(), 2, 2, 1, 0));
         ok(uflow_fit_options_set_detection(options, detection));
         uflow_options_free(detection);
         ok(uflow_fit_options_set_augmentation(options, uflow_augmentation::UFLOW_AUGMENTATION_FLIP as u32));
@@ -217,7 +217,7 @@ fn what_cannot_be_fitted_says_why() {
             (made(|out| uflow_fit_options_new(c"bolt".as_ptr(), out)), made(|out| uflow_options_new(out)));
         ok(uflow_fit_options_set_backbone(options, backbone.as_ptr()));
         ok(uflow_fit_options_set_input_size(options, 48, 32));
-        ok(uflow_options_set_roi(detection, mask.as_ptr(), 1000, 1000, 0));
+        ok(uflow_options_set_roi(detection, mask.as_ptr(), mask.len(), 1000, 1000, 0));
         ok(uflow_fit_options_set_detection(options, detection));
         let (code, said) = failure(uflow_trainer_new(fit.engine, options, &raw mut trainer));
         assert!(code == UFLOW_STATUS_INVALID_ARGUMENT && said.contains("too small or thin"), "{said}");
