@@ -15,7 +15,7 @@ use prost::Message;
 use serde_json::Value;
 use uflow::{
     Error,
-    frame::{Frame, Limits, PixelFormat},
+    frame::{Frame, Limits, PixelFormat, ReadOptions},
     onnx::Dim,
     package::Package,
     preprocess::Resize,
@@ -208,9 +208,9 @@ fn a_file_in_a_hundred_may_be_unreadable() {
     let torn = folder.path().join("good/torn.png");
     std::fs::write(&torn, b"nothing").unwrap();
     images.push(torn.clone());
-    let survey = Survey::of(&images, &Limits::default(), &mut |_, _| Control::Continue).unwrap();
+    let survey = Survey::of(&images, &ReadOptions::default(), &mut |_, _| Control::Continue).unwrap();
     assert_eq!((survey.images.len(), &survey.unreadable[0].0), (99, &torn));
-    let stopped = Survey::of(&images, &Limits::default(), &mut |_, _| Control::Stop);
+    let stopped = Survey::of(&images, &ReadOptions::default(), &mut |_, _| Control::Stop);
     assert!(matches!(stopped, Err(Error::Cancelled)));
 }
 

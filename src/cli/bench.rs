@@ -16,13 +16,8 @@ use anyhow::ensure;
 use ndarray::{Array3, Array4};
 use serde::Serialize;
 
-use super::{
-    Context, Outcome,
-    inputs::{images_below, no_images},
-    options::DeviceArgs,
-};
+use super::{Context, Outcome, inputs::images_below, options::DeviceArgs};
 use crate::{
-    Error,
     evaluate::columns::{WIDTH, shortened},
     frame::{Image, Limits},
     package::Package,
@@ -119,7 +114,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     }
     let inputs = match &args.images {
         None => None,
-        Some(folder) => Some(prepared(&package, folder)?),
+        Some(folder) => Some(prepared(&package, folder, context)?),
     };
     for &batch in &args.batch {
         let batch = batch as usize;
@@ -187,17 +182,15 @@ fn noise(shape: (usize, usize, usize, usize)) -> Array4<f32> {
 }
 
 /// A folder's images, preprocessed for the network.
-fn prepared(package: &Package, folder: &Path) -> anyhow::Result<Vec<Array3<f32>>> {
+fn prepared(package: &Package, folder: &Path, context: &Context) -> anyhow::Result<Vec<Array3<f32>>> {
     let input = package.manifest.input;
-    let files = images_below(folder)?;
-    if files.is_empty() {
-        return Err(Error::Data { path: folder.to_owned(), reason: no_images() }.into());
-    }
+    let files = images_below(folder, context)?;
+    let read = input.read_options(Limits::default(), None);
     let mut preprocessor = Preprocessor::new(input)?;
     let mut images = Vec::with_capacity(files.len());
     for file in &files {
         let mut image = Array3::zeros((3, input.height as usize, input.width as usize));
-        let frame = Image::open(file, &Limits::default())?;
+        let frame = Image::open_with(file, &read)?;
         preprocessor.run(&frame.frame(), image.as_slice_mut().unwrap_or_default())?;
         images.push(image);
     }

@@ -6,14 +6,14 @@ use anyhow::Result;
 
 use super::{
     Context, Outcome,
-    inputs::{images_below, no_images},
-    options::DeviceArgs,
+    inputs::images_below,
+    options::{DeviceArgs, SampleArgs, warn_of_depth},
     progress::Progress,
 };
 use crate::{
     Error,
     calibrate::{Calibration, Threshold},
-    frame::{Image, Limits},
+    frame::{BitDepthCheck, Image, Limits},
     latents::energy,
     package::{self, Content, FileSource, Files, Manifest, Package},
     pipeline::{Detector, package_roi},
@@ -59,26 +59,29 @@ pub struct Args {
     out: Option<PathBuf>,
 
     #[command(flatten)]
+    samples: SampleArgs,
+
+    #[command(flatten)]
     device: DeviceArgs,
 }
 
 /// Runs the command.
 pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
-    let images = images_below(&args.good)?;
-    if images.is_empty() {
-        return Err(Error::Data { path: args.good.clone(), reason: no_images() }.into());
-    }
+    let images = images_below(&args.good, context)?;
     let package = Package::open(&args.model)?;
     args.out.as_ref().map_or(Ok(()), package::check_writable)?;
     let shapes = package.manifest.latents();
     let options = DecisionOptions { bound: args.bound, tests: args.tests, ..DecisionOptions::default() };
     let rule = package.manifest.rule(&options)?;
     let mut detector = Detector::open(context.runtime()?, &package, &args.device.session())?;
+    let read = args.samples.read_options(&package.manifest.input, Limits::default());
+    let mut depth = BitDepthCheck::default();
     let mut calibration = Calibration::new(&shapes)?;
     let mut energies = Vec::new();
     let progress = Progress::new(context.json);
     for (done, path) in images.iter().enumerate() {
-        let image = Image::open(path, &Limits::default())?;
+        let image = Image::open_with(path, &read)?;
+        depth.push(image.peak());
         detector.process(&[image.frame()], &rule, true, |processed| {
             let latents: Option<Vec<_>> = (0..shapes.len()).map(|scale| processed.evidence.latents(scale)).collect();
             let latents = latents.ok_or_else(|| Error::Internal("the network gave no latents".to_owned()))?;
@@ -94,6 +97,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
         progress.at("calibrating", done + 1, images.len());
     }
     progress.finish();
+    warn_of_depth(&depth, &read);
     let report = calibration.finish(&thresholds(&package.manifest))?;
     if context.json {
         context.print_json(&report)?;

@@ -71,6 +71,10 @@ pub struct Args {
     #[arg(long, value_name = "E")]
     epsilon: Option<f64>,
 
+    /// Significant bits of 16-bit images [default: as the package says].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
+    bits: Option<u8>,
+
     /// File with a bearer token.
     #[arg(long, value_name = "FILE", help_heading = "Security")]
     token_file: Option<PathBuf>,
@@ -104,7 +108,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         tls_identity: args.tls_cert.clone().zip(args.tls_key.clone()),
     };
     let pace = Pace { streams: args.streams.into(), window: args.window.into(), rate: args.rate };
-    let (frames, labels) = args.frames()?;
+    let (frames, labels) = args.frames(context)?;
     let (json, print) = (context.json, args.camera.is_none());
     // Several streams answer at the same time; their lines must not mix.
     let output = Mutex::new(());
@@ -127,13 +131,14 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 
 impl Args {
     /// The frames to send, and their names.
-    fn frames(&self) -> anyhow::Result<(Frames, Vec<String>)> {
+    fn frames(&self, context: &Context) -> anyhow::Result<(Frames, Vec<String>)> {
         let options = v1::DetectOptions { epsilon: self.epsilon, ..v1::DetectOptions::default() };
-        let models = self.model.clone();
+        let (models, significant_bits) = (self.model.clone(), self.bits.map(u32::from));
         let request = move |index: u64, image: Image| DetectRequest {
             model: models[(index % models.len() as u64) as usize].clone(),
             image: Some(image),
             options: Some(options.clone()),
+            significant_bits,
             ..DetectRequest::default()
         };
         if let Some(size) = &self.camera {
@@ -142,7 +147,7 @@ impl Args {
             let frames = move |index| (index < count).then(|| Ok(request(index, Image::Raw(camera.frame(index)))));
             return Ok((Arc::new(frames), vec!["camera".to_owned()]));
         }
-        let images = inputs::expand(&self.images)?;
+        let images = inputs::expand(&self.images, context)?;
         if images.iter().any(|input| input.path.is_none()) {
             return Err(Error::parameter("IMAGE", "standard input cannot be streamed; give files or folders").into());
         }

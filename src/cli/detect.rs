@@ -1,6 +1,7 @@
 //! `uflow detect`: images in, verdicts, overlays, masks and maps out.
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -12,11 +13,11 @@ use serde::Serialize;
 use super::{
     Context, Outcome,
     inputs::{self, Input},
-    options::{DecisionArgs, DeviceArgs},
+    options::{DecisionArgs, DeviceArgs, SampleArgs, warn_of_depth},
 };
 use crate::{
     Error, Result,
-    frame::{Image, Limits},
+    frame::{BitDepthCheck, Image, Limits, ReadOptions},
     package::Package,
     pipeline::{Detection, Detector},
     render,
@@ -38,7 +39,8 @@ pub struct Args {
     #[arg(long, value_name = "PKG")]
     model: PathBuf,
 
-    /// Images, folders (searched below), patterns, or `-` for one encoded image on standard input.
+    /// Images, folders (searched below), patterns, or `-` for one encoded image on standard input. Each page of a TIFF file is an image,
+    /// FILE#2 in results. Overlays and masks of an earlier run are skipped.
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
 
@@ -59,6 +61,9 @@ pub struct Args {
     max_pixels: u64,
 
     #[command(flatten)]
+    samples: SampleArgs,
+
+    #[command(flatten)]
     decision: DecisionArgs,
 
     #[command(flatten)]
@@ -75,22 +80,26 @@ struct Line<'a> {
 
 /// Runs the command.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
-    let inputs = inputs::expand(&args.images)?;
-    let names = if args.out.is_some() { inputs::output_names(&inputs)? } else { Vec::new() };
     let limits = Limits { max_pixels: args.max_pixels, ..Limits::default() };
+    let inputs = inputs::expand(&args.images, context)?;
+    let inputs: Vec<Input> = inputs.into_iter().flat_map(|input| input.pages(&limits)).collect();
+    let bases = args.out.as_ref().map_or(Ok(Vec::new()), |out| bases(&inputs, out))?;
     let options = args.decision.options()?;
     let package = Package::open(&args.model)?;
+    let read = args.samples.read_options(&package.manifest.input, limits);
+    let mut depth = BitDepthCheck::default();
     let mut detector = Detector::open(context.runtime()?, &package, &args.device.session())?;
 
     let (mut anomalous, mut failed) = (0, 0);
     for (index, input) in inputs.iter().enumerate() {
         let label = input.label();
-        match detect(&mut detector, input, &limits, &options) {
+        match detect(&mut detector, input, &read, &options) {
             Ok((image, detection)) => {
+                depth.push(image.peak());
                 anomalous += usize::from(detection.anomalous);
                 print(context, &label, &detection)?;
-                if let Some(out) = &args.out {
-                    write(&detector, &image, &detection, &out.join(&names[index]), args.maps)?;
+                if let Some(base) = bases.get(index) {
+                    write(&detector, &image, &detection, base, args.maps)?;
                 }
             }
             Err(error) => {
@@ -102,6 +111,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
             }
         }
     }
+    warn_of_depth(&depth, &read);
     if !context.json && inputs.len() > 1 {
         println!("{} images: {anomalous} anomalous, {failed} could not be read", inputs.len());
     }
@@ -112,14 +122,39 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     Ok(if stop { Outcome::Failed } else { Outcome::Done })
 }
 
+/// Where the results of each input go, without their endings. Nothing that is looked at is overwritten.
+fn bases(inputs: &[Input], out: &Path) -> Result<Vec<PathBuf>> {
+    let bases: Vec<PathBuf> = inputs::output_names(inputs)?.iter().map(|name| out.join(name)).collect();
+    let real = |path: &Path| path.canonicalize().ok();
+    let read: HashMap<PathBuf, &Input> =
+        inputs.iter().filter_map(|input| Some((real(input.path.as_deref()?)?, input))).collect();
+    for base in &bases {
+        for written in ["overlay.png", "mask.png"].map(|ending| with_ending(base, ending)) {
+            if let Some(input) = real(&written).and_then(|path| read.get(&path).copied()) {
+                let reason = format!("{} would be overwritten by a result; give another folder", input.label());
+                return Err(Error::parameter("--out", reason));
+            }
+        }
+    }
+    Ok(bases)
+}
+
+/// A path with one more ending, whatever the bytes of its name.
+fn with_ending(base: &Path, ending: &str) -> PathBuf {
+    let mut path = base.as_os_str().to_owned();
+    path.push(".");
+    path.push(ending);
+    path.into()
+}
+
 fn detect(
     detector: &mut Detector,
     input: &Input,
-    limits: &Limits,
+    read: &ReadOptions,
     options: &DecisionOptions,
 ) -> Result<(Image, Detection)> {
     let start = Instant::now();
-    let image = input.read(limits)?;
+    let image = input.read(read)?;
     let decode = start.elapsed().as_secs_f64() * 1e3;
     let mut detection = detector.detect(&image.frame(), options)?;
     detection.timings_ms.decode = decode;
@@ -152,7 +187,7 @@ fn write(detector: &Detector, image: &Image, detection: &Detection, base: &Path,
     if let Some(folder) = base.parent() {
         std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     }
-    let with = |suffix: &str| PathBuf::from(format!("{}.{suffix}", base.display()));
+    let with = |suffix: &str| with_ending(base, suffix);
     let all = detector.maps().context("no frame was looked at")?;
     let outlines: Vec<_> = detection.regions.iter().map(|region| region.outline.clone()).collect();
     let overlay = render::overlay(&render::rgb(&image.frame()), Some(all.score), &outlines);

@@ -5,11 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{Context, fit, progress::Progress};
+use super::{Context, fit, options::SampleArgs, progress::Progress};
 use crate::{
     Error, Result, demo,
     evaluate::{Inspection, Inspector, Settings},
-    frame::{Image, Limits},
+    frame::{BitDepthCheck, Image, Limits, ReadOptions},
     package::{Manifest, Package},
     pipeline::{Detection, Detector},
     runtime::{Backbone, Runtime, SessionOptions},
@@ -24,7 +24,8 @@ use crate::{
 pub(crate) struct FileInspector {
     detector: Detector,
     options: DecisionOptions,
-    limits: Limits,
+    read: ReadOptions,
+    depth: BitDepthCheck,
 }
 
 impl FileInspector {
@@ -35,7 +36,7 @@ impl FileInspector {
         session: &SessionOptions,
         options: DecisionOptions,
     ) -> Result<Self> {
-        Ok(Self { detector: Detector::open(runtime, package, session)?, options, limits: Limits::default() })
+        Ok(Self::over(Detector::open(runtime, package, session)?, options))
     }
 
     /// Opens a package on its backbone, which must already be loaded.
@@ -47,7 +48,17 @@ impl FileInspector {
         options: DecisionOptions,
     ) -> Result<Self> {
         let detector = Detector::with_backbone(runtime, backbone, package, session)?;
-        Ok(Self { detector, options, limits: Limits::default() })
+        Ok(Self::over(detector, options))
+    }
+
+    fn over(detector: Detector, options: DecisionOptions) -> Self {
+        let read = detector.manifest().input.read_options(Limits::default(), None);
+        Self { detector, options, read, depth: BitDepthCheck::default() }
+    }
+
+    /// The same, which reads images as the command line says.
+    pub(crate) fn reading(self, samples: &SampleArgs) -> Self {
+        Self { read: samples.read_options(&self.detector.manifest().input, Limits::default()), ..self }
     }
 
     /// The thresholds from the package and the options.
@@ -75,10 +86,15 @@ fn settings(manifest: &Manifest, epsilon: Option<f64>) -> Settings {
 impl Inspector for FileInspector {
     fn inspect(&mut self, path: &Path) -> Result<Inspection<'_>> {
         let start = std::time::Instant::now();
-        let image = Image::open(path, &self.limits)?;
+        let image = Image::open_with(path, &self.read)?;
+        self.depth.push(image.peak());
         let decode = start.elapsed().as_secs_f64() * 1e3;
         let detection = self.detector.detect(&image.frame(), &self.options)?;
         inspection(&self.detector, &image, Some(detection), decode)
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.depth.advice(self.read.significant_bits.unwrap_or(16)).into_iter().collect()
     }
 }
 

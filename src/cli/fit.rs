@@ -12,8 +12,8 @@ use serde_json::json;
 
 use super::{
     Context, Outcome,
-    inputs::{images_below, no_images},
-    options::{DecisionArgs, DeviceArgs},
+    inputs::images_below,
+    options::{DecisionArgs, DeviceArgs, SampleArgs},
     progress::Progress,
 };
 use crate::{
@@ -97,6 +97,9 @@ pub(crate) struct ModelArgs {
     /// Memory for features, in MiB; the rest is kept in a temporary file.
     #[arg(long, value_name = "MIB", default_value_t = 2048)]
     memory: u64,
+
+    #[command(flatten)]
+    pub(crate) samples: SampleArgs,
 
     #[command(flatten)]
     training: TrainingArgs,
@@ -194,6 +197,8 @@ impl ModelArgs {
             },
             detection,
             cross_fit: training.cross_fit,
+            significant_bits: self.samples.bits,
+            float_range: self.samples.range,
             memory: self.memory.saturating_mul(1 << 20),
             session: device.session(),
             ..FitOptions::new(name)
@@ -209,10 +214,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         return Err(Error::Data { path: args.good.clone(), reason }.into());
     }
     package::check_writable(&args.out)?;
-    let images = images_below(&args.good)?;
-    if images.is_empty() {
-        return Err(Error::Data { path: args.good.clone(), reason: no_images() }.into());
-    }
+    let images = images_below(&args.good, context)?;
     let interrupt = Interrupt::watch()?;
     let progress = Progress::new(context.json);
     let mut unwritten = None;

@@ -9,13 +9,13 @@ use serde_json::json;
 
 use super::{
     Context, Outcome,
-    inputs::{self, images_below, no_images},
-    options::{DecisionArgs, DeviceArgs},
+    inputs::{self, images_below},
+    options::{DecisionArgs, DeviceArgs, SampleArgs, warn_of_depth},
     progress::Progress,
 };
 use crate::{
     Error, Result,
-    frame::Limits,
+    frame::{BitDepthCheck, Limits, ReadOptions},
     import::{
         Checkpoint, ClampSource, Examination, Examiner, Facts, ImportOptions, Imported, RecogniseOptions, import,
     },
@@ -81,6 +81,9 @@ pub struct Args {
     decision: DecisionArgs,
 
     #[command(flatten)]
+    samples: SampleArgs,
+
+    #[command(flatten)]
     device: DeviceArgs,
 }
 
@@ -101,6 +104,8 @@ impl Args {
             resize: self.resize,
             recognise: RecogniseOptions { clamp: self.clamp, prefix: self.prefix.clone() },
             detection,
+            significant_bits: self.samples.bits,
+            float_range: self.samples.range,
             session: self.device.session(),
         })
     }
@@ -115,12 +120,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
             let reason = "is not a folder; --good takes a folder of good images".to_owned();
             return Err(Error::Data { path: folder.clone(), reason }.into());
         }
-        Some(folder) => images_below(folder)?,
+        Some(folder) => images_below(folder, context)?,
     };
-    if let (true, Some(folder)) = (good.is_empty(), &args.good) {
-        return Err(Error::Data { path: folder.clone(), reason: no_images() }.into());
-    }
-    let compare = inputs::expand(&args.compare)?;
+    let compare = inputs::expand(&args.compare, context)?;
     package::check_writable(&args.out)?;
     let mut checkpoint = Checkpoint::open(&args.checkpoint)?;
     let mut model = import(context.runtime()?, &mut checkpoint, options)?;
@@ -128,14 +130,15 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         true => None,
         false => Some(Examiner::new(context.runtime()?, &model)?),
     };
+    let read = model.manifest.input.read_options(Limits::default(), None);
     let mut warnings = model.facts.warnings.clone();
     let mut compared = Vec::new();
     if let Some(examiner) = &mut examiner {
         for input in &compare {
-            let found = examiner.examine(&input.read(&Limits::default())?.frame())?;
+            let found = examiner.examine(&input.read(&read)?.frame())?;
             compared.push((input.label(), found));
         }
-        measure(examiner, &good, context)?;
+        measure(examiner, &good, &read, context)?;
         if !good.is_empty() {
             warnings.extend(not_white(&examiner.latent_variance()));
         }
@@ -156,14 +159,17 @@ struct Report {
     variance: Option<Vec<f64>>,
 }
 
-fn measure(examiner: &mut Examiner, good: &[PathBuf], context: &Context) -> Result<()> {
+fn measure(examiner: &mut Examiner, good: &[PathBuf], read: &ReadOptions, context: &Context) -> Result<()> {
     let progress = Progress::new(context.json);
+    let mut depth = BitDepthCheck::default();
     for (index, path) in good.iter().enumerate() {
-        let image = crate::frame::Image::open(path, &Limits::default())?;
+        let image = crate::frame::Image::open_with(path, read)?;
+        depth.push(image.peak());
         examiner.add_good(&image.frame())?;
         progress.at("good images", index + 1, good.len());
     }
     progress.finish();
+    warn_of_depth(&depth, read);
     Ok(())
 }
 

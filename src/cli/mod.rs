@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// The context of every sub-command.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Context {
     /// Whether results are printed as JSON lines.
     pub json: bool,

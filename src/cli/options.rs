@@ -6,7 +6,8 @@ use clap::Args;
 
 use crate::{
     Result,
-    frame::Limits,
+    frame::{BitDepthCheck, FloatRange, Limits, ReadOptions},
+    preprocess::Preprocess,
     runtime::{Device, Precision, SessionOptions},
     segment::{Bound, DecisionOptions, RegionOfInterest, Roi, Tests, Verdict},
 };
@@ -37,6 +38,33 @@ impl DeviceArgs {
     /// The session options of the runtime.
     pub fn session(&self) -> SessionOptions {
         SessionOptions { device: self.device, precision: self.precision, threads: self.threads }
+    }
+}
+
+/// What the samples of image files mean.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SampleArgs {
+    /// Significant bits of 16-bit images, 1 to 16; cameras often give 10, 12 or 14 [default: the package's, else 16].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16), help_heading = "Images")]
+    pub bits: Option<u8>,
+
+    /// Values of black and white in floating-point images [default: the package's].
+    #[arg(long, value_name = "LO:HI", allow_hyphen_values = true, help_heading = "Images")]
+    pub range: Option<FloatRange>,
+}
+
+impl SampleArgs {
+    /// How files are read for a model.
+    pub fn read_options(&self, input: &Preprocess, limits: Limits) -> ReadOptions {
+        let package = input.read_options(limits, self.bits);
+        ReadOptions { float_range: self.range.or(package.float_range), ..package }
+    }
+}
+
+/// Says where the values of a run contradict the number of bits that was used.
+pub fn warn_of_depth(check: &BitDepthCheck, read: &ReadOptions) {
+    if let Some(advice) = check.advice(read.significant_bits.unwrap_or(16)) {
+        eprintln!("uflow: warning: {advice}");
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) struct Job {
     pub(super) priority: Priority,
     pub(super) timings: Timings,
     pub(super) batch: usize,
+    /// Of the request, where it says so.
+    pub(super) significant_bits: Option<u8>,
     pub(super) stages: Stages,
     deadline: Option<Instant>,
     arrived: Instant,
@@ -48,6 +50,7 @@ impl Job {
             wanted,
             priority,
             timings: Timings::default(),
+            significant_bits: None,
             batch: 0,
             stages: Stages::with_capacity(4),
             deadline,

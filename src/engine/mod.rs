@@ -51,7 +51,7 @@ pub use self::{
 };
 use crate::{
     Error, Result,
-    frame::Limits,
+    frame::{Limits, check_significant_bits},
     package::Package,
     runtime::{Backbone, Runtime, SessionOptions, cpu_quota},
 };
@@ -200,6 +200,9 @@ impl Engine {
     /// # Errors
     /// Options outside their range, or [`Error::Overloaded`]. The waiter comes back with the error.
     pub fn submit<W: Waiter>(&self, request: Request, waiter: W) -> Result<(), (Error, W)> {
+        if let Err(error) = request.significant_bits.map_or(Ok(0), check_significant_bits) {
+            return Err((error, waiter));
+        }
         let rule = match request.model.manifest().rule(&request.options) {
             Ok(rule) => rule,
             Err(error) => return Err((error, waiter)),
@@ -219,9 +222,10 @@ impl Engine {
                 return Err((error, waiter));
             }
         };
-        let Request { model, source, wanted, deadline, priority, .. } = request;
+        let Request { model, source, wanted, deadline, priority, significant_bits, .. } = request;
         let upstream = model.lane().announce();
-        let job = Job::new(model, rule, roi, wanted, deadline, priority, Box::new(waiter), place);
+        let mut job = Job::new(model, rule, roi, wanted, deadline, priority, Box::new(waiter), place);
+        job.significant_bits = significant_bits;
         self.pool.sender().send(Task::Prepare { job, source, upstream });
         Ok(())
     }

@@ -34,6 +34,8 @@ pub struct Request {
     pub deadline: Option<Instant>,
     /// Which frames go first.
     pub priority: Priority,
+    /// Significant bits of 16-bit samples, where they differ from the package.
+    pub significant_bits: Option<u8>,
 }
 
 impl Request {
@@ -47,6 +49,7 @@ impl Request {
             wanted: Wanted::default(),
             deadline: None,
             priority: Priority::default(),
+            significant_bits: None,
         }
     }
 }
@@ -67,7 +70,7 @@ pub enum Source {
         /// Layout of a pixel.
         format: PixelFormat,
     },
-    /// A PNG, JPEG, BMP, TIFF or WebP file.
+    /// An image file; see [`Image::decode`] for what is read.
     Encoded(Bytes),
     /// A picture that was decoded already.
     Image(Image),

@@ -33,23 +33,27 @@ fn tensor(job: &mut Job, source: Source, shop: &Shop) -> Result<(Vec<f32>, (u32,
     // A region that cannot be used is refused before the network runs.
     let own_roi = job.roi.as_mut().map(|roi| shop.rois.get(roi)).transpose()?;
     let start = Instant::now();
+    let model = Arc::clone(&job.model);
     let (_share, image);
     let limits = &shop.limits;
-    let frame = match &source {
+    let mut frame = match &source {
         Source::Raw { pixels, width, height, stride, format } => {
             limits.check_pixels(*width, *height)?;
             Frame::new(pixels, *width, *height, *stride, *format)?
         }
         Source::Encoded(bytes) => {
             _share = shop.memory.take(decoding(bytes));
-            image = Image::decode(bytes, "the encoded frame", limits)?;
+            let options = model.manifest().input.read_options(*limits, job.significant_bits);
+            image = Image::decode_with(bytes, "the encoded frame", &options)?;
             job.timings.decode = job.was_in("decode", start);
             image.frame()
         }
         Source::Image(image) => image.frame(),
     };
+    if let (Source::Raw { .. } | Source::Image(_), Some(bits)) = (&source, job.significant_bits) {
+        frame = frame.with_significant_bits(bits)?;
+    }
     let start = Instant::now();
-    let model = Arc::clone(&job.model);
     let mut tensor = model.lane().buffer(model.manifest().input.len());
     if let Some(roi) = own_roi.as_ref().or(job.rule.roi.as_ref().and_then(RegionOfInterest::mask)) {
         let input = (model.manifest().input.height as usize, model.manifest().input.width as usize);

@@ -21,22 +21,27 @@
 //! [`super::shanghaitech`]) with their conventions.
 //!
 //! A mask is `NAME_mask.<ext>`, `NAME.<ext>`, or a folder `NAME` of masks that are laid over each other. Either every defective
-//! image has one or the set has none at all (no `ground_truth`, no `masks` folder): metrics over pixels are then left out. A value
-//! other than 0 marks a defect.
+//! image has one or the set has none at all (no `ground_truth`, no `masks` folder): metrics over pixels are then left out. A pixel
+//! is part of a defect where a colour channel is at least 128 of 255 ([`MaskOptions`] changes that; in VisA every value but 0 counts).
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap, HashSet},
     fs,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{lgg, mask::Mask, shanghaitech, visa};
+use super::{
+    lgg,
+    mask::{Mask, MaskOptions},
+    shanghaitech, visa,
+};
 use crate::{Error, Result};
 
 /// Suffixes of the image files that are looked for, in lower case.
-pub const IMAGE_SUFFIXES: [&str; 8] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "jpe"];
+pub const IMAGE_SUFFIXES: [&str; 14] =
+    ["png", "jpg", "jpeg", "jpe", "bmp", "tif", "tiff", "webp", "gif", "pgm", "ppm", "pbm", "pnm", "pam"];
 
 /// Name of the kind of the images without a defect.
 pub const GOOD: &str = "good";
@@ -101,6 +106,10 @@ pub struct Dataset {
     pub test: Vec<Sample>,
     /// Whether the defective images have masks.
     pub masks: bool,
+    /// How the masks are read; as the layout has them, unless changed.
+    pub mask_options: MaskOptions,
+    /// Visible files beside the images that are not looked at, as their names do not end like images'.
+    pub skipped: Vec<PathBuf>,
 }
 
 impl Dataset {
@@ -113,7 +122,16 @@ impl Dataset {
             return Err(data(root, "is not a folder"));
         }
         let layout = layout.map_or_else(|| detect(root), Ok)?;
-        let set = |train, test| Self { root: root.to_owned(), layout, train, test, masks: false };
+        let set = |train: Vec<PathBuf>, test: Vec<Sample>, masks| Self {
+            root: root.to_owned(),
+            layout,
+            skipped: skipped(train.iter().chain(test.iter().map(|sample| &sample.path))),
+            train,
+            test,
+            masks,
+            // VisA's masks hold the numbers of the kinds of defects.
+            mask_options: MaskOptions { threshold: (layout == Layout::Visa).then_some(1), ..MaskOptions::default() },
+        };
         let own = match layout {
             Layout::Visa => Some(visa::read(root)?),
             Layout::LggMri => Some(lgg::read(root)?),
@@ -121,7 +139,7 @@ impl Dataset {
             _ => None,
         };
         if let Some((train, test)) = own {
-            return Ok(Self { masks: true, ..set(train, test) });
+            return Ok(set(train, test, true));
         }
         let folders = Folders::of(root, layout);
         let train = folders.train.as_deref().filter(|folder| folder.is_dir());
@@ -135,7 +153,7 @@ impl Dataset {
         if masks {
             pair(&mut test[defective..], &folders.masks, layout)?;
         }
-        Ok(Self { masks, ..set(train, test) })
+        Ok(set(train, test, masks))
     }
 }
 
@@ -281,7 +299,20 @@ pub fn images(folder: &Path) -> Result<Vec<PathBuf>> {
         return Err(data(folder, format!("has no images (looked for .{})", IMAGE_SUFFIXES.join(", ."))));
     }
     files.sort();
+    // Links beside a file name it a second time.
+    let mut seen = HashSet::new();
+    files.retain(|path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
     Ok(files)
+}
+
+/// Visible files beside these images that are not images by their names.
+fn skipped<'a>(images: impl Iterator<Item = &'a PathBuf>) -> Vec<PathBuf> {
+    let folders: BTreeSet<&Path> = images.filter_map(|path| path.parent()).collect();
+    let files = folders.into_iter().flat_map(|folder| entries(folder).unwrap_or_default());
+    let visible = |path: &PathBuf| !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let mut skipped: Vec<PathBuf> = files.filter(|path| visible(path) && path.is_file() && !is_image(path)).collect();
+    skipped.sort();
+    skipped
 }
 
 /// Whether the path is a visible file with an image's suffix.

@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 use super::{
     GOOD, Sample,
     dataset::{data, entries, images},
+    mask::marks,
 };
-use crate::{Error, Result};
+use crate::Result;
 
 /// One patient of this many is tested on.
 const TESTED: usize = 5;
@@ -49,7 +50,7 @@ pub(super) fn read(root: &Path) -> Result<(Vec<PathBuf>, Vec<Sample>)> {
                 continue;
             }
             let mask = path.with_file_name(format!("{stem}{MASK}.tif"));
-            let marked = marked(&mask)?;
+            let marked = marks(&mask)?;
             match (tested, marked) {
                 (false, false) => train.push(path),
                 (false, true) => {}
@@ -69,13 +70,4 @@ pub(super) fn read(root: &Path) -> Result<(Vec<PathBuf>, Vec<Sample>)> {
     }
     good.extend(bad);
     Ok((train, good))
-}
-
-/// Whether a mask marks anything.
-fn marked(path: &Path) -> Result<bool> {
-    let decode =
-        |error: image::ImageError| Error::Decode { name: path.display().to_string(), reason: error.to_string() };
-    let reader = image::ImageReader::open(path).and_then(image::ImageReader::with_guessed_format);
-    let mask = reader.map_err(Error::io("read", path))?.decode().map_err(decode)?.into_luma8();
-    Ok(mask.pixels().any(|pixel| pixel.0 != [0]))
 }

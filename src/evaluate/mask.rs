@@ -9,12 +9,15 @@ use std::{
 use ndarray::Array2;
 
 use super::dataset::data;
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    frame::{Image, Limits, PixelFormat},
+};
 
 /// Where an image's ground truth is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mask {
-    /// A picture; a value other than 0 marks a defect.
+    /// An image file; see [`read_mask`].
     Picture(PathBuf),
     /// One frame of a NumPy array (frames, height, width) of bytes or booleans.
     Frame(PathBuf, usize),
@@ -34,44 +37,184 @@ impl Mask {
         }
     }
 
-    /// Reads it; `size` is the image's (height, width), and its own.
+    /// Reads it; `size` is the image's (height, width).
     ///
     /// # Errors
-    /// [`Error::Data`] for another size; [`Error::Decode`]; [`Error::Io`].
-    pub fn read(&self, size: (usize, usize)) -> Result<Array2<bool>> {
+    /// As [`read_mask`].
+    pub fn read(&self, size: (usize, usize), options: &MaskOptions) -> Result<Array2<bool>> {
         match self {
-            Self::Picture(path) => read_mask(path, size),
+            Self::Picture(path) => read_mask(path, size, options),
             Self::Frame(path, index) => Frames::open(path)?.read(*index, size),
         }
     }
 }
 
-/// Reads a mask: true where any channel of a pixel is not 0 (alpha aside).
+/// Value from which a pixel of a mask is part of a defect where nothing else is said, on the scale 0 to 255.
+pub const MASK_THRESHOLD: u8 = 128;
+
+/// How masks are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MaskOptions {
+    /// Value from which a pixel is part of a defect, on the scale 0 to 255. Without it [`MASK_THRESHOLD`] holds, and masks that are
+    /// not plainly black and white are refused.
+    pub threshold: Option<u8>,
+    /// What happens to a mask of another size than its image.
+    pub fit: MaskFit,
+    /// Which side is the defect. Without it white is, and a set of masks that look inverted is refused.
+    pub defects: Option<MaskDefects>,
+}
+
+/// What happens to a mask of another size than its image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MaskFit {
+    /// It is an error.
+    #[default]
+    Refuse,
+    /// It is brought to the image's size by nearest neighbour.
+    Stretch,
+}
+
+/// Which pixels of a mask are defects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaskDefects {
+    /// White pixels.
+    White,
+    /// Black pixels: the masks are inverted.
+    Black,
+}
+
+/// Reads a mask: true where any colour channel of a pixel reaches the threshold.
 ///
-/// `size` is the image's (height, width); a mask of another size is an error. One that marks nothing is taken as it is
-/// (published sets have such masks); the evaluation names its image.
-pub fn read_mask(path: &Path, size: (usize, usize)) -> Result<Array2<bool>> {
-    let decode =
-        |error: &dyn std::fmt::Display| Error::Decode { name: path.display().to_string(), reason: error.to_string() };
-    let reader = image::ImageReader::open(path).and_then(image::ImageReader::with_guessed_format);
-    let mask = reader.map_err(Error::io("read", path))?.decode().map_err(|error| decode(&error))?.into_rgb16();
-    let (width, height) = (mask.width() as usize, mask.height() as usize);
-    if (height, width) != size {
-        let reason = format!("is a mask of {width}×{height} pixels for an image of {}×{}", size.1, size.0);
+/// `size` is the image's (height, width). A mask that marks nothing is taken as it is (published sets have such masks); the
+/// evaluation names its image.
+///
+/// # Errors
+/// [`Error::Data`] for a mask of another size, in the alpha channel, or, without a threshold, of values that are not plainly black
+/// and white. [`Error::Decode`]; [`Error::Io`].
+pub fn read_mask(path: &Path, size: (usize, usize), options: &MaskOptions) -> Result<Array2<bool>> {
+    let mask = Image::open(path, &Limits::default())?;
+    let own = (mask.height() as usize, mask.width() as usize);
+    if own != size && options.fit == MaskFit::Refuse {
+        let reason = format!(
+            "is a mask of {}×{} pixels for an image of {}×{}; `--mask-fit stretch` brings masks to the image's size",
+            own.1, own.0, size.1, size.0
+        );
         return Err(data(path, reason));
     }
-    let marked: Vec<bool> = mask.pixels().map(|pixel| pixel.0 != [0, 0, 0]).collect();
-    Array2::from_shape_vec(size, marked).map_err(|error| decode(&error))
+    let values = values(&mask);
+    if values.iter().all(|value| *value == values[0]) && alpha_varies(path) {
+        let reason = "has one colour and an alpha channel that varies: the mask is in the alpha channel. Save that channel as a gray image";
+        return Err(data(path, reason));
+    }
+    if options.threshold.is_none() {
+        two_clusters(&values).map_err(|reason| data(path, reason))?;
+    }
+    // 255 and 65535 are both white.
+    let threshold = u16::from(options.threshold.unwrap_or(MASK_THRESHOLD)) * 257;
+    let black = options.defects == Some(MaskDefects::Black);
+    let marked = values.iter().map(|&value| (value >= threshold) != black).collect();
+    let marked = Array2::from_shape_vec(own, marked).map_err(|error| data(path, error.to_string()))?;
+    Ok(if own == size { marked } else { resize_mask(&marked, size) })
+}
+
+/// Whether a mask marks any pixel.
+pub(super) fn marks(path: &Path) -> Result<bool> {
+    let threshold = u16::from(MASK_THRESHOLD) * 257;
+    Ok(values(&Image::open(path, &Limits::default())?).into_iter().any(|value| value >= threshold))
+}
+
+/// The largest colour channel of each pixel, on the scale 0 to 65535.
+fn values(mask: &Image) -> Vec<u16> {
+    let (pixel, colours) = (mask.format().bytes_per_pixel(), mask.format().color_bytes());
+    let pixels = mask.data().chunks_exact(pixel);
+    if mask.format() == PixelFormat::Gray16 {
+        return pixels.map(|pixel| u16::from_ne_bytes([pixel[0], pixel[1]])).collect();
+    }
+    pixels.map(|pixel| 257 * u16::from(pixel[..colours].iter().copied().max().unwrap_or(0))).collect()
+}
+
+/// Whether the file has an alpha channel that is not the same everywhere.
+fn alpha_varies(path: &Path) -> bool {
+    let Ok(image) = image::ImageReader::open(path).and_then(image::ImageReader::with_guessed_format) else {
+        return false;
+    };
+    let Ok(image) = image.decode() else { return false };
+    let alpha = |pixel: &image::Rgba<u8>| pixel.0[3];
+    let rgba = image.color().has_alpha().then(|| image.into_rgba8());
+    rgba.is_some_and(|rgba| rgba.pixels().map(alpha).any(|value| Some(value) != rgba.pixels().next().map(alpha)))
+}
+
+/// Refuses values that are neither near black nor near white. JPEG's noise is.
+fn two_clusters(values: &[u16]) -> Result<(), String> {
+    const BETWEEN: std::ops::Range<u16> = 32 * 257..224 * 257;
+    const MOST_BETWEEN: f64 = 0.05;
+    let highest = values.iter().copied().max().unwrap_or(0);
+    if highest > 0 && highest < u16::from(MASK_THRESHOLD) * 257 {
+        let (value, scale) = if highest % 257 == 0 { (highest / 257, 255) } else { (highest, 65535) };
+        return Err(format!(
+            "is a mask whose highest value is {value} of {scale}, so nothing reaches {MASK_THRESHOLD}, from where a pixel is a defect;              `--mask-threshold 1` takes every value but 0 as a defect"
+        ));
+    }
+    let between = values.iter().filter(|value| BETWEEN.contains(value)).count();
+    if between as f64 > MOST_BETWEEN * values.len() as f64 {
+        return Err(format!(
+            "is a mask in which {:.0}% of the values are neither black nor white; say from which value on a pixel is a defect,              with `--mask-threshold {MASK_THRESHOLD}`",
+            100.0 * between as f64 / values.len() as f64
+        ));
+    }
+    Ok(())
+}
+
+/// Looks for a set of inverted masks.
+#[derive(Debug, Default)]
+pub(super) struct Doubts {
+    masks: usize,
+    inverted: Vec<PathBuf>,
+}
+
+impl Doubts {
+    /// Takes a mask: it looks inverted where it marks most of the image and nearly all of its border.
+    pub(super) fn push(&mut self, image: &Path, mask: &Array2<bool>) {
+        let share = |marked: usize, of: usize| marked as f64 / of.max(1) as f64;
+        let count = |values: &mut dyn Iterator<Item = &bool>| values.filter(|value| **value).count();
+        let (height, width) = mask.dim();
+        let rows = [0, height.saturating_sub(1)].map(|row| mask.row(row));
+        let columns = [0, width.saturating_sub(1)].map(|column| mask.column(column));
+        let border = count(&mut rows.iter().flatten()) + count(&mut columns.iter().flatten());
+        self.masks += 1;
+        if share(count(&mut mask.iter()), mask.len()) > 0.5 && share(border, 2 * (height + width)) > 0.9 {
+            self.inverted.push(image.to_owned());
+        }
+    }
+
+    /// Refuses a set of which more than half look inverted.
+    pub(super) fn check(&self, root: &Path) -> Result<()> {
+        const NAMED: usize = 4;
+        if 2 * self.inverted.len() <= self.masks {
+            return Ok(());
+        }
+        let names: Vec<_> = self.inverted.iter().take(NAMED).map(|path| path.display().to_string()).collect();
+        let more = if self.inverted.len() > NAMED { ", …" } else { "" };
+        Err(data(
+            root,
+            format!(
+                "{} of {} masks mark most of the image and its border, as inverted masks do ({}{more}); say which pixels are defects:                  `--mask-defects black` inverts them, `--mask-defects white` takes them as they are",
+                self.inverted.len(),
+                self.masks,
+                names.join(", ")
+            ),
+        ))
+    }
 }
 
 /// Reads masks and lays them over each other: true where one of them is; `None` without any.
 ///
 /// # Errors
 /// As [`read_mask`].
-pub fn read_masks(masks: &[Mask], size: (usize, usize)) -> Result<Option<Array2<bool>>> {
+pub fn read_masks(masks: &[Mask], size: (usize, usize), options: &MaskOptions) -> Result<Option<Array2<bool>>> {
     let mut all: Option<Array2<bool>> = None;
     for mask in masks {
-        let mask = mask.read(size)?;
+        let mask = mask.read(size, options)?;
         match &mut all {
             Some(all) => all.zip_mut_with(&mask, |all, &marked| *all |= marked),
             None => all = Some(mask),

@@ -49,7 +49,7 @@ pub use curve::{F1Max, PRO_LIMIT, Pro, ProPoint, Roc, RocPoint, roc};
 pub use dataset::{Dataset, GOOD, IMAGE_SUFFIXES, Layout, Sample, images};
 pub use files::{Named, false_alarms_csv, images_csv, markdown, metrics_csv, write_files};
 pub use latency::Latency;
-pub use mask::{Mask, read_mask, read_masks, resize_mask};
+pub use mask::{MASK_THRESHOLD, Mask, MaskDefects, MaskFit, MaskOptions, read_mask, read_masks, resize_mask};
 pub use metrics::{Evaluation, ImageResult, KindMetrics, Metrics, MiouPoint, Operating, SizeClass};
 pub use table::Summary;
 pub(crate) use table::number;
@@ -84,6 +84,11 @@ pub struct Inspection<'a> {
 pub trait Inspector {
     /// Examines one image. The maps are borrowed until the next call.
     fn inspect(&mut self, path: &std::path::Path) -> Result<Inspection<'_>>;
+
+    /// What the images so far give reason to warn of.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// One test image, the model's result, and the metrics of this image.
@@ -102,6 +107,7 @@ pub struct Seen<'a> {
 /// Runs `inspector` over the test images of a set. Calls `seen` after each image.
 ///
 /// An unreadable image or mask ends the evaluation with an error, because metrics over a part of the set would be wrong.
+/// So does a set whose masks look inverted.
 pub fn evaluate(
     dataset: &Dataset,
     settings: Settings,
@@ -109,9 +115,14 @@ pub fn evaluate(
     seen: &mut dyn FnMut(Seen<'_>) -> Result<()>,
 ) -> Result<Evaluation> {
     let mut accumulator = Accumulator::new(settings)?;
+    let mut doubts = mask::Doubts::default();
     for sample in &dataset.test {
         let inspection = inspector.inspect(&sample.path)?;
-        let truth = read_masks(&sample.masks, inspection.size)?.map(|mask| resize_mask(&mask, inspection.score.dim()));
+        let truth = read_masks(&sample.masks, inspection.size, &dataset.mask_options)?;
+        if let (Some(mask), None) = (&truth, dataset.mask_options.defects) {
+            doubts.push(&sample.path, mask);
+        }
+        let truth = truth.map(|mask| resize_mask(&mask, inspection.score.dim()));
         let truth = truth.as_ref().map(|truth| truth.view());
         let name = sample.path.strip_prefix(&dataset.root).unwrap_or(&sample.path).display().to_string();
         let result = accumulator.push(&Observation {
@@ -127,5 +138,6 @@ pub fn evaluate(
         })?;
         seen(Seen { sample, inspection: &inspection, truth, result })?;
     }
+    doubts.check(&dataset.root)?;
     Ok(accumulator.finish())
 }

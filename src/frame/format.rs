@@ -10,7 +10,8 @@ use crate::Error;
 pub enum PixelFormat {
     /// One byte.
     Gray8,
-    /// One 16-bit number in the machine's byte order; no alignment is needed. The full range, 0 to 65535, is black to white.
+    /// One 16-bit number in the machine's byte order; no alignment is needed. Black to white is 0 to
+    /// 2^bits − 1, where the bits are 16 unless the frame or the package says otherwise.
     Gray16,
     /// Red, green, blue.
     Rgb8,

@@ -15,12 +15,17 @@
 //! ```
 
 mod decode;
+pub(crate) mod depth;
 mod format;
 mod image;
-mod jpeg;
+mod info;
+mod kind;
 
+pub use self::depth::{BitDepthCheck, FloatRange, check_significant_bits};
 pub use self::format::PixelFormat;
 pub use self::image::Image;
+pub use self::info::ImageInfo;
+pub use self::kind::FileKind;
 
 use crate::{Error, Result};
 
@@ -33,6 +38,7 @@ pub struct Frame<'a> {
     stride: usize,
     row_bytes: usize,
     format: PixelFormat,
+    significant_bits: Option<u8>,
 }
 
 impl<'a> Frame<'a> {
@@ -58,7 +64,7 @@ impl<'a> Frame<'a> {
         if data.len() < needed {
             return refuse(format!("needs {needed} bytes at a stride of {stride}, the buffer has {}", data.len()));
         }
-        Ok(Self { data: &data[..needed], width, height, stride, row_bytes, format })
+        Ok(Self { data: &data[..needed], width, height, stride, row_bytes, format, significant_bits: None })
     }
 
     /// A view of `data` whose rows follow each other without gaps.
@@ -68,6 +74,20 @@ impl<'a> Frame<'a> {
     pub fn packed(data: &'a [u8], width: u32, height: u32, format: PixelFormat) -> Result<Self> {
         let stride = (width as usize).saturating_mul(format.bytes_per_pixel());
         Self::new(data, width, height, stride, format)
+    }
+
+    /// The same frame, whose 16-bit samples have so many significant bits: 0 to 2^bits − 1 is black to white. Frames of 8-bit samples
+    /// are not affected.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless `bits` is within 1 to 16.
+    pub fn with_significant_bits(self, bits: u8) -> Result<Self> {
+        Ok(Self { significant_bits: Some(check_significant_bits(bits)?), ..self })
+    }
+
+    /// Significant bits of 16-bit samples, where they were given. Otherwise the package's number counts, or 16.
+    pub fn significant_bits(&self) -> Option<u8> {
+        self.significant_bits
     }
 
     /// Pixels in a row.
@@ -117,13 +137,32 @@ impl std::fmt::Debug for Frame<'_> {
     }
 }
 
-/// What decoding may take. Both are checked against what the file's header announces, before memory is allocated for it.
+/// What decoding may take. The limits are compared with a file's header before memory is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Most pixels of an image.
     pub max_pixels: u64,
-    /// Most bytes of an encoded file, and of its decoded pixels. Conversion and rotation may hold the pixels twice.
+    /// Most bytes of an encoded file, and most memory that decoding it holds at once: the decoded pixels, the decoder's own buffers,
+    /// and the second copy that turning upright takes.
     pub max_bytes: u64,
+}
+
+/// How files are read: limits, and what the samples mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ReadOptions {
+    /// What decoding may take.
+    pub limits: Limits,
+    /// Significant bits of 16-bit samples; `None`: not known (all 16 unless a package says otherwise).
+    pub significant_bits: Option<u8>,
+    /// Values of floating-point samples that are black and white; without them such files are refused.
+    pub float_range: Option<FloatRange>,
+}
+
+impl ReadOptions {
+    /// With limits, and nothing known of the samples.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
 }
 
 impl Limits {
@@ -141,8 +180,8 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// 256 Mi pixels (a 16k line-scan square) and 1 GiB.
+    /// 256 Mi pixels (a 16k line-scan square) and 512 MiB.
     fn default() -> Self {
-        Self { max_pixels: 1 << 28, max_bytes: 1 << 30 }
+        Self { max_pixels: 1 << 28, max_bytes: 1 << 29 }
     }
 }

@@ -7,6 +7,7 @@ use prost::Message;
 use super::{Checkpoint, Facts, RecogniseOptions, Recognised};
 use crate::{
     Error, Result,
+    frame::FloatRange,
     package::{self, BackboneReference, FORMAT, Files, FlowReference, Manifest, Scale, ScoreStatistics},
     preprocess::{Preprocess, Resize},
     runtime::{Backbone, Network, Runtime, SessionOptions},
@@ -30,6 +31,10 @@ pub struct ImportOptions {
     pub recognise: RecogniseOptions,
     /// What the package decides by; its region of interest is kept in the package.
     pub detection: DecisionOptions,
+    /// Significant bits of 16-bit samples, kept in the package. Without them all 16 count.
+    pub significant_bits: Option<u8>,
+    /// Values of floating-point samples that are black and white, kept in the package.
+    pub float_range: Option<FloatRange>,
     /// Where the backbone runs.
     pub session: SessionOptions,
 }
@@ -60,7 +65,14 @@ pub fn import(runtime: &Runtime, checkpoint: &mut Checkpoint, options: ImportOpt
     let meta = backbone.meta();
     let (width, height) = options.input_size.unwrap_or((meta.input_size[1] as u32, meta.input_size[0] as u32));
     let resize = options.resize.unwrap_or(Resize::Bilinear);
-    let input = Preprocess { width, height, mean: meta.mean, std: meta.std, resize };
+    let input = Preprocess {
+        mean: meta.mean,
+        std: meta.std,
+        resize,
+        significant_bits: options.significant_bits,
+        float_range: options.float_range,
+        ..Preprocess::imagenet(width, height)
+    };
     if let Some((field, reason)) = input.problem() {
         return Err(Error::parameter("input size", format!("{field}: {reason}")));
     }

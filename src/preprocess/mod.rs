@@ -6,9 +6,9 @@
 //! images whose height shrinks much more than their width; there it is within one level). A resampler that merely uses the
 //! same filter would be within two levels, and one that computes its weights anew for each frame would allocate.
 //!
-//! 16-bit gray keeps its precision: it is resampled in float32 without rounding and scaled by 1/65535, so that the full range
-//! of the format is black to white, as 1/255 does for 8 bits. A camera that fills only the low 12 bits of 16 has to be
-//! shifted by the caller. (Pillow's own conversion of 16-bit gray to RGB clips at 255 and is of no use.)
+//! 16-bit gray keeps its precision: it is resampled in float32 without rounding and scaled by 1/(2^bits − 1). The number of
+//! significant bits comes with the frame, else from the package, else it is 16. A sample above that range is an error: it shows that
+//! the number is wrong. (Pillow's own conversion of 16-bit gray to RGB clips at 255 and is of no use.)
 //!
 //! Gray is replicated to three channels; alpha is dropped, as `convert("RGB")` does, and does not weight the colours.
 //!
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use self::axis::AxisCache;
 use self::resample::{Job, Scratch};
-use crate::frame::{Frame, PixelFormat};
+use crate::frame::{FloatRange, Frame, Limits, PixelFormat, ReadOptions, depth};
 use crate::{Error, Result};
 
 /// Largest width and height of a network's input.
@@ -75,6 +75,12 @@ pub struct Preprocess {
     /// The filter that brings a frame to that size; its aspect ratio is not kept. Packages without it mean bilinear.
     #[serde(default)]
     pub resize: Resize,
+    /// Significant bits of 16-bit samples unless a frame says otherwise; none stands for 16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub significant_bits: Option<u8>,
+    /// Values of floating-point samples that are black and white; without them such files are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub float_range: Option<FloatRange>,
 }
 
 impl Preprocess {
@@ -86,7 +92,16 @@ impl Preprocess {
     /// Bilinear resizing to `width` × `height` and ImageNet's normalisation.
     pub fn imagenet(width: u32, height: u32) -> Self {
         let (mean, std) = (Self::IMAGENET_MEAN, Self::IMAGENET_STD);
-        Self { width, height, mean, std, resize: Resize::Bilinear }
+        Self { width, height, mean, std, resize: Resize::Bilinear, significant_bits: None, float_range: None }
+    }
+
+    /// How files are read for this input. `significant_bits` of a request come before the package's.
+    pub fn read_options(&self, limits: Limits, significant_bits: Option<u8>) -> ReadOptions {
+        ReadOptions {
+            limits,
+            significant_bits: significant_bits.or(self.significant_bits),
+            float_range: self.float_range,
+        }
     }
 
     /// Length of the network's input, 3 · height · width.
@@ -105,6 +120,9 @@ impl Preprocess {
             if !(1..=MAX_INPUT_SIZE).contains(&size) {
                 return Some((field, format!("{size} is not within 1 to {MAX_INPUT_SIZE}")));
             }
+        }
+        if let Some(bits) = self.significant_bits.filter(|bits| !(1..=depth::FULL_BITS).contains(bits)) {
+            return Some(("significant_bits", format!("{bits} is not within 1 to {}", depth::FULL_BITS)));
         }
         if self.mean.iter().any(|mean| !mean.is_finite()) {
             return Some(("mean", format!("{:?} must be finite", self.mean)));
@@ -166,15 +184,23 @@ impl Preprocessor {
     /// Writes the network's input for `frame`: 3 · height · width numbers, the red plane first, row after row.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if `out` does not have exactly [`Preprocess::len`] elements.
+    /// [`Error::Parameter`] if `out` does not have exactly [`Preprocess::len`] elements; [`Error::Frame`] for a 16-bit sample above the
+    /// range of the significant bits.
     pub fn run(&mut self, frame: &Frame<'_>, out: &mut [f32]) -> Result<()> {
         let needed = self.input.len();
         if out.len() != needed {
             return Err(Error::parameter("out", format!("needs {needed} numbers, has {}", out.len())));
         }
+        let bits = frame.significant_bits().or(self.input.significant_bits).unwrap_or(depth::FULL_BITS);
+        let white = depth::white(bits);
+        if bits < depth::FULL_BITS
+            && let Some(peak) = depth::peak(frame).filter(|&peak| peak > white)
+        {
+            return Err(Error::Frame(depth::over_white(peak, bits)));
+        }
         let horizontal = self.horizontal.get(frame.width() as usize);
         let vertical = self.vertical.get(frame.height() as usize);
-        let job = Job { frame, horizontal, vertical, input: &self.input, out };
+        let job = Job { frame, horizontal, vertical, input: &self.input, white: f32::from(white), out };
         match frame.format() {
             PixelFormat::Gray8 => self.arch.dispatch(job.with::<u8, 1>(&mut self.bytes)),
             PixelFormat::Gray16 => self.arch.dispatch(job.with::<f32, 1>(&mut self.floats)),

@@ -25,8 +25,8 @@ pub(super) trait Sample: Copy + Default {
     type Wide: Copy + Default + Add<Output = Self::Wide> + Mul<Output = Self::Wide>;
     /// What a sum starts from.
     const START: Self::Wide;
-    /// The value of white.
-    const WHITE: f32;
+    /// The value of white; `deep` is that of 16-bit samples.
+    fn white(deep: f32) -> f32;
 
     fn widen(self) -> Self::Wide;
     fn narrow(sum: Self::Wide) -> Self;
@@ -39,7 +39,10 @@ pub(super) trait Sample: Copy + Default {
 impl Sample for u8 {
     type Wide = i32;
     const START: i32 = 1 << (FRACTION_BITS - 1);
-    const WHITE: f32 = 255.0;
+
+    fn white(_: f32) -> f32 {
+        255.0
+    }
 
     #[inline(always)]
     fn widen(self) -> i32 {
@@ -71,7 +74,10 @@ impl Sample for u8 {
 impl Sample for f32 {
     type Wide = f32;
     const START: f32 = 0.0;
-    const WHITE: f32 = 65535.0;
+
+    fn white(deep: f32) -> f32 {
+        deep
+    }
 
     #[inline(always)]
     fn widen(self) -> f32 {
@@ -118,6 +124,8 @@ pub(super) struct Job<'a> {
     pub(super) horizontal: Option<&'a Axis>,
     pub(super) vertical: Option<&'a Axis>,
     pub(super) input: &'a Preprocess,
+    /// The value of white in 16-bit samples.
+    pub(super) white: f32,
     pub(super) out: &'a mut [f32],
 }
 
@@ -157,10 +165,10 @@ impl<S: Sample, const C: usize> TypedJob<'_, S, C> {
     /// The whole frame, with `L` samples a pixel in the ring.
     #[inline(always)]
     fn run<const L: usize>(self) {
-        let Self { job: Job { frame, horizontal, vertical, input, out }, scratch } = self;
+        let Self { job: Job { frame, horizontal, vertical, input, white, out }, scratch } = self;
         let Scratch { wide, ring, sums, line } = scratch;
         let (width, length) = (input.width as usize, line.len());
-        let planes = Planes::new::<S>(input, frame.format());
+        let planes = Planes::new(input, frame.format(), S::white(white));
         let ring_rows = vertical.map_or(1, |axis| axis.taps);
         let mut next = 0;
         for y in 0..input.height as usize {
@@ -249,12 +257,12 @@ struct Planes {
 }
 
 impl Planes {
-    fn new<S: Sample>(input: &Preprocess, format: PixelFormat) -> Self {
+    fn new(input: &Preprocess, format: PixelFormat, white: f32) -> Self {
         let plane = match format {
             PixelFormat::Bgr8 | PixelFormat::Bgra8 => [2, 1, 0],
             _ => [0, 1, 2],
         };
-        let scale = plane.map(|plane| 1.0 / (S::WHITE * input.std[plane]));
+        let scale = plane.map(|plane| 1.0 / (white * input.std[plane]));
         let shift = plane.map(|plane| -input.mean[plane] / input.std[plane]);
         Self { plane, scale, shift }
     }

@@ -162,6 +162,6 @@ pub fn forbid_telemetry() {
     crate::kernel::set_variable("ORT_DISABLE_TELEMETRY", "1");
 }
 
-/// Whether idle threads of the pool spin before they sleep. Spinning would take the processors away from resizing the next
-/// frame and segmenting the last one.
+/// Whether idle threads of a pool spin before they sleep. Spinning would take the processors away from the next network, from resizing
+/// the next frame and from segmenting the last one.
 const SPIN: bool = false;

@@ -40,6 +40,9 @@ pub(super) fn open(
             .with_independent_thread_pool()
             .map_err(ort::Error::from)
             .and_then(|builder| Ok(builder.with_intra_threads(threads)?))
+            // A model has two networks, each with a pool. Threads that spin after one network's run would take the processors from
+            // the other's, and from the segmentation.
+            .and_then(|builder| Ok(builder.with_intra_op_spinning(super::SPIN)?))
             .map_err(refused)?;
     }
     let placement = Arc::new(log::Placement::default());

@@ -77,6 +77,8 @@ pub struct Call {
     pub priority: Priority,
     /// Where the request comes from.
     pub origin: Origin,
+    /// Significant bits of 16-bit samples, where they differ from the package.
+    pub significant_bits: Option<u8>,
 }
 
 /// What happens to a frame when there is no room for it among those being worked on.
@@ -304,8 +306,8 @@ impl App {
         let (sender, receiver) = oneshot::channel();
         let unsent = self.unsent.clone();
         let reply = Reply { sender, unsent, encode, model: Arc::clone(&model), permit, trace: trace.take() };
-        let Call { source, options, roi, wanted, deadline, priority, .. } = call;
-        let request = Request { model, source, options, roi, wanted, deadline, priority };
+        let Call { source, options, roi, wanted, deadline, priority, significant_bits, .. } = call;
+        let request = Request { model, source, options, roi, wanted, deadline, priority, significant_bits };
         self.engine.submit(request, reply).map_err(|(error, reply)| {
             *trace = reply.trace;
             error

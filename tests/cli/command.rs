@@ -56,7 +56,7 @@ fn fixture() -> &'static Fixture {
 }
 
 /// A woven texture with noise, different for each seed.
-fn texture(seed: u32) -> RgbImage {
+pub(super) fn texture(seed: u32) -> RgbImage {
     let mut state = seed.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
     RgbImage::from_fn(SIDE, SIDE, |x, y| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -67,7 +67,7 @@ fn texture(seed: u32) -> RgbImage {
 }
 
 /// The texture with a bright patch in its left half.
-fn defective(seed: u32) -> RgbImage {
+pub(super) fn defective(seed: u32) -> RgbImage {
     let mut picture = texture(seed);
     for y in 100..130 {
         for x in 16..46 {
@@ -77,24 +77,24 @@ fn defective(seed: u32) -> RgbImage {
     picture
 }
 
-fn uflow(args: &[&str]) -> Output {
+pub(super) fn uflow(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_uflow")).args(args).output().unwrap()
 }
 
-fn text(path: &Path) -> &str {
+pub(super) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-fn stderr(output: &Output) -> String {
+pub(super) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-fn json_lines(output: &Output) -> Vec<Value> {
+pub(super) fn json_lines(output: &Output) -> Vec<Value> {
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn detect(args: &[&str]) -> Output {
+pub(super) fn detect(args: &[&str]) -> Output {
     let package = fixture().package();
     let mut all = vec!["detect", "--model", text(&package), "--json"];
     all.extend(args);

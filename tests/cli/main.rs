@@ -4,5 +4,6 @@
 
 mod command;
 mod demo;
+mod files;
 mod report;
 mod tables;

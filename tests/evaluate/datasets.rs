@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use image::GrayImage;
-use uflow::evaluate::{Dataset, GOOD, Layout, Mask, Sample, categories, records};
+use uflow::evaluate::{Dataset, GOOD, Layout, Mask, MaskOptions, Sample, categories, records};
 
 /// A picture that is black but for one pixel, if `marked`.
 fn picture(path: &Path, marked: bool) {
@@ -47,7 +47,7 @@ fn lgg_mri_is_divided_by_patients() {
     assert_eq!(kinds(&set), [GOOD, GOOD, "tumour"]);
     assert!(set.test.iter().all(|sample| sample.path.parent().unwrap().ends_with("TCGA_CS_4")));
     assert!(set.train.iter().all(|path| !path.parent().unwrap().ends_with("TCGA_CS_4")));
-    let truth = set.test[2].masks[0].read((4, 6)).unwrap();
+    let truth = set.test[2].masks[0].read((4, 6), &MaskOptions::default()).unwrap();
     assert!(truth[[1, 2]] && truth.iter().filter(|marked| **marked).count() == 1);
     fs::remove_dir_all(root.path().join("TCGA_CS_4")).unwrap();
     fs::remove_dir_all(root.path().join("TCGA_CS_5")).unwrap();
@@ -74,9 +74,9 @@ fn shanghaitech_has_its_masks_in_arrays() {
     let Sample { path: frame, masks, .. } = &set.test[2];
     assert!(frame.ends_with("01_0014/001.png"));
     assert_eq!(masks[..], [Mask::Frame(path("testing/test_pixel_mask/01_0014.npy"), 1)]);
-    let truth = masks[0].read((4, 6)).unwrap();
+    let truth = masks[0].read((4, 6), &MaskOptions::default()).unwrap();
     assert!(truth[[1, 2]] && truth.iter().filter(|marked| **marked).count() == 1);
-    assert!(masks[0].read((4, 7)).unwrap_err().to_string().contains("3 masks of 6×4 pixels"));
+    assert!(masks[0].read((4, 7), &MaskOptions::default()).unwrap_err().to_string().contains("3 masks of 6×4 pixels"));
 
     npy(&path("testing/test_frame_mask/01_0014.npy"), "2,", &[0, 1]);
     let error = Dataset::open(root.path(), None).unwrap_err().to_string();

@@ -4,4 +4,5 @@
 
 mod cli;
 mod datasets;
+mod masks;
 mod metrics;

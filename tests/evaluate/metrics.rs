@@ -11,8 +11,8 @@ use serde_json::Value;
 use uflow::{
     Result,
     evaluate::{
-        Accumulator, Dataset, Evaluation, Inspection, Inspector, Layout, Mask, Observation, Operating, PRO_LIMIT,
-        Settings, Summary, evaluate, read_mask, resize_mask, roc,
+        Accumulator, Dataset, Evaluation, Inspection, Inspector, Layout, Mask, MaskOptions, Observation, Operating,
+        PRO_LIMIT, Settings, Summary, evaluate, read_mask, resize_mask, roc,
     },
 };
 
@@ -422,15 +422,17 @@ fn masks_are_read_and_resized() {
     let root = tempfile::tempdir().unwrap();
     let path = |name: &str| -> PathBuf { root.path().join(name) };
     let mut picture = image::RgbaImage::from_pixel(40, 30, image::Rgba([0, 0, 0, 255]));
-    picture.put_pixel(33, 7, image::Rgba([0, 0, 1, 255]));
+    picture.put_pixel(33, 7, image::Rgba([0, 0, 200, 255]));
     picture.save(path("one.png")).unwrap();
-    let mask = read_mask(&path("one.png"), (30, 40)).unwrap();
+    let mask = read_mask(&path("one.png"), (30, 40), &MaskOptions::default()).unwrap();
     assert_eq!(mask.indexed_iter().filter(|(_, set)| **set).map(|(at, _)| at).collect::<Vec<_>>(), [(7, 33)]);
 
-    let message = read_mask(&path("one.png"), (30, 41)).unwrap_err().to_string();
+    let message = read_mask(&path("one.png"), (30, 41), &MaskOptions::default()).unwrap_err().to_string();
     assert!(message.contains("40×30") && message.contains("41×30"), "{message}");
     fs::write(path("broken.png"), b"not a picture").unwrap();
-    assert!(read_mask(&path("broken.png"), (8, 8)).unwrap_err().to_string().contains("broken.png"));
+    assert!(
+        read_mask(&path("broken.png"), (8, 8), &MaskOptions::default()).unwrap_err().to_string().contains("broken.png")
+    );
 
     // Nearest neighbour as Pillow's, on both axes; a lone pixel that it would skip is kept where it falls.
     let half = resize_mask(&Array2::from_shape_fn((4, 6), |(row, column)| row >= 2 && column >= 3), (2, 2));
@@ -508,5 +510,5 @@ fn a_set_on_disk_is_evaluated() {
 
     fs::remove_file(root.path().join("ground_truth/dent/2_mask.png")).unwrap();
     let error = evaluate(&set, settings, &mut inspector, &mut |_| Ok(())).unwrap_err().to_string();
-    assert!(error.contains("cannot read") && error.contains("2_mask.png"), "{error}");
+    assert!(error.contains("cannot open") && error.contains("2_mask.png"), "{error}");
 }

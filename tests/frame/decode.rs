@@ -184,16 +184,17 @@ fn message(bytes: &[u8], limits: &Limits) -> String {
 fn what_is_not_an_image_is_refused() {
     let limits = Limits::default();
     assert_eq!(message(b"", &limits), "part.png: cannot be decoded: it is empty");
-    let text = "part.png: cannot be decoded: it is not an image (PNG, JPEG, BMP, TIFF and WebP can be read)";
+    let text = "part.png: cannot be decoded: it is not an image (PNG, JPEG, BMP, TIFF, WebP, GIF and PNM can be read)";
     assert_eq!(message(b"just some text", &limits), text);
-    let gif = "part.png: cannot be decoded: it is Gif; PNG, JPEG, BMP, TIFF and WebP can be read";
-    assert_eq!(message(b"GIF89a\x01\0\x01\0", &limits), gif);
     for float in [
         DynamicImage::ImageRgb32F(Rgb32FImage::new(2, 2)),
         DynamicImage::ImageRgba32F(Rgba32FImage::from_pixel(2, 2, Rgba([0.5; 4]))),
     ] {
         let error = message(&encode(&float, ImageFormat::Tiff), &limits);
-        assert!(error.contains("32F are not supported; save it with 8 or 16 bits"), "{error}");
+        assert!(
+            error.contains("floating-point samples, whose range is not known; give the values of black"),
+            "{error}"
+        );
     }
     let error = Image::open("no/such/file.png", &limits).unwrap_err();
     assert!(error.to_string().starts_with("cannot open no/such/file.png: "), "{error}");
@@ -230,10 +231,8 @@ fn bombs_are_refused_by_their_header() {
         "part.png: size of the image is over the limit: 3600000000 > 268435456 pixels"
     );
     let many_pixels = Limits { max_pixels: u64::MAX, ..Limits::default() };
-    assert_eq!(
-        message(&png, &many_pixels),
-        "part.png: size of the decoded image is over the limit: 3600000000 > 1073741824 bytes"
-    );
+    let error = message(&png, &many_pixels);
+    assert!(error.starts_with("part.png: memory to decode the image is over the limit: 360"), "{error}");
 }
 
 #[test]
@@ -241,7 +240,7 @@ fn limits_are_exact() {
     for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP] {
         let bytes = encode(&DynamicImage::new_rgb8(64, 48), format);
         let limits = |max_pixels, max_bytes| Limits { max_pixels, max_bytes };
-        assert!(Image::decode(&bytes, "part.png", &limits(64 * 48, 1 << 20)).is_ok(), "{format:?}");
+        assert!(Image::decode(&bytes, "part.png", &limits(64 * 48, 1 << 22)).is_ok(), "{format:?}");
         assert_eq!(
             message(&bytes, &limits(64 * 48 - 1, 1 << 20)),
             "part.png: size of the image is over the limit: 3072 > 3071 pixels"
@@ -253,7 +252,7 @@ fn limits_are_exact() {
         );
         if found < 9215 {
             let error = Image::decode(&bytes, "part.png", &limits(1 << 20, 9215)).unwrap_err();
-            assert!(matches!(error, Error::Limit { found: 9216, limit: 9215, .. }), "{format:?}: {error}");
+            assert!(matches!(error, Error::Limit { found: 9216.., limit: 9215, .. }), "{format:?}: {error}");
         }
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("part");

@@ -6,6 +6,8 @@ mod allocations;
 #[path = "../counting/mod.rs"]
 mod counting;
 mod decode;
+mod files;
+mod memory;
 mod preprocess;
 mod robustness;
 

@@ -20,7 +20,7 @@ use crate::{
         fit,
         progress::Progress,
     },
-    evaluate::{Category, Record, RunSettings, categories, evaluate, records},
+    evaluate::{Category, Inspector as _, Record, RunSettings, categories, evaluate, records},
     frame::Limits,
     package::{Package, sha256},
     report::{ModelReport, write_whole},
@@ -217,18 +217,25 @@ impl Run<'_> {
         let options = self.args.decision.options()?;
         let session = self.args.device.session();
         let backbone = Arc::clone(&self.backbone);
-        let mut inspector = FileInspector::open_on(self.context.runtime()?, backbone, package, &session, options)?;
+        let mut inspector = FileInspector::open_on(self.context.runtime()?, backbone, package, &session, options)?
+            .reading(&self.args.fit.samples);
         let settings = inspector.settings();
         let mut extremes = Extremes::new(settings.epsilon);
         let progress = Progress::new(self.context.json);
-        let (mut done, all) = (0, category.data.test.len());
-        let evaluation = evaluate(&category.data, settings, &mut inspector, &mut |seen| {
+        let mut data = category.data.clone();
+        self.args.masks.apply(&mut data);
+        let (mut done, all) = (0, data.test.len());
+        let evaluation = evaluate(&data, settings, &mut inspector, &mut |seen| {
             done += 1;
             progress.at(&format!("{}: evaluating", category.name), done, all);
             extremes.take(&seen)
         });
         progress.finish();
-        Ok((evaluation?, extremes))
+        let evaluation = evaluation?;
+        for warning in inspector.warnings() {
+            eprintln!("uflow: warning: {}: {warning}", category.name);
+        }
+        Ok((evaluation, extremes))
     }
 
     /// Removes the files of [`FitOptions::features`].

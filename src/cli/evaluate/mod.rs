@@ -11,7 +11,7 @@ mod variant;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::ValueEnum;
+use clap::{ValueEnum, builder::PossibleValue};
 
 pub use variant::Segmentation;
 use variant::{Variant, VariantInspector};
@@ -23,7 +23,7 @@ use super::{
     options::{DecisionArgs, DeviceArgs},
 };
 use crate::{
-    evaluate::{Inspector, Layout, Settings, categories},
+    evaluate::{Dataset, Inspector, Layout, MaskDefects, MaskFit, Settings, categories},
     package::Package,
     segment::{DecisionOptions, Verdict},
 };
@@ -109,6 +109,9 @@ pub struct Args {
     pub only_scale: Vec<usize>,
 
     #[command(flatten)]
+    pub(crate) masks: MaskArgs,
+
+    #[command(flatten)]
     pub(crate) fit: ModelArgs,
 
     #[command(flatten)]
@@ -116,6 +119,60 @@ pub struct Args {
 
     #[command(flatten)]
     device: DeviceArgs,
+}
+
+/// How masks are read.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Masks")]
+pub struct MaskArgs {
+    /// Value of a mask from which a pixel is a defect [default: 128; VisA: 1]
+    #[arg(long, value_name = "1..255", value_parser = clap::value_parser!(u8).range(1..))]
+    mask_threshold: Option<u8>,
+
+    /// What happens to a mask of another size than its image
+    #[arg(long, value_enum, default_value = "refuse")]
+    mask_fit: MaskFit,
+
+    /// Which pixels of a mask are defects [default: white; masks that look inverted are refused]
+    #[arg(long, value_enum)]
+    mask_defects: Option<MaskDefects>,
+}
+
+impl ValueEnum for MaskFit {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Refuse, Self::Stretch]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Refuse => PossibleValue::new("refuse").help("It is an error"),
+            Self::Stretch => {
+                PossibleValue::new("stretch").help("It is brought to the image's size by nearest neighbour")
+            }
+        })
+    }
+}
+
+impl ValueEnum for MaskDefects {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::White, Self::Black]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::White => PossibleValue::new("white").help("White pixels are defects"),
+            Self::Black => PossibleValue::new("black").help("Black pixels are defects: the masks are inverted"),
+        })
+    }
+}
+
+impl MaskArgs {
+    /// Sets what is given.
+    pub(super) fn apply(&self, dataset: &mut Dataset) {
+        let options = &mut dataset.mask_options;
+        options.threshold = self.mask_threshold.or(options.threshold);
+        (options.fit, options.defects) = (self.mask_fit, self.mask_defects);
+    }
 }
 
 impl Args {
@@ -126,7 +183,7 @@ impl Args {
         let options = self.decision.options()?;
         let (settings, inspector): (Settings, Box<dyn Inspector>) =
             if self.segmentation == Segmentation::Tree && self.only_scale.is_empty() {
-                let inspector = FileInspector::open(runtime, &package, &session, options)?;
+                let inspector = FileInspector::open(runtime, &package, &session, options)?.reading(&self.fit.samples);
                 (inspector.settings(), Box::new(inspector))
             } else {
                 let inspector = VariantInspector::open(runtime, &package, &session, &self.variant(&package)?)?;
@@ -162,6 +219,7 @@ impl Args {
             scales: self.only_scale.clone(),
             // The package's own verdict may go by a threshold that is of no use here.
             options: DecisionOptions { verdict: Some(Verdict::Nfa), min_area: Some(0), ..options },
+            samples: self.fit.samples.clone(),
         })
     }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::{Args, Opened, extremes::Extremes, published};
 use crate::{
-    cli::{Context, Outcome, progress::Progress},
+    cli::{Context, Outcome, inputs, progress::Progress},
     evaluate::{Dataset, Evaluation, evaluate, number, write_files},
     report::{Machine, ModelReport, Note, Report},
 };
@@ -19,7 +19,9 @@ pub(super) fn run(
     open: impl FnOnce(&Args) -> Result<Opened>,
 ) -> Result<Outcome> {
     let start = Instant::now();
-    let dataset = Dataset::open(root, args.layout())?;
+    let mut dataset = Dataset::open(root, args.layout())?;
+    args.masks.apply(&mut dataset);
+    report_skipped(&dataset, context)?;
     if let Some(out) = &args.out {
         std::fs::create_dir_all(out).map_err(crate::Error::io("create", out))?;
     }
@@ -37,6 +39,9 @@ pub(super) fn run(
     });
     progress.finish();
     let evaluation = evaluation?;
+    for warning in inspector.warnings() {
+        eprintln!("uflow: warning: {warning}");
+    }
     // The category has the folder's name; the model may have any name.
     let category = root.canonicalize().ok().and_then(|root| Some(root.file_name()?.to_str()?.to_owned()));
     let category = category.unwrap_or_else(|| name.clone());
@@ -61,6 +66,12 @@ pub(super) fn run(
         published::print(comparison, args.out.as_deref(), context)?;
     }
     Ok(Outcome::Done)
+}
+
+/// Names the files in the set's folders that are not looked at.
+fn report_skipped(dataset: &Dataset, context: &Context) -> Result<()> {
+    let skipped = dataset.skipped.iter().cloned().map(inputs::Skipped::no_image).collect::<Vec<_>>();
+    Ok(inputs::report(&skipped, context)?)
 }
 
 fn print(evaluation: &Evaluation, args: &Args, context: &Context) -> Result<()> {

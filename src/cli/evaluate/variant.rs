@@ -4,9 +4,9 @@ use std::{path::Path, time::Instant};
 
 use crate::{
     Error, Result,
-    cli::engine::inspection,
+    cli::{engine::inspection, options::SampleArgs},
     evaluate::{Inspection, Inspector, Settings},
-    frame::{Image, Limits},
+    frame::{Image, Limits, ReadOptions},
     package::Package,
     pipeline::{Detector, PostProcessor},
     runtime::{Runtime, SessionOptions},
@@ -30,6 +30,7 @@ pub(super) struct Variant {
     /// The scales in use; 0 is the finest. Empty means all.
     pub(super) scales: Vec<usize>,
     pub(super) options: DecisionOptions,
+    pub(super) samples: SampleArgs,
 }
 
 /// Examines images with a variant.
@@ -39,6 +40,7 @@ pub(super) struct VariantInspector {
     block_wise: bool,
     /// Whether every scale counts.
     whole: bool,
+    read: ReadOptions,
 }
 
 impl VariantInspector {
@@ -62,6 +64,7 @@ impl VariantInspector {
             detector: Detector::open(runtime, package, session)?.with_post_processor(post),
             block_wise,
             whole: scales.len() == count,
+            read: variant.samples.read_options(&manifest.input, Limits::default()),
         })
     }
 
@@ -75,7 +78,7 @@ impl VariantInspector {
 impl Inspector for VariantInspector {
     fn inspect(&mut self, path: &Path) -> Result<Inspection<'_>> {
         let start = Instant::now();
-        let image = Image::open(path, &Limits::default())?;
+        let image = Image::open_with(path, &self.read)?;
         let decode = start.elapsed().as_secs_f64() * 1e3;
         let mut found = None;
         self.detector.process(&[image.frame()], &self.rule, self.block_wise, |processed| {

@@ -69,6 +69,7 @@ async fn prepare(server: &Server, target: Target, query: Query, request: Request
         deadline,
         priority: query.priority,
         origin,
+        significant_bits: query.significant_bits,
     })
 }
 

@@ -13,19 +13,20 @@ use bytes::Bytes;
 use crate::{
     Error, Result,
     engine::{Priority, Source, Wanted},
-    frame::PixelFormat,
+    frame::{PixelFormat, check_significant_bits},
     segment::DecisionOptions,
     serve::pixels,
 };
 
 /// Every parameter there is.
-const KNOWN: [&str; 16] = [
+const KNOWN: [&str; 17] = [
     "epsilon",
     "verdict",
     "score_threshold",
     "min_area",
     "bound",
     "tests",
+    "significant_bits",
     "roi",
     "priority",
     "time_limit_ms",
@@ -79,6 +80,8 @@ pub(super) struct Query {
     /// The region of interest as an encoded image; empty for none.
     pub(super) roi: Bytes,
     pub(super) priority: Priority,
+    /// Significant bits of 16-bit samples, where they differ from the package.
+    pub(super) significant_bits: Option<u8>,
     pub(super) time_limit: Option<Duration>,
     pub(super) outputs: Outputs,
     width: Option<u32>,
@@ -118,6 +121,7 @@ impl Query {
             "min_area" => options.min_area = Some(number(name, value)?),
             "bound" => options.bound = Some(value.parse()?),
             "tests" => options.tests = Some(value.parse()?),
+            "significant_bits" => self.significant_bits = Some(check_significant_bits(number(name, value)?)?),
             "roi" => self.roi = base64(name, value)?,
             "priority" => {
                 self.priority = choice(name, value, &[("normal", Priority::Normal), ("high", Priority::High)])?;
@@ -220,13 +224,14 @@ mod tests {
     #[test]
     fn every_parameter_arrives_where_it_belongs() {
         let query = of("epsilon=0.5&verdict=either&score_threshold=0.25&min_area=9&bound=exact&roi=_-8&priority=high\
-                        &time_limit_ms=250&mask=rle&score_map=f16&log10_nfa_map=png&width=4&height=3&format=gray16&stride=10")
+                        &time_limit_ms=250&mask=rle&score_map=f16&log10_nfa_map=png&width=4&height=3&format=gray16&stride=10&significant_bits=12")
         .unwrap();
         let options = &query.options;
         assert_eq!((options.epsilon, options.score_threshold), (Some(0.5), Some(0.25)));
         assert_eq!((options.verdict, options.bound), (Some(Verdict::Either), Some(Bound::Exact)));
         assert_eq!((options.min_area, &query.roi[..]), (Some(9), &[0xff, 0xef][..]));
         assert_eq!((query.priority, query.time_limit), (Priority::High, Some(Duration::from_millis(250))));
+        assert_eq!(query.significant_bits, Some(12));
         let outputs = (query.outputs.mask, query.outputs.score_map, query.outputs.log10_nfa_map);
         assert_eq!(outputs, (Some(MaskFormat::Rle), Some(MapFormat::F16), Some(MapFormat::Png)));
         match query.source(Bytes::from_static(&[0; 30])).unwrap() {
@@ -256,6 +261,7 @@ mod tests {
             ("roi=a+b", "roi: it is not an image file in base64"),
             ("format=yuv", "format: `yuv` is not one of gray8, gray16,"),
             ("width=4&height=3", "width, height, format: raw pixels need all three"),
+            ("significant_bits=17", "significant bits: 17 is not within 1 to 16"),
             ("stride=4", "width, height, format: raw pixels need all three"),
         ] {
             let error = of(query).unwrap_err().to_string();

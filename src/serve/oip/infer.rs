@@ -84,7 +84,7 @@ impl Oip {
         // What has no frame to be counted with is counted here.
         let (inference, model) = read()
             .inspect_err(|error| self.app.requests().begin(Protocol::Oip, origin.clone(), None).done(Some(error)))?;
-        let Inference { id, input, outputs, options, priority, deadline, tell_final, .. } = inference;
+        let Inference { id, input, outputs, options, priority, deadline, tell_final, significant_bits, .. } = inference;
         let budget = Budget::new(self.app.engine().options().limits.max_bytes);
         let images = input.frames.len();
         let mut frames = Vec::with_capacity(images);
@@ -100,6 +100,7 @@ impl Oip {
                 deadline,
                 priority,
                 origin: origin.clone(),
+                significant_bits,
             };
             let (outputs, raw, budget) = (outputs.clone(), input.raw, budget.clone());
             let encode = move |_: &Model, answer| {

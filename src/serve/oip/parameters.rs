@@ -6,6 +6,7 @@ use std::{collections::HashMap, str::FromStr, time::Duration};
 use crate::{
     Error, Result,
     engine::Priority,
+    frame::check_significant_bits,
     segment::DecisionOptions,
     serve::{
         proto::inference::{InferParameter, infer_parameter::ParameterChoice},
@@ -21,11 +22,23 @@ pub(super) struct Parameters {
     pub(super) timeout: Option<Duration>,
     /// Whether the client wants to be told which answer is a request's last.
     pub(super) tell_final: bool,
+    /// Significant bits of 16-bit samples, where they differ from the package.
+    pub(super) significant_bits: Option<u8>,
 }
 
 /// Parameters that mean something here.
-const KNOWN: [&str; 9] =
-    ["epsilon", "verdict", "score_threshold", "min_area", "bound", "tests", "priority", "timeout", TELL_FINAL];
+const KNOWN: [&str; 10] = [
+    "epsilon",
+    "verdict",
+    "score_threshold",
+    "min_area",
+    "bound",
+    "tests",
+    "significant_bits",
+    "priority",
+    "timeout",
+    TELL_FINAL,
+];
 const TELL_FINAL: &str = "triton_enable_empty_final_response";
 /// Parameters that stock clients send and that change nothing here: models keep no state between requests, and over gRPC
 /// all data is binary.
@@ -72,6 +85,11 @@ pub(super) fn parse(parameters: &HashMap<String, InferParameter>) -> Result<Para
         roi: None,
     };
     options.check()?;
+    let significant_bits = get("significant_bits").map(|parameter| {
+        let bits = parameter.integer()?;
+        check_significant_bits(u8::try_from(bits).unwrap_or(u8::MAX))
+    });
+    let significant_bits = significant_bits.transpose()?;
     let priority = match get("priority").map(|parameter| parameter.integer()).transpose()? {
         Some(1) => Priority::High,
         _ => Priority::Normal,
@@ -80,7 +98,7 @@ pub(super) fn parse(parameters: &HashMap<String, InferParameter>) -> Result<Para
     let timeout = get("timeout").map(|parameter| parameter.integer()).transpose()?.filter(|&timeout| timeout > 0);
     let tell_final = get(TELL_FINAL).map(|parameter| parameter.boolean()).transpose()?;
     let timeout = timeout.map(Duration::from_micros);
-    Ok(Parameters { options, priority, timeout, tell_final: tell_final.unwrap_or(false) })
+    Ok(Parameters { options, priority, timeout, tell_final: tell_final.unwrap_or(false), significant_bits })
 }
 
 /// Whether a request that may be wrong asks for `triton_final_response`.

@@ -29,6 +29,7 @@ pub(super) struct Inference {
     pub(super) deadline: Option<Instant>,
     /// Whether the answer says that it is the request's last.
     pub(super) tell_final: bool,
+    pub(super) significant_bits: Option<u8>,
 }
 
 /// Longest `id` of a request, in bytes. It goes back with the answer, which would otherwise be too large for an error.
@@ -54,12 +55,13 @@ pub(super) fn read(mut request: ModelInferRequest, most: usize, deadline: Option
         ));
     }
     let version = version(&request.model_version)?;
-    let Parameters { options, priority, timeout, tell_final } = parameters::parse(&request.parameters)?;
+    let Parameters { options, priority, timeout, tell_final, significant_bits } =
+        parameters::parse(&request.parameters)?;
     let outputs = output::requested(&request.outputs)?;
     let input = input::take(&mut request, most)?;
     // A time limit beyond what a clock can count to has no effect.
     let limit = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let deadline = limit.into_iter().chain(deadline).min();
     let ModelInferRequest { id, model_name: model, .. } = request;
-    Ok(Inference { id, model, version, input, outputs, options, priority, deadline, tell_final })
+    Ok(Inference { id, model, version, input, outputs, options, priority, deadline, tell_final, significant_bits })
 }

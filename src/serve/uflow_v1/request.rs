@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     Error, Result,
     engine::{Priority, Source, Wanted},
-    frame::PixelFormat,
+    frame::{PixelFormat, check_significant_bits},
     segment::{Bound, DecisionOptions, Tests, Verdict},
     serve::{
         app::{Call, Protocol},
@@ -72,6 +72,7 @@ pub(super) fn call(request: proto::DetectRequest, deadline: Option<Instant>, ori
             proto::Priority::Unspecified | proto::Priority::Normal => Priority::Normal,
         },
         origin,
+        significant_bits: request.significant_bits.map(significant_bits).transpose()?,
     })
 }
 
@@ -123,6 +124,11 @@ fn options(options: proto::DetectOptions) -> Result<(DecisionOptions, bytes::Byt
 /// A number that the protocol gives a name.
 fn enumeration<E: TryFrom<i32>>(field: &'static str, number: i32) -> Result<E> {
     E::try_from(number).map_err(|_| Error::parameter(field, format!("{number} is not a value of it")))
+}
+
+/// A number of significant bits in its range.
+fn significant_bits(bits: u32) -> Result<u8> {
+    check_significant_bits(u8::try_from(bits).unwrap_or(u8::MAX))
 }
 
 fn time_limit(limit: Option<prost_types::Duration>) -> Result<Option<Duration>> {

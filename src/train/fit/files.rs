@@ -11,7 +11,7 @@ use super::{Event, FEWEST_IMAGES, FitOptions, Fitted, Fitter, MOST_UNREADABLE, S
 use crate::{
     Error, Result,
     backbone::NetworkSource,
-    frame::{Image, Limits},
+    frame::{Image, Limits, depth::FULL_BITS},
     preprocess::{Preprocess, Preprocessor},
     runtime::{Backbone, Runtime},
     train::Control,
@@ -58,7 +58,9 @@ fn fit(
     limits: &Limits,
     events: &mut dyn FnMut(Event<'_>) -> Control,
 ) -> Result<Fitted> {
-    let survey = Survey::of(images, limits, &mut |done, total| events(Event::Checked { done, total }))?;
+    let survey = Survey::of(images, &fitter.input().read_options(*limits, None), &mut |done, total| {
+        events(Event::Checked { done, total })
+    })?;
     for (path, error) in &survey.unreadable {
         events(Event::Skipped { path, error });
     }
@@ -66,6 +68,12 @@ fn fit(
         events(Event::Warning(&warning));
     }
     survey.check_at_least(FEWEST_IMAGES)?;
+    let bits = fitter.input().significant_bits;
+    match (survey.depth.advice(bits.unwrap_or(FULL_BITS)), bits) {
+        (None, _) => {}
+        (Some(advice), None) => return Err(Error::Training(advice)),
+        (Some(advice), Some(_)) => drop(events(Event::Warning(&advice))),
+    }
     let images = &survey.images;
     let kept = match &fitter.options.features {
         None => None,
@@ -148,12 +156,13 @@ fn read(
 /// Decodes and preprocesses the images in order, until the receiver is gone.
 fn read_tensors(images: &[PathBuf], limits: &Limits, input: Preprocess, sender: &mpsc::SyncSender<Result<Vec<f32>>>) {
     let length = input.len();
+    let options = input.read_options(*limits, None);
     let mut preprocessor = match Preprocessor::new(input) {
         Ok(preprocessor) => preprocessor,
         Err(error) => return drop(sender.send(Err(error))),
     };
     for path in images {
-        let tensor = Image::open(path, limits).and_then(|image| {
+        let tensor = Image::open_with(path, &options).and_then(|image| {
             let mut tensor = vec![0.0; length];
             preprocessor.run(&image.frame(), &mut tensor).map(|()| tensor)
         });

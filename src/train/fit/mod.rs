@@ -29,7 +29,7 @@ use super::{Control, FeatureCache, Progress, StopReason, Trained, session::threa
 use crate::{
     Error, Result,
     flow::{Architecture, Flow},
-    frame::Frame,
+    frame::{BitDepthCheck, Frame, depth::FULL_BITS},
     latents::ScaleShape,
     package::{self, BackboneReference, FORMAT, FlowReference, Manifest, Scale, ScoreStatistics, TrainingRecord},
     preprocess::{Preprocess, Preprocessor},
@@ -54,6 +54,8 @@ pub struct Fitter {
     tensor: Vec<f32>,
     cache: FeatureCache,
     pushed: PushedFrames,
+    /// The largest 16-bit sample of the frames that do not say their own number of bits.
+    depth: BitDepthCheck,
 }
 
 /// What became of a frame that was pushed.
@@ -127,7 +129,14 @@ impl Fitter {
             let reason = format!("turning by 90 degrees needs a square input, not {width}×{height}");
             return Err(Error::parameter("augment", reason));
         }
-        let preprocess = Preprocess { width, height, mean: meta.mean, std: meta.std, resize: meta.resize };
+        let preprocess = Preprocess {
+            mean: meta.mean,
+            std: meta.std,
+            resize: meta.resize,
+            significant_bits: options.significant_bits,
+            float_range: options.float_range,
+            ..Preprocess::imagenet(width, height)
+        };
         let shapes = backbone.feature_shapes(height as usize, width as usize)?;
         // What could not be fitted or measured in the end is told before the first frame.
         let architecture =
@@ -140,6 +149,7 @@ impl Fitter {
             tensor: vec![0.0; preprocess.len()],
             preprocessor: Preprocessor::new(preprocess)?,
             roi,
+            depth: BitDepthCheck::default(),
             cache: FeatureCache::new(&shapes, options.memory)?,
             pushed: PushedFrames::default(),
             backbone,
@@ -164,6 +174,9 @@ impl Fitter {
     /// A frame that cannot be used, features that are not finite, a temporary file that cannot be written. The frame is then
     /// not added.
     pub fn push(&mut self, frame: &Frame<'_>) -> Result<Pushed> {
+        if frame.significant_bits().is_none() {
+            self.depth.push(crate::frame::depth::peak(frame));
+        }
         let pixels = Pixels::of(frame);
         let what = self.pushed.look(pixels);
         if what == Pushed::Added {
@@ -219,6 +232,9 @@ impl Fitter {
             );
             self.pushed.warnings().iter().for_each(|warning| text += &format!("; {warning}"));
             return Err(Error::Training(text));
+        }
+        if let (None, Some(advice)) = (self.options.significant_bits, self.depth.advice(FULL_BITS)) {
+            return Err(Error::Training(advice));
         }
         let mut notes = self.pushed.warnings();
         notes.extend(variety::check(&self.cache)?);

@@ -8,6 +8,7 @@ use super::Fitted;
 use crate::{
     Error,
     backbone::{self, NetworkSource},
+    frame::{FloatRange, check_significant_bits},
     package::{self, FileSource},
     runtime::{Backbone, Runtime, SessionOptions},
     segment::DecisionOptions,
@@ -120,6 +121,11 @@ pub struct FitOptions {
     /// package that counts tests by size needs more: as many flows are then fitted as hold out 100 images together, at most
     /// four.
     pub cross_fit: bool,
+    /// Significant bits of 16-bit samples, kept in the package. Without them all 16 count, and images that plainly have fewer are
+    /// refused.
+    pub significant_bits: Option<u8>,
+    /// Values of floating-point samples that are black and white, kept in the package.
+    pub float_range: Option<FloatRange>,
     /// Bytes of features that are kept in memory; the rest goes to a temporary file.
     pub memory: u64,
     /// Folder in which the images' features are kept for the next fit on the same images; none are kept if `None`. [`fit_files`](super::fit_files)
@@ -141,6 +147,7 @@ impl FitOptions {
         self.training.validate()?;
         self.detection.check()?;
         self.check_input_size()?;
+        self.significant_bits.map_or(Ok(0), check_significant_bits)?;
         package::check_model_name(&self.name)
     }
 
@@ -167,6 +174,8 @@ impl FitOptions {
             training: TrainOptions::default(),
             detection: DecisionOptions::default(),
             cross_fit: false,
+            significant_bits: None,
+            float_range: None,
             memory: 2 << 30,
             features: None,
             session: SessionOptions::default(),

@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     Error, Result,
-    frame::{Frame, Image, Limits},
+    frame::{BitDepthCheck, Frame, Image, ReadOptions},
     train::Control,
 };
 
@@ -38,6 +38,8 @@ pub struct Survey {
     pub uniform: Vec<PathBuf>,
     /// Images left out because an earlier image has the same pixels, and that earlier image.
     pub repeated: Vec<(PathBuf, PathBuf)>,
+    /// The largest 16-bit sample of all images.
+    pub depth: BitDepthCheck,
 }
 
 impl Survey {
@@ -46,14 +48,23 @@ impl Survey {
     /// # Errors
     /// [`Error::Training`] where more than [`MOST_UNREADABLE`] of the files cannot be read; the message names every one of
     /// them. [`Error::Cancelled`] where `progress` does not answer [`Control::Continue`].
-    pub fn of(paths: &[PathBuf], limits: &Limits, progress: &mut dyn FnMut(usize, usize) -> Control) -> Result<Self> {
+    pub fn of(
+        paths: &[PathBuf],
+        read: &ReadOptions,
+        progress: &mut dyn FnMut(usize, usize) -> Control,
+    ) -> Result<Self> {
         let mut survey = Self::default();
         let mut known: HashMap<[u8; 32], &PathBuf> = HashMap::new();
         let mut done = 0;
         for chunk in paths.chunks(4 * rayon::current_num_threads()) {
-            let look = |path: &PathBuf| Image::open(path, limits).map(|image| Pixels::of(&image.frame()));
-            let looked: Vec<Result<Pixels>> = chunk.par_iter().map(look).collect();
+            let look =
+                |path: &PathBuf| Image::open_with(path, read).map(|image| (Pixels::of(&image.frame()), image.peak()));
+            let looked: Vec<Result<(Pixels, Option<u16>)>> = chunk.par_iter().map(look).collect();
             for (path, pixels) in chunk.iter().zip(looked) {
+                let pixels = pixels.map(|(pixels, peak)| {
+                    survey.depth.push(peak);
+                    pixels
+                });
                 match pixels {
                     Err(error) => survey.unreadable.push((path.clone(), error)),
                     Ok(Pixels { uniform: true, .. }) => survey.uniform.push(path.clone()),
