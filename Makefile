@@ -1,4 +1,4 @@
-# `make demo` shows the product, `make test` tests it; `make help` lists the rest.
+# `make demo` shows the product, `make test` tests it, `make help` lists all targets.
 CARGO ?= cargo
 PREFIX ?= /usr/local
 DEMO_OUT ?= demo-out
@@ -6,20 +6,20 @@ DEMO_OUT ?= demo-out
 .PHONY: help demo build test lint header protos clients library bench soak export-test deny onnxruntime openvino install install-library clean
 
 help:
-	@echo "make demo         build, then learn three products from good images and report on held-out defects"
-	@echo "make test         all tests (fetches ONNX Runtime and its OpenVINO build once)"
-	@echo "make build        the release binary, target/release/uflow"
-	@echo "make lint         rustfmt, clippy, rustdoc and shellcheck (where installed), warnings are errors"
-	@echo "make header       include/uflow.h anew from ffi/"
-	@echo "make protos       Go and Java stubs of the server's protocols, generated and compiled"
-	@echo "make clients      a server under tritonclient, perf_analyzer, grpcurl, ghz, grpc-health-probe and curl"
-	@echo "make library      libuflow installed, linked by CMake projects, run under Valgrind and sanitizers"
-	@echo "make bench        segmentation, preprocessing, training and end-to-end figures"
+	@echo "make demo         build, learn three products from good images, and report the defects found in new ones"
+	@echo "make test         run all tests (downloads ONNX Runtime and its OpenVINO build once)"
+	@echo "make build        build the release binary, target/release/uflow"
+	@echo "make lint         rustfmt, clippy, rustdoc, the prose check, shellcheck (if installed); warnings are errors"
+	@echo "make header       generate include/uflow.h from ffi/"
+	@echo "make protos       generate and compile Go and Java stubs of the server's protocols"
+	@echo "make clients      test the server with tritonclient, perf_analyzer, grpcurl, ghz, grpc-health-probe and curl"
+	@echo "make library      install libuflow, link it with CMake, run it under Valgrind and sanitizers"
+	@echo "make bench        measure segmentation, preprocessing, training and the whole pipeline"
 	@echo "make soak         long runs: 200,000 frames, 10,000 cancellations, 5,000 connections; 10 minutes of fuzzing"
-	@echo "make export-test  tools/export_backbone.py against PyTorch and timm (fetches them: gigabytes)"
-	@echo "make deny         licences and sources of all dependencies (needs cargo-deny)"
-	@echo "make onnxruntime  fetch the pinned ONNX Runtime into .onnxruntime/"
-	@echo "make install      uflow, libuflow and ONNX Runtime under PREFIX ($(PREFIX)); make install-library: without the command"
+	@echo "make export-test  test tools/export_backbone.py against PyTorch and timm (downloads gigabytes)"
+	@echo "make deny         check the licences and sources of all dependencies (needs cargo-deny)"
+	@echo "make onnxruntime  download the pinned ONNX Runtime into .onnxruntime/"
+	@echo "make install      install uflow, libuflow and ONNX Runtime under PREFIX ($(PREFIX)); make install-library: no command"
 
 # Programs find it as `../lib/uflow`, as in an installation; what Cargo runs has the variable of .cargo/config.toml.
 TARGET_DIR ?= $(or $(CARGO_TARGET_DIR),target)
@@ -45,6 +45,8 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
+	tools/check_prose.py --test
+	tools/check_prose.py
 	@if command -v shellcheck >/dev/null; then shellcheck tools/*.sh benches/*.sh deploy/*.slurm .ci/run; fi
 
 header:
@@ -70,7 +72,7 @@ soak: onnxruntime
 	UFLOW_SOAK=1 $(CARGO) test --locked --test serve -- --nocapture --test-threads=1 abuse:: models:: uflow::
 	tools/fuzz.sh 600
 
-# Not in CI: PyTorch and timm, pinned, in a virtual environment of their own.
+# Not part of CI. PyTorch and timm have pinned versions and their own virtual environment.
 EXPORT_VENV ?= target/export-venv
 export-test:
 	@test -x $(EXPORT_VENV)/bin/python || python3 -m venv $(EXPORT_VENV)

@@ -22,7 +22,7 @@ PHRASES = [
     (r"\bnot waited for\b", "an answer that is not waited for", "an answer without a receiver"),
     (r"\bthat (is|are) none\b", "for an image that is none", "if the data is not a valid image"),
     (r"(?<!there )\b(is|are) none\b(?! (of|that))", "0 frames are none", "capacity must be at least 1"),
-    (r"\bthere (is|are) none\b", "`sized` needs a calibration, and there is none", "`sized` needs a calibrated package"),
+    (r"(?<!if )(?<!why )\bthere (is|are) none\b", "`sized` needs a calibration, and there is none", "`sized` needs a calibrated package"),
     (r"\bgraver\b", "lines of the level and graver", "lines of this level and more severe ones"),
     (r"\bnot told by\b", "Not told by any file, and taken as published", "Not stored in the checkpoint; the published default is used"),
     (r"\btaken for granted\b", "the order is taken for granted", "the order is assumed"),

@@ -80,7 +80,7 @@ fn the_one(inputs: Vec<InferInputTensor>) -> Result<InferInputTensor> {
     }
     match <[_; 1]>::try_from(inputs) {
         Ok([input]) => Ok(input),
-        Err(inputs) if inputs.is_empty() => Err(wrong(format!("there is none; {ALLOWED}"))),
+        Err(inputs) if inputs.is_empty() => Err(wrong(format!("no input is given; {ALLOWED}"))),
         Err(_) => Err(wrong("both `image` and `encoded_image` are given; give one of them".to_owned())),
     }
 }

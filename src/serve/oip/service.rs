@@ -157,9 +157,9 @@ fn only(known: &[&str], parameters: &HashMap<String, ModelRepositoryParameter>) 
         None => Ok(()),
         Some(name) => {
             let has =
-                if known.is_empty() { "there is none".to_owned() } else { format!("there is {}", known.join(", ")) };
+                if known.is_empty() { "no parameters".to_owned() } else { format!("parameters: {}", known.join(", ")) };
             let reason = format!(
-                "`{}` is not a parameter of this call; {has}: models are loaded as the repository has them",
+                "`{}` is not a parameter of this call ({has}); models are loaded as the repository has them",
                 shown(name)
             );
             Err(Error::parameter("parameters", reason))

@@ -174,7 +174,8 @@ pub(super) fn unknown(name: &str, table: &Table) -> Error {
     if table.len() > SHOWN {
         known.push("…");
     }
-    let known = if known.is_empty() { "there are none".to_owned() } else { format!("there are {}", known.join(", ")) };
+    let known =
+        if known.is_empty() { "no model is loaded".to_owned() } else { format!("there are {}", known.join(", ")) };
     Error::NotFound(format!("there is no model `{}`; {known}", shown(name)))
 }
 

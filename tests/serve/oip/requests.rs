@@ -84,7 +84,7 @@ fn wrong() -> Vec<(ModelInferRequest, &'static str)> {
         (change(|request| request.model_version = "one".to_owned()), "version: `one` is not a decimal number"),
         (with(small(), &["heat"], &[]), no_output),
         (with(small(), &["mask", "mask"], &[]), "outputs: `mask` is asked for twice"),
-        (change(|request| request.inputs.clear()), "inputs: there is none; give one of `image`"),
+        (change(|request| request.inputs.clear()), "inputs: no input is given; give one of `image`"),
         (change(|request| request.inputs.push(tensor("image", "UINT8", &[1]))), "inputs: `image` is given twice"),
         (
             change(|request| request.inputs.push(tensor("encoded_image", "BYTES", &[1]))),
