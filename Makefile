@@ -69,7 +69,7 @@ bench: build
 # Each of a crowd of connections takes file descriptors on both sides of the test.
 soak: onnxruntime
 	@ulimit -n 20000; date -u; git rev-parse --short=10 HEAD; nproc; \
-	UFLOW_SOAK=1 $(CARGO) test --locked --test serve -- --nocapture --test-threads=1 abuse:: models:: uflow::
+	UFLOW_SOAK=1 $(CARGO) test --locked --test serve -- --nocapture --test-threads=1 abuse:: models:: uflow:: memory::
 	tools/fuzz.sh 600
 
 # Not part of CI. PyTorch and timm have pinned versions and their own virtual environment.

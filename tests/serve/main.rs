@@ -10,6 +10,8 @@ mod alone;
 mod abuse;
 mod cli;
 mod http;
+mod limits;
+mod memory;
 mod models;
 #[path = "../networks/mod.rs"]
 mod networks;

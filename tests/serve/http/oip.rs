@@ -28,6 +28,7 @@ fn the_server_and_its_models_are_described() {
             { "name": "log10_nfa_min", "datatype": "FP32", "shape": [-1] },
             { "name": "regions", "datatype": "BYTES", "shape": [-1] },
             { "name": "mask", "datatype": "UINT8", "shape": [-1, -1, -1] },
+            { "name": "mask_png", "datatype": "BYTES", "shape": [-1] },
             { "name": "score_map", "datatype": "FP32", "shape": [-1, 32, 48] },
             { "name": "log10_nfa_map", "datatype": "FP32", "shape": [-1, 32, 48] },
         ],

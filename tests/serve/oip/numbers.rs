@@ -105,7 +105,7 @@ async fn a_batch_gives_each_image_its_own_numbers() {
         ..Default::default()
     };
     let two_sizes = typed(tensor("encoded_image", "BYTES", &[2]), contents);
-    let response = client.model_infer(with(two_sizes.clone(), &ALL[5..], &[])).await.unwrap().into_inner();
+    let response = client.model_infer(with(two_sizes.clone(), &ALL[6..], &[])).await.unwrap().into_inner();
     assert_eq!(response.outputs[0].shape, [2, 32, 48], "maps have the network's size");
     let status = client.model_infer(with(two_sizes, &["mask"], &[])).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
