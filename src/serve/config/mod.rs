@@ -87,8 +87,10 @@ impl Config {
             Some(value) if (1..=most).contains(&value) => Ok(value),
             value => Err(Error::parameter(name, format!("{} is not 1 to {most}", value.unwrap_or(0)))),
         };
-        let limits =
-            crate::frame::Limits { max_pixels: set.max_pixels.unwrap_or_default(), ..crate::frame::Limits::default() };
+        let limits = crate::frame::Limits {
+            max_pixels: set.max_pixels.unwrap_or_default(),
+            max_bytes: mib("max_decode_mib", set.max_decode_mib)?,
+        };
         let engine = EngineOptions {
             session: SessionOptions {
                 device: set.device.unwrap_or_default(),
@@ -247,6 +249,7 @@ mod tests {
         assert!(wrong(|s| s.max_message_mib = Some(4096)).starts_with("max_message_mib: 4096"));
         assert!(wrong(|s| s.max_frames_mib = Some(0)).starts_with("max_frames_mib: 0"));
         assert!(wrong(|s| s.max_frames_mib = Some(63)).contains("max_message_mib (64)"));
+        assert!(wrong(|s| s.max_decode_mib = Some(0)).starts_with("max_decode_mib: 0"));
         assert!(wrong(|s| s.max_work_mib = Some(0)).starts_with("max_work_mib: 0"));
         assert!(wrong(|s| s.head_seconds = Some(0.0)).starts_with("head_seconds: "));
         assert!(wrong(|s| s.max_delay_ms = Some(-1.0)).starts_with("max_delay_ms: "));

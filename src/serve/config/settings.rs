@@ -75,6 +75,9 @@ settings! {
     /// alone [default: 1024].
     #[cfg_attr(feature = "cli", arg(long, value_name = "MIB", env = "UFLOW_MAX_WORK_MIB", help_heading = "Scheduling"))]
     max_work_mib: usize,
+    /// Most MiB of one file, and of the memory in which it is decoded [default: 1024].
+    #[cfg_attr(feature = "cli", arg(long, value_name = "MIB", env = "UFLOW_MAX_DECODE_MIB", help_heading = "Scheduling"))]
+    max_decode_mib: usize,
     /// Frames that a stream may have unanswered; those wait for room in the server and are never refused [default: 16].
     #[cfg_attr(feature = "cli", arg(long, value_name = "N", env = "UFLOW_STREAM_WINDOW", help_heading = "Scheduling"))]
     stream_window: usize,
@@ -222,6 +225,7 @@ impl Settings {
             max_delay_ms: Some(engine.max_delay.as_secs_f64() * 1e3),
             max_in_flight: Some(engine.max_in_flight),
             max_frames_mib: Some((engine.max_frame_bytes >> 20) as usize),
+            max_decode_mib: Some((engine.limits.max_bytes >> 20) as usize),
             max_work_mib: Some((engine.max_work_bytes >> 20) as usize),
             stream_window: Some(16),
             stream_overload: Some(Overload::default()),
