@@ -8,11 +8,11 @@ use std::{
 use super::{Answer, Model, Priority, Stages, Waiter, Wanted, metrics::Place, rois::EncodedRoi};
 use crate::{Error, Result, pipeline::Timings, segment::DecisionRule};
 
-/// What every stage knows of a frame. It is answered once: by [`finish`](Self::finish), or where it is lost, when it is dropped.
+/// A frame's data for every stage. Each frame is answered once: by [`finish`](Self::finish), or with an error when it is dropped.
 pub(super) struct Job {
     pub(super) model: Arc<Model>,
     pub(super) rule: DecisionRule,
-    /// The region of interest that came with the frame, which goes before that of the rule.
+    /// The region of interest that came with the frame, overrides the rule's.
     pub(super) roi: Option<EncodedRoi>,
     pub(super) wanted: Wanted,
     pub(super) priority: Priority,
@@ -23,10 +23,10 @@ pub(super) struct Job {
     pub(super) stages: Stages,
     deadline: Option<Instant>,
     arrived: Instant,
-    /// When it came into the queue that it is in.
+    /// When the frame entered its current queue.
     pub(super) queued: Instant,
     waiter: Option<Box<dyn Waiter>>,
-    /// Its place among the frames inside, until it is answered.
+    /// Its place among the admitted frames, until it is answered.
     place: Option<Place>,
 }
 
@@ -61,13 +61,13 @@ impl Job {
         }
     }
 
-    /// It enters a queue.
+    /// The frame enters a queue.
     pub(super) fn enqueued(mut self) -> Self {
         self.queued = Instant::now();
         self
     }
 
-    /// It leaves a queue; gives it back unless it is of no use any more, and then answers it.
+    /// The frame leaves a queue. Returns `None`, and answers the frame, if nobody waits for it or its deadline has passed.
     pub(super) fn dequeued(mut self, stage: &'static str) -> Option<Self> {
         self.timings.queue += milliseconds(self.queued.elapsed());
         if !self.waiter.as_ref().is_some_and(|waiter| waiter.waits()) {
@@ -81,19 +81,19 @@ impl Job {
         Some(self)
     }
 
-    /// A stage that began at `start` is over. Gives its milliseconds.
+    /// Records a stage that began at `start` and ends now. Returns its milliseconds.
     pub(super) fn was_in(&mut self, stage: &'static str, start: Instant) -> f64 {
         let end = Instant::now();
         self.stages.push((stage, start, end));
         milliseconds(end - start)
     }
 
-    /// Milliseconds since it came.
+    /// Milliseconds since the frame arrived.
     pub(super) fn total_ms(&self) -> f64 {
         milliseconds(self.arrived.elapsed())
     }
 
-    /// Answers it.
+    /// Answers the frame.
     pub(super) fn finish(mut self, answer: Result<Answer>) {
         self.answer(answer);
     }
@@ -101,7 +101,7 @@ impl Job {
     fn answer(&mut self, answer: Result<Answer>) {
         if let Some(waiter) = self.waiter.take() {
             self.model.metrics().answered(&answer, self.arrived.elapsed());
-            // Whoever is answered may hand the next frame over at once.
+            // The receiver of the answer may submit the next frame at once, and needs the place.
             self.place = None;
             waiter.answer(answer);
         }

@@ -1,4 +1,4 @@
-//! One backbone on its device: the queue before it, and the thread that runs its batches.
+//! One backbone on its device: its queue, and the thread that runs its batches.
 
 use std::{
     collections::VecDeque,
@@ -20,7 +20,7 @@ use crate::{
     runtime::{Backbone, NetworkOutput},
 };
 
-/// A frame, ready for the backbone.
+/// A frame that is ready for the backbone.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) job: Job,
@@ -30,21 +30,21 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Rows and columns of the network's input; a batch has one size.
+    /// Rows and columns of the network's input. All frames of a batch have the same.
     fn input(&self) -> (usize, usize) {
         let input = &self.job.model.manifest().input;
         (input.height as usize, input.width as usize)
     }
 }
 
-/// What the network gives for one frame.
+/// The network's output for one frame.
 type Outputs = (Vec<Array2<f32>>, Vec<Array3<f32>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Frames of high and of normal priority. Bounded by the number of frames that the engine admits.
+    /// Frames of high priority, then of normal priority. The number of frames that the engine admits bounds both.
     queues: [VecDeque<Entry>; 2],
-    /// Frames that were announced and have not come yet.
+    /// Frames that were announced and have not arrived.
     upstream: usize,
     stopped: bool,
 }
@@ -55,13 +55,13 @@ struct Shared {
     options: EngineOptions,
     state: Mutex<State>,
     changed: Condvar,
-    /// Tensors of frames that are through, for those to come.
+    /// Memory of tensors, for reuse.
     buffers: Mutex<Vec<Vec<f32>>>,
     pool: Sender,
     metrics: Arc<Metrics>,
 }
 
-/// The handle that models hold; the thread ends with the last of them.
+/// The handle that models hold. The thread ends when the last handle is dropped.
 #[derive(Debug)]
 pub(super) struct Lane {
     shared: Arc<Shared>,
@@ -73,7 +73,7 @@ pub(super) struct Lane {
 pub(super) struct Upstream(Arc<Shared>);
 
 impl Upstream {
-    /// The frame is there.
+    /// Puts the frame into the queue.
     pub(super) fn enqueue(self, entry: Entry) {
         let queue = usize::from(entry.job.priority == Priority::Normal);
         let mut state = self.0.lock();
@@ -84,7 +84,7 @@ impl Upstream {
         }
         state.queues[queue].push_back(entry);
         self.0.metrics.waiting_for_network.inc();
-        // Dropping `self` takes it off those upstream and wakes the thread.
+        // Dropping `self` lowers the count of announced frames and wakes the thread.
     }
 }
 
@@ -115,20 +115,20 @@ impl Lane {
         &self.shared.backbone
     }
 
-    /// A frame will come.
+    /// Announces a frame.
     pub(super) fn announce(&self) -> Upstream {
         self.shared.lock().upstream += 1;
         Upstream(Arc::clone(&self.shared))
     }
 
-    /// Memory for a tensor of so many numbers; old memory where there is some.
+    /// Memory for a tensor of so many numbers; reused where possible.
     pub(super) fn buffer(&self, length: usize) -> Vec<f32> {
         let mut buffer = self.shared.buffers().pop().unwrap_or_default();
         buffer.resize(length, 0.0);
         buffer
     }
 
-    /// Answers what waits, and joins the thread.
+    /// Answers the frames in the queue with an error, and joins the thread.
     pub(super) fn stop(&self) {
         let mut state = self.shared.lock();
         state.stopped = true;
@@ -137,7 +137,7 @@ impl Lane {
         self.shared.changed.notify_all();
         drop(left);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // The last handle may be dropped by the thread itself.
+        // The thread itself may drop the last handle, and cannot join itself.
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id()) {
             let _ = thread.join();
         }
@@ -160,8 +160,8 @@ impl Shared {
         self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a tensor's memory for frames to come: for a batch, and for one more that is being made ready. More than that would
-    /// be memory that a rush of frames leaves behind for good.
+    /// Keeps a tensor's memory for reuse: enough for the batch that runs and the one that is being filled. Memory beyond that is
+    /// freed, so that a rush of frames does not hold it for good.
     fn keep(&self, tensor: Vec<f32>) {
         let mut buffers = self.buffers();
         if buffers.len() < 2 * self.options.max_batch {
@@ -173,7 +173,7 @@ impl Shared {
         let mut stacked = Vec::new();
         while let Some(batch) = self.next_batch() {
             self.metrics.waiting_for_network.sub(batch.len() as i64);
-            // The frames of a batch that panics are answered as it unwinds.
+            // If a batch panics, unwinding drops its frames, and each is answered with an error.
             if catch_unwind(AssertUnwindSafe(|| self.process(batch, &mut stacked))).is_err() {
                 self.metrics.panics.inc();
                 tracing::error!("the device thread panicked; the frames of its batch were answered with an error");
@@ -181,7 +181,7 @@ impl Shared {
         }
     }
 
-    /// Frames for one run of the backbone: as many of the first one's size as there are and fit.
+    /// Frames for one run of the backbone: the first in the queue, and others of the same input size up to the largest batch.
     fn next_batch(&self) -> Option<Vec<Entry>> {
         let mut state = self.lock();
         loop {
@@ -213,7 +213,7 @@ impl Shared {
                 }
             })
             .collect();
-        // Frames of one model side by side, in the order of their arrival.
+        // Frames of one model side by side, each model's in their order of arrival.
         entries.sort_by_key(|entry| Arc::as_ptr(&entry.job.model) as usize);
         let models = entries.chunk_by(same_model).count();
         if !entries.is_empty() {
@@ -223,7 +223,7 @@ impl Shared {
         }
     }
 
-    /// Runs the frames together; where that fails, each alone, so that only those at fault fail.
+    /// Runs the frames together. If that fails, runs each alone, so that only the frames at fault fail.
     fn run(&self, mut entries: Vec<Entry>, stacked: &mut Vec<f32>) {
         let start = Instant::now();
         match self.forward(&entries, stacked) {
@@ -262,7 +262,7 @@ impl Shared {
         let images = ArrayView4::from_shape((entries.len(), 3, height, width), data)
             .map_err(|error| Error::Internal(format!("a batch does not have the size of its frames: {error}")))?;
         if entries.chunk_by(same_model).count() == 1 {
-            // On a device the features stay there.
+            // The features stay on the device.
             let mut network = first.job.model.network();
             let output = network.run(images, wants_latents(entries))?;
             return Ok(taken(output, entries));
@@ -304,7 +304,7 @@ fn wants_latents(entries: &[Entry]) -> bool {
     entries.iter().any(|entry| entry.job.wanted.latents)
 }
 
-/// Each frame's own part of what a flow gave.
+/// Each frame's part of a flow's output.
 fn taken(output: &NetworkOutput, entries: &[Entry]) -> Vec<Outputs> {
     let scales = 0..output.scales();
     let of = |(index, entry): (usize, &Entry)| {

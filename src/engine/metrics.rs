@@ -1,6 +1,7 @@
-//! What the engine counts and times, in Prometheus' data model.
+//! The engine's metrics, in Prometheus' data model.
 //!
-//! Labels are names that the operator chose (models, backbones), never text from a request, so their number is bounded.
+//! Labels are names that the operator chose (models, backbones), never text from a request. The series of a model's version are
+//! removed with its last handle. So their number is bounded.
 
 use std::{
     collections::HashMap,
@@ -29,12 +30,12 @@ const STAGES: [&str; 5] = ["decode", "queue", "preprocess", "network", "segmenta
 /// Weight of the newest frame in the running mean of the scores: it looks back over about 200 frames.
 const DRIFT_WEIGHT: f64 = 0.005;
 
-/// The engine's figures, and those that a server registers beside them.
+/// The engine's metrics, and those that a server registers beside them.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     inside: Mutex<Inside>,
-    /// How many loaded models count under a name and version: one, or two while a package is replaced. Their series go with
+    /// Number of loaded models with a name and version: one, or two while a package is replaced. The series are removed with
     /// the last.
     models: Mutex<HashMap<(String, u32), usize>>,
     pub(super) in_flight: IntGauge,
@@ -129,15 +130,15 @@ impl Metrics {
         })
     }
 
-    /// Where more figures can be registered.
+    /// The registry, where further metrics can be registered.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// Everything in Prometheus' text format, version 0.0.4.
+    /// All metrics in Prometheus' text format, version 0.0.4.
     pub fn text(&self) -> String {
         let mut text = Vec::new();
-        // Writing to memory fails only for a metric without values, which is left out.
+        // Writing to memory fails only for a metric without values, which is then omitted.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         String::from_utf8_lossy(&text).into_owned()
     }
@@ -186,7 +187,7 @@ impl Metrics {
         self.panics.inc();
     }
 
-    /// A frame was refused for want of a place.
+    /// A frame was refused because there was no room.
     pub(crate) fn refused(&self, model: &Model) {
         let version = model.version().to_string();
         self.frames.with_label_values(&[model.name(), &version, "refused"]).inc();
@@ -214,9 +215,9 @@ impl Metrics {
         self.models.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes what was counted of a version that nothing counts under any more.
+    /// Removes the series of a version that no loaded model uses.
     fn remove(&self, name: &str, version: &str) {
-        // A series that was never made is not there to be removed.
+        // A series that was never created cannot be removed; that is no error here.
         for outcome in OUTCOMES.iter().chain(&["refused"]) {
             let _ = self.frames.remove_label_values(&[name, version, outcome]);
         }
@@ -230,7 +231,7 @@ impl Metrics {
     }
 }
 
-/// Why a frame finds no room.
+/// The error for a frame for which there is no room.
 pub(crate) fn full(options: &EngineOptions) -> Error {
     let EngineOptions { max_in_flight, max_frame_bytes, .. } = options;
     let mib = max_frame_bytes >> 20;
@@ -256,7 +257,7 @@ impl Drop for Series {
             *count
         });
         if left == 0 {
-            // While the lock is held, no new model of the version counts.
+            // The lock keeps a new model of the same version from using the series meanwhile.
             self.metrics.remove(&key.0, &self.version.to_string());
             models.remove(&key);
         }
@@ -291,11 +292,11 @@ impl Load {
 struct Inside {
     all: Load,
     normal: Load,
-    /// All that ever were.
+    /// Frames accepted since the start.
     taken: u64,
 }
 
-/// Registers a metric, here and wherever figures stand beside the engine's.
+/// Registers a metric of the engine or the server.
 pub(crate) fn register<C: Collector + Clone + 'static>(
     registry: &Registry,
     metric: prometheus::Result<C>,
@@ -306,7 +307,7 @@ pub(crate) fn register<C: Collector + Clone + 'static>(
     Ok(metric)
 }
 
-/// A frame's place among those inside; given back when it is dropped.
+/// A frame's place in the engine; free again when dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     metrics: Arc<Metrics>,
@@ -326,7 +327,7 @@ impl Drop for Place {
     }
 }
 
-/// The figures of one model, found once.
+/// The metrics of one model, looked up once.
 #[derive(Debug)]
 pub(super) struct ModelMetrics {
     /// ok, failed, cancelled, timed out.
@@ -342,7 +343,7 @@ pub(super) struct ModelMetrics {
 }
 
 impl ModelMetrics {
-    /// A frame is answered.
+    /// Counts an answered frame.
     pub(super) fn answered(&self, answer: &Result<Answer>, total: Duration) {
         let outcome = match answer {
             Ok(_) => 0,
@@ -367,7 +368,7 @@ impl ModelMetrics {
     }
 }
 
-/// How far the scores have moved from those of the good images.
+/// The distance of recent scores from those of the good images.
 #[derive(Debug)]
 struct Drift {
     gauge: Gauge,

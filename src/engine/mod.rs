@@ -1,5 +1,5 @@
-//! Many frames of many models at once: what stands behind the server, and behind every caller that hands frames over
-//! without waiting for each.
+//! Many frames of many models at once. The server uses it, and so does every caller that submits frames without waiting for
+//! each answer.
 //!
 //! ```text
 //! submit ─► prepare (pool) ─► queue of the backbone ─► network (device thread) ─► finish (pool) ─► Waiter::answer
@@ -8,16 +8,16 @@
 //!
 //! - Models whose backbone has the same SHA-256 share it in memory, and their frames share its batches: one run of the
 //!   backbone, then each model's own flow on its part of the features.
-//! - A batch starts as soon as the device is idle and no other frame is on its way to it; otherwise it waits for those, at most
-//!   [`EngineOptions::max_delay`]. A caller in lock step therefore never waits for a batch to fill.
-//! - At most [`EngineOptions::max_in_flight`] frames of [`EngineOptions::max_frame_bytes`] are inside at a time, which bounds
-//!   every queue; more are refused at once ([`Error::Overloaded`]). What the pool's threads take on top while they decode and
-//!   segment is bounded by [`EngineOptions::max_work_bytes`].
-//! - Before each stage a frame is given up if its deadline is over or nobody waits for it any more.
-//! - Every frame that was accepted is answered exactly once, whatever happens: if a worker panics, with an
-//!   [`Error::Internal`]. A frame that fails in a batch does not take the others with it.
+//! - A batch starts as soon as the device is idle and no other frame is on its way; otherwise the batch waits for those frames, at
+//!   most [`EngineOptions::max_delay`]. A caller that submits one frame at a time never waits for a batch to fill.
+//! - The engine holds at most [`EngineOptions::max_in_flight`] frames, of [`EngineOptions::max_frame_bytes`] together, which
+//!   bounds every queue; more are refused at once ([`Error::Overloaded`]). [`EngineOptions::max_work_bytes`] bounds the memory
+//!   that the pool's threads need in addition while they decode and segment.
+//! - Before each stage the engine drops a frame whose deadline has passed or whose caller has gone.
+//! - Every accepted frame is answered exactly once; if a worker panics, with [`Error::Internal`]. A frame that fails does not
+//!   affect the others of its batch.
 //!
-//! No async runtime is needed or used: threads, mutexes and condition variables.
+//! The engine uses threads, mutexes and condition variables, and no async runtime.
 
 mod job;
 mod lane;
@@ -56,7 +56,7 @@ use crate::{
     runtime::{Backbone, Runtime, SessionOptions, cpu_quota},
 };
 
-/// How an engine works.
+/// An engine's options.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineOptions {
     /// Where the networks run.
@@ -65,17 +65,17 @@ pub struct EngineOptions {
     pub workers: usize,
     /// Most frames in a batch.
     pub max_batch: usize,
-    /// Longest time that a batch waits for frames that are on their way.
+    /// Longest time that a batch waits for frames that are being prepared.
     pub max_delay: Duration,
-    /// Most frames of normal priority inside the engine; those of high priority have [`reserve`](Self::reserve) places more.
+    /// Most frames of normal priority in the engine. Frames of high priority have [`reserve`](Self::reserve) more places.
     pub max_in_flight: usize,
-    /// Most bytes that frames of normal priority inside the engine hold together: pixels or files, regions of interest and
-    /// tensors. Frames of high priority have an eighth more.
+    /// Most bytes that frames of normal priority in the engine hold together: pixels or files, regions of interest and tensors.
+    /// Frames of high priority have an eighth more.
     pub max_frame_bytes: u64,
-    /// Most bytes that the [`workers`](Self::workers) take together while they decode and segment, on top of that. A frame
-    /// that alone takes more is worked on alone.
+    /// Most bytes that the [`workers`](Self::workers) need together while they decode and segment, in addition. A frame that
+    /// needs more than this is processed while no other is.
     pub max_work_bytes: u64,
-    /// What decoding a frame may take.
+    /// Limits for decoding a frame.
     pub limits: Limits,
 }
 
@@ -105,7 +105,7 @@ impl EngineOptions {
         self.max_frame_bytes / 8
     }
 
-    /// Refuses numbers outside their range.
+    /// Checks that every option is in its range.
     ///
     /// # Errors
     /// [`Error::Parameter`] that names the option.
@@ -114,7 +114,7 @@ impl EngineOptions {
         self.check_numbers()
     }
 
-    /// As [`check`](Self::check), but for device and precision, which depend on each other.
+    /// As [`check`](Self::check), without device and precision, which depend on each other.
     ///
     /// # Errors
     /// As [`check`](Self::check).
@@ -138,15 +138,15 @@ impl EngineOptions {
     }
 }
 
-/// Loads models and works on their frames. Dropping it answers what is still inside with [`Error::Unavailable`] and joins
-/// its threads.
+/// Loads models and processes their frames. Dropping the engine answers the frames in it with [`Error::Unavailable`] and joins its
+/// threads.
 #[derive(Debug)]
 pub struct Engine {
     runtime: Runtime,
     options: EngineOptions,
     pool: Pool,
     metrics: Arc<Metrics>,
-    /// By the backbone's SHA-256. Held while a backbone is loaded, so that no other thread loads it too.
+    /// By the backbone's SHA-256. Locked while a backbone loads, so that no other thread loads the same one.
     lanes: Mutex<HashMap<String, Weak<Lane>>>,
 }
 
@@ -168,12 +168,12 @@ impl Engine {
         Ok(Self { runtime: runtime.clone(), options, pool, metrics, lanes: Mutex::new(HashMap::new()) })
     }
 
-    /// Loads a model, on a backbone that is loaded already where there is one of the same hash, and warms it up.
+    /// Loads a model and warms it up. A loaded backbone with the same hash is shared.
     ///
-    /// `name` and `version` are what metrics call it. It stays loaded for as long as the handle or a frame of it is alive.
+    /// Metrics use `name` and `version`. The model stays loaded while the handle or one of its frames exists.
     ///
     /// # Errors
-    /// Networks that do not do what the manifest says, or a device that refuses.
+    /// Networks that do not match the manifest, or a device that fails.
     pub fn load(&self, package: &Package, name: &str, version: u32) -> Result<Arc<Model>> {
         let lane = self.lane(package)?;
         let model = Model::load(&self.runtime, &self.options, lane, package, (name, version), &self.metrics)?;
@@ -194,11 +194,11 @@ impl Engine {
         Ok(lane)
     }
 
-    /// Takes a frame. The waiter is answered once: by a thread of the engine if the frame was taken, not at all if it was
-    /// not.
+    /// Takes a frame. If the frame is taken, a thread of the engine answers the waiter once; if not, the waiter comes back with the
+    /// error.
     ///
     /// # Errors
-    /// Options outside their range, or [`Error::Overloaded`]. The waiter comes back with the error.
+    /// Options outside their range, [`Error::Limit`], or [`Error::Overloaded`].
     pub fn submit<W: Waiter>(&self, request: Request, waiter: W) -> Result<(), (Error, W)> {
         if let Err(error) = request.significant_bits.map_or(Ok(0), check_significant_bits) {
             return Err((error, waiter));
@@ -243,22 +243,22 @@ impl Engine {
         Err(Error::Limit { what, found, limit, unit: "bytes" })
     }
 
-    /// Hands a frame over and waits for its answer.
+    /// Submits a frame and waits for its answer.
     ///
     /// # Errors
-    /// As [`submit`](Self::submit), and what went wrong with the frame.
+    /// As [`submit`](Self::submit), and any error of the frame.
     pub fn detect(&self, request: Request) -> Result<Answer> {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         self.submit(request, sender).map_err(|(error, _)| error)?;
         receiver.recv().unwrap_or_else(|_| Err(Error::Internal("the frame was lost".to_owned())))
     }
 
-    /// How it works.
+    /// The engine's options.
     pub fn options(&self) -> &EngineOptions {
         &self.options
     }
 
-    /// What it counts and times.
+    /// The engine's metrics.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
@@ -268,7 +268,7 @@ impl Engine {
         &self.runtime
     }
 
-    /// Waits until no frame is inside, for at most `limit`; whether that came about.
+    /// Waits at most `limit` until the engine holds no frame. Returns whether it is empty.
     pub fn drain(&self, limit: Duration) -> bool {
         let end = Instant::now() + limit;
         while self.metrics.in_flight() > 0 {
@@ -283,7 +283,7 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        // Devices first: what they give goes to the pool.
+        // Devices first, as their output goes to the pool.
         let lanes = std::mem::take(self.lanes.get_mut().unwrap_or_else(PoisonError::into_inner));
         for lane in lanes.values().filter_map(Weak::upgrade) {
             lane.stop();

@@ -1,7 +1,7 @@
 //! The threads that decode, resize and segment.
 //!
-//! Frames that come from the network go before frames that go to it, as they free memory and have waited longest; within
-//! each, high priority goes first.
+//! Frames that have been through the network go first: they have waited longest, and finishing them frees memory. Within each
+//! group, high priority goes first.
 
 use std::{
     collections::VecDeque,
@@ -34,12 +34,12 @@ pub(super) struct Finish {
     pub(super) latents: Vec<Array3<f32>>,
 }
 
-/// What the threads work with.
+/// What the threads share.
 #[derive(Debug)]
 pub(super) struct Shop {
     /// What decoding a frame may take.
     pub(super) limits: Limits,
-    /// What all threads may take together.
+    /// Memory for decoding and segmenting, shared by all threads.
     pub(super) memory: Budget,
     pub(super) rois: RoiCache,
 }
@@ -60,12 +60,12 @@ struct Shared {
     metrics: Arc<Metrics>,
 }
 
-/// Where tasks are handed in. Its queues are bounded by the number of frames that the engine admits.
+/// The sending side. The number of frames that the engine admits bounds its queues.
 #[derive(Clone, Debug)]
 pub(super) struct Sender(Arc<Shared>);
 
 impl Sender {
-    /// Queues a task. When the pool is stopped its frame is answered at once.
+    /// Queues a task. After the pool has stopped, the frame is answered with an error at once.
     pub(super) fn send(&self, task: Task) {
         let queue = match &task {
             Task::Finish(finish) => usize::from(finish.job.priority == Priority::Normal),
@@ -115,7 +115,7 @@ impl Shared {
 
     fn work(&self) {
         while let Some(task) = self.next() {
-            // A frame that makes a stage panic is answered as it unwinds.
+            // If a stage panics, unwinding drops the frame, and it is answered with an error.
             let worked = catch_unwind(AssertUnwindSafe(|| match task {
                 Task::Prepare { job, source, upstream } => stages::prepare(job, source, upstream, &self.shop),
                 Task::Finish(finish) => stages::finish(finish, &self.shop),
@@ -151,7 +151,7 @@ impl Pool {
         Sender(Arc::clone(&self.shared))
     }
 
-    /// Answers what waits, and joins the threads.
+    /// Answers the frames in the queues with an error, and joins the threads.
     pub(super) fn stop(&mut self) {
         let mut state = self.shared.lock();
         state.stopped = true;

@@ -1,8 +1,8 @@
-//! What every protocol does with a frame: find the model, admit, hand over to the engine, give the answer back.
+//! What every protocol does with a frame: find the model, wait for room, submit the frame to the engine, return the answer.
 //!
-//! A protocol makes a [`Call`] of its request and gets a [`Pending`] answer. How the answer is put into the protocol's own
-//! message is a closure that runs on the engine's threads, so that encoding a mask never holds up the event loop. Dropping a
-//! `Pending` (the client has gone) makes the engine give the frame up.
+//! A protocol converts its request to a [`Call`] and gets a [`Pending`] answer. A closure converts the answer to the protocol's
+//! message; it runs on the engine's threads, so that encoding a mask never blocks the event loop. Dropping a `Pending` (the client
+//! has gone) cancels the frame.
 
 use std::{
     future::Future,
@@ -34,7 +34,7 @@ use crate::{
     segment::DecisionOptions,
 };
 
-/// Which way a request came.
+/// The protocol of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "lowercase")]
 pub enum Protocol {
@@ -57,7 +57,7 @@ impl Protocol {
 /// One frame and what is wanted of it, whatever the protocol.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Which way it came.
+    /// The request's protocol.
     pub protocol: Protocol,
     /// Name of the model.
     pub model: String,
@@ -71,7 +71,7 @@ pub struct Call {
     pub roi: Bytes,
     /// What is wanted beyond the detection.
     pub wanted: Wanted,
-    /// When an answer is of no use any more.
+    /// When the client no longer needs the answer.
     pub deadline: Option<Instant>,
     /// Which frames go first.
     pub priority: Priority,
@@ -81,13 +81,13 @@ pub struct Call {
     pub significant_bits: Option<u8>,
 }
 
-/// What happens to a frame when there is no room for it among those being worked on.
+/// What happens to a frame while there is no room for it in the engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenFull {
-    /// It is refused at once.
+    /// The frame is refused at once.
     #[default]
     Refuse,
-    /// It waits; on a stream nothing further is read meanwhile, so that flow control reaches the client.
+    /// The frame waits. Its stream is not read meanwhile, so that flow control reaches the client.
     Wait,
 }
 
@@ -105,19 +105,19 @@ pub struct App {
     ready_when_empty: bool,
 }
 
-/// How far the server is on its way out.
+/// The stages of a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Not at all.
+    /// Normal operation.
     Serving,
-    /// It says that it is not ready, so that frames are sent elsewhere, and still takes them.
+    /// The server reports that it is not ready, so that clients go elsewhere, and still takes frames.
     Leaving,
-    /// Streams take no further frames; what was accepted is answered.
+    /// Streams take no further frames; accepted frames are answered.
     Draining,
 }
 
 impl App {
-    /// On an engine and its models; traces are sent if there is somewhere to send them.
+    /// On an engine and its models, with traces if given.
     ///
     /// # Errors
     /// Metrics that are registered already.
@@ -168,17 +168,17 @@ impl App {
         &self.requests
     }
 
-    /// How many more frames of normal priority would be admitted.
+    /// How many more frames of normal priority there is room for, by number.
     pub fn free_places(&self) -> usize {
         self.admission.free_places()
     }
 
-    /// From now on the server says that it is not ready.
+    /// Enters [`Phase::Leaving`].
     pub fn leave(&self) {
         self.enter(Phase::Leaving);
     }
 
-    /// From now on streams take no further frames; what was accepted is answered.
+    /// Enters [`Phase::Draining`].
     pub fn drain(&self) {
         self.enter(Phase::Draining);
     }
@@ -187,12 +187,12 @@ impl App {
         self.phase.send_if_modified(|phase| std::mem::replace(phase, next.max(*phase)) < next);
     }
 
-    /// How far the server is on its way out, and a way to wait for the next step.
+    /// The current phase, and a way to wait for the next.
     pub fn phase(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
     }
 
-    /// Whether the server is on its way out.
+    /// Whether the server is shutting down.
     pub fn is_leaving(&self) -> bool {
         *self.phase.borrow() > Phase::Serving
     }
@@ -239,7 +239,7 @@ impl App {
         ))
     }
 
-    /// Hands a frame over. What is wrong with it comes with the pending answer, so that streams keep their order.
+    /// Submits a frame. Errors come with the pending answer, so that streams keep their order.
     pub async fn submit<T: Weigh + Send + 'static>(
         &self,
         call: Call,
@@ -340,7 +340,7 @@ impl App {
     }
 }
 
-/// Gives an answer back to the event loop.
+/// Returns an answer to the event loop.
 struct Reply<T, E> {
     sender: oneshot::Sender<Result<Held<T>>>,
     unsent: Unsent,
@@ -361,13 +361,13 @@ impl<T: Weigh + Send + 'static, E: FnOnce(&Model, Answer) -> Result<T> + Send + 
             trace.finish(Some(&model), answer.as_ref());
         }
         let encoded = answer.and_then(|answer| encode(&model, answer)).and_then(|answer| unsent.hold(answer));
-        // Whoever gets the answer may send the next frame at once.
+        // The client may send the next frame as soon as it has the answer, and needs the room.
         drop((permit, model));
         let _ = sender.send(encoded);
     }
 }
 
-/// An answer to come. Dropping it gives the frame up.
+/// An answer to come. Dropping it cancels the frame.
 #[derive(Debug)]
 pub struct Pending<T> {
     receiver: Option<oneshot::Receiver<Result<Held<T>>>>,
@@ -378,12 +378,12 @@ pub struct Pending<T> {
 }
 
 impl<T> Pending<T> {
-    /// The model that looks at the frame, where one was found.
+    /// The frame's model, if it was found.
     pub fn model(&self) -> Option<&Arc<Model>> {
         self.model.as_ref()
     }
 
-    /// Why the frame was not taken, where it was not.
+    /// Why the frame was refused, if it was.
     pub fn refused(&self) -> Option<&Error> {
         self.failed.as_ref()
     }

@@ -1,7 +1,7 @@
-//! A client that streams frames at a pace, checks that each is answered once and in order, and takes the times.
+//! A client that streams frames at a given pace, checks that each is answered once and in order, and measures latencies.
 //!
-//! At a given rate a frame's latency counts from when it was due, not from when it could be sent: a server that holds the
-//! client up is not spared the time that frames waited for it.
+//! At a given rate, a frame's latency starts when the frame is due, not when it is sent, so the latency includes the time that
+//! frames waited because the server was slow.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -33,54 +33,54 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// Where the server is, and how it knows the client.
+/// The server's address and the client's credentials.
 #[derive(Clone, Debug, Default)]
 pub struct Connection {
     /// Address, e.g. `http://127.0.0.1:8001` (or `https://…`).
     pub server: String,
     /// Bearer token.
     pub token: Option<String>,
-    /// PEM file of the authority of the server's certificate; the system's are not used.
+    /// PEM file with the authority of the server's certificate. The system's authorities are not used.
     pub tls_ca: Option<PathBuf>,
-    /// PEM files of the client's own certificate and key.
+    /// PEM files with the client's certificate and key.
     pub tls_identity: Option<(PathBuf, PathBuf)>,
 }
 
 /// How frames are sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Streams at once, each on a connection of its own.
+    /// Number of streams, each on its own connection.
     pub streams: usize,
-    /// Most frames of a stream that are not answered yet.
+    /// Most unanswered frames of a stream.
     pub window: usize,
-    /// Frames per second, of all streams together; as fast as they are answered if `None`.
+    /// Frames per second over all streams; `None` sends each frame as soon as the window allows.
     pub rate: Option<f64>,
 }
 
-/// Gives frame number `index`, or `None` after the last; one that cannot be had is skipped. Called from several threads.
+/// Returns frame number `index`, or `None` after the last. A frame that is an error is skipped. Called from several threads.
 pub type Frames = Arc<dyn Fn(u64) -> Option<Result<DetectRequest>> + Send + Sync>;
 
-/// Sees each answer: the frame's index, the answer, its latency.
+/// Called with each answer: the frame's index, the answer, its latency.
 pub type Watch = Arc<dyn Fn(u64, &DetectResponse, Duration) + Send + Sync>;
 
-/// How it went.
+/// The result of a run.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     /// Frames sent.
     pub sent: u64,
     /// Frames answered.
     pub answered: u64,
-    /// Frames that were sent and never answered.
+    /// Frames that were sent and not answered.
     pub lost: u64,
-    /// Answers that did not belong to the frame that was next.
+    /// Answers that did not belong to the oldest unanswered frame.
     pub out_of_order: u64,
     /// Frames answered with an error, by gRPC status.
     pub failed: BTreeMap<&'static str, u64>,
-    /// The first message of each of these.
+    /// The first message of each status.
     pub messages: BTreeMap<&'static str, String>,
-    /// Frames that could not be had, with why.
+    /// Frames that could not be read, with the reason.
     pub skipped: Vec<String>,
-    /// Streams that ended before the client ended them, with why.
+    /// Streams that the server ended, with the reason.
     pub broken_streams: Vec<String>,
     /// Frames called anomalous.
     pub anomalous: u64,
@@ -88,9 +88,9 @@ pub struct Report {
     pub seconds: f64,
     /// Answers per second.
     pub frames_per_second: f64,
-    /// Milliseconds from a frame's sending (at a given rate: from when it was due) to its answer.
+    /// Milliseconds from sending a frame (at a given rate: from when it is due) to its answer.
     pub latency_ms: Percentiles,
-    /// Means over the frames that were looked at, in milliseconds, as the server says.
+    /// The server's timings in milliseconds, averaged over the processed frames.
     pub server_ms: BTreeMap<&'static str, f64>,
     /// Mean number of frames that shared a batch.
     pub mean_batch: f64,
@@ -123,7 +123,7 @@ impl Percentiles {
 }
 
 impl Report {
-    /// Whether every frame was had, answered, in order and without error.
+    /// Whether every frame was read, sent, and answered in order and without an error.
     pub fn is_clean(&self) -> bool {
         self.lost == 0
             && self.out_of_order == 0
@@ -136,7 +136,7 @@ impl Report {
 /// Connects to a server.
 ///
 /// # Errors
-/// An address that is none, PEM files that cannot be read, or a server that is not there.
+/// An invalid address, PEM files that cannot be read, or a server that cannot be reached.
 pub async fn connect(to: &Connection) -> Result<Channel> {
     let wrong = |error: tonic::transport::Error| {
         Error::Unavailable(format!("{}: cannot connect: {}", to.server, chain(&error)))
@@ -167,7 +167,7 @@ pub async fn connect(to: &Connection) -> Result<Channel> {
     endpoint.connect().await.map_err(wrong)
 }
 
-/// An error with what caused it.
+/// An error with its causes.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -179,13 +179,13 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Streams frames until there are no more.
+/// Streams all frames.
 ///
 /// # Errors
-/// A server that cannot be reached, or a token that no header can carry.
+/// A server that cannot be reached, or a token with characters that a header cannot carry.
 pub async fn run(to: &Connection, pace: Pace, frames: Frames, watch: Watch) -> Result<Report> {
     let token = to.token.as_ref().map(|token| format!("Bearer {token}").parse::<MetadataValue<Ascii>>()).transpose();
-    let token = token.map_err(|_| Error::parameter("token", "it has characters that no header can carry"))?;
+    let token = token.map_err(|_| Error::parameter("token", "it has characters that an HTTP header cannot carry"))?;
     let mut channels = Vec::with_capacity(pace.streams);
     for _ in 0..pace.streams {
         channels.push(connect(to).await?);
@@ -227,7 +227,7 @@ pub async fn run(to: &Connection, pace: Pace, frames: Frames, watch: Watch) -> R
     Ok(run.report())
 }
 
-/// What the streams of a run share.
+/// State shared by the streams of a run.
 struct Run {
     frames: Frames,
     watch: Watch,
@@ -245,7 +245,7 @@ struct Tally {
     last: Option<Instant>,
 }
 
-/// The frames of a stream that are not answered yet.
+/// A stream's unanswered frames.
 struct OnTheWay {
     queue: Mutex<VecDeque<Sent>>,
     places: Arc<Semaphore>,

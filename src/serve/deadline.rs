@@ -1,7 +1,7 @@
 //! The deadline of a gRPC call, from its `grpc-timeout` header.
 //!
-//! It is noted when the call's headers come, and a frame is answered `DEADLINE_EXCEEDED` a little before it: tonic ends the call at
-//! the deadline itself, and with `CANCELLED`.
+//! The deadline is computed when the call's headers arrive. The server answers `DEADLINE_EXCEEDED` shortly before the deadline,
+//! because tonic ends the call at the deadline with `CANCELLED`.
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,13 @@ use tonic::{Request, codegen::http};
 
 use super::origin::Origin;
 
-/// How much earlier than the call's deadline a frame is given up: long enough for the answer to leave.
+/// How long before the call's deadline the server answers, so that the answer can still be sent.
 const MARGIN: Duration = Duration::from_millis(2);
 
 #[derive(Clone, Copy, Debug)]
 struct Deadline(Instant);
 
-/// Notes when a call must be answered, where its client set a deadline (one that is malformed tonic refuses by itself).
+/// Stores the call's deadline in the request, if the client set one. tonic refuses a malformed one.
 pub fn note<B>(request: &mut http::Request<B>) {
     let timeout = request.headers().get("grpc-timeout").and_then(|value| parse(value.to_str().ok()?));
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout - MARGIN.min(timeout / 10)));

@@ -1,4 +1,4 @@
-//! The server: frames stream in over gRPC, detections stream out.
+//! The server: receives frames over gRPC and HTTP, returns detections.
 //!
 //! ```text
 //! uflow_v1 ─┐
@@ -6,7 +6,7 @@
 //! http ─────┘
 //! ```
 //!
-//! Its protocols are the files in `proto/`; [`proto`] is the code generated from them. [`app`] is what they share.
+//! `proto/` defines the gRPC protocols; [`proto`] is the code generated from them. [`app`] is shared by all protocols.
 
 mod admission;
 pub mod app;
@@ -45,10 +45,10 @@ pub use server::{Checked, Server, check};
 
 use crate::{Error, Result, runtime::cpu_quota};
 
-/// An event loop for a server or a client: one thread for two processors, the rest are for the frames.
+/// An event loop for a server or a client. It has one thread for every two processors, as the frames need the others.
 ///
 /// # Errors
-/// The system gives no thread.
+/// A thread cannot be started.
 pub fn event_loop() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads((cpu_quota() / 2).clamp(1, 8))

@@ -1,7 +1,7 @@
-//! gRPC messages on their way in: how much memory all of them may take, and how long one may take to arrive.
+//! Incoming gRPC messages: how much memory all incomplete messages may take, and how long one may take to arrive.
 //!
-//! A message is put together in memory before anybody sees it. Without this, clients that send most of a large message and then
-//! stop would hold as much memory as there are streams times the message limit, for ever.
+//! tonic collects a whole message in memory before the server sees it. Without these limits, clients that send most of a large
+//! message and then stop would hold memory indefinitely: the message limit times the number of streams.
 
 use std::{
     future::Future,
@@ -22,16 +22,16 @@ use tonic::Status;
 
 use crate::{Result, engine::register};
 
-/// Most bytes of messages that are not complete.
+/// Most bytes of all incomplete messages.
 const LIMIT: usize = 512 << 20;
-/// What a message may take whatever the others do.
+/// A message of at most this size is always received.
 const SMALL: usize = 64 << 10;
-/// Longest time that the server waits for the rest of a message.
+/// Longest wait for the rest of a message.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Compressed flag and length, before each message.
 pub(super) const HEAD: usize = 5;
 
-/// The count of them.
+/// Counts the bytes of incomplete messages.
 #[derive(Clone, Debug)]
 pub struct Receiving {
     bytes: Arc<AtomicUsize>,
@@ -41,10 +41,10 @@ pub struct Receiving {
 }
 
 impl Receiving {
-    /// Registers its figure.
+    /// Registers the gauge.
     ///
     /// # Errors
-    /// It is registered already.
+    /// The gauge is registered already.
     pub fn new(registry: &Registry) -> Result<Self> {
         let gauge = IntGauge::new("uflow_receiving_bytes", "Parts of gRPC messages that are not complete.");
         let gauge = register(registry, gauge)?;
@@ -58,7 +58,7 @@ impl Receiving {
         Kept { receiving: self.clone(), bytes }
     }
 
-    /// A request's body, watched.
+    /// Counts the messages of a request's body.
     pub(super) fn watch<B>(&self, body: B) -> Watched<B> {
         Watched { body, receiving: self.clone(), head: [0; HEAD], head_filled: 0, left: 0, held: 0, late: None }
     }
@@ -78,7 +78,7 @@ impl Drop for Kept {
     }
 }
 
-/// A body whose incomplete message is counted.
+/// A request's body whose incomplete message is counted.
 #[derive(Debug)]
 pub(super) struct Watched<B> {
     body: B,
@@ -89,7 +89,7 @@ pub(super) struct Watched<B> {
     left: usize,
     /// Bytes that are counted for it.
     held: usize,
-    /// When the server has waited long enough for it.
+    /// When the server stops waiting for the message.
     late: Option<Pin<Box<Sleep>>>,
 }
 
@@ -104,7 +104,7 @@ impl<B> Watched<B> {
         self.held = 0;
     }
 
-    /// Counts what came.
+    /// Counts received data.
     fn came(&mut self, mut data: Bytes) -> Result<(), Status> {
         while data.has_remaining() {
             if self.head_filled < HEAD {
@@ -160,7 +160,7 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Body for Watched<B> {
                 Poll::Ready(Some(counted.map(|()| frame)))
             }
             Poll::Ready(other) => Poll::Ready(other),
-            // Time counts while the server waits, not while it is too busy to look.
+            // The time starts when the server waits for data, not while the server is busy.
             Poll::Pending if self.is_amid_message() => {
                 let patience = self.receiving.patience;
                 let late = self.late.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));

@@ -1,4 +1,4 @@
-//! The whole server: ports, services, readiness, and how it ends.
+//! The server: ports, services, health, and shutdown.
 
 use std::{
     net::SocketAddr,
@@ -46,27 +46,27 @@ use crate::{
     runtime::Runtime,
 };
 
-/// HTTP/2 windows: room for a few large frames, so that one stream's pace is not set by round trips.
+/// HTTP/2 windows: a few large frames, so that round trips do not limit a stream.
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
-/// Largest HTTP/2 frame: a camera's picture in a few, not in hundreds of the protocol's default 16 KiB.
+/// Largest HTTP/2 frame. A camera's picture then takes a few frames instead of hundreds of the default 16 KiB.
 const FRAME_SIZE: u32 = 256 << 10;
-/// How long a client may take to answer an HTTP/2 ping, where pings are not more frequent.
+/// How long a client may take to answer an HTTP/2 ping, unless pings are more frequent.
 const PING_ANSWER: Duration = Duration::from_secs(20);
 /// How long a body on the HTTP port may make no progress in either direction. HTTP/2's pings find idle clients of the gRPC port.
 const HTTP_IDLE: Duration = Duration::from_secs(60);
-/// How long a connection may stay open after the last frame is answered: its client has been told to go, and takes its last
-/// answers with it. Those with a call that has no end of its own (a health watch) stay.
+/// How long connections may stay open after the last frame is answered, so that clients can read their last answers. Calls
+/// without an end of their own, such as a health watch, are then cut off.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// A server that runs.
+/// A running server.
 #[derive(Debug)]
 pub struct Server {
     app: Arc<App>,
     config: Config,
     grpc_address: SocketAddr,
     http_address: SocketAddr,
-    /// Ends accepting, and asks clients to go.
+    /// Stops accepting, and tells clients to close their connections.
     stop: watch::Sender<bool>,
     grpc: JoinHandle<Result<(), tonic::transport::Error>>,
     http: JoinHandle<()>,
@@ -74,11 +74,11 @@ pub struct Server {
     helpers: Vec<JoinHandle<()>>,
 }
 
-/// Everything that [`Server::start`] will need, without taking a port: secrets, and each model that would be served, which
-/// is loaded and warmed up once.
+/// Checks everything that [`Server::start`] needs without taking a port: reads secrets, and loads and warms up each model that
+/// would be served.
 ///
 /// # Errors
-/// What the server would refuse to start with, and the first package that it could not load.
+/// What would keep the server from starting, and the first package that cannot be loaded.
 pub fn check(runtime: &Runtime, config: &Config) -> Result<Checked> {
     Secrets::load(config)?;
     let repository = Repository::open(&config.models, config.name.as_deref())?;
@@ -96,20 +96,20 @@ pub fn check(runtime: &Runtime, config: &Config) -> Result<Checked> {
     Ok(Checked { models, passed_over: repository.passed_over(&listing) })
 }
 
-/// What [`check`] found.
+/// The result of [`check`].
 #[derive(Clone, Debug)]
 pub struct Checked {
     /// The models and versions that would be served.
     pub models: Vec<(String, u32)>,
-    /// Folders and packages in the repository that nothing would serve.
+    /// Folders and packages in the repository that would not be served.
     pub passed_over: Vec<PathBuf>,
 }
 
 impl Server {
-    /// Takes the ports and begins to load models. Call it within a tokio runtime.
+    /// Takes the ports and starts to load models. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// Ports that are taken, files that cannot be used, options outside their range.
+    /// A port in use, an invalid file, an option outside its range.
     pub async fn start(runtime: &Runtime, config: Config) -> Result<Self> {
         let secrets = Secrets::load(&config)?;
         let repository = Repository::open(&config.models, config.name.as_deref())?;
@@ -166,13 +166,13 @@ impl Server {
         &self.app
     }
 
-    /// Waits until every model that the repository had at the start is ready or failed.
+    /// Waits until every model that the repository had at the start is ready or has failed.
     pub async fn loaded(&self) {
         let _ = self.app.registry().started().wait_for(|started| *started).await;
     }
 
-    /// Ends it: NOT_SERVING, then after the configured delay no new frames, and what was accepted is answered within the
-    /// configured time. Whether all of it was.
+    /// Shuts the server down: reports NOT_SERVING, after the configured delay takes no new frames, and answers accepted frames
+    /// within the configured time. Returns whether all were answered.
     pub async fn stop(mut self) -> bool {
         self.app.leave();
         tokio::time::sleep(self.config.shutdown_delay).await;
@@ -195,7 +195,7 @@ impl Server {
     }
 }
 
-/// Takes both ports, with as many connections as there can be.
+/// Takes both ports. The limit of open files bounds their connections.
 async fn listen(config: &Config, secrets: &Secrets, engine: &Engine) -> Result<(Incoming, Incoming)> {
     let wanted = config.max_connections;
     let most = tokio::task::spawn_blocking(move || descriptors::connections(wanted)).await;
@@ -218,7 +218,7 @@ async fn listen(config: &Config, secrets: &Secrets, engine: &Engine) -> Result<(
     ))
 }
 
-/// Says what other machines can do where nothing keeps them from it.
+/// Warns about addresses that other machines can reach without credentials or encryption.
 fn warn_if_open(config: &Config, grpc: SocketAddr, http: SocketAddr) {
     for (port, address, has_tls) in
         [("grpc", grpc, config.tls.is_some()), ("http", http, config.tls.is_some() && config.http_tls)]
@@ -246,7 +246,7 @@ async fn set(mut flag: watch::Receiver<bool>) {
     let _ = flag.wait_for(|set| *set).await;
 }
 
-/// Waits until no frame is being asked about, and clients have had time to go.
+/// Waits until no frame is unanswered and clients have had time to close their connections.
 async fn idle(app: &App) {
     let mut since = None;
     while since.is_none_or(|since: Instant| since.elapsed() < GOODBYE) {
@@ -255,7 +255,7 @@ async fn idle(app: &App) {
     }
 }
 
-/// A service that takes and gives deflate, gzip and zstd.
+/// Lets a service receive and send deflate, gzip and zstd.
 macro_rules! compressed {
     ($service:expr) => {
         $service
@@ -268,8 +268,8 @@ macro_rules! compressed {
     };
 }
 
-/// Answers are compressed as their request was, or not at all: many clients say by default that they would take gzip, and
-/// few on a fast network want to wait for it.
+/// Answers use the compression of their request. Many clients accept gzip by default, but compression would slow them down on a
+/// fast network.
 fn compress_like_request(request: &mut Request) {
     let headers = request.headers_mut();
     let encoding = headers.get("grpc-encoding").cloned();
@@ -281,7 +281,7 @@ fn compress_like_request(request: &mut Request) {
     }
 }
 
-/// What is done to every call as its headers come.
+/// Prepares every call when its headers arrive.
 fn prepare(receiving: Receiving, largest: usize) -> impl Fn(Request) -> Request + Clone {
     let inflate = Inflate::new(receiving.clone(), largest);
     move |mut request| {
@@ -294,7 +294,7 @@ fn prepare(receiving: Receiving, largest: usize) -> impl Fn(Request) -> Request 
 }
 
 type Request = tonic::codegen::http::Request<tonic::body::Body>;
-/// What every request goes through, the outermost last.
+/// The layers around every service, the outermost last.
 type Layers<F> = Stack<MapRequestLayer<F>, Stack<Auth, Stack<InUse, Identity>>>;
 
 fn services(

@@ -1,7 +1,7 @@
-//! Answers that wait for their clients, and how much memory all of them may take.
+//! Answers that wait for their clients to read them, and how much memory they may take together.
 //!
-//! A stream's queue bounds how many answers wait, not how large they are: masks and maps of a client that does not read would
-//! fill the memory. What goes over the limit is answered `RESOURCE_EXHAUSTED` in place of the answer; small answers always pass.
+//! A stream's queue bounds the number of waiting answers, not their size: masks and maps for a client that does not read would
+//! fill the memory. An answer over the limit is replaced by `RESOURCE_EXHAUSTED`. Small answers always pass.
 
 use std::sync::{
     Arc,
@@ -14,16 +14,16 @@ use prost::Message;
 use super::proto::v1::DetectResponse;
 use crate::{Error, Result, engine::register};
 
-/// Most bytes of answers that wait.
+/// Most bytes of waiting answers.
 const LIMIT: usize = 256 << 20;
 /// Most bytes of one answer, unless the server's configuration says otherwise.
 const LARGEST: usize = 64 << 20;
-/// An answer without masks and maps.
+/// An answer of at most this size always passes: one without masks and maps.
 const SMALL: usize = 64 << 10;
 
-/// What an answer takes in memory.
+/// The memory that an answer takes.
 pub trait Weigh {
-    /// Bytes, near enough.
+    /// Approximate size in bytes.
     fn bytes(&self) -> usize;
 }
 
@@ -39,7 +39,7 @@ impl Weigh for Vec<u8> {
     }
 }
 
-/// The count of them.
+/// Counts the bytes of waiting answers.
 #[derive(Clone, Debug)]
 pub struct Unsent {
     bytes: Arc<AtomicUsize>,
@@ -68,10 +68,10 @@ pub(super) fn check_size(bytes: usize, largest: usize) -> Result<()> {
 }
 
 impl Unsent {
-    /// Registers its figure.
+    /// Registers the gauge.
     ///
     /// # Errors
-    /// It is registered already.
+    /// The gauge is registered already.
     pub fn new(registry: &Registry) -> Result<Self> {
         let gauge = IntGauge::new("uflow_unsent_answer_bytes", "Answers that wait for their clients to read.");
         let gauge = register(registry, gauge)?;
@@ -98,8 +98,8 @@ impl Unsent {
         let more = |waiting: usize| (bytes <= SMALL || waiting + bytes <= self.limit).then_some(waiting + bytes);
         if self.bytes.fetch_update(Relaxed, Relaxed, more).is_err() {
             return Err(Error::Overloaded(format!(
-                "the frame was looked at, but {} MiB of answers wait for clients that do not read them, and this one of {} KiB does \
-                 not fit; read answers sooner, or ask for masks and maps as PNG or not at all",
+                "the frame was processed, but its answer of {1} KiB exceeds the memory for unread answers ({0} MiB of answers wait for \
+                 their clients); read answers sooner, or ask for smaller masks and maps (PNG)",
                 self.limit >> 20,
                 bytes >> 10
             )));
@@ -109,7 +109,7 @@ impl Unsent {
     }
 }
 
-/// An answer that waits.
+/// A waiting answer.
 #[derive(Debug)]
 pub(super) struct Held<T> {
     answer: Option<T>,
@@ -118,7 +118,7 @@ pub(super) struct Held<T> {
 }
 
 impl<T> Held<T> {
-    /// Its client takes it.
+    /// Takes the answer for its client.
     pub(super) fn take(mut self) -> Option<T> {
         self.answer.take()
     }

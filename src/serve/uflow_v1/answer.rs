@@ -1,4 +1,4 @@
-//! Answers of the engine as messages of `uflow.v1`. Runs on the engine's threads.
+//! Converts the engine's answers to messages of `uflow.v1`. Runs on the engine's threads.
 
 use ndarray::ArrayView2;
 
@@ -10,7 +10,7 @@ use crate::{
     serve::{encode, proto::v1 as proto, shown, status},
 };
 
-/// The message for what was found.
+/// The message with a detection.
 pub(super) fn found(echo: &Echo, model: &Model, answer: &Answer) -> Result<proto::DetectResponse> {
     let timings = &answer.detection.timings_ms;
     let timings = proto::Timings {
@@ -32,7 +32,7 @@ pub(super) fn found(echo: &Echo, model: &Model, answer: &Answer) -> Result<proto
     })
 }
 
-/// The message, within a stream, for a frame that could not be looked at.
+/// The message with an error, for a stream's frame that could not be processed.
 pub(super) fn failed(echo: Echo, version: u32, error: &Error) -> proto::DetectResponse {
     let error = proto::Error { code: status::code(error) as i32, message: shown::text(error) };
     proto::DetectResponse {

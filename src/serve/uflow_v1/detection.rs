@@ -34,7 +34,7 @@ impl Detection {
     }
 }
 
-/// Hands a frame over; errors of the request come with the pending answer too.
+/// Submits a frame. Errors of the request come with the pending answer too.
 async fn start(
     app: &App,
     request: DetectRequest,
@@ -83,7 +83,7 @@ impl DetectionService for Detection {
     }
 }
 
-/// A frame's answer or its error, as a message of the stream.
+/// A frame's answer or error as a message of the stream.
 async fn in_band(echo: Echo, pending: Result<Pending<DetectResponse>>) -> DetectResponse {
     let failed = |echo, version, error: Error| answer::failed(echo, version, &error);
     match pending {

@@ -1,4 +1,4 @@
-//! `uflow.v1.ModelService`: what is loaded, and loading and unloading.
+//! `uflow.v1.ModelService`: lists, loads and unloads models.
 
 use std::sync::Arc;
 

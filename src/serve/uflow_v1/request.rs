@@ -1,4 +1,4 @@
-//! Requests of `uflow.v1` as calls.
+//! Converts requests of `uflow.v1` to calls.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::{
 /// No folder, and so no model, has a longer name.
 const LONGEST_NAME: usize = 255;
 
-/// What an answer needs to know of its request.
+/// The parts of a request that its answer needs.
 #[derive(Clone, Debug)]
 pub(super) struct Echo {
     pub(super) sequence: u64,
@@ -28,7 +28,7 @@ pub(super) struct Echo {
     pub(super) outputs: proto::Outputs,
 }
 
-/// What of a request goes back with the answer.
+/// The parts of a request that its answer needs.
 pub(super) fn echo(request: &proto::DetectRequest) -> Echo {
     Echo {
         sequence: request.sequence,
@@ -48,10 +48,10 @@ pub(super) fn call(request: proto::DetectRequest, deadline: Option<Instant>, ori
     let score_map = enumeration::<proto::MapFormat>("outputs.score_map", outputs.score_map)?;
     let log10_nfa_map = enumeration::<proto::MapFormat>("outputs.log10_nfa_map", outputs.log10_nfa_map)?;
     let (options, roi) = options(request.options.unwrap_or_default())?;
-    // A limit beyond what a clock can say is none.
+    // A limit that overflows the clock is no limit.
     let limit = time_limit(request.time_limit)?.and_then(|limit| Instant::now().checked_add(limit));
     if request.model.is_empty() {
-        return Err(Error::parameter("model", "no model is named"));
+        return Err(Error::parameter("model", "the request names no model"));
     }
     Ok(Call {
         protocol: Protocol::Uflow,
@@ -121,7 +121,7 @@ fn options(options: proto::DetectOptions) -> Result<(DecisionOptions, bytes::Byt
     Ok((decision, options.roi))
 }
 
-/// A number that the protocol gives a name.
+/// A value of one of the protocol's enumerations.
 fn enumeration<E: TryFrom<i32>>(field: &'static str, number: i32) -> Result<E> {
     E::try_from(number).map_err(|_| Error::parameter(field, format!("{number} is not a value of it")))
 }
