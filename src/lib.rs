@@ -45,6 +45,9 @@ pub mod cli;
 #[cfg(feature = "cli")]
 pub mod demo;
 
+mod files;
+#[cfg(test)]
+mod import_graph;
 mod kernel;
 
 pub use error::{Error, Result};

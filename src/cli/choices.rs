@@ -12,8 +12,10 @@ use crate::{
     frame::PixelFormat,
     runtime::{Device, Precision},
     segment::{Bound, Tests, Verdict},
+    train::fit::Augmentation,
 };
 
+pub(crate) const AUGMENTATIONS: Choices<Augmentation> = Choices::new(&["none", "flip", "rotate", "all"]);
 pub(crate) const BOUNDS: Choices<Bound> = Choices::new(&["chernoff", "exact"]);
 pub(crate) const DEVICES: Choices<Device> = Choices::new(&["cpu", "openvino", "cuda", "tensorrt"]);
 pub(crate) const FORMATS: Choices<PixelFormat> = Choices::new(&["gray8", "gray16", "rgb8", "bgr8", "rgba8", "bgra8"]);

@@ -87,7 +87,7 @@ pub(crate) struct ModelArgs {
     input_size: Option<u32>,
 
     /// Additional versions of each good image.
-    #[arg(long, value_enum, default_value_t = Augmentation::None)]
+    #[arg(long, value_parser = super::choices::AUGMENTATIONS, default_value_t = Augmentation::None)]
     augment: Augmentation,
 
     /// Random seed; the same seed gives the same model on the same kind of CPU.

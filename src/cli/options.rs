@@ -101,20 +101,22 @@ pub struct DecisionArgs {
 }
 
 impl DecisionArgs {
+    /// All but the region of interest.
+    fn values(&self) -> DecisionOptions {
+        let &Self { epsilon, verdict, score_threshold, min_area, bound, tests, roi: _ } = self;
+        DecisionOptions { epsilon, verdict, score_threshold, min_area, bound, tests, roi: None }
+    }
+
+    /// Refuses values outside their range; reads no file.
+    pub fn check(&self) -> Result<()> {
+        self.values().check()
+    }
+
     /// Checks the options and reads the region of interest.
     pub fn options(&self) -> Result<DecisionOptions> {
-        let &Self { epsilon, verdict, score_threshold, min_area, bound, tests, ref roi } = self;
-        let options = DecisionOptions::<RegionOfInterest> {
-            epsilon,
-            verdict,
-            score_threshold,
-            min_area,
-            bound,
-            tests,
-            roi: None,
-        };
+        let options = self.values();
         options.check()?;
-        let roi = roi.as_ref().map(|path| Roi::open(path, &Limits::default())).transpose()?;
+        let roi = self.roi.as_ref().map(|path| Roi::open(path, &Limits::default())).transpose()?;
         Ok(options.with_roi(roi.map(RegionOfInterest::from)))
     }
 }

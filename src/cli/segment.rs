@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use ndarray::{Array3, Ix3, OwnedRepr};
+use ndarray::{Array3, ArrayView2, Ix3, OwnedRepr};
 use ndarray_npy::{NpzReader, NpzWriter};
 use serde::Serialize;
 
 use crate::latents::ScaleShape;
-use crate::segment::{Bound, Segmentation, Segmenter, Tests, log10_epsilon};
+use crate::pipeline::{Evidence, PostProcessor};
+use crate::segment::{Bound, DecisionOptions, DecisionRule, Segmentation, Tests};
 
 /// Segments latents from a file, without a model.
 ///
@@ -64,7 +65,7 @@ pub struct Report {
     pub mask_pixels: usize,
     /// Shapes of the scales, finest first.
     pub scales: Vec<ScaleShape>,
-    /// Times of the segmentation alone (latents in memory to maps in memory), milliseconds.
+    /// Times from latents in memory to maps, mask and regions in memory, in milliseconds.
     pub timings_ms: Times,
 }
 
@@ -110,7 +111,13 @@ pub fn run(args: &Args, json: bool) -> Result<()> {
 /// # Errors
 /// As [`run`].
 pub fn segment(args: &Args) -> Result<Report> {
-    let threshold = log10_epsilon(args.epsilon)?;
+    let options = DecisionOptions {
+        epsilon: Some(args.epsilon),
+        bound: Some(args.bound),
+        tests: Some(args.tests),
+        ..DecisionOptions::default()
+    };
+    let rule = DecisionRule::without_package(&options)?;
     let latents = read(&args.latents)?;
     let scales: Vec<ScaleShape> = latents
         .iter()
@@ -118,27 +125,31 @@ pub fn segment(args: &Args) -> Result<Report> {
         .map(|(channels, height, width)| ScaleShape { channels, height, width })
         .collect();
     let views: Vec<_> = latents.iter().map(|z| z.view()).collect();
-    let mut segmenter = Segmenter::new(&scales, args.size.0, args.size.1)?;
-    segmenter.set_tests(args.tests);
+    let file = || args.latents.display().to_string();
+    let size = (size_of_map(args.size.0)?, size_of_map(args.size.1)?);
+    let mut post = PostProcessor::for_latents(&scales, size, None, None).with_context(file)?;
     let mut times = Vec::with_capacity(args.repeat as usize);
+    let mut decision = None;
     for _ in 0..args.repeat {
         let start = Instant::now();
-        segmenter.run_latents(&views, args.bound).with_context(|| args.latents.display().to_string())?;
+        decision = Some(post.decide(Evidence::Latents(&views), size, &rule).with_context(file)?);
         times.push(start.elapsed().as_secs_f64() * 1e3);
     }
-    let result = segmenter.last().context("the segmentation left no maps")?;
-    let mask = result.log10_nfa.mapv(|value| u8::from(value < threshold));
-    let mask_pixels = mask.iter().filter(|&&value| value != 0).count();
-    write(&args.out, &result, &mask).with_context(|| format!("cannot write {}", args.out.display()))?;
+    let (decision, maps) = decision.zip(post.segmentation()).context("the segmentation left no maps")?;
+    write(&args.out, &maps, post.mask()).with_context(|| format!("cannot write {}", args.out.display()))?;
     Ok(Report {
-        image_score: result.image_score,
-        log10_nfa_min: result.log10_nfa_min,
-        log10_number_of_tests: result.log10_number_of_tests,
-        anomalous: mask_pixels > 0,
-        mask_pixels,
+        image_score: decision.score,
+        log10_nfa_min: decision.log10_nfa_min,
+        log10_number_of_tests: maps.log10_number_of_tests,
+        anomalous: decision.anomalous,
+        mask_pixels: post.mask().iter().filter(|&&value| value != 0).count(),
         scales,
         timings_ms: Times::of(times),
     })
+}
+
+fn size_of_map(size: usize) -> Result<u32> {
+    u32::try_from(size).with_context(|| format!("--size: {size} is too large"))
 }
 
 impl Times {
@@ -181,11 +192,11 @@ fn read(path: &Path) -> Result<Vec<Array3<f32>>> {
     Ok(latents)
 }
 
-fn write(path: &Path, result: &Segmentation<'_>, mask: &ndarray::Array2<u8>) -> Result<()> {
+fn write(path: &Path, result: &Segmentation<'_>, mask: ArrayView2<'_, u8>) -> Result<()> {
     let mut archive = NpzWriter::new(BufWriter::new(File::create(path)?));
     archive.add_array("score", &result.score)?;
     archive.add_array("log10_nfa", &result.log10_nfa)?;
-    archive.add_array("mask", mask)?;
+    archive.add_array("mask", &mask)?;
     archive.finish()?.flush()?;
     Ok(())
 }

@@ -18,7 +18,7 @@ use super::{
     dataset::{data, detect},
     mask::Mask,
 };
-use crate::{Error, Result, report::write_whole};
+use crate::{Error, Result, files::write_whole};
 
 /// Name of a category's result in its folder.
 pub const RECORD_FILE: &str = "evaluation.json";

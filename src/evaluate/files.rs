@@ -14,7 +14,7 @@ use super::{
     metrics::{Evaluation, Metrics, Operating},
     table::number,
 };
-use crate::{Error, Result, report::write_whole};
+use crate::{Error, Result, files::write_whole};
 
 /// An evaluation by its category's name.
 pub type Named<'a> = (&'a str, &'a Evaluation);

@@ -6,7 +6,6 @@ use super::{
     charts::{self, false_alarms},
     section::facts,
     text::{capital, escape},
-    write_whole,
 };
 use crate::{
     Result,
@@ -75,6 +74,6 @@ impl CalibrationReport {
     /// # Errors
     /// [`Error::Io`](crate::Error::Io).
     pub fn write_html(&self, name: &str, path: &Path) -> Result<()> {
-        write_whole(path, html(name, self).as_bytes())
+        crate::files::write_whole(path, html(name, self).as_bytes())
     }
 }

@@ -11,10 +11,7 @@ mod page;
 mod section;
 mod text;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 
@@ -22,7 +19,7 @@ pub use gallery::pictures;
 pub use machine::Machine;
 
 use crate::{
-    Error, Result,
+    Result,
     evaluate::{Evaluation, ImageResult},
 };
 
@@ -117,28 +114,6 @@ impl Report {
 
     /// Writes the page to `path`, atomically.
     pub fn write(&self, path: &Path) -> Result<()> {
-        write_whole(path, self.to_html()?.as_bytes())
+        crate::files::write_whole(path, self.to_html()?.as_bytes())
     }
-}
-
-/// Writes a file atomically; creates the folders it is in.
-pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io("write", path))?;
-    std::io::Write::write_all(&mut file, content).map_err(Error::io("write", path))?;
-    let file = file.persist(path).map_err(|error| Error::io("write", path)(error.error))?;
-    readable(&file).map_err(Error::io("write", path))
-}
-
-/// Sets the usual permissions on a file that was created as a temporary file.
-#[cfg(unix)]
-fn readable(file: &fs::File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn readable(_: &fs::File) -> std::io::Result<()> {
-    Ok(())
 }

@@ -331,6 +331,58 @@ fn a_changed_package_is_refused() {
     assert!(stderr(&output).contains("changed.uflow"), "{}", stderr(&output));
 }
 
+/// Each value outside its range, in each command that takes it: refused with the words of `DecisionOptions::check`, before the
+/// model or a single image is read.
+#[test]
+fn decision_options_are_checked_before_work_starts() {
+    let nowhere = fixture().path("nowhere");
+    let (nothing, good) = (text(&nowhere), fixture().path("good"));
+    let commands: [&[&str]; 5] = [
+        &["detect", "--model", nothing, text(&good)],
+        &["fit", "--good", nothing, "--out", nothing],
+        &["import", nothing, "--backbone", nothing, "--out", nothing],
+        &["evaluate", "--model", nothing, "--data", nothing],
+        &["evaluate", "--all-categories", "--data", nothing, "--out", nothing],
+    ];
+    let epsilon = "epsilon: must be a number above 0";
+    let threshold = "score_threshold: must be from 0 to 1";
+    for (option, told) in [
+        ("--epsilon=0", epsilon),
+        ("--epsilon=-1", epsilon),
+        ("--epsilon=nan", epsilon),
+        ("--epsilon=inf", epsilon),
+        ("--score-threshold=1.5", threshold),
+        ("--score-threshold=-0.1", threshold),
+        ("--score-threshold=nan", threshold),
+    ] {
+        for command in commands {
+            let output = uflow(&[command, &[option]].concat());
+            assert_eq!(output.status.code(), Some(2), "{command:?} {option}");
+            assert!(stderr(&output).contains(told), "{command:?} {option}: {}", stderr(&output));
+        }
+    }
+    assert!(!nowhere.exists());
+    let segment = ["segment", "--latents", nothing, "--size", "8,8", "--out", nothing, "--epsilon=0"];
+    assert!(stderr(&uflow(&segment)).contains(epsilon));
+}
+
+#[test]
+fn a_mask_of_another_shape_is_refused_and_not_stretched() {
+    let fixture = fixture();
+    let roi = fixture.path("strip.png");
+    image::GrayImage::from_pixel(1000, 10, image::Luma([255])).save(&roi).unwrap();
+    let image = fixture.path("good/00.png");
+    let output = detect(&["--roi", text(&roi), text(&image)]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = format!("the mask is 1000×10 and the frame {SIDE}×{SIDE}");
+    assert!(stderr(&output).contains(&told), "{}", stderr(&output));
+    let (good, out) = (fixture.path("good"), fixture.path("strip.uflow"));
+    let output = uflow(&["fit", "--good", text(&good), "--out", text(&out), "--roi", text(&roi)]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains(&told) && stderr(&output).contains(".png"), "{}", stderr(&output));
+    assert!(!out.exists());
+}
+
 #[test]
 fn wrong_use_is_told_with_exit_code_2() {
     let package = fixture().package();

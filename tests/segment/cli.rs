@@ -64,7 +64,12 @@ fn says_what_is_wrong_with_a_file() {
     let mut archive = NpzWriter::new(File::create(file("double.npz")).unwrap());
     archive.add_array("z0", &Array2::<f64>::zeros((3, 3))).unwrap();
     archive.finish().unwrap();
+    let mut archive = NpzWriter::new(File::create(file("coarsest.npz")).unwrap());
+    archive.add_array("z0", &Array3::<f32>::zeros((2, 3, 3))).unwrap();
+    archive.add_array("z1", &Array3::<f32>::zeros((2, 6, 6))).unwrap();
+    archive.finish().unwrap();
     let cases = [
+        ("coarsest.npz", "scales must be given finest first, but scale 1 is 6×6"),
         ("missing.npz", "cannot open"),
         ("text.npz", "is not an .npz file"),
         ("gap.npz", "has z2 but not z1"),
@@ -95,5 +100,5 @@ fn refuses_options_outside_their_range() {
         assert!(parse(&calm, &out, more).is_err(), "{more:?}");
     }
     let args = parse(&calm, &out, &["--size", "6,6", "--epsilon=-1"]).unwrap();
-    assert!(segment(&args).unwrap_err().to_string().contains("must be above 0"));
+    assert!(segment(&args).unwrap_err().to_string().contains("must be a number above 0"));
 }

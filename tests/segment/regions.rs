@@ -184,6 +184,37 @@ fn a_region_knows_its_hole_and_its_scale() {
     assert_eq!(finder.regions().to_vec(), regions[..1]);
 }
 
+/// One strong peak in one cell of the map, and frames that used to miss it: smaller ones sampled the map between its cells,
+/// larger ones interpolated beside the peak.
+#[test]
+fn a_peak_is_found_in_frames_of_every_size() {
+    let shape = ScaleShape { channels: 20, height: 64, width: 64 };
+    let mut energy = Array2::from_elem((64, 64), 15.0);
+    energy[[33, 17]] = 4e4;
+    let mut segmenter = Segmenter::new(&[shape], 64, 64).unwrap();
+    let result = segmenter.run(&[EnergyView { energy: energy.view(), channels: 20 }], Bound::Exact).unwrap();
+    let (lowest, score) = (result.log10_nfa_min, result.image_score);
+    let log10_epsilon = lowest + 0.25;
+    let epsilon = Some(10_f64.powf(f64::from(lowest) + 0.25));
+    let mut finder = RegionFinder::new();
+    for frame in [(5, 7), (8, 8), (31, 64), (63, 65), (64, 64), (96, 96), (100, 30), (128, 128), (700, 500)] {
+        let found = finder.find(&result, log10_epsilon, frame.0, frame.1).unwrap();
+        assert!(found.mask.iter().any(|&pixel| pixel != 0), "{frame:?}");
+        let region = found.regions.get(0).unwrap();
+        assert_eq!((region.log10_nfa_min(), region.score_max()), (lowest, score), "{frame:?}");
+        for (verdict, score_threshold) in [(Verdict::Nfa, None), (Verdict::Score, Some(score - 1e-4))] {
+            for min_area in [0, 1] {
+                let (verdict, min_area) = (Some(verdict), Some(min_area));
+                let options =
+                    DecisionOptions { epsilon, verdict, score_threshold, min_area, ..DecisionOptions::default() };
+                assert!(finder.anomalous(&result, &DecisionRule::without_package(&options).unwrap()), "{frame:?}");
+            }
+        }
+        let above = finder.find(&result, lowest, frame.0, frame.1).unwrap();
+        assert!(above.regions.is_empty() && above.mask.iter().all(|&pixel| pixel == 0), "{frame:?}");
+    }
+}
+
 #[test]
 fn verdicts_go_by_nfa_score_and_area() {
     let (mut segmenter, maps) = ring_and_spot();

@@ -122,3 +122,35 @@ fn regions_of_interest_that_leave_nothing_are_refused() {
     assert!(error.contains("none of the 64 cells"), "{error}");
     assert_eq!(segmenter.log10_number_of_tests(), before);
 }
+
+#[test]
+fn a_mask_has_the_frame_s_aspect_ratio_or_the_network_s_size() {
+    let mask = |width: usize, height: usize| Roi::new(Array2::from_elem((height, width), 1).view()).unwrap();
+    let (frame, input) = ((2000, 3000), (256, 256));
+    for (width, height) in [(3000, 2000), (300, 200), (299, 200), (301, 200), (3, 2), (2, 1), (256, 256)] {
+        mask(width, height).check_frame(frame, input).unwrap();
+    }
+    for (width, height) in [(1000, 10), (10, 1000), (2000, 3000), (305, 200), (257, 257), (255, 256)] {
+        let error = mask(width, height).check_frame(frame, input).unwrap_err().to_string();
+        let sizes = format!("roi: the mask is {width}×{height} and the frame 3000×2000");
+        assert!(error.starts_with(&sizes) && error.contains("256×256"), "{error}");
+    }
+}
+
+#[test]
+fn a_mask_in_a_buffer_is_as_large_as_it_says() {
+    let buffer = [0, 0, 9, 0, 1, 0, 9, 0, 0, 0, 9];
+    let roi = Roi::from_rows(&buffer, 2, 3, 4).unwrap();
+    assert_eq!(roi.at_size(3, 2), [false, false, true, false, false, false]);
+    assert_eq!(Roi::from_rows(&buffer[4..6], 2, 1, 0).unwrap().at_size(1, 2), [true, false]);
+    for (width, height, stride, expected) in [
+        (3, 4, 0, "a mask of 3×4 with a stride of 3 needs 12 bytes; the buffer has 11"),
+        (2, 4, 4, "needs 14 bytes"),
+        (2, 2, 1, "stride of at least its width"),
+        (0, 2, 0, "at least 1×1 pixels"),
+        (usize::MAX, usize::MAX, 0, "more than memory holds"),
+    ] {
+        let error = Roi::from_rows(&buffer, width, height, stride).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use num_bigint::BigUint;
 use uflow::latents::ScaleShape;
-use uflow::segment::{Bound, ChiSquared, log10_number_of_tests, log10_number_of_tests_in};
+use uflow::segment::{Blocks, Bound, ChiSquared, Segmenter, log10_number_of_tests, log10_number_of_tests_in};
 
 /// Bits after the binary point.
 const FRACTION: u32 = 256;
@@ -82,4 +82,26 @@ fn tails_fall_and_the_exact_one_is_below_the_bound() {
         }
     }
     assert_eq!(ChiSquared::new(5).log10_survival(0.0), 0.0);
+}
+
+#[test]
+fn scales_are_given_finest_first() {
+    let shape = |side| ScaleShape { channels: 3, height: side, width: side };
+    assert!(Segmenter::new(&[shape(8), shape(8), shape(4)], 16, 16).is_ok());
+    let error = Segmenter::new(&[shape(4), shape(8)], 16, 16).unwrap_err().to_string();
+    assert!(error.contains("scale 1 is 8×8 (height × width) and scale 0 before it only 4×4"), "{error}");
+    assert!(error.contains("the most rows and columns as scale 0"), "{error}");
+}
+
+#[test]
+fn the_number_of_tests_is_that_of_the_last_segmentation() {
+    let shape = ScaleShape { channels: 3, height: 8, width: 8 };
+    let latents = ndarray::Array3::from_elem((3, 8, 8), 0.5_f32);
+    let mut segmenter = Segmenter::new(&[shape], 16, 16).unwrap();
+    let trees = segmenter.run_latents(&[latents.view()], Bound::Chernoff).unwrap().log10_number_of_tests;
+    let blocks = Blocks::new(&[shape], (16, 16));
+    let by_blocks = segmenter.run_blocks(&[latents.view()], &blocks).unwrap().log10_number_of_tests;
+    assert_eq!(by_blocks, f64::from(blocks.log10_number_of_tests()));
+    assert_ne!(by_blocks, trees);
+    assert_eq!(segmenter.last().unwrap().log10_number_of_tests, by_blocks);
 }

@@ -121,6 +121,7 @@ async fn a_stream_answers_each_frame_once_in_order_and_bad_ones_in_band() {
                 3 => request.model = "unknown".to_owned(),
                 5 => request.image = Some(Image::Encoded(b"not an image".as_slice().into())),
                 7 => request.image = None,
+                8 => request.options.as_mut().unwrap().score_threshold = Some(1.5),
                 9 => request.options.as_mut().unwrap().epsilon = Some(0.0),
                 _ => {}
             }
@@ -136,7 +137,8 @@ async fn a_stream_answers_each_frame_once_in_order_and_bad_ones_in_band() {
             3 => Some((Code::NotFound, "there is no model `unknown`; there are bolt, nut, washer")),
             5 => Some((Code::InvalidArgument, "the encoded frame: cannot be decoded: it is not an image")),
             7 => Some((Code::InvalidArgument, "invalid frame: the request has no frame")),
-            9 => Some((Code::InvalidArgument, "epsilon: 0 is not a number of false alarms")),
+            8 => Some((Code::InvalidArgument, "score_threshold: must be from 0 to 1, not 1.5")),
+            9 => Some((Code::InvalidArgument, "epsilon: must be a number above 0")),
             _ => None,
         };
         match (response.outcome.as_ref().unwrap(), expected) {
@@ -372,14 +374,26 @@ async fn a_region_of_interest_that_is_needlessly_large_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_region_of_interest_of_another_shape_is_refused() {
+    let server = start(|_| {}).await;
+    let mut png = std::io::Cursor::new(Vec::new());
+    image::GrayImage::from_pixel(1000, 10, image::Luma([255])).write_to(&mut png, image::ImageFormat::Png).unwrap();
+    let mut request = sample(0).request(1);
+    request.options.as_mut().unwrap().roi = png.into_inner().into();
+    let status = client(&server).await.detect(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    assert!(status.message().contains("the mask is 1000×10 and the frame 48×32"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_region_of_interest_and_options_hold_for_their_request_only() {
     let server = start(|_| {}).await;
     let mut client = client(&server).await;
     let sample = Sample { model: "bolt", ..sample(0) };
     let mut detector = detector("bolt");
-    let roi = Array2::from_shape_fn((8, 8), |(y, _)| if y < 2 { 255_u8 } else { 0 });
+    let roi = Array2::from_shape_fn((8, 12), |(y, _)| if y < 2 { 255_u8 } else { 0 });
     let mut png = std::io::Cursor::new(Vec::new());
-    let picture = image::GrayImage::from_raw(8, 8, roi.iter().copied().collect()).unwrap();
+    let picture = image::GrayImage::from_raw(12, 8, roi.iter().copied().collect()).unwrap();
     picture.write_to(&mut png, image::ImageFormat::Png).unwrap();
     let whole = sample.expected(&mut detector);
     for _ in 0..2 {

@@ -236,8 +236,8 @@ fn options() {
             (uflow_options_set_verdict(options, 9), ARGUMENT, "9 is not a UFLOW_VERDICT"),
             (uflow_options_set_bound(options, 0), ARGUMENT, "0 is not a UFLOW_BOUND"),
             (uflow_options_set_tests(options, 3), ARGUMENT, "3 is not a UFLOW_TESTS"),
-            (uflow_options_set_score_threshold(options, 1.5), ARGUMENT, "1.5"),
-            (uflow_options_set_score_threshold(options, f32::NAN), ARGUMENT, "NaN"),
+            (uflow_options_set_score_threshold(options, 1.5), ARGUMENT, "must be from 0 to 1, not 1.5"),
+            (uflow_options_set_score_threshold(options, f32::NAN), ARGUMENT, "must be from 0 to 1, not NaN"),
             (uflow_options_set_min_area(null(), 1), ARGUMENT, "options: is NULL"),
             (uflow_options_set_maps(options, 16), ARGUMENT, "16 is not a sum of UFLOW_MAPS"),
             (uflow_options_set_maps(misaligned(), 1), ARGUMENT, "options: is not aligned"),
@@ -530,6 +530,10 @@ fn a_roi_that_leaves_nothing_of_the_maps() {
     mask[0] = 1;
     ok(unsafe { uflow_options_set_roi(fixture.options, mask.as_ptr(), mask.len(), width, height, 0) });
     all_fail([(fixture.detect(&image(&pixels, RGB)), ARGUMENT, "too small or thin")]);
+    // Of another aspect ratio it is refused, and not stretched.
+    mask.fill(1);
+    ok(unsafe { uflow_options_set_roi(fixture.options, mask.as_ptr(), mask.len(), 1000, 10, 0) });
+    all_fail([(fixture.detect(&image(&pixels, RGB)), ARGUMENT, "the mask is 1000×10 and the frame 61×43")]);
 }
 
 #[test]

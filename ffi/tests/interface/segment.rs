@@ -2,7 +2,7 @@
 
 use std::{ptr, slice};
 
-use crate::fixture::{made, networks::numbers, ok, summary};
+use crate::fixture::{failure, made, networks::numbers, ok, summary};
 use ndarray::{Array3, s};
 use uflow::{
     latents::ScaleShape,
@@ -96,7 +96,7 @@ fn the_numbers_are_the_segmenter_s_to_the_bit() {
 }
 
 #[test]
-fn a_region_of_interest_hides_the_rest() {
+fn a_region_of_interest_hides_the_rest_and_scales_come_finest_first() {
     let segmenter = made(|out| unsafe { uflow_segmenter_new(96, 80, out) });
     let result = made(|out| unsafe { uflow_result_new(out) });
     let options = made(|out| unsafe { uflow_options_new(out) });
@@ -107,6 +107,10 @@ fn a_region_of_interest_hides_the_rest() {
         summary(result).anomalous
     };
     assert_eq!(segment(), 1);
+    let turned = [scales[1], scales[0]];
+    let (code, said) =
+        failure(unsafe { uflow_segment_latents(segmenter, turned.as_ptr(), 2, options, 0, 0, ptr::null(), result) });
+    assert!(code == uflow_status_code::UFLOW_STATUS_INVALID_ARGUMENT && said.contains("finest first"), "{said}");
     // The defect lies in the upper left; only the lower half counts.
     let mask: Vec<u8> = (0..12 * 10).map(|at| u8::from(at >= 12 * 5)).collect();
     ok(unsafe { uflow_options_set_roi(options, mask.as_ptr(), mask.len(), 12, 10, 0) });

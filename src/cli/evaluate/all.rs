@@ -23,7 +23,7 @@ use crate::{
     evaluate::{Category, Inspector as _, Record, RunSettings, categories, evaluate, records},
     frame::Limits,
     package::{Package, sha256},
-    report::{ModelReport, write_whole},
+    report::ModelReport,
     runtime::Backbone,
     segment::{DecisionOptions, RegionOfInterest},
     train::{
@@ -208,7 +208,10 @@ impl Run<'_> {
                 eprintln!("uflow: warning: {}: {warning}", category.name);
             }
             fitted.write(&path)?;
-            write_whole(&folder.join(SETTINGS_FILE), serde_json::to_string_pretty(&settings)?.as_bytes())?;
+            crate::files::write_whole(
+                &folder.join(SETTINGS_FILE),
+                serde_json::to_string_pretty(&settings)?.as_bytes(),
+            )?;
         }
         Ok(Package::open(&path)?)
     }

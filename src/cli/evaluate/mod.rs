@@ -276,6 +276,7 @@ pub struct Opened {
 
 /// Runs the command. `open` loads the model given with --model.
 pub fn run(args: &Args, context: &Context, open: impl FnOnce(&Args) -> Result<Opened>) -> Result<Outcome> {
+    args.decision.check()?;
     if !args.merge.is_empty() {
         return merge::run(args, context);
     }

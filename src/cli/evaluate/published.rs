@@ -10,7 +10,8 @@ use crate::{
         Evaluation, Named,
         paper::{Comparison, Metric, Run, compare_all},
     },
-    report::{Note, write_whole},
+    files::write_whole,
+    report::Note,
 };
 
 /// The comparison.

@@ -26,7 +26,8 @@ pub const FEATURES_SUFFIX: &str = "features";
 /// cross-fitting with the null of what is finished.
 ///
 /// # Errors
-/// More than 1% of the files unreadable, fewer than 8 usable images, or an error of [`Fitter`].
+/// More than 1% of the files unreadable, fewer than 8 usable images, an image that the region of interest does not fit, or
+/// an error of [`Fitter`].
 pub fn fit_files(
     runtime: &Runtime,
     images: &[PathBuf],
@@ -68,6 +69,9 @@ fn fit(
         events(Event::Warning(&warning));
     }
     survey.check_at_least(FEWEST_IMAGES)?;
+    for (size, path) in &survey.sizes {
+        fitter.check_roi(*size).map_err(|error| Error::Data { path: path.clone(), reason: error.to_string() })?;
+    }
     let bits = fitter.input().significant_bits;
     match (survey.depth.advice(bits.unwrap_or(FULL_BITS)), bits) {
         (None, _) => {}

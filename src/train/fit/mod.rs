@@ -171,9 +171,10 @@ impl Fitter {
     /// are void. [`Fitted::warnings`] names them.
     ///
     /// # Errors
-    /// A frame that cannot be used, features that are not finite, a temporary file that cannot be written. The frame is then
-    /// not added.
+    /// A frame that cannot be used or that the region of interest does not fit, features that are not finite, a temporary file
+    /// that cannot be written. The frame is then not added.
     pub fn push(&mut self, frame: &Frame<'_>) -> Result<Pushed> {
+        self.check_roi((frame.height(), frame.width()))?;
         if frame.significant_bits().is_none() {
             self.depth.push(crate::frame::depth::peak(frame));
         }
@@ -187,6 +188,12 @@ impl Fitter {
         }
         self.pushed.note(pixels, what);
         Ok(what)
+    }
+
+    /// Refuses a region of interest that does not fit a good frame of (height, width); see [`Roi::check_frame`].
+    fn check_roi(&self, (height, width): (u32, u32)) -> Result<()> {
+        let input = (self.input().height as usize, self.input().width as usize);
+        self.roi.as_ref().map_or(Ok(()), |roi| roi.check_frame((height as usize, width as usize), input))
     }
 
     /// Adds a good frame that is preprocessed already: 3 × H × W.

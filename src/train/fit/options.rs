@@ -1,6 +1,10 @@
 //! What a fit is asked for, and what it tells.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +65,6 @@ impl BackboneChoice {
 /// How each good image is multiplied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Augmentation {
     /// Each image once.
     #[default]
@@ -97,6 +100,22 @@ impl Augmentation {
             Self::Rotate => "rotate",
             Self::All => "all",
         }
+    }
+}
+
+impl fmt::Display for Augmentation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Augmentation {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let all = [Self::None, Self::Flip, Self::Rotate, Self::All];
+        let found = all.into_iter().find(|augmentation| augmentation.name() == text);
+        found.ok_or_else(|| Error::parameter("augment", format!("`{text}` is not one of none, flip, rotate, all")))
     }
 }
 
@@ -146,6 +165,7 @@ impl FitOptions {
     pub fn check(&self) -> Result<(), Error> {
         self.training.validate()?;
         self.detection.check()?;
+        self.session.check()?;
         self.check_input_size()?;
         self.significant_bits.map_or(Ok(0), check_significant_bits)?;
         package::check_model_name(&self.name)

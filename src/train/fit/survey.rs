@@ -40,6 +40,8 @@ pub struct Survey {
     pub repeated: Vec<(PathBuf, PathBuf)>,
     /// The largest 16-bit sample of all images.
     pub depth: BitDepthCheck,
+    /// Each (height, width) among the images to use, and the first image of that size.
+    pub sizes: Vec<((u32, u32), PathBuf)>,
 }
 
 impl Survey {
@@ -68,11 +70,14 @@ impl Survey {
                 match pixels {
                     Err(error) => survey.unreadable.push((path.clone(), error)),
                     Ok(Pixels { uniform: true, .. }) => survey.uniform.push(path.clone()),
-                    Ok(Pixels { digest, .. }) => match known.get(&digest) {
+                    Ok(Pixels { digest, size, .. }) => match known.get(&digest) {
                         Some(&earlier) => survey.repeated.push((path.clone(), earlier.clone())),
                         None => {
                             known.insert(digest, path);
                             survey.images.push(path.clone());
+                            if survey.sizes.iter().all(|(known, _)| *known != size) {
+                                survey.sizes.push((size, path.clone()));
+                            }
                         }
                     },
                 }
@@ -173,6 +178,8 @@ pub(super) struct Pixels {
     pub(super) digest: [u8; 32],
     /// Whether all pixels have one colour.
     pub(super) uniform: bool,
+    /// (height, width).
+    pub(super) size: (u32, u32),
 }
 
 impl Pixels {
@@ -188,7 +195,7 @@ impl Pixels {
             hasher.update(row);
             uniform = uniform && row.chunks_exact(bytes).all(|pixel| &pixel[..colour] == first);
         }
-        Self { digest: hasher.finalize().into(), uniform }
+        Self { digest: hasher.finalize().into(), uniform, size: (frame.height(), frame.width()) }
     }
 }
 

@@ -1,0 +1,27 @@
+//! Files that are written whole or not at all.
+
+use std::{fs, path::Path};
+
+use crate::{Error, Result};
+
+/// Writes a file atomically; creates the folders it is in.
+pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io("write", path))?;
+    std::io::Write::write_all(&mut file, content).map_err(Error::io("write", path))?;
+    let file = file.persist(path).map_err(|error| Error::io("write", path)(error.error))?;
+    readable(&file).map_err(Error::io("write", path))
+}
+
+/// Sets the usual permissions on a file that was created as a temporary file.
+#[cfg(unix)]
+fn readable(file: &fs::File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn readable(_: &fs::File) -> std::io::Result<()> {
+    Ok(())
+}
