@@ -31,7 +31,7 @@ fn what_is_wrong_with_a_request_is_said() {
     let models = Models::new();
     let server = Server::start(&models);
     let file = bad_png(1);
-    let cases: [(&str, &[u8], u16, &str, &str); 16] = [
+    let cases: [(&str, &[u8], u16, &str, &str); 18] = [
         ("/v1/models//detect", &file, 404, "NOT_FOUND", "there is no model ``"),
         ("/v1/models/gear/detect", &file, 404, "NOT_FOUND", "there is no model `gear`; there are bolt, nut"),
         ("/v1/models/..%2Fbolt/detect", &file, 404, "NOT_FOUND", "there is no model `../bolt`"),
