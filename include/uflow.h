@@ -174,7 +174,8 @@ enum uflow_format
    */
   UFLOW_FORMAT_GRAY8 = 1,
   /**
-   * One 16-bit number per pixel in the machine's byte order; no alignment is needed. 0 to 65535 is black to white.
+   * One 16-bit number per pixel in the machine's byte order; no alignment is needed. `significant_bits` of
+   * `uflow_image` says which range is black to white, e.g. 12 for 0 to 4095.
    */
   UFLOW_FORMAT_GRAY16 = 2,
   /**
@@ -194,7 +195,7 @@ enum uflow_format
    */
   UFLOW_FORMAT_BGRA8 = 6,
   /**
-   * A PNG, JPEG, BMP, TIFF or WebP file. Width, height and stride are not read. The image is turned upright as its EXIF data says, so
+   * A PNG, JPEG, BMP, TIFF, WebP, GIF or PNM file. Width, height and stride are not read. The image is turned upright as its EXIF data says, so
    * that its width and height may be the file's, exchanged: `uflow_image_get_info` gives the upright size.
    */
   UFLOW_FORMAT_ENCODED = 7,
@@ -685,9 +686,10 @@ typedef struct uflow_image {
    */
   uint32_t format;
   /**
-   * 0.
+   * Significant bits of 16-bit samples, 1 to 16: 0 to 2^bits − 1 is black to white. 0: the number that the model's package records,
+   * else 16. Other formats ignore it.
    */
-  uint32_t reserved;
+  uint32_t significant_bits;
 } uflow_image;
 
 /**
@@ -884,10 +886,52 @@ typedef struct uflow_fit_options_info {
    */
   uint32_t has_roi;
   /**
+   * The significant bits of 16-bit samples; 0: all 16.
+   */
+  uint32_t significant_bits;
+} uflow_fit_options_info;
+
+/**
+ * What is known of an image without decoding it. Begin with `UFLOW_IMAGE_INFO_INIT`.
+ */
+typedef struct uflow_image_info {
+  /**
+   * sizeof(uflow_image_info).
+   */
+  size_t struct_size;
+  /**
+   * Columns of the upright image: the width of its mask.
+   */
+  uint32_t width;
+  /**
+   * Rows of the upright image: the height of its mask.
+   */
+  uint32_t height;
+  /**
+   * The `uflow_format` of the decoded image.
+   */
+  uint32_t format;
+  /**
+   * Bits per sample: of the file, or of the format of raw pixels.
+   */
+  uint32_t bits;
+  /**
+   * 1 if the samples are floating-point numbers, which only a package with a range for them can read; else 0.
+   */
+  uint32_t is_float;
+  /**
+   * Pages or frames in the file; a file with more than one is refused.
+   */
+  uint32_t pages;
+  /**
+   * The EXIF orientation, 1 to 8. From 5 on, width and height of the file are exchanged. 1 for raw pixels.
+   */
+  uint32_t orientation;
+  /**
    * 0.
    */
   uint32_t reserved;
-} uflow_fit_options_info;
+} uflow_image_info;
 
 /**
  * Receives a line of the log: `user_data` as it was set, a `uflow_log_level`, the module that the line comes from, and the message. Both
@@ -1763,6 +1807,28 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_detection(struct uflow
                                                      const struct uflow_options *detection);
 
 /**
+ * Sets the significant bits of 16-bit samples, 1 to 16, of the camera that the model is for: 0 to 2^bits − 1 is black to white. The package
+ * records the number, and images without their own use it. 0 (the default): all 16.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_significant_bits(struct uflow_fit_options *options,
+                                                            uint32_t bits);
+
+/**
+ * Writes to `*info` what is known of an image before it is decoded. An encoded image is turned upright as its EXIF data says: this gives
+ * the size of its mask, which may be the file's width and height, exchanged. Only the header is read; any thread may call this at
+ * any time.
+ *
+ * Fails with `UFLOW_STATUS_UNDECODABLE` or `UFLOW_STATUS_INVALID_IMAGE` for an invalid image.
+ *
+ * `image` is NULL (an error) or valid, and the bytes that it points to are there and do not change during the call; `info` is NULL (an
+ * error) or a struct with its size set.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_image_get_info(const struct uflow_image *image,
+                                          struct uflow_image_info *info);
+
+/**
  * Sets the function that receives the log, for the whole process: lines of `level` (a `uflow_log_level`) and of more severe levels. The
  * log is off at first. To turn it off again, give NULL as the callback with `UFLOW_LOG_LEVEL_OFF`; NULL with another level, or a callback
  * with `UFLOW_LOG_LEVEL_OFF`, is an error. When this function returns, the callback that was set before is not running and is
@@ -2402,6 +2468,7 @@ inline T uflow_init() {
 #define UFLOW_SUMMARY_INIT (uflow_init<uflow_summary>())
 #define UFLOW_REGION_INIT (uflow_init<uflow_region>())
 #define UFLOW_TRAINING_INIT (uflow_init<uflow_training>())
+#define UFLOW_IMAGE_INFO_INIT (uflow_init<uflow_image_info>())
 #define UFLOW_FRAME_INIT (uflow_init<uflow_frame>())
 #define UFLOW_OPTIONS_INFO_INIT (uflow_init<uflow_options_info>())
 #define UFLOW_ENGINE_OPTIONS_INFO_INIT (uflow_init<uflow_engine_options_info>())
@@ -2415,6 +2482,7 @@ inline T uflow_init() {
 #define UFLOW_SUMMARY_INIT {.struct_size = sizeof(struct uflow_summary)}
 #define UFLOW_REGION_INIT {.struct_size = sizeof(struct uflow_region)}
 #define UFLOW_TRAINING_INIT {.struct_size = sizeof(struct uflow_training)}
+#define UFLOW_IMAGE_INFO_INIT {.struct_size = sizeof(struct uflow_image_info)}
 #define UFLOW_FRAME_INIT {.struct_size = sizeof(struct uflow_frame)}
 #define UFLOW_OPTIONS_INFO_INIT {.struct_size = sizeof(struct uflow_options_info)}
 #define UFLOW_ENGINE_OPTIONS_INFO_INIT {.struct_size = sizeof(struct uflow_engine_options_info)}

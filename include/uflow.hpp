@@ -257,6 +257,13 @@ inline uflow_image encoded_image(const void* data, std::size_t size) noexcept {
   return image(data, size, 0, 0, UFLOW_FORMAT_ENCODED);
 }
 
+/** The upright size, format and pages of an image, from its header. See uflow_image_get_info. */
+inline outcome<uflow_image_info> image_info(const uflow_image& of) {
+  uflow_image_info found = UFLOW_IMAGE_INFO_INIT;
+  uflow_status* status = uflow_image_get_info(&of, &found);
+  return detail::finish<uflow_image_info>(status, [&] { return found; });
+}
+
 /** What comes back with a frame's release and with its result. */
 inline uflow_frame frame(std::uint64_t id = 0, std::uint64_t timestamp = 0, void* buffer = nullptr) noexcept {
   uflow_frame made = UFLOW_FRAME_INIT;
@@ -722,6 +729,9 @@ class fit_options : public detail::handle<uflow_fit_options, uflow_fit_options_f
   outcome<void> set_detection(const options& detection) {
     /* Empty options set nothing. */
     return detail::finish(detection ? uflow_fit_options_set_detection(get(), detection.get()) : nullptr);
+  }
+  outcome<void> set_significant_bits(std::uint32_t bits) {
+    return detail::finish(uflow_fit_options_set_significant_bits(get(), bits));
   }
   outcome<void> reset() { return detail::finish(uflow_fit_options_reset(get())); }
   /** Its texts are valid until the next call. */

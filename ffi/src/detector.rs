@@ -4,7 +4,7 @@ use std::{mem, slice, sync::Arc, time::Instant};
 
 use uflow::{
     engine::Model,
-    frame::{Frame, Limits},
+    frame::{Frame, ReadOptions},
     pipeline::{Decision, Detector, Timings},
     segment::Regions,
 };
@@ -34,7 +34,7 @@ pub struct uflow_detector(Exclusive<State>);
 #[derive(Debug)]
 struct State {
     detector: Detector,
-    limits: Limits,
+    read: ReadOptions,
     /// Holds a batch's results until all of them are there.
     spare: Vec<Contents>,
 }
@@ -60,7 +60,11 @@ pub unsafe extern "C" fn uflow_detector_new(
         // SAFETY: by this function's contract.
         let (out, model) = unsafe { (Out::new(detector, "detector")?, pointer::required(model, "model")?) };
         let model: &Arc<Model> = &model.model;
-        let state = State { detector: model.detector()?, limits: model.limits(), spare: Vec::new() };
+        let state = State {
+            detector: model.detector()?,
+            read: model.manifest().input.read_options(model.limits(), None),
+            spare: Vec::new(),
+        };
         out.give(uflow_detector(Exclusive::new(state)));
         Ok(())
     })
@@ -118,7 +122,7 @@ pub unsafe extern "C" fn uflow_detector_detect_into(
             let mut contents = pointer::required(result, "result")?.0.take("result")?;
             let options = options::read(options)?.without_queue()?;
             let start = Instant::now();
-            let picture = picture(image, &state.limits)?;
+            let picture = picture(image, &state.read)?;
             let decode = picture.decode_ms(start);
             let frame = picture.frame();
             let mut buffers = Some(Buffers::new(buffers, (frame.height(), frame.width()), state.maps())?);
@@ -198,8 +202,8 @@ pub unsafe extern "C" fn uflow_detector_detect_batch(
             for (index, image) in pointer::read_array(images, count, "images")?.enumerate() {
                 let start = Instant::now();
                 let of = |status: uflow_status| status.prefixed(&format!("images[{index}]"));
-                let checked = Checked::new(&image?, &state.limits).map_err(of)?;
-                let picture: Picture<'_> = checked.picture(&state.limits).map_err(of)?;
+                let checked = Checked::new(&image?, &state.read.limits).map_err(of)?;
+                let picture: Picture<'_> = checked.picture(&state.read).map_err(of)?;
                 let decode = picture.decode_ms(start);
                 pictures.push((picture, decode));
             }
@@ -239,7 +243,7 @@ pub unsafe extern "C" fn uflow_detector_score(
             let (score, anomalous) = (Out::wanted(score, "score")?, Out::wanted(anomalous, "anomalous")?);
             let mut state = pointer::required(detector, "detector")?.0.take("detector")?;
             let options = options::read(options)?.without_queue()?;
-            let picture = picture(image, &state.limits)?;
+            let picture = picture(image, &state.read)?;
             let frame = picture.frame();
             let Some(anomalous) = anomalous else {
                 let found = state.detector.score(&frame, &options.decision)?;

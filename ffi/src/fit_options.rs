@@ -102,12 +102,12 @@ pub struct uflow_fit_options_info {
     pub tests: u32,
     /// 1 if the package gets a region of interest, else 0.
     pub has_roi: u32,
-    /// 0.
-    pub reserved: u32,
+    /// The significant bits of 16-bit samples; 0: all 16.
+    pub significant_bits: u32,
 }
 
 impl Versioned for uflow_fit_options_info {
-    const FIRST: usize = offset_of!(Self, reserved) + size_of::<u32>();
+    const FIRST: usize = offset_of!(Self, significant_bits) + size_of::<u32>();
     const EMPTY: Self = Self {
         struct_size: 0,
         name: ptr::null(),
@@ -131,7 +131,7 @@ impl Versioned for uflow_fit_options_info {
         bound: 0,
         tests: 0,
         has_roi: 0,
-        reserved: 0,
+        significant_bits: 0,
     };
     const NAME: &str = "info";
 }
@@ -248,7 +248,7 @@ pub unsafe extern "C" fn uflow_fit_options_get_info(
             bound: detection.bound.map_or(0, bound_number),
             tests: detection.tests.map_or(0, tests_number),
             has_roi: detection.roi.as_ref().is_some_and(|roi| roi.mask().is_some()).into(),
-            reserved: 0,
+            significant_bits: fit.significant_bits.map_or(0, u32::from),
         });
         Ok(())
     })
@@ -441,6 +441,29 @@ pub unsafe extern "C" fn uflow_fit_options_set_detection(
         set(options, |options| {
             let asked = options::read(pointer::required(detection, "detection")?)?.decision;
             options.detection = asked.over(std::mem::take(&mut options.detection));
+            Ok(())
+        })
+    }
+}
+
+/// Sets the significant bits of 16-bit samples, 1 to 16, of the camera that the model is for: 0 to 2^bits − 1 is black to white. The package
+/// records the number, and images without their own use it. 0 (the default): all 16.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_significant_bits(
+    options: *mut uflow_fit_options,
+    bits: u32,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            options.significant_bits = match bits {
+                0 => None,
+                1..=16 => Some(bits as u8),
+                _ => return Err(uflow_status::argument("bits", format_args!("{bits} is not 0 to 16"))),
+            };
             Ok(())
         })
     }

@@ -2,11 +2,11 @@
 
 use std::{mem::offset_of, ptr, time::Instant};
 
-use uflow::frame::{Frame, Image, Limits, PixelFormat};
+use uflow::frame::{Frame, Image, ImageInfo, Limits, PixelFormat, ReadOptions};
 
 use crate::{
-    guard::Outcome,
-    pointer::{self, Versioned},
+    guard::{Outcome, guard},
+    pointer::{self, OutStruct, Versioned},
     status::uflow_status,
 };
 
@@ -18,7 +18,8 @@ pub enum uflow_format {
     UFLOW_FORMAT_UNKNOWN = 0,
     /// One byte per pixel.
     UFLOW_FORMAT_GRAY8 = 1,
-    /// One 16-bit number per pixel in the machine's byte order; no alignment is needed. 0 to 65535 is black to white.
+    /// One 16-bit number per pixel in the machine's byte order; no alignment is needed. `significant_bits` of
+    /// `uflow_image` says which range is black to white, e.g. 12 for 0 to 4095.
     UFLOW_FORMAT_GRAY16 = 2,
     /// Red, green, blue; one byte each.
     UFLOW_FORMAT_RGB8 = 3,
@@ -28,7 +29,7 @@ pub enum uflow_format {
     UFLOW_FORMAT_RGBA8 = 5,
     /// Blue, green, red, alpha; alpha is not used.
     UFLOW_FORMAT_BGRA8 = 6,
-    /// A PNG, JPEG, BMP, TIFF or WebP file. Width, height and stride are not read. The image is turned upright as its EXIF data says, so
+    /// A PNG, JPEG, BMP, TIFF, WebP, GIF or PNM file. Width, height and stride are not read. The image is turned upright as its EXIF data says, so
     /// that its width and height may be the file's, exchanged: `uflow_image_get_info` gives the upright size.
     UFLOW_FORMAT_ENCODED = 7,
 }
@@ -51,14 +52,23 @@ pub struct uflow_image {
     pub height: u32,
     /// A `uflow_format`.
     pub format: u32,
-    /// 0.
-    pub reserved: u32,
+    /// Significant bits of 16-bit samples, 1 to 16: 0 to 2^bits − 1 is black to white. 0: the number that the model's package records,
+    /// else 16. Other formats ignore it.
+    pub significant_bits: u32,
 }
 
 impl Versioned for uflow_image {
-    const FIRST: usize = offset_of!(Self, reserved) + size_of::<u32>();
-    const EMPTY: Self =
-        Self { struct_size: 0, data: ptr::null(), size: 0, stride: 0, width: 0, height: 0, format: 0, reserved: 0 };
+    const FIRST: usize = offset_of!(Self, significant_bits) + size_of::<u32>();
+    const EMPTY: Self = Self {
+        struct_size: 0,
+        data: ptr::null(),
+        size: 0,
+        stride: 0,
+        width: 0,
+        height: 0,
+        format: 0,
+        significant_bits: 0,
+    };
     const NAME: &str = "image";
 }
 
@@ -112,6 +122,8 @@ pub(crate) struct Checked {
     pub(crate) stride: usize,
     /// `None` for a file.
     pub(crate) format: Option<PixelFormat>,
+    /// Significant bits, if they were given.
+    pub(crate) bits: Option<u8>,
 }
 
 impl Checked {
@@ -123,9 +135,13 @@ impl Checked {
         // SAFETY: by this function's contract.
         let data = unsafe { pointer::values(image.data, image.size, "image.data") }?;
         let format = pixel_format(image.format)?;
-        if image.reserved != 0 {
-            return Err(uflow_status::argument("image.reserved", format_args!("is {}, not 0", image.reserved)));
-        }
+        let bits = match image.significant_bits {
+            0 => None,
+            bits @ 1..=16 => Some(bits as u8),
+            bits => {
+                return Err(uflow_status::argument("image.significant_bits", format_args!("{bits} is not 0 to 16")));
+            }
+        };
         let stride = match (image.stride, format) {
             (0, Some(format)) => (image.width as usize).saturating_mul(format.bytes_per_pixel()),
             (stride, _) => stride,
@@ -135,28 +151,141 @@ impl Checked {
             Frame::new(data, width, height, stride, format)?;
             limits.check_pixels(width, height)?;
         }
-        Ok(Self { data: data.as_ptr(), size: data.len(), width, height, stride, format })
+        Ok(Self { data: data.as_ptr(), size: data.len(), width, height, stride, format, bits })
     }
 
     /// The picture.
     ///
     /// # Safety
     /// The bytes live for `'a` and are not changed meanwhile.
-    pub(crate) unsafe fn picture<'a>(&self, limits: &Limits) -> Outcome<Picture<'a>> {
+    pub(crate) unsafe fn picture<'a>(&self, read: &ReadOptions) -> Outcome<Picture<'a>> {
         // SAFETY: checked in `new`, and the rest by this function's contract.
         let data = unsafe { std::slice::from_raw_parts(self.data, self.size) };
         Ok(match self.format {
-            None => Picture::Decoded(Image::decode(data, "the encoded image", limits)?),
-            Some(format) => Picture::Lent(Frame::new(data, self.width, self.height, self.stride, format)?),
+            None => {
+                let read = ReadOptions { significant_bits: self.bits.or(read.significant_bits), ..*read };
+                Picture::Decoded(Image::decode_with(data, ENCODED, &read)?)
+            }
+            Some(format) => {
+                let frame = Frame::new(data, self.width, self.height, self.stride, format)?;
+                Picture::Lent(self.bits.map_or(Ok(frame), |bits| frame.with_significant_bits(bits))?)
+            }
         })
     }
 }
+
+/// What messages call encoded bytes.
+const ENCODED: &str = "the encoded image";
 
 /// The picture of an image struct.
 ///
 /// # Safety
 /// `image` is NULL, misaligned, or an image whose bytes live for `'a` and are not changed meanwhile.
-pub(crate) unsafe fn picture<'a>(image: *const uflow_image, limits: &Limits) -> Outcome<Picture<'a>> {
+pub(crate) unsafe fn picture<'a>(image: *const uflow_image, read: &ReadOptions) -> Outcome<Picture<'a>> {
     // SAFETY: by this function's contract.
-    unsafe { Checked::new(&pointer::read(image)?, limits)?.picture(limits) }
+    unsafe { Checked::new(&pointer::read(image)?, &read.limits)?.picture(read) }
+}
+
+/// What is known of an image without decoding it. Begin with `UFLOW_IMAGE_INFO_INIT`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct uflow_image_info {
+    /// sizeof(uflow_image_info).
+    pub struct_size: usize,
+    /// Columns of the upright image: the width of its mask.
+    pub width: u32,
+    /// Rows of the upright image: the height of its mask.
+    pub height: u32,
+    /// The `uflow_format` of the decoded image.
+    pub format: u32,
+    /// Bits per sample: of the file, or of the format of raw pixels.
+    pub bits: u32,
+    /// 1 if the samples are floating-point numbers, which only a package with a range for them can read; else 0.
+    pub is_float: u32,
+    /// Pages or frames in the file; a file with more than one is refused.
+    pub pages: u32,
+    /// The EXIF orientation, 1 to 8. From 5 on, width and height of the file are exchanged. 1 for raw pixels.
+    pub orientation: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+impl Versioned for uflow_image_info {
+    const FIRST: usize = offset_of!(Self, reserved) + size_of::<u32>();
+    const EMPTY: Self = Self {
+        struct_size: 0,
+        width: 0,
+        height: 0,
+        format: 0,
+        bits: 0,
+        is_float: 0,
+        pages: 0,
+        orientation: 0,
+        reserved: 0,
+    };
+    const NAME: &str = "info";
+}
+
+fn format_number(format: PixelFormat) -> u32 {
+    use uflow_format::*;
+    let format = match format {
+        PixelFormat::Gray8 => UFLOW_FORMAT_GRAY8,
+        PixelFormat::Gray16 => UFLOW_FORMAT_GRAY16,
+        PixelFormat::Rgb8 => UFLOW_FORMAT_RGB8,
+        PixelFormat::Bgr8 => UFLOW_FORMAT_BGR8,
+        PixelFormat::Rgba8 => UFLOW_FORMAT_RGBA8,
+        PixelFormat::Bgra8 => UFLOW_FORMAT_BGRA8,
+        // A format that this table does not know.
+        _ => UFLOW_FORMAT_UNKNOWN,
+    };
+    format as u32
+}
+
+/// Writes to `*info` what is known of an image before it is decoded. An encoded image is turned upright as its EXIF data says: this gives
+/// the size of its mask, which may be the file's width and height, exchanged. Only the header is read; any thread may call this at
+/// any time.
+///
+/// Fails with `UFLOW_STATUS_UNDECODABLE` or `UFLOW_STATUS_INVALID_IMAGE` for an invalid image.
+///
+/// # Safety
+/// `image` is NULL (an error) or valid, and the bytes that it points to are there and do not change during the call; `info` is NULL (an
+/// error) or a struct with its size set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_image_get_info(
+    image: *const uflow_image,
+    info: *mut uflow_image_info,
+) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let (out, image, bytes) = unsafe {
+            let out = OutStruct::new(info)?;
+            let image = Checked::new(&pointer::read(image)?, &Limits { max_pixels: u64::MAX, max_bytes: u64::MAX })?;
+            (out, image, std::slice::from_raw_parts(image.data, image.size))
+        };
+        out.set(match image.format {
+            Some(format) => uflow_image_info {
+                width: image.width,
+                height: image.height,
+                format: format_number(format),
+                bits: if format == PixelFormat::Gray16 { image.bits.unwrap_or(16).into() } else { 8 },
+                pages: 1,
+                orientation: 1,
+                ..uflow_image_info::EMPTY
+            },
+            None => {
+                let found = ImageInfo::read(bytes, ENCODED)?;
+                uflow_image_info {
+                    width: found.width,
+                    height: found.height,
+                    format: format_number(found.format),
+                    bits: found.bits.into(),
+                    is_float: found.floats.into(),
+                    pages: found.pages as u32,
+                    orientation: found.orientation.into(),
+                    ..uflow_image_info::EMPTY
+                }
+            }
+        });
+        Ok(())
+    })
 }

@@ -267,6 +267,7 @@ pub unsafe extern "C" fn uflow_stream_submit(
             wanted,
             deadline,
             priority: options.priority,
+            significant_bits: image.bits,
             ..Request::new(Arc::clone(&stream.model), source)
         };
         if let Err((error, ticket)) = stream.engine.engine.submit(request, ticket) {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use uflow::{
+    frame::ReadOptions,
     package::check_writable,
     runtime::cpu_quota,
     train::{
@@ -152,7 +153,7 @@ pub struct uflow_trainer(Exclusive<State>);
 #[derive(Debug)]
 struct State {
     fitter: Fitter,
-    limits: uflow::frame::Limits,
+    read: ReadOptions,
     last: Option<Fitted>,
 }
 
@@ -180,8 +181,10 @@ pub unsafe extern "C" fn uflow_trainer_new(
         options.session = engine.options().session;
         // Its own pool, which ends with the training.
         options.training.threads = Some(options.session.threads.unwrap_or_else(cpu_quota));
+        let read =
+            ReadOptions { significant_bits: options.significant_bits, ..ReadOptions::new(engine.options().limits) };
         let fitter = Fitter::new(engine.runtime(), options)?;
-        out.give(uflow_trainer(Exclusive::new(State { fitter, limits: engine.options().limits, last: None })));
+        out.give(uflow_trainer(Exclusive::new(State { fitter, read, last: None })));
         Ok(())
     })
 }
@@ -212,7 +215,7 @@ pub unsafe extern "C" fn uflow_trainer_add(
         // SAFETY: by this function's contract.
         unsafe {
             let mut state = pointer::required(trainer, "trainer")?.0.take("trainer")?;
-            let picture = picture(image, &state.limits)?;
+            let picture = picture(image, &state.read)?;
             state.fitter.push(&picture.frame())?;
             Ok(())
         }

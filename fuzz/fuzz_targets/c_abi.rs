@@ -62,7 +62,7 @@ fn text(path: &std::path::Path) -> CString {
 
 fn image(data: &[u8], width: u32, height: u32, stride: usize, format: u32) -> uflow_image {
     let struct_size = size_of::<uflow_image>();
-    uflow_image { struct_size, data: data.as_ptr(), size: data.len(), stride, width, height, format, reserved: 0 }
+    uflow_image { struct_size, data: data.as_ptr(), size: data.len(), stride, width, height, format, significant_bits: 0 }
 }
 
 fn fixture() -> &'static Fixture {
@@ -168,7 +168,7 @@ fuzz_target!(|input: Input<'_>| {
             let (width, height, format) = (u32::from(width), u32::from(height), u32::from(format % 7));
             let bytes = [0, 1, 2, 3, 3, 4, 4][format as usize];
             if width as usize * (height as usize) <= data.len() {
-                any(uflow_options_set_roi(options, data.as_ptr(), width, height, 0));
+                any(uflow_options_set_roi(options, data.as_ptr(), data.len(), width, height, 0));
             }
             detect(&image(data, width, height, width as usize * bytes + usize::from(gap), format), options);
             uflow_options_free(options);

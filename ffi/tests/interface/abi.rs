@@ -53,7 +53,8 @@ macro_rules! layouts {
 #[test]
 fn layouts_are_the_same_on_both_sides_and_those_of_the_list() {
     let (mut rust, mut c) = layouts! {
-        uflow_image { struct_size, data, size, stride, width, height, format, reserved }
+        uflow_image { struct_size, data, size, stride, width, height, format, significant_bits }
+        uflow_image_info { struct_size, width, height, format, bits, is_float, pages, orientation, reserved }
         uflow_buffers {
             struct_size, mask, mask_capacity, mask_width, mask_height, score_map, score_map_capacity, log10_nfa_map,
             log10_nfa_map_capacity, map_width, map_height,
@@ -74,7 +75,7 @@ fn layouts_are_the_same_on_both_sides_and_those_of_the_list() {
         uflow_fit_options_info {
             struct_size, name, backbone, input_width, input_height, augmentation, epochs, patience, batch,
             learning_rate, weight_decay, noise, seed, memory, steps, verdict, epsilon, score_threshold, min_area,
-            bound, tests, has_roi, reserved,
+            bound, tests, has_roi, significant_bits,
         }
         uflow_latents { struct_size, data, size, channels, height, width, reserved }
         uflow_model_info {

@@ -316,3 +316,75 @@ fn latents_are_those_of_the_engine() {
     assert_eq!(summary(results[0]).latents, 0);
     results.into_iter().for_each(|result| unsafe { uflow_result_free(result) });
 }
+
+/// A PNG of 61×43 pixels whose EXIF data says that it was taken on its side.
+fn turned_png(pixels: Vec<u8>) -> Vec<u8> {
+    let exif = [b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".as_slice(), &[6, 0, 0, 0, 0, 0, 0, 0]].concat();
+    let mut png = std::io::Cursor::new(Vec::new());
+    let mut encoder = ::image::codecs::png::PngEncoder::new(&mut png);
+    ::image::ImageEncoder::set_exif_metadata(&mut encoder, exif).unwrap();
+    ::image::ImageEncoder::write_image(encoder, &pixels, SIZE.0, SIZE.1, ::image::ExtendedColorType::Rgb8).unwrap();
+    png.into_inner()
+}
+
+#[test]
+fn a_mask_of_a_turned_image_is_told_and_checked() {
+    let fixture = Fixture::new();
+    let png = turned_png(bad(1));
+    let picture = image(&png, uflow_format::UFLOW_FORMAT_ENCODED);
+    let mut info: uflow_image_info = unsafe { mem::zeroed() };
+    info.struct_size = size_of::<uflow_image_info>();
+    ok(unsafe { uflow_image_get_info(&raw const picture, &raw mut info) });
+    assert_eq!((info.width, info.height, info.orientation), (SIZE.1, SIZE.0, 6));
+    assert_eq!((info.format, info.bits, info.pages, info.is_float), (uflow_format::UFLOW_FORMAT_RGB8 as u32, 8, 1, 0));
+    let mut mask = vec![9_u8; (SIZE.0 * SIZE.1) as usize];
+    let mut buffers: uflow_buffers = unsafe { mem::zeroed() };
+    buffers.struct_size = size_of::<uflow_buffers>();
+    (buffers.mask, buffers.mask_capacity) = (mask.as_mut_ptr(), mask.len());
+    let mut detect = |width, height| unsafe {
+        (buffers.mask_width, buffers.mask_height) = (width, height);
+        let buffers = &raw const buffers;
+        uflow_detector_detect_into(fixture.detector, &raw const picture, fixture.options, buffers, fixture.result)
+    };
+    // The file's own width and height: as many bytes, and it would be filled row by row in another shape.
+    let (code, said) = fixture::failure(detect(SIZE.0, SIZE.1));
+    assert!(code == uflow_status_code::UFLOW_STATUS_INVALID_ARGUMENT, "{said}");
+    assert!(said.contains("is 61×43 (width × height), and the image is 43×61"), "{said}");
+    ok(detect(info.width, info.height));
+    assert!(mask.iter().all(|&value| value < 2));
+    assert_eq!((fixture.summary().width, fixture.summary().height), (info.width, info.height));
+    // Raw pixels are as they are given.
+    let pixels = bad(1);
+    ok(unsafe { uflow_image_get_info(&raw const *&image(&pixels, uflow_format::UFLOW_FORMAT_RGB8), &raw mut info) });
+    assert_eq!((info.width, info.height, info.orientation, info.bits), (SIZE.0, SIZE.1, 1, 8));
+}
+
+#[test]
+fn twelve_bits_in_sixteen_score_as_all_sixteen_do() {
+    let fixture = Fixture::new();
+    let full = models::bad(2, SIZE.0, SIZE.1, PixelFormat::Gray16);
+    let samples = full.chunks(2).map(|sample| u16::from_ne_bytes([sample[0], sample[1]]));
+    // The same brightness in 12 bits, and its 16-bit equal.
+    let twelve: Vec<u16> = samples.map(|sample| sample >> 4).collect();
+    let bytes = |samples: &[u16]| samples.iter().flat_map(|sample| sample.to_ne_bytes()).collect::<Vec<u8>>();
+    let sixteen: Vec<u16> = twelve.iter().map(|&sample| (u32::from(sample) * 65535 / 4095) as u16).collect();
+    let score = |pixels: &[u8], significant_bits| {
+        let picture = uflow_image { significant_bits, ..image(pixels, uflow_format::UFLOW_FORMAT_GRAY16) };
+        ok(fixture.detect(&picture));
+        fixture.summary().score
+    };
+    let (low, high) = (bytes(&twelve), bytes(&sixteen));
+    let (expected, given, not_given) = (score(&high, 0), score(&low, 12), score(&low, 0));
+    assert!((expected - given).abs() < 1e-3 && (expected - not_given).abs() > 1e-3, "{expected} {given} {not_given}");
+    // Through a stream as well.
+    let stream = made(|out| unsafe { uflow_stream_new(fixture.model, ptr::null(), out) });
+    let picture = uflow_image { significant_bits: 12, ..image(&low, uflow_format::UFLOW_FORMAT_GRAY16) };
+    let mut status = ptr::null_mut();
+    unsafe {
+        ok(uflow_stream_submit(stream, &raw const picture, fixture.options, ptr::null(), 0));
+        ok(uflow_stream_next(stream, UFLOW_WAIT_FOREVER, ptr::null_mut(), fixture.result, &raw mut status));
+        ok(status);
+        uflow_stream_free(stream);
+    }
+    assert!((fixture.summary().score - given).abs() <= 1e-5);
+}

@@ -16,7 +16,7 @@ fn root() -> PathBuf {
 }
 
 /// Structs that begin with their size, and the macros that begin them.
-const STRUCTS: [(&str, &str); 12] = [
+const STRUCTS: [(&str, &str); 13] = [
     ("uflow_image", "UFLOW_IMAGE_INIT"),
     ("uflow_buffers", "UFLOW_BUFFERS_INIT"),
     ("uflow_latents", "UFLOW_LATENTS_INIT"),
@@ -24,6 +24,7 @@ const STRUCTS: [(&str, &str); 12] = [
     ("uflow_summary", "UFLOW_SUMMARY_INIT"),
     ("uflow_region", "UFLOW_REGION_INIT"),
     ("uflow_training", "UFLOW_TRAINING_INIT"),
+    ("uflow_image_info", "UFLOW_IMAGE_INFO_INIT"),
     ("uflow_frame", "UFLOW_FRAME_INIT"),
     ("uflow_options_info", "UFLOW_OPTIONS_INFO_INIT"),
     ("uflow_engine_options_info", "UFLOW_ENGINE_OPTIONS_INFO_INIT"),

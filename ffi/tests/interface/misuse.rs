@@ -304,6 +304,15 @@ fn images() {
     let trainer = trainer(&fixture, trainer_folder.path());
     let stream = made(|out| unsafe { uflow_stream_new(fixture.model, ptr::null(), out) });
     let results = [fixture.result];
+    let mut info: uflow_image_info = unsafe { mem::zeroed() };
+    unsafe {
+        all_fail([
+            (uflow_image_get_info(&raw const good, null()), ARGUMENT, "info: is NULL"),
+            (uflow_image_get_info(&raw const good, &raw mut info), ARGUMENT, "info: struct_size is 0"),
+        ]);
+        info.struct_size = size_of::<uflow_image_info>();
+        all_fail([(uflow_image_get_info(ptr::null(), &raw mut info), ARGUMENT, "image: is NULL")]);
+    }
     let frame = UFLOW_STATUS_INVALID_IMAGE;
     let cases = [
         (uflow_image { struct_size: 8, ..good }, ARGUMENT, "image: struct_size is 8"),
@@ -318,7 +327,7 @@ fn images() {
         (uflow_image { stride: 7, ..good }, frame, "the stride of 7 bytes is shorter"),
         (uflow_image { stride: usize::MAX, ..good }, frame, "larger than the address space"),
         (uflow_image { size: usize::MAX, ..good }, ARGUMENT, "do not fit into memory"),
-        (uflow_image { reserved: 9, ..good }, ARGUMENT, "image.reserved: is 9"),
+        (uflow_image { significant_bits: 17, ..good }, ARGUMENT, "image.significant_bits: 17 is not 0 to 16"),
         (uflow_image { struct_size: 52, ..good }, ARGUMENT, "image: struct_size is 52"),
         (uflow_image { struct_size: 1 << 20, ..good }, ARGUMENT, "image: struct_size is 1048576"),
         (uflow_image { format: 7, ..good }, UFLOW_STATUS_UNDECODABLE, "cannot be decoded"),
@@ -346,6 +355,7 @@ fn images() {
                     says,
                 ),
                 (uflow_trainer_add(trainer, image), code, says),
+                (uflow_image_get_info(image, &raw mut info), code, says),
             ]);
             // A stream looks at encoded bytes later.
             if code != UFLOW_STATUS_UNDECODABLE {
@@ -842,6 +852,7 @@ fn trainers() {
             (uflow_fit_options_set_optimizer(options, 1, 0.1, -1.0), ARGUMENT, "weight decay"),
             (uflow_fit_options_set_steps(options, 0), ARGUMENT, "steps"),
             (uflow_fit_options_set_noise(options, 2.0), ARGUMENT, "noise"),
+            (uflow_fit_options_set_significant_bits(options, 17), ARGUMENT, "bits: 17 is not 0 to 16"),
             (uflow_fit_options_set_seed(null(), 1), ARGUMENT, "options: is NULL"),
             (uflow_fit_options_set_memory(null(), 1), ARGUMENT, "options: is NULL"),
             (uflow_fit_options_set_detection(options, ptr::null()), ARGUMENT, "detection: is NULL"),
