@@ -1,8 +1,8 @@
-//! What a backbone says about itself, and where a network's bytes come from.
+//! The description inside a backbone's file, and the sources of a network's bytes.
 //!
-//! A backbone is any ONNX network that maps a normalised image (batch, 3, H, W) to one feature map per scale. What a
-//! user of it must know (normalisation, input size, which outputs are the scales) travels inside the file, as JSON under
-//! the metadata key [`BackboneMeta::KEY`]. It is read without ONNX Runtime, and without reading the weights.
+//! A backbone is any ONNX network that maps a normalised image (batch, 3, H, W) to one feature map per scale. Its
+//! normalisation, input size, resize filter and the names of its outputs are stored in the file, as JSON under the metadata key
+//! [`BackboneMeta::KEY`]. This description is read without ONNX Runtime and without the weights.
 //!
 //! Invariants after [`BackboneMeta::read`]: at least one output, as many strides as outputs, strides increasing (finest
 //! scale first), every number finite and in range.
@@ -29,7 +29,7 @@ pub enum NetworkSource<'a> {
 }
 
 impl NetworkSource<'_> {
-    /// How messages call it: the path, or `role` for bytes.
+    /// Its name in messages: the path, or `role` for bytes.
     pub(crate) fn name(&self, role: &str) -> String {
         match self {
             Self::Path(path) => format!("{role} {}", path.display()),
@@ -59,7 +59,7 @@ impl NetworkSource<'_> {
         Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// Walks the model once: its structure must be whole, and weights kept outside it must lie in its own folder.
+    /// Reads the model's structure once: the structure must be complete, and external weights must lie in the model's folder.
     pub(crate) fn check(&self, role: &str) -> Result<scan::Scan> {
         let name = self.name(role);
         let scan = match self {
@@ -106,9 +106,9 @@ pub struct BackboneMeta {
     pub name: String,
     /// Mean of each channel (red, green, blue) in [0, 1], subtracted from the image.
     pub mean: [f32; 3],
-    /// Standard deviation of each channel, the image is divided by.
+    /// Standard deviation of each channel, by which the image is divided.
     pub std: [f32; 3],
-    /// Input size it works best at: (height, width). A single number in the JSON stands for a square.
+    /// Recommended input size: (height, width). A single number in the JSON stands for a square.
     #[serde(deserialize_with = "size")]
     pub input_size: [usize; 2],
     /// The filter that brings images to that size. Descriptions without it mean bilinear.
@@ -154,10 +154,10 @@ impl BackboneMeta {
     /// Largest height and width accepted as an input size.
     pub const MAX_SIDE: usize = 8192;
 
-    /// Reads the description out of an ONNX file.
+    /// Reads the description from an ONNX file.
     ///
     /// # Errors
-    /// [`Error::Network`] when the model is not whole, has no description, or the description is wrong;
+    /// [`Error::Network`] when the model is damaged, has no description, or the description is wrong;
     /// [`Error::Io`] when the file cannot be read.
     pub fn read(source: NetworkSource<'_>) -> Result<Self> {
         let scan = source.check("backbone")?;

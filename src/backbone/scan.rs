@@ -1,9 +1,9 @@
-//! One walk over an ONNX file that reads its structure and skips its weights.
+//! One pass over an ONNX file that reads its structure and skips its weights.
 //!
 //! Protocol-buffer messages are a sequence of (field number, wire type, payload); payloads of known length are skipped
-//! by seeking, so a 1.6 GB backbone costs a few thousand small reads. The walk finds what must be known before ONNX
-//! Runtime opens the file: that it is whole (every length ends inside its message), the files its weights point to,
-//! and the backbone's description.
+//! by seeking, so a 1.6 GB backbone costs a few thousand small reads. The pass checks what must hold
+//! before ONNX Runtime opens the file: the file is complete (every length ends inside its message). It also finds the external
+//! files of the weights and the backbone's description.
 //!
 //! Invariants: never reads past the enclosing message, never allocates more than [`MAX_TEXT`], nests at most
 //! [`MAX_DEPTH`] messages.
@@ -15,7 +15,7 @@ use std::{
 
 use super::BackboneMeta;
 
-/// What the walk found.
+/// Results of the pass.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
     /// Text of the metadata entry [`BackboneMeta::KEY`].

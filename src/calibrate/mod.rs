@@ -1,9 +1,9 @@
-//! Whether a model's ε can be trusted: are its latents of good images what the null hypothesis says they are, and how often do
-//! good images really raise an alarm?
+//! Whether a model's ε can be trusted: do its latents of good images follow the null hypothesis, and how often do good images
+//! raise an alarm?
 //!
 //! The threshold log₁₀NFA < log₁₀ε promises at most ε false alarms per image *if* the latents are independent standard normal numbers, so
 //! that U = Σ_c z² is χ² with C degrees of freedom, independent from pixel to pixel and from scale to scale (paper §3.4). [`Calibration`]
-//! looks at each of these in good images that the model was not fitted to:
+//! measures each of these on good images that the model was not fitted to:
 //!
 //! | what | under the hypothesis |
 //! |---|---|
@@ -37,10 +37,10 @@ use crate::{
 use advice::Judged;
 use scale::ScaleStatistics;
 
-/// Fewer images say next to nothing.
+/// Fewest images that a calibration accepts.
 pub const FEWEST_IMAGES: usize = 8;
 
-/// Gathers statistics of the latents of good images.
+/// Collects statistics of the latents of good images.
 #[derive(Debug)]
 pub struct Calibration {
     scales: Vec<ScaleStatistics>,
@@ -64,7 +64,7 @@ pub struct CalibrationReport {
     pub verdict: Verdict,
     /// Ways to decide, and how many of these images each flags: the package's thresholds first, then thresholds set on these images.
     pub alternatives: Vec<Alternative>,
-    /// What of the hypothesis does not hold, in sentences, the most telling first.
+    /// Deviations from the hypothesis, in sentences, the largest first.
     pub findings: Vec<String>,
 }
 
@@ -123,7 +123,7 @@ impl Calibration {
         })
     }
 
-    /// Takes a good image: its latents (C, H, W), finest first, its log₁₀NFA map, and its score.
+    /// Adds a good image: its latents (C, H, W), finest first, its log₁₀NFA map, and its score.
     ///
     /// # Errors
     /// [`Error::Parameter`] for other shapes; [`Error::NonFinite`].
@@ -148,7 +148,7 @@ impl Calibration {
         Ok(())
     }
 
-    /// What the images say. `package` are the thresholds that the model decides by now, to be compared.
+    /// Results over all images. `package` lists the thresholds in force, for comparison.
     ///
     /// # Errors
     /// [`Error::Parameter`] for fewer than [`FEWEST_IMAGES`] images.

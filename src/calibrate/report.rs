@@ -1,4 +1,4 @@
-//! What was found, in words.
+//! The report as text.
 
 use std::fmt::{self, Write as _};
 

@@ -7,12 +7,12 @@ use statrs::distribution::{ChiSquared, ContinuousCDF};
 use super::Pairs;
 use crate::{Error, Result, latents::ScaleShape, segment::ScaleNull};
 
-/// Probabilities at which U is held against χ².
+/// Probabilities at which U is compared with χ².
 const PROBABILITIES: [f64; 9] = [0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999, 0.9999];
-/// Offsets (rows, columns) of the neighbours that are looked at.
+/// Offsets (rows, columns) of the neighbours whose correlation is measured.
 const NEIGHBOURS: [(usize, usize); 5] = [(0, 1), (1, 0), (1, 1), (0, 2), (2, 0)];
 
-/// What one scale's latents are like.
+/// Statistics of one scale's latents.
 #[derive(Clone, Debug, Serialize)]
 pub struct ScaleReport {
     /// Their shape.
@@ -29,7 +29,7 @@ pub struct ScaleReport {
     pub channel_variances: [f64; 2],
     /// Root mean square of the correlations between channels.
     pub channel_correlation: f64,
-    /// The largest of them, without its sign.
+    /// The largest magnitude of these correlations.
     pub channel_correlation_max: f64,
     /// Correlations with neighbouring pixels.
     pub neighbours: Vec<Neighbour>,
@@ -43,13 +43,13 @@ pub struct ScaleReport {
     pub quantile_plot: Vec<Quantile>,
     /// Hill's estimate of the tail index of U from its highest hundredth: P(U > u) falls like u to minus this.
     pub tail_index: f64,
-    /// The same of so many values of χ²_C.
+    /// The same estimate for as many values of χ²_C.
     pub white_tail_index: f64,
     /// κ, the sum of the spatial autocorrelation of ln U around its mean at each position and in each image: the number of pixels that vary together; 1 for white noise.
     pub correlated_pixels: f64,
     /// Mean of U / C at each position, row by row.
     pub positions: Vec<f32>,
-    /// Mean of U / C over the map's outermost pixels, divided by that over all others; 1 if the border is as the middle.
+    /// Mean of U / C over the map's outermost pixels, divided by the mean over all others; 1 if border and middle are alike.
     pub border: f64,
 }
 
@@ -71,13 +71,13 @@ pub struct Neighbour {
 pub struct Quantile {
     /// Its probability.
     pub probability: f64,
-    /// U / C that this part of the pixels does not exceed.
+    /// The value of U / C that this part of the pixels does not exceed.
     pub found: f64,
-    /// The same of χ²_C / C.
+    /// The same value of χ²_C / C.
     pub expected: f64,
 }
 
-/// Gathers them.
+/// Collects the statistics.
 #[derive(Debug)]
 pub(super) struct ScaleStatistics {
     shape: ScaleShape,
@@ -122,7 +122,7 @@ impl ScaleStatistics {
         Ok(())
     }
 
-    /// Takes the latents of an image; gives U.
+    /// Adds the latents of an image; returns U.
     pub(super) fn push(&mut self, z: &ArrayView3<'_, f32>) -> Array2<f64> {
         let (channels, height, width) = z.dim();
         let z = z.mapv(f64::from);
@@ -169,7 +169,7 @@ impl ScaleStatistics {
             shape: self.shape,
             mean,
             variance,
-            // About the origin: the mean is next to 0, and what U is made of are the squares themselves.
+            // Around 0, not around the mean: the mean is close to 0, and U is the sum of the squares themselves.
             excess_kurtosis: self.fourths / values / (second * second).max(f64::MIN_POSITIVE) - 3.0,
             channel_means: extremes(&means),
             channel_variances: extremes(&variances),
@@ -216,7 +216,7 @@ impl ScaleStatistics {
             .collect()
     }
 
-    /// Those that so many pixels can tell.
+    /// The quantiles that this many pixels determine.
     fn quantiles(&self, probabilities: &[f64]) -> Vec<Quantile> {
         let (channels, count) = (self.shape.channels as f64, self.energies.len());
         let Ok(expected) = ChiSquared::new(channels) else { return Vec::new() };

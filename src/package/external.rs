@@ -1,7 +1,7 @@
 //! Finds ONNX's external data: tensors whose values lie in another file.
 //!
-//! Only the protobuf framing is read, and everything that cannot hold a tensor's location is skipped by seeking, so a backbone of
-//! gigabytes takes no memory. All places where the ONNX specification allows a tensor are followed, also those that this crate
+//! Only the protobuf framing is read, and everything that cannot contain a tensor's location is skipped by seeking, so even a backbone of
+//! gigabytes needs almost no memory. All places where the ONNX specification allows a tensor are followed, also those that this crate
 //! never reads otherwise (sparse tensors, functions, training graphs), as ONNX Runtime would follow them.
 
 use std::io::{BufRead, Seek};
@@ -45,7 +45,7 @@ impl Message {
 const DATA_LOCATION: u64 = 14;
 const EXTERNAL: u64 = 1;
 
-/// Where the first external tensor of an ONNX model of `length` bytes says that its values lie.
+/// Location of the values of the first external tensor in an ONNX model of `length` bytes.
 ///
 /// # Errors
 /// Why the bytes are not a model.

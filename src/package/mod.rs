@@ -4,7 +4,7 @@
 //! capacitor/                    or capacitor.uflow: the same files in a zip, stored
 //! ├── uflow.json                the manifest: what the model is, and the SHA-256 of its networks
 //! ├── flow.onnx                 features → energies and latents
-//! ├── backbone.onnx             image → features; or only its hash in the manifest, and the file in a repository:
+//! ├── backbone.onnx             image → features; or only its hash in the manifest, with the file in a repository
 //! └── roi.png                   region of interest, optional
 //!
 //! repository/
@@ -12,10 +12,10 @@
 //! └── capacitor/3/              version 3 of the model `capacitor`: a package as above
 //! ```
 //!
-//! A package is checked in full when it is opened, so a [`Package`] in hand is consistent: the manifest has no unknown,
+//! A package is checked completely when it is opened, so every [`Package`] is consistent: the manifest has no unknown,
 //! missing or impossible field, every hash is right, no path and no link leads out of the package or the repository, and the networks
-//! hold their own weights (ONNX's external data are refused: the hash would not cover them, and they may lie anywhere).
-//! It is written beside its destination and moved there when it is complete.
+//! contain their own weights (external data of ONNX are refused, because the hash does not cover them).
+//! A package is written beside its destination and moved there when it is complete.
 
 mod change;
 mod external;
@@ -56,7 +56,7 @@ const MAX_NETWORK_BYTES: u64 = (1 << 31) - 1;
 /// Largest picture of a region of interest.
 const MAX_ROI_BYTES: u64 = 1 << 26;
 
-/// Whether a model can have this name.
+/// Checks that a model can have this name.
 ///
 /// # Errors
 /// [`crate::Error::Parameter`] that says what is wrong with it.

@@ -19,15 +19,15 @@ use crate::{Error, Result};
 /// An opened package. Its parts agree with each other and with their hashes.
 #[derive(Clone, Debug)]
 pub struct Package {
-    /// Where it was opened.
+    /// The path it was opened from.
     pub path: PathBuf,
-    /// What it says about the model.
+    /// The description of the model.
     pub manifest: Manifest,
     /// The flow's ONNX model.
     pub flow: Bytes,
     /// The backbone's ONNX model.
     pub backbone: Blob,
-    /// The region of interest as PNG; it was decoded once to see that it can be.
+    /// The region of interest as PNG; opening the package checks that it can be decoded.
     pub roi: Option<Bytes>,
 }
 
@@ -36,21 +36,21 @@ pub struct Package {
 pub struct Blob {
     /// SHA-256 of the content. Two blobs of the same hash are the same network.
     pub sha256: String,
-    /// The network, or where it lies.
+    /// The network's bytes, or their file.
     pub content: Content,
 }
 
 /// Where the bytes of a [`Blob`] are.
 #[derive(Clone, Debug)]
 pub enum Content {
-    /// In a file inside the package or the repository; it was read once to check it and is not kept in memory.
+    /// In a file inside the package or the repository. The file was read to check its hash and is not kept in memory.
     File(PathBuf),
     /// In memory.
     Bytes(Bytes),
 }
 
 impl Blob {
-    /// The network, as the runtime takes it.
+    /// The network as a source for the runtime.
     pub fn source(&self) -> NetworkSource<'_> {
         match &self.content {
             Content::File(path) => NetworkSource::Path(path),

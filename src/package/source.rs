@@ -1,6 +1,6 @@
 //! Where a package's files come from: a folder, or a zip whose entries are stored.
 //!
-//! Reasons of failure are texts that begin with the file they are about; the caller adds the package's path.
+//! Error texts begin with the name of the file; the caller adds the package's path.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -20,7 +20,7 @@ pub(super) enum Source {
     Archive(ZipArchive<BufReader<File>>),
 }
 
-/// A network is used from its file where there is one, so that a large backbone is not copied.
+/// A network in a folder is used from its file, so that a large backbone is not copied.
 pub(super) enum Found {
     File(PathBuf),
     Bytes(Bytes),
@@ -53,7 +53,7 @@ impl Source {
         }
     }
 
-    /// A file that need not be read into memory.
+    /// A file, without reading it into memory where possible.
     pub(super) fn find(&mut self, name: &str, limit: u64) -> Result<Found, String> {
         match self {
             Self::Folder(root) => Ok(Found::File(resolve(root, name)?)),
@@ -123,7 +123,7 @@ fn check_length(name: &str, length: u64, limit: u64) -> Result<(), String> {
     if length <= limit { Ok(()) } else { Err(format!("{name}: has {length} bytes, at most {limit} are allowed")) }
 }
 
-/// Reads to the end. Memory grows with what is really there, not with what a header announces.
+/// Reads to the end. Memory grows with the bytes that exist, not with the length in a header.
 fn read_all(reader: impl Read, name: &str, length: u64, limit: u64) -> Result<Bytes, String> {
     const TRUSTED: u64 = 1 << 24;
     let mut bytes = Vec::with_capacity(length.min(TRUSTED) as usize);

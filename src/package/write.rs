@@ -20,7 +20,7 @@ use crate::{Error, Result};
 pub struct Files<'a> {
     /// The flow's ONNX model.
     pub flow: &'a [u8],
-    /// The backbone's, if the package shall hold it.
+    /// The backbone's ONNX model, if the package contains it.
     pub backbone: Option<FileSource<'a>>,
     /// The region of interest as PNG.
     pub roi: Option<&'a [u8]>,
@@ -35,8 +35,8 @@ pub enum FileSource<'a> {
     Path(&'a Path),
 }
 
-/// Writes a package: one file if `path` ends in `.uflow`, else a folder. A package that is already there is replaced when the new
-/// one is complete; anything else that is there is left alone and is an error.
+/// Writes a package: one file if `path` ends in `.uflow`, else a folder. An existing package is replaced when the new
+/// one is complete; anything else at `path` is kept and is an error.
 ///
 /// # Errors
 /// [`Error::Package`] if manifest and files do not agree, or `path` is taken by something else; [`Error::Io`].
@@ -63,8 +63,8 @@ pub fn write(path: impl AsRef<Path>, manifest: &Manifest, files: &Files<'_>) -> 
     Ok(())
 }
 
-/// Whether [`write()`] could write to `path`: what is there may be replaced, and a file can be made beside it. To be asked
-/// before long work whose result goes there; makes the folder it lies in.
+/// Checks that [`write()`] can write to `path`: an existing package may be replaced, and a file can be made beside it. Call it before long
+/// work whose result is written there. Makes the parent folder.
 ///
 /// # Errors
 /// As [`write()`].
@@ -250,7 +250,7 @@ fn write_folder(path: &Path, parent: &Path, entries: &[Entry<'_>]) -> Result<()>
     }
     sync_folder(folder.path());
     if path.exists() {
-        // The old package is now in the temporary folder and goes with it.
+        // The old package is now in the temporary folder and is removed with it.
         return exchange(folder.path(), path).map_err(Error::io("replace", path));
     }
     fs::rename(folder.path(), path).map_err(Error::io("create", path))?;
@@ -275,7 +275,7 @@ fn exchange(new: &Path, old: &Path) -> io::Result<()> {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
         use rustix::io::Errno;
         match renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE) {
-            // The file system or the kernel cannot: in two steps, then.
+            // Not supported by the file system or the kernel: two steps.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
             result => return Ok(result?),
         }
@@ -306,7 +306,7 @@ fn temporary_file(parent: &Path) -> Result<tempfile::NamedTempFile> {
     builder.tempfile_in(parent).map_err(Error::io("write to", parent))
 }
 
-/// Makes a rename last through a power cut, where the system lets a folder be flushed.
+/// Makes a rename survive a power cut, where the system can flush folders.
 fn sync_folder(folder: &Path) {
     if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
         tracing::debug!(folder = %folder.display(), %error, "cannot flush the folder");

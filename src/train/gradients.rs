@@ -1,9 +1,9 @@
 //! Loss and gradient of a batch of images, in parallel, with the same bits for any number of threads.
 //!
-//! A fixed number of lanes, each with a gradient of its own, shares the work: of B images, image b belongs to group
-//! b mod G (G = min(B, lanes)), and each group owns lanes/G lanes, which split the rows of its images among them. A thread
-//! takes a whole group, image after image; with fewer images than lanes the rows of one image are also taken by several.
-//! Lanes are summed in their order at the end. How many lanes there are depends on the size of the flow alone.
+//! A fixed number of lanes shares the work; each lane has its own gradient. Of B images, image b belongs to group b mod G
+//! (G = min(B, lanes)). Each group owns lanes/G lanes, which split the rows of the group's images. A thread takes a whole group,
+//! image after image; with fewer images than lanes, several threads also share the rows of one image. The lanes are summed in
+//! a fixed order at the end. The number of lanes depends only on the size of the flow.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -16,7 +16,7 @@ use crate::{
 
 /// Lanes for small flows.
 const LANES: usize = 16;
-/// Memory that the lanes' gradients may take before there are fewer lanes (but never under [`FEWEST_LANES`]).
+/// Memory limit of the lanes' gradients: larger flows get fewer lanes, at least [`FEWEST_LANES`].
 const LANE_BYTES: usize = 64 << 20;
 const FEWEST_LANES: usize = 4;
 /// Values that one thread sums or updates at a time.
@@ -33,7 +33,7 @@ pub struct BatchLoss {
     pub log_det: f64,
 }
 
-/// Computes losses and gradients; keeps its buffers from batch to batch.
+/// Computes losses and gradients. The buffers are reused for every batch.
 #[derive(Debug)]
 pub struct Gradients<T = f32> {
     lanes: Vec<Lane<T>>,

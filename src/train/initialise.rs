@@ -1,9 +1,9 @@
-//! What is fitted to the data before training: the features' normalisation, the noise's deviations, ActNorm.
+//! Quantities that are computed from the data before training: the features' normalisation, the noise's deviations, ActNorm.
 
 use super::FeatureCache;
 use crate::flow::{Flow, Lane, Normalisation, NormalisationKind, Workspace};
 
-/// Channels whose deviation is below this part of their mean are constant in the data.
+/// A channel is constant if its deviation is below this part of its mean.
 const CONSTANT: f64 = 1e-4;
 
 /// Per scale: how its features are normalised, and each channel's standard deviation after that.

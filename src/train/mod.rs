@@ -1,8 +1,8 @@
 //! Fitting a flow to the features of good images, by maximum likelihood (design §2, "Training").
 //!
-//! [`FeatureCache`] holds the features, [`train`] fits the flow, [`Trainer`] is one optimiser step at a time. Given a seed,
-//! every number is the same on the same kind of CPU, whatever the number of threads: gradients are added up in a fixed
-//! number of lanes, and the lanes in order (see [`Gradients`]).
+//! [`FeatureCache`] holds the features, [`train`] fits the flow, [`Trainer`] runs one optimiser step at a time. With the same
+//! seed, every number is the same on the same kind of CPU, for any number of threads: gradients are summed in a fixed number of
+//! lanes, and the lanes in a fixed order (see [`Gradients`]).
 
 mod cache;
 pub mod fit;

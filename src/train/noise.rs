@@ -1,11 +1,11 @@
-//! Gaussian noise on the features in training (design §2, "Two lessons"), from a counter: no state, any order of images.
+//! Gaussian noise on the features in training (design §2, "Two lessons"), from a counter: there is no state, and images may come in any order.
 
 use crate::kernel::{Vectorised, vectorised};
 
 /// Half of the values that one pass of the loop makes (the Box–Muller transform makes two at a time).
 const PAIRS: usize = 16;
 
-/// A source of noise that depends on the four numbers alone.
+/// A source of noise that depends only on the four numbers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Noise {
     keys: [u32; 2],

@@ -1,4 +1,4 @@
-//! What training is asked for, and what it tells.
+//! Options, progress and results of training.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
     flow::{Flow, NormalisationKind, Topology},
 };
 
-/// Most steps of a stage; the paper has 4.
+/// Largest number of steps in a stage; the paper uses 4.
 const MOST_STEPS: usize = 64;
 
 /// Settings of [`train`](super::train).
@@ -17,14 +17,14 @@ const MOST_STEPS: usize = 64;
 pub struct TrainOptions {
     /// Steps of each stage of the flow.
     pub steps: usize,
-    /// Kernel sizes of the steps, in turn.
+    /// Kernel sizes of the steps, repeated in this order.
     pub kernels: Vec<usize>,
     /// How the stages are joined.
     #[serde(default)]
     pub topology: Topology,
     /// How the features are normalised before the flow.
     pub normalisation: NormalisationKind,
-    /// Most passes over the training images.
+    /// Largest number of passes over the training images.
     pub epochs: usize,
     /// Images of one optimiser step.
     pub batch: usize,
@@ -38,16 +38,16 @@ pub struct TrainOptions {
     pub clip: Option<f64>,
     /// Gaussian noise on the features, in units of each channel's standard deviation.
     pub noise: f64,
-    /// Part of the images that is held out of training to watch it.
+    /// Part of the images that is held out to measure the model during training.
     pub held_out: f64,
-    /// Which part of the images is held out, from 0: parts of different numbers have no image in common. The last may be smaller.
+    /// Number of the part that is held out, from 0. Different parts have no image in common. The last part may be smaller.
     #[serde(default)]
     pub fold: usize,
     /// Stop after this many epochs without a better held-out likelihood.
     pub patience: usize,
-    /// Images that ActNorm is initialised from, at most.
+    /// Largest number of images that ActNorm is initialised from.
     pub initial_images: usize,
-    /// Everything random follows from it.
+    /// Seed of all random numbers.
     pub seed: u64,
     /// Threads; the process's rayon pool if `None`.
     pub threads: Option<usize>,
@@ -78,7 +78,7 @@ impl Default for TrainOptions {
 }
 
 impl TrainOptions {
-    /// How many of so many images are held out.
+    /// Number of held-out images out of `images`.
     pub(crate) fn held_out_images(&self, images: usize) -> usize {
         ((images as f64 * self.held_out).round() as usize).max(1)
     }
@@ -119,7 +119,7 @@ impl TrainOptions {
 /// The callback's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
-    /// Go on.
+    /// Continue training.
     Continue,
     /// Stop here and return the best model so far.
     Stop,
@@ -127,12 +127,12 @@ pub enum Control {
     Cancel,
 }
 
-/// Where training is; given to the callback before the first epoch, after every optimiser step and after every epoch.
+/// Progress of training, passed to the callback before the first epoch, after every optimiser step and after every epoch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
     /// Epoch, from 1; 0 before the first.
     pub epoch: usize,
-    /// Most epochs there will be.
+    /// Largest number of epochs.
     pub epochs: usize,
     /// Optimiser steps done in this epoch.
     pub batch: usize,
@@ -148,11 +148,11 @@ pub struct Progress {
     pub folds: usize,
     /// Time since training began.
     pub elapsed: Duration,
-    /// Only after an epoch, and before the first: how the held-out images do.
+    /// Figures of the held-out images; only before the first epoch and after each epoch.
     pub held_out: Option<HeldOut>,
 }
 
-/// How the flow does on the images that were held out, without noise.
+/// Figures of the held-out images, computed without noise.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HeldOut {
     /// Negative log-likelihood of the normalised features, in nats per value.
@@ -169,15 +169,15 @@ pub struct HeldOut {
 pub enum StopReason {
     /// All epochs were done.
     Finished,
-    /// The held-out likelihood had not become better for `patience` epochs.
+    /// The held-out likelihood had not improved for `patience` epochs.
     Patience,
     /// The callback asked for it.
     Asked,
-    /// A loss or gradient was not finite; the model from before it is returned.
+    /// A loss or gradient was not finite; the best model before that is returned.
     Diverged,
 }
 
-/// What training did.
+/// Results of a training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingSummary {
     /// Images that were trained on.
@@ -201,7 +201,7 @@ pub struct TrainingSummary {
 }
 
 impl TrainingSummary {
-    /// What the user should know, in words: latents that are not white, training that diverged or never got better.
+    /// Warnings for the user, in sentences: latents that are not white, training that diverged or did not improve the model.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         for (scale, variance) in self.best.latent_variance.iter().enumerate() {
@@ -214,7 +214,7 @@ impl TrainingSummary {
         }
         if self.stopped == StopReason::Diverged {
             warnings.push(format!(
-                "training diverged in epoch {}; the model is that of epoch {}; lower the learning rate",
+                "training diverged in epoch {}; the model of epoch {} is kept; lower the learning rate",
                 self.epochs, self.best_epoch
             ));
         }
@@ -240,6 +240,6 @@ pub struct Trained {
     pub flow: Flow<f32>,
     /// The options that were used.
     pub options: TrainOptions,
-    /// What happened.
+    /// Results.
     pub summary: TrainingSummary,
 }

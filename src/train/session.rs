@@ -1,4 +1,4 @@
-//! The loop over epochs: split, initialise, train, watch the held-out images, keep the best.
+//! The loop over epochs: split the images, initialise, train, measure the held-out images, keep the best model.
 
 use std::time::Instant;
 
@@ -15,21 +15,21 @@ use crate::{
     latents::ScaleShape,
 };
 
-/// Fewer images cannot be split into some to train on and some to watch.
+/// Fewest images that can be split into training images and held-out images.
 const FEWEST_IMAGES: usize = 8;
 /// ½·ln 2π, the constant part of a normal value's negative log-likelihood.
 const HALF_LN_TAU: f64 = 0.918_938_533_204_672_8;
 
 /// Fits a flow to the features of good images.
 ///
-/// A part of the images is held out; after each epoch their likelihood decides which model is best, and the best is
-/// returned. The callback is asked before the first epoch, after every optimiser step and after every epoch; on
-/// [`Control::Stop`] the best model so far is returned (the present one is looked at once more), on [`Control::Cancel`]
-/// [`Error::Cancelled`].
+/// A part of the images is held out. Their likelihood after each epoch decides which model is best, and the best model is
+/// returned. The callback is called before the first epoch, after every optimiser step and after every epoch. On
+/// [`Control::Stop`] the current model is measured once more and the best model so far is returned; on [`Control::Cancel`]
+/// the result is [`Error::Cancelled`].
 ///
 /// # Errors
 /// [`Error::Parameter`] for options out of range or feature maps that no flow fits, [`Error::Training`] for fewer than 8
-/// images or a loss that is not finite before any model is good.
+/// images, or if the loss becomes non-finite before the first epoch that improves the model.
 pub fn train(
     cache: &FeatureCache,
     options: &TrainOptions,
@@ -38,8 +38,8 @@ pub fn train(
     options.validate()?;
     if cache.len() < FEWEST_IMAGES {
         return Err(Error::Training(format!(
-            "{} good images are too few: at least {FEWEST_IMAGES} are needed, some to train on and some to watch that the \
-             model holds for images it has not seen",
+            "{} good images are too few: at least {FEWEST_IMAGES} are needed, some to train on and some to check the model on \
+             images it has not seen",
             cache.len()
         )));
     }
@@ -47,7 +47,7 @@ pub fn train(
     let mut session = Session::new(cache, options, pool)?;
     let mut cancelled = false;
     let stopped = session.run(&mut |state| {
-        // Once is enough: what is looked at afterwards does not change it.
+        // The callback is not called again: the final measurement does not change a cancellation.
         let answer = if cancelled { Control::Cancel } else { progress(state) };
         cancelled |= answer == Control::Cancel;
         answer
@@ -58,7 +58,7 @@ pub fn train(
     session.finish(stopped?)
 }
 
-/// Threads for one training, which end with it.
+/// A thread pool for one training.
 pub(super) fn thread_pool(threads: usize) -> Result<rayon::ThreadPool> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     pool.map_err(|error| Error::Training(format!("cannot start {threads} threads: {error}")))
@@ -226,7 +226,7 @@ impl<'a> Session<'a> {
         on(pool.as_ref(), || trainer.step(draws.len(), rate, fill).loss)
     }
 
-    /// Looks at the held-out images, and keeps the model if it is the best so far.
+    /// Measures the held-out images, and keeps the model if it is the best so far.
     fn watch(&mut self, epoch: usize) -> Result<HeldOut> {
         let Self { pool, source, trainer, held_out, .. } = &*self;
         let flow = trainer.flow();
@@ -265,13 +265,13 @@ impl<'a> Session<'a> {
         Ok(held_out)
     }
 
-    /// A loss that is not finite: the best model so far will do, if training has made any.
+    /// Handles a non-finite loss: the best model so far is kept, if an epoch has improved the model.
     fn diverged(&self, epoch: usize) -> Result<StopReason> {
         if self.best.as_ref().is_some_and(|best| best.epoch > 0) {
             return Ok(StopReason::Diverged);
         }
         Err(Error::Training(format!(
-            "the loss was not finite in epoch {epoch}, before any model was good; lower the learning rate (now {}), raise \
+            "the loss was not finite in epoch {epoch}, before any epoch improved the model; lower the learning rate (now {}), raise \
              the noise (now {}), or look for images or backbone outputs with extreme values",
             self.options.learning_rate, self.options.noise
         )))
@@ -310,7 +310,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Runs on the session's own threads, if it has any.
+/// Runs on the session's own threads, if it has its own.
 fn on<R: Send>(pool: Option<&rayon::ThreadPool>, run: impl FnOnce() -> R + Send) -> R {
     match pool {
         Some(pool) => pool.install(run),

@@ -1,4 +1,4 @@
-//! One optimiser step at a time: clipping by the global norm, then Adam with weight decay as PyTorch's `Adam` has it.
+//! One optimiser step at a time: clipping by the global norm, then Adam with weight decay as in PyTorch's `Adam`.
 
 use rayon::prelude::*;
 
@@ -23,7 +23,7 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Takes weight decay and clipping from the options; the rate is given with each step.
+    /// Weight decay and clipping come from the options; the learning rate is passed to each step.
     pub fn new(flow: Flow<f32>, options: &TrainOptions) -> Self {
         let count = flow.parameters().len();
         Self {

@@ -1,5 +1,5 @@
-//! Features of the training images, computed once: half precision, in memory up to a budget, then in a temporary file that is
-//! mapped into memory and vanishes with the cache. They may be kept for the next fit (`stored`).
+//! Features of the training images, computed once and stored in half precision: in memory up to a budget, beyond that in a
+//! temporary, memory-mapped file that is removed with the cache. Module `stored` saves them for the next fit.
 
 mod stored;
 
@@ -24,7 +24,7 @@ pub struct FeatureCache {
     in_memory: usize,
     memory: Vec<f16>,
     spill: Option<Spill>,
-    /// Versions before each image's first, and after the last image's.
+    /// For each image the number of versions of all earlier images; the last entry is the number of all versions.
     starts: Vec<usize>,
     folder: PathBuf,
 }
@@ -57,7 +57,7 @@ impl FeatureCache {
         })
     }
 
-    /// Puts the temporary file, should one be needed, into this folder instead of the system's.
+    /// Uses this folder for the temporary file instead of the system's folder.
     #[must_use]
     pub fn with_folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = folder.into();
@@ -90,8 +90,8 @@ impl FeatureCache {
         Ok(())
     }
 
-    /// Adds an image in all of its versions, the image as it is first: each a map (C, H, W) per scale. Where one of them cannot be
-    /// added none is.
+    /// Adds an image with all its versions, the unchanged image first; each version is a map (C, H, W) per scale. If one version
+    /// cannot be added, none is added.
     ///
     /// # Errors
     /// As [`push`](Self::push).
@@ -108,7 +108,7 @@ impl FeatureCache {
         Ok(())
     }
 
-    /// Takes away the versions from number `first` on, with the entry of the image they are of, if it has one.
+    /// Removes the versions from number `first` on, and the entry of their image if `entry`.
     fn forget_from(&mut self, first: usize, entry: bool) -> Result<()> {
         if entry {
             self.starts.pop();
@@ -117,7 +117,7 @@ impl FeatureCache {
         let Some(spill) = &mut self.spill else { return Ok(()) };
         let failed = |action| Error::io(action, self.folder.join("(temporary feature cache)"));
         let bytes = (first.saturating_sub(self.in_memory) * self.values * size_of::<f16>()) as u64;
-        // Unmapped before it is cut.
+        // The file must not be mapped while it is truncated.
         spill.map = None;
         spill.file.set_len(bytes).map_err(failed("cut"))?;
         spill.file.seek(SeekFrom::Start(bytes)).map_err(failed("wind"))?;
@@ -164,7 +164,7 @@ impl FeatureCache {
         values[before..before + self.shapes[scale].len()].convert_to_f32_slice(target);
     }
 
-    /// The values of a version, those of all images counted together.
+    /// The values of a version; versions are numbered over all images.
     fn version(&self, index: usize) -> &[f16] {
         let (values, index) = match &self.spill {
             Some(Spill { map: Some(map), .. }) if index >= self.in_memory => {
@@ -175,7 +175,7 @@ impl FeatureCache {
         &values[index * self.values..(index + 1) * self.values]
     }
 
-    /// Versions stored so far, those of all images together.
+    /// Number of stored versions of all images.
     fn stored(&self) -> usize {
         self.starts.last().copied().unwrap_or(0)
     }
@@ -204,7 +204,7 @@ impl FeatureCache {
         match added {
             Ok(map) => spill.map = Some(map),
             Err(error) => {
-                // What was written of it goes, or all that follows would be read from the wrong place.
+                // Partly written values are removed; otherwise all later versions would be read from the wrong place.
                 self.forget_from(self.stored(), false)?;
                 return Err(error);
             }

@@ -1,7 +1,8 @@
-//! Features kept in a file between fits: what takes longest before training, and depends on nothing that training changes.
+//! Features saved in a file between fits: computing them is the longest step before training, and training options do not change
+//! them.
 //!
 //! The file is a line of JSON (the key, the shapes, how many versions each image has), then the values in half precision, in the order of the
-//! cache and this machine's byte order. It is written whole or not at all; a file of another key is not read.
+//! cache and this machine's byte order. The file is written completely or not at all; a file with another key is not read.
 
 use std::{
     fs::File,
@@ -15,10 +16,10 @@ use serde::{Deserialize, Serialize};
 use super::FeatureCache;
 use crate::{Error, Result, latents::ScaleShape};
 
-/// What the first line says.
+/// The first line of the file.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Head {
-    /// Of the file's format, this one's.
+    /// Version of the file's format.
     features: u32,
     little_endian: bool,
     key: String,
@@ -30,7 +31,7 @@ struct Head {
 const FORMAT: u32 = 1;
 
 impl FeatureCache {
-    /// Writes all features to `path`. `key` stands for all that they depend on.
+    /// Writes all features to `path`. `key` identifies everything that they depend on.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -50,8 +51,8 @@ impl FeatureCache {
         Ok(())
     }
 
-    /// Takes the features that [`save`](Self::save) wrote to `path` under the same key; false, and nothing taken, where there is no such
-    /// file or it is another's. The cache is empty before.
+    /// Loads the features that [`save`](Self::save) wrote to `path` with the same key. Returns false and loads nothing if there is no such
+    /// file or it has another key. The cache must be empty.
     ///
     /// # Errors
     /// [`Error::Data`] for a file that is cut off or has values that are not finite; [`Error::Io`].
