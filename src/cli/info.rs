@@ -7,7 +7,7 @@ use crate::{
     Result,
     evaluate::columns::{WIDTH, shortened},
     package::{Manifest, Package, Scale},
-    segment::DecisionOptions,
+    segment::{Bound, DecisionOptions, Tests, Verdict},
 };
 
 /// Show the content of a package.
@@ -43,7 +43,13 @@ fn print(manifest: &Manifest) -> Result<()> {
 fn facts(manifest: &Manifest) -> Result<Vec<(&'static str, Vec<String>)>> {
     let mut facts = vec![
         ("format", vec![format!("{}, made by uflow {} on {}", manifest.format, manifest.uflow, manifest.created)]),
-        ("input", vec![format!("{}×{} pixels", manifest.input.width, manifest.input.height)]),
+        (
+            "input",
+            vec![format!(
+                "{}×{} pixels, {} resizing",
+                manifest.input.width, manifest.input.height, manifest.input.resize
+            )],
+        ),
         ("backbone", vec![manifest.backbone.name.clone(), format!("sha256 {}", manifest.backbone.sha256)]),
         ("flow", vec![format!("sha256 {}", manifest.flow.sha256)]),
     ];
@@ -90,14 +96,40 @@ fn null(manifest: &Manifest) -> Vec<String> {
     ]
 }
 
-fn decision(manifest: &Manifest) -> Result<Vec<String>> {
-    let decision = manifest.rule(&DecisionOptions::default())?;
-    let mut lines = vec![
-        format!("verdict {}, ε = {}", decision.verdict, decision.epsilon),
-        format!("bound {}, tests {}", decision.bound, decision.tests),
-        format!("smallest region {} px", decision.min_area),
-    ];
-    lines.extend(manifest.detection.score_threshold.map(|threshold| format!("score threshold {threshold}")));
-    lines.extend(manifest.detection.roi.is_some().then(|| "with a region of interest".to_owned()));
+/// How a package decides, in words.
+pub(super) fn decision(manifest: &Manifest) -> Result<Vec<String>> {
+    let rule = manifest.rule(&DecisionOptions::default())?;
+    let by_nfa = format!("a region has NFA < ε = {} (false alarms expected per image)", rule.epsilon);
+    let by_score = rule.score_threshold.map_or_else(String::new, |threshold| {
+        let set = manifest.detection.score_threshold.is_some();
+        let from = if set { "set in the package" } else { "the fair threshold" };
+        format!("its score is above {threshold} ({from})")
+    });
+    let mut lines = match rule.verdict {
+        Verdict::Nfa => vec![format!("an image is anomalous where {by_nfa}")],
+        Verdict::Score => vec![format!("an image is anomalous where {by_score}")],
+        Verdict::Both => vec![format!("an image is anomalous where {by_nfa}"), format!("and {by_score}")],
+        Verdict::Either => vec![format!("an image is anomalous where {by_nfa}"), format!("or {by_score}")],
+    };
+    let size = match rule.min_area {
+        0 => "regions of every size count".to_owned(),
+        area => format!("regions of at least {area} pixels count"),
+    };
+    let place = match manifest.detection.roi {
+        Some(_) => "inside the region of interest",
+        None => "in the whole image",
+    };
+    lines.push(format!("{size}, {place}"));
+    lines.push(match (rule.tests, &manifest.calibration) {
+        (Tests::Sized, Some(null)) => {
+            format!("tests: sized, by region size on a null calibrated on {} good images", null.images)
+        }
+        (Tests::Sized, None) => "tests: sized, by region size".to_owned(),
+        (Tests::Paper, _) => "tests: paper, on the theoretical null; `uflow calibrate` measures if ε holds".to_owned(),
+    });
+    lines.push(match rule.bound {
+        Bound::Chernoff => "bound: chernoff, as in the paper".to_owned(),
+        Bound::Exact => "bound: exact tail probabilities".to_owned(),
+    });
     Ok(lines)
 }

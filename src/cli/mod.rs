@@ -18,6 +18,7 @@ mod info;
 mod inputs;
 mod log;
 mod options;
+mod package;
 mod progress;
 pub mod segment;
 #[cfg(feature = "serve")]
@@ -137,6 +138,8 @@ enum Command {
     Calibrate(calibrate::Args),
     /// Show the content of a package.
     Info(info::Args),
+    /// Change a package's name, decision or region of interest.
+    Package(package::Args),
     /// Measure the speed of a model's networks and compare devices.
     Bench(bench::Args),
     /// Serve models over gRPC and HTTP.
@@ -216,6 +219,7 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Evaluate(args) => evaluate::run(&args, context, |args| args.open(context)),
         Command::Calibrate(args) => calibrate::run(&args, context),
         Command::Info(args) => info::run(&args, context),
+        Command::Package(args) => package::run(&args, context),
         Command::Bench(args) => bench::run(&args, context),
         #[cfg(feature = "serve")]
         Command::Serve(args) => serve::run(&args, context),

@@ -3,9 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod calibrate;
+mod decision;
+mod fit;
 mod flows;
 mod gradients;
 mod imported;
+#[path = "../networks/mod.rs"]
+mod networks;
 mod null;
 mod onnx;
 mod training;

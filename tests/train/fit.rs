@@ -1,16 +1,12 @@
 //! From good images to a package: what is checked first, what cross-fitting does when it is stopped, and which images are left out.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-mod networks;
-
 use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
 };
 
-use networks::{META, TinyBackbone, models};
+use crate::networks::{META, TinyBackbone, models};
 use prost::Message;
 use serde_json::Value;
 use uflow::{
