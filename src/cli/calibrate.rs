@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::{
-    Context, Outcome, info,
+    Context, Outcome, good, info,
     inputs::{images_below, no_images},
     options::{DecisionArgs, DeviceArgs},
     progress::Progress,
@@ -19,7 +19,6 @@ use crate::{
     package::{self, Manifest, Package},
     pipeline::{Detector, package_roi},
     segment::{CalibratedNull, DecisionOptions, DecisionRule, RegionOfInterest, Tests},
-    train::{Control, fit::Survey},
 };
 
 const AFTER_HELP: &str = "\
@@ -79,7 +78,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let package = Package::open(path.map_or(Path::new(""), PathBuf::as_path))?;
     args.out.as_ref().map_or(Ok(()), package::check_writable)?;
     let rule = package.manifest.rule(&measured(args, &asked, &package.manifest))?;
-    let images = usable(&images, context)?;
+    let images = good::usable(&images, FEWEST_IMAGES, context)?;
     let (report, energies) = measure(args, context, &package, &rule, &images)?;
     if context.json {
         context.print_json(&report)?;
@@ -100,23 +99,6 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
 fn measured(args: &Args, asked: &DecisionOptions, manifest: &Manifest) -> DecisionOptions {
     let later = args.out.is_some() && manifest.calibration.is_none() && asked.tests == Some(Tests::Sized);
     DecisionOptions { tests: if later { Some(Tests::Paper) } else { asked.tests }, ..asked.clone() }
-}
-
-/// The images that can be measured on; the others are named on standard error.
-fn usable(images: &[PathBuf], context: &Context) -> Result<Vec<PathBuf>> {
-    let progress = Progress::new(context.json);
-    let survey = Survey::of(images, &Limits::default(), &mut |done, all| {
-        progress.at("checking files", done, all);
-        Control::Continue
-    });
-    progress.finish();
-    let survey = survey?;
-    for (path, error) in &survey.unreadable {
-        eprintln!("uflow: skipped {}: {error}", path.display());
-    }
-    survey.warnings().iter().for_each(|warning| eprintln!("uflow: warning: {warning}"));
-    survey.check_at_least(FEWEST_IMAGES)?;
-    Ok(survey.images)
 }
 
 /// U of each scale of an image.
@@ -154,7 +136,7 @@ fn measure(
     Ok((calibration.finish(&thresholds(rule, &package.manifest))?, energies))
 }
 
-/// The thresholds in force: ε, and the score threshold or the fair one, whichever of them the verdict goes by.
+/// The thresholds in force: ε, and the score threshold or the fair one, whichever of them decides the verdict.
 fn thresholds(rule: &DecisionRule, manifest: &Manifest) -> Vec<Threshold> {
     let fair = manifest.scores.as_ref().map(|scores| scores.fair_threshold);
     let score = rule.score_threshold.or(manifest.detection.score_threshold).or(fair).map(Threshold::Score);

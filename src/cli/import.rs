@@ -8,7 +8,7 @@ use std::{
 use serde_json::json;
 
 use super::{
-    Context, Outcome,
+    Context, Outcome, good,
     inputs::{self, images_below},
     options::{DecisionArgs, DeviceArgs, SampleArgs, warn_of_depth},
     progress::Progress,
@@ -69,7 +69,8 @@ pub struct Args {
     #[arg(long, value_name = "NAMES")]
     prefix: Option<String>,
 
-    /// Folder of good images; their scores and the fair threshold are stored in the package.
+    /// Folder of good images; their scores and the fair threshold are stored in the package. At most 1 in 100 files may be
+    /// unreadable; repeated and uniform images are left out and named.
     #[arg(long, value_name = "DIR")]
     good: Option<PathBuf>,
 
@@ -131,6 +132,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         false => Some(Examiner::new(context.runtime()?, &model)?),
     };
     let read = model.manifest.input.read_options(Limits::default(), None);
+    let good = if good.is_empty() { good } else { good::usable(&good, 1, &read, context)? };
     let mut warnings = model.facts.warnings.clone();
     let mut compared = Vec::new();
     if let Some(examiner) = &mut examiner {

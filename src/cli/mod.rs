@@ -13,6 +13,7 @@ mod detect;
 mod engine;
 pub mod evaluate;
 mod fit;
+mod good;
 mod import;
 mod info;
 mod inputs;

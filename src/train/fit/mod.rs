@@ -6,41 +6,38 @@
 mod cross;
 mod files;
 mod fitted;
+mod measure;
 mod options;
+mod pushed;
 mod survey;
 mod variety;
 
 pub use files::{FEATURES_SUFFIX, fit_files, fit_files_on};
 pub use fitted::{CrossFit, Fitted};
+pub(crate) use measure::statistics;
 pub use options::{Augmentation, BackboneChoice, Event, FitOptions};
+pub use pushed::Pushed;
 pub use survey::{MOST_UNREADABLE, Survey};
 
-use std::{collections::HashMap, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
-use ndarray::{Array2, Array3, Array4, ArrayView3, Axis};
+use ndarray::{Array3, Array4, ArrayView3, Axis};
 use prost::Message;
-use rayon::prelude::*;
 
-use self::{
-    cross::Plan,
-    survey::{Pixels, Reason, left_out},
-};
+use self::{cross::Plan, pushed::PushedFrames, survey::Pixels};
 use super::{Control, FeatureCache, Progress, StopReason, Trained, session::thread_pool, train};
 use crate::{
     Error, Result,
-    flow::{Architecture, Flow},
+    flow::Architecture,
     frame::{BitDepthCheck, Frame, depth::FULL_BITS},
-    latents::ScaleShape,
     package::{self, BackboneReference, FORMAT, FlowReference, Manifest, Scale, ScoreStatistics, TrainingRecord},
     preprocess::{Preprocess, Preprocessor},
     runtime::{Backbone, Runtime},
-    segment::{DecisionOptions, FairThreshold, RegionOfInterest, Roi, Segmenter},
+    segment::{DecisionOptions, RegionOfInterest, Roi, Segmenter},
 };
 
 /// Fewer good images cannot tell what is normal.
 pub const FEWEST_IMAGES: usize = 8;
-/// Probabilities whose score quantiles a package keeps.
-const QUANTILES: [f32; 7] = [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99];
 
 /// Takes good frames and fits a model to them.
 #[derive(Debug)]
@@ -56,53 +53,6 @@ pub struct Fitter {
     pushed: PushedFrames,
     /// The largest 16-bit sample of the frames that do not say their own number of bits.
     depth: BitDepthCheck,
-}
-
-/// What became of a frame that was pushed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pushed {
-    /// The model is fitted to it.
-    Added,
-    /// Left out: an earlier frame, of this number from 0, has the same pixels.
-    Repeated(usize),
-    /// Left out: all its pixels have one value.
-    Uniform,
-}
-
-/// The frames pushed so far, by what their pixels are.
-#[derive(Debug, Default)]
-struct PushedFrames {
-    count: usize,
-    known: HashMap<[u8; 32], usize>,
-    repeated: Vec<(usize, usize)>,
-    uniform: Vec<usize>,
-}
-
-impl PushedFrames {
-    /// What is to become of a frame; nothing is noted yet.
-    fn look(&self, pixels: Pixels) -> Pushed {
-        match self.known.get(&pixels.digest) {
-            _ if pixels.uniform => Pushed::Uniform,
-            Some(&earlier) => Pushed::Repeated(earlier),
-            None => Pushed::Added,
-        }
-    }
-
-    fn note(&mut self, pixels: Pixels, what: Pushed) {
-        match what {
-            Pushed::Added => drop(self.known.insert(pixels.digest, self.count)),
-            Pushed::Repeated(earlier) => self.repeated.push((self.count, earlier)),
-            Pushed::Uniform => self.uniform.push(self.count),
-        }
-        self.count += 1;
-    }
-
-    fn warnings(&self) -> Vec<String> {
-        let uniform = self.uniform.iter().map(|frame| format!("frame {frame}")).collect();
-        let repeated = self.repeated.iter().map(|(frame, earlier)| format!("frame {frame} (as frame {earlier})"));
-        let warnings = [left_out(Reason::Uniform, uniform), left_out(Reason::Repeated, repeated.collect())];
-        warnings.into_iter().flatten().collect()
-    }
 }
 
 impl Fitter {
@@ -276,78 +226,6 @@ impl Fitter {
         Ok(fitted)
     }
 
-    /// Score statistics of the held-out images and the fair threshold of all good images (paper, §4.1.1).
-    fn measure(&self, trained: &Trained) -> Result<ScoreStatistics> {
-        let latents = trained.flow.architecture().latents();
-        let (height, width) = (self.input().height as usize, self.input().width as usize);
-        let mut fair = FairThreshold::new();
-        let mut image_scores = Vec::with_capacity(self.cache.len());
-        let images: Vec<usize> = (0..self.cache.len()).collect();
-        for chunk in images.chunks(8 * rayon::current_num_threads()) {
-            let maps: Vec<Result<(f32, ndarray::Array2<f32>)>> = chunk
-                .par_iter()
-                .map_init(
-                    || self.segmenter(&latents, height, width),
-                    |segmenter, &image| match segmenter {
-                        Ok(segmenter) => self.score(&trained.flow, &latents, segmenter, image),
-                        Err(error) => Err(Error::Training(error.to_string())),
-                    },
-                )
-                .collect();
-            for map in maps {
-                let (score, map) = map?;
-                fair.add(map.view())?;
-                image_scores.push(score);
-            }
-        }
-        let held_out = trained.summary.held_out.iter().map(|&image| image_scores[image]).collect();
-        Ok(statistics(held_out, fair.value()?))
-    }
-
-    /// U of each scale of each image that was held out.
-    fn held_out_energies(&self, trained: &Trained) -> Result<Vec<Vec<Vec<f32>>>> {
-        let energies = |&image: &usize| -> Result<Vec<Vec<f32>>> {
-            Ok(self.energies(&trained.flow, image)?.into_iter().map(|map| map.into_raw_vec_and_offset().0).collect())
-        };
-        trained.summary.held_out.par_iter().map(energies).collect()
-    }
-
-    /// U of each scale of an image.
-    fn energies(&self, flow: &Flow, image: usize) -> Result<Vec<Array2<f32>>> {
-        let mut features = Vec::with_capacity(self.cache.shapes().len());
-        for (scale, shape) in self.cache.shapes().iter().enumerate() {
-            let mut map = Array3::<f32>::zeros((shape.channels, shape.height, shape.width));
-            self.cache.read(image, 0, scale, map.as_slice_mut().unwrap_or_default());
-            features.push(map);
-        }
-        let views: Vec<_> = features.iter().map(|map| map.view()).collect();
-        let (latents, _) = flow.forward(&views)?;
-        Ok(latents.iter().map(|z| crate::latents::energy(z.view())).collect())
-    }
-
-    fn segmenter(&self, latents: &[ScaleShape], height: usize, width: usize) -> Result<Segmenter> {
-        let mut segmenter = Segmenter::new(latents, height, width)?;
-        segmenter.set_roi(self.roi.as_deref())?;
-        Ok(segmenter)
-    }
-
-    fn score(
-        &self,
-        flow: &Flow,
-        shapes: &[ScaleShape],
-        segmenter: &mut Segmenter,
-        image: usize,
-    ) -> Result<(f32, Array2<f32>)> {
-        let energies = self.energies(flow, image)?;
-        let views: Vec<_> = energies
-            .iter()
-            .zip(shapes)
-            .map(|(energy, shape)| crate::latents::EnergyView { energy: energy.view(), channels: shape.channels })
-            .collect();
-        let scores = segmenter.run_score(&views)?;
-        Ok((scores.image_score, scores.score.to_owned()))
-    }
-
     fn manifest(&self, trained: &Trained, scores: ScoreStatistics, flow: &[u8]) -> Manifest {
         let latents = trained.flow.architecture().latents();
         let (options, summary) = (&trained.options, &trained.summary);
@@ -412,27 +290,6 @@ fn turn(image: ArrayView3<'_, f32>, mirrored: bool, turns: usize) -> Array3<f32>
     view.as_standard_layout().into_owned()
 }
 
-/// Statistics of the image scores of good images.
-pub(crate) fn statistics(mut scores: Vec<f32>, fair_threshold: f32) -> ScoreStatistics {
-    scores.sort_by(f32::total_cmp);
-    let n = scores.len().max(1) as f64;
-    let mean = scores.iter().map(|&s| f64::from(s)).sum::<f64>() / n;
-    let variance = scores.iter().map(|&s| (f64::from(s) - mean).powi(2)).sum::<f64>() / n;
-    let at = |q: f32| {
-        let rank = (f64::from(q) * n - 1e-4).ceil().max(1.0) as usize - 1;
-        scores.get(rank.min(scores.len().saturating_sub(1))).copied().unwrap_or(0.0)
-    };
-    ScoreStatistics {
-        images: scores.len(),
-        mean: mean as f32,
-        std: variance.sqrt() as f32,
-        min: scores.first().copied().unwrap_or(0.0),
-        max: scores.last().copied().unwrap_or(0.0),
-        quantiles: QUANTILES.iter().map(|&q| (q, at(q))).collect(),
-        fair_threshold,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -448,15 +305,5 @@ mod tests {
         all.sort();
         all.dedup();
         assert_eq!(all.len(), 8);
-    }
-
-    #[test]
-    fn quantiles_are_scores_that_occur() {
-        let scores = (1..=100).map(|i| i as f32 / 100.0).collect();
-        let statistics = statistics(scores, 0.5);
-        assert_eq!((statistics.images, statistics.min, statistics.max), (100, 0.01, 1.0));
-        assert_eq!(statistics.quantiles[3], (0.5, 0.5));
-        assert_eq!(statistics.quantiles[6], (0.99, 0.99));
-        assert!((statistics.mean - 0.505).abs() < 1e-6);
     }
 }
