@@ -35,7 +35,7 @@ impl CalibrationReport {
             let note = match way.expected {
                 None => "the package's now".to_owned(),
                 Some(expected) => {
-                    format!("set on them; of other good images at most {:.1}% expected", 100.0 * expected)
+                    format!("at most {:.1}% of other good images", 100.0 * expected)
                 }
             };
             let _ = writeln!(text, "  {options:<width$}  {:>4} of {}  ({note})", way.flagged, self.images);

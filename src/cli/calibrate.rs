@@ -28,12 +28,15 @@ Examples:
   uflow calibrate bolt.uflow --good held-out/ --report bolt.html
   uflow calibrate bolt.uflow --good held-out/ --tests sized --out bolt-calibrated.uflow
 
-Use good images that the model was not fitted to: on its own training images the latents are whiter than on others. 100 images or more
-say something about ε = 0.1; n images cannot tell rates below about 3 / n. Files that cannot be read are skipped and named; more than
-1 in 100 end the run. Images with the same pixels as another, and images whose pixels all have one value, are left out and named.
+Use good images that were not used for training: on training images, latents are whiter than on
+new ones. A rate below 3 / (number of images) cannot be measured: use 100 images or more. Files
+that cannot be read are skipped and named; more than 1 in 100 end the run. Images with the same
+pixels as another, and images whose pixels all have one value, are left out and named.
 
-The verdict holds for alarms that come in clusters, and for all ε together: of models that keep their promise exactly, at most 5% are
-called broken. Exit codes: 0 ε can be trusted, 1 it cannot (or something failed), 2 wrong usage.";
+The verdict allows for alarms that come in clusters, and for the eight ε: at most 5% of the models
+that keep their promise exactly are called broken.
+
+Exit codes: 0 ε can be trusted, 1 ε cannot be trusted or something failed, 2 wrong usage.";
 
 /// Measure on good images whether ε can be trusted and how many of them each way to decide would flag. Exit code 1 if ε cannot be trusted.
 #[derive(Debug, clap::Args)]

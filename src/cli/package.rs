@@ -13,12 +13,13 @@ use crate::{
 
 const AFTER_HELP: &str = "\
 Examples:
-  uflow package set bolt.uflow --epsilon 0.01                                  in place
+  uflow package set bolt.uflow --epsilon 0.01              (in place)
   uflow package set bolt.uflow --verdict score --score-threshold 0.93 --out strict.uflow
   uflow package set bolt --name bolt-m8 --roi field.png --out bolt-m8.uflow
 
-Options that are not given stay as they are; `uflow info PKG` shows them. The package is replaced when the new one is complete, so a
-server that reads it finds the old one or the new one. `uflow calibrate PKG --good DIR` measures what a decision does to good images.";
+Options that are not given stay as they are; `uflow info PKG` shows them. The package is replaced
+when the new one is complete: a server that reads it finds the old one or the new one.
+`uflow calibrate PKG --good DIR` measures what a decision does to good images.";
 
 /// Change a package.
 #[derive(Debug, clap::Args)]
