@@ -256,6 +256,20 @@ fn images_are_resized_by_the_filter_that_the_backbone_names() {
     assert_ne!(bilinear.scores, bicubic.scores, "the features are those of other pixels");
 }
 
+#[test]
+fn a_backbone_that_was_replaced_during_the_fit_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let fitted = fitter(folder.path(), 8, |_| {}).train(&mut |_| Control::Continue).unwrap();
+    let other = models::backbone(folder.path(), 2);
+    std::fs::copy(other, models::backbone(folder.path(), 1)).unwrap();
+    for error in [
+        fitted.write(&folder.path().join("bolt")).unwrap_err().to_string(),
+        fitted.write_to_repository(&folder.path().join("models"), 1).unwrap_err().to_string(),
+    ] {
+        assert!(error.contains(&fitted.manifest.backbone.sha256), "{error}");
+    }
+}
+
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }

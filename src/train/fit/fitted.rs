@@ -68,6 +68,14 @@ impl Fitted {
             BackboneChoice::Embedded => package::write_repository_backbone(root, backbone::EMBEDDED)?,
             BackboneChoice::File(file) => {
                 let bytes = std::fs::read(file).map_err(Error::io("read", file))?;
+                let (found, expected) = (package::sha256(&bytes), &self.manifest.backbone.sha256);
+                if found != *expected {
+                    let reason = format!(
+                        "its SHA-256 is {found}, but the model was fitted on {expected}; the file was replaced during the \
+                         fit: restore the file, or fit again"
+                    );
+                    return Err(Error::network(format!("backbone {}", file.display()), reason));
+                }
                 package::write_repository_backbone(root, &bytes)?
             }
         };
