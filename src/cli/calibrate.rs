@@ -7,14 +7,14 @@ use serde_json::json;
 
 use super::{
     Context, Outcome, good, info,
-    inputs::{images_below, no_images},
-    options::{DecisionArgs, DeviceArgs},
+    inputs::images_below,
+    options::{DecisionArgs, DeviceArgs, SampleArgs, warn_of_depth},
     progress::Progress,
 };
 use crate::{
     Error,
     calibrate::{Calibration, CalibrationReport, FEWEST_IMAGES, Threshold},
-    frame::{Image, Limits},
+    frame::{BitDepthCheck, Image, Limits, ReadOptions},
     latents::energy,
     package::{self, Manifest, Package},
     pipeline::{Detector, package_roi},
@@ -67,22 +67,23 @@ pub struct Args {
     decision: DecisionArgs,
 
     #[command(flatten)]
+    samples: SampleArgs,
+
+    #[command(flatten)]
     device: DeviceArgs,
 }
 
 /// Runs the command.
 pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     let asked = args.decision.options()?;
-    let images = images_below(&args.good)?;
-    if images.is_empty() {
-        return Err(Error::Data { path: args.good.clone(), reason: no_images() }.into());
-    }
+    let images = images_below(&args.good, context)?;
     let path = args.package.as_ref().or(args.model.as_ref());
     let package = Package::open(path.map_or(Path::new(""), PathBuf::as_path))?;
     args.out.as_ref().map_or(Ok(()), package::check_writable)?;
     let rule = package.manifest.rule(&measured(args, &asked, &package.manifest))?;
-    let images = good::usable(&images, FEWEST_IMAGES, context)?;
-    let (report, energies) = measure(args, context, &package, &rule, &images)?;
+    let read = args.samples.read_options(&package.manifest.input, Limits::default());
+    let images = good::usable(&images, FEWEST_IMAGES, &read, context)?;
+    let (report, energies) = measure(args, context, &package, (&rule, &read), &images)?;
     if context.json {
         context.print_json(&report)?;
     } else {
@@ -111,16 +112,18 @@ fn measure(
     args: &Args,
     context: &Context,
     package: &Package,
-    rule: &DecisionRule,
+    (rule, read): (&DecisionRule, &ReadOptions),
     images: &[PathBuf],
 ) -> Result<(CalibrationReport, Vec<Energies>)> {
     let shapes = package.manifest.latents();
     let mut detector = Detector::open(context.runtime()?, package, &args.device.session())?;
     let mut calibration = Calibration::new(&shapes)?;
     let mut energies = Vec::new();
+    let mut depth = BitDepthCheck::default();
     let progress = Progress::new(context.json);
     for (done, path) in images.iter().enumerate() {
-        let image = Image::open(path, &Limits::default())?;
+        let image = Image::open_with(path, read)?;
+        depth.push(image.peak());
         detector.process(&[image.frame()], rule, true, |processed| {
             let latents: Option<Vec<_>> = (0..shapes.len()).map(|scale| processed.evidence.latents(scale)).collect();
             let latents = latents.ok_or_else(|| Error::Internal("the network gave no latents".to_owned()))?;
@@ -136,6 +139,7 @@ fn measure(
         progress.at("calibrating", done + 1, images.len());
     }
     progress.finish();
+    warn_of_depth(&depth, read);
     Ok((calibration.finish(&thresholds(rule, &package.manifest))?, energies))
 }
 

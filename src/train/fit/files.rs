@@ -76,7 +76,9 @@ fn fit(
     match (survey.depth.advice(bits.unwrap_or(FULL_BITS)), bits) {
         (None, _) => {}
         (Some(advice), None) => return Err(Error::Training(advice)),
-        (Some(advice), Some(_)) => drop(events(Event::Warning(&advice))),
+        (Some(advice), Some(_)) => {
+            events(Event::Warning(&advice));
+        }
     }
     let images = &survey.images;
     let kept = match &fitter.options.features {
