@@ -1,7 +1,7 @@
 //! From good images to a package: what is checked first, what cross-fitting does when it is stopped, and which images are left out.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
 };
@@ -346,25 +346,32 @@ fn ctrl_c_while_cross_fitting_keeps_the_model_and_the_finished_flows() {
 #[test]
 fn ctrl_c_before_training_promises_nothing_and_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    pictures(&folder.path().join("good"), 12);
-    // Reading waits for the pipe's writer, which is this test.
-    let pipe = folder.path().join("good/pipe.png");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let child = fit(folder.path(), "good", &[]).spawn().unwrap();
-    let mut writer = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
-    interrupt(&child);
-    writer.write_all(b"nothing").unwrap();
-    // The handler's thread says so before the reader is let go.
-    let mut child = child;
+    let good = folder.path().join("good");
+    pictures(&good, 12);
+    // The warning about twenty copies, each named twice by a long path, is larger than a pipe holds.
+    let deep = (0..10).fold(good.clone(), |path, _| path.join("d".repeat(200)));
+    std::fs::create_dir_all(&deep).unwrap();
+    (0..20).for_each(|copy| save(&deep.join(format!("{copy:02}.png")), good_copy()));
+    let mut child = fit(folder.path(), "good", &[]).spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     said.read_line(&mut line).unwrap();
+    assert!(line.contains("have the same pixels as an earlier image"), "{line}");
+    // Now the fit waits to write the warning to standard output, which nobody reads yet.
+    interrupt(&child);
+    line.clear();
+    said.read_line(&mut line).unwrap();
     assert!(line.contains("there is no model yet, nothing will be written"), "{line}");
-    drop(writer);
-    let status = child.wait().unwrap();
+    let output = child.wait_with_output().unwrap();
     let mut rest = String::new();
     std::io::Read::read_to_string(&mut said, &mut rest).unwrap();
-    assert_eq!(status.code(), Some(130), "{rest}");
+    assert_eq!(output.status.code(), Some(130), "{rest}");
     assert!(rest.contains("stopped before training: nothing was written"), "{rest}");
     assert!(!folder.path().join("bolt.uflow").exists());
+}
+
+/// The same pixels as those of no other picture of these tests.
+#[cfg(unix)]
+fn good_copy() -> Vec<u8> {
+    good(4711)
 }
