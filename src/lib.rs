@@ -45,6 +45,7 @@ pub mod cli;
 #[cfg(feature = "cli")]
 pub mod demo;
 
+mod choice;
 mod files;
 #[cfg(test)]
 mod import_graph;

@@ -7,6 +7,8 @@ use clap::{
     builder::{PossibleValue, TypedValueParser},
 };
 
+use strum::VariantNames as _;
+
 use crate::{
     Error,
     frame::PixelFormat,
@@ -16,12 +18,12 @@ use crate::{
 };
 
 pub(crate) const AUGMENTATIONS: Choices<Augmentation> = Choices::new(&["none", "flip", "rotate", "all"]);
-pub(crate) const BOUNDS: Choices<Bound> = Choices::new(&["chernoff", "exact"]);
+pub(crate) const BOUNDS: Choices<Bound> = Choices::new(Bound::VARIANTS);
 pub(crate) const DEVICES: Choices<Device> = Choices::new(&["cpu", "openvino", "cuda", "tensorrt"]);
-pub(crate) const FORMATS: Choices<PixelFormat> = Choices::new(&["gray8", "gray16", "rgb8", "bgr8", "rgba8", "bgra8"]);
-pub(crate) const PRECISIONS: Choices<Precision> = Choices::new(&["fp32", "bf16", "fp16", "int8"]);
-pub(crate) const TESTS: Choices<Tests> = Choices::new(&["paper", "sized"]);
-pub(crate) const VERDICTS: Choices<Verdict> = Choices::new(&["nfa", "score", "both", "either"]);
+pub(crate) const FORMATS: Choices<PixelFormat> = Choices::new(PixelFormat::VARIANTS);
+pub(crate) const PRECISIONS: Choices<Precision> = Choices::new(Precision::VARIANTS);
+pub(crate) const TESTS: Choices<Tests> = Choices::new(Tests::VARIANTS);
+pub(crate) const VERDICTS: Choices<Verdict> = Choices::new(Verdict::VARIANTS);
 
 /// Parses a value with [`FromStr`]. Help and completions list `names`. Other values that the type accepts, such as `cuda:1`, are
 /// valid too.

@@ -1,4 +1,4 @@
-//! `uflow serve`: the server as a command, and how signals end it.
+//! `uflow serve`: runs the server until a signal ends it.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -59,7 +59,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         let mut signals = Signals::watch()?;
         let server = Server::start(onnxruntime, config).await?;
         signals.next().await;
-        tracing::info!("stopping: what was accepted is answered first");
+        tracing::info!("stopping: accepted frames are answered first");
         tokio::spawn(async move {
             signals.next().await;
             tracing::warn!("second signal: ending at once");
@@ -117,8 +117,8 @@ impl Signals {
     fn watch() -> anyhow::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
-            terminate: signal(SignalKind::terminate()).context("SIGTERM cannot be watched for")?,
-            interrupt: signal(SignalKind::interrupt()).context("SIGINT cannot be watched for")?,
+            terminate: signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?,
+            interrupt: signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?,
         })
     }
 
@@ -137,7 +137,7 @@ impl Signals {
 
     #[cfg(not(unix))]
     async fn next(&mut self) {
-        // What cannot be watched for ends the process by itself.
+        // A signal that cannot be handled ends the process by itself.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

@@ -1,12 +1,16 @@
 //! Pixel formats of frames.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
-use crate::Error;
+use strum::{Display, IntoStaticStr, VariantArray, VariantNames};
+
+use crate::{Error, choice::choice};
 
 /// Layout of a pixel in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray, VariantNames)]
+#[cfg_attr(feature = "serve", derive(utoipa::ToSchema), schema(rename_all = "lowercase"))]
 #[non_exhaustive]
+#[strum(serialize_all = "lowercase")]
 pub enum PixelFormat {
     /// One byte.
     Gray8,
@@ -47,21 +51,8 @@ impl PixelFormat {
     }
 
     /// The name users write: `gray8`, `gray16`, `rgb8`, `bgr8`, `rgba8`, `bgra8`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Gray8 => "gray8",
-            Self::Gray16 => "gray16",
-            Self::Rgb8 => "rgb8",
-            Self::Bgr8 => "bgr8",
-            Self::Rgba8 => "rgba8",
-            Self::Bgra8 => "bgra8",
-        }
-    }
-}
-
-impl fmt::Display for PixelFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -69,9 +60,6 @@ impl FromStr for PixelFormat {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        Self::ALL.into_iter().find(|format| format.name() == name).ok_or_else(|| {
-            let known = Self::ALL.map(Self::name).join(", ");
-            Error::parameter("pixel format", format!("`{name}` is not known; use one of {known}"))
-        })
+        choice("pixel format", name)
     }
 }

@@ -69,6 +69,7 @@ impl Decision {
 
 /// Milliseconds by stage.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "serve", derive(utoipa::ToSchema))]
 pub struct Timings {
     /// Decoding of encoded bytes; 0 for raw frames.
     pub decode: f64,

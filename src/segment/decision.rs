@@ -8,16 +8,21 @@
 //! To add an option: add the field to [`DecisionOptions`] (the compiler then points at `over`, `with_roi` and `check`),
 //! and to [`DecisionRule`] what follows from it.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use strum::{Display, VariantArray, VariantNames};
 
 use super::{Bound, Roi, Tests, log10_epsilon};
-use crate::{Error, Result};
+use crate::{Error, Result, choice::choice};
 
 /// The criterion of the verdict.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Display, VariantArray, VariantNames,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
+#[cfg_attr(feature = "serve", derive(utoipa::ToSchema))]
 pub enum Verdict {
     /// A region with NFA < ε.
     #[default]
@@ -47,28 +52,11 @@ impl Verdict {
     }
 }
 
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Nfa => "nfa",
-            Self::Score => "score",
-            Self::Both => "both",
-            Self::Either => "either",
-        })
-    }
-}
-
 impl FromStr for Verdict {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "nfa" => Ok(Self::Nfa),
-            "score" => Ok(Self::Score),
-            "both" => Ok(Self::Both),
-            "either" => Ok(Self::Either),
-            _ => Err(Error::parameter("verdict", format!("`{text}` is not one of nfa, score, both, either"))),
-        }
+        choice("verdict", text)
     }
 }
 

@@ -33,6 +33,7 @@
 //! 2022). Below the few lowest t that is an extrapolation, and what it extrapolates by is in the package.
 
 use serde::{Deserialize, Serialize};
+use strum::{Display, VariantArray, VariantNames};
 
 use super::{
     Roi,
@@ -40,11 +41,15 @@ use super::{
     prune::Pruner,
     tree::Tree,
 };
-use crate::{Error, Result, latents::ScaleShape};
+use crate::{Error, Result, choice::choice, latents::ScaleShape};
 
 /// How tests are counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Display, VariantArray, VariantNames,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
+#[cfg_attr(feature = "serve", derive(utoipa::ToSchema))]
 pub enum Tests {
     /// All regions of all sizes together (Eq. 9), on the theoretical null.
     #[default]
@@ -60,24 +65,11 @@ impl Tests {
     }
 }
 
-impl std::fmt::Display for Tests {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Paper => "paper",
-            Self::Sized => "sized",
-        })
-    }
-}
-
 impl std::str::FromStr for Tests {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "paper" => Ok(Self::Paper),
-            "sized" => Ok(Self::Sized),
-            _ => Err(Error::parameter("tests", format!("`{text}` is not one of paper, sized"))),
-        }
+        choice("tests", text)
     }
 }
 

@@ -8,6 +8,7 @@ use super::outline::Ring;
 
 /// An 8-connected component of the mask, in the source frame: pixel (x, y) is the square from (x, y) to (x + 1, y + 1).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "serve", derive(utoipa::ToSchema))]
 pub struct Region {
     /// Bounding box: [x, y, width, height]. In JSON its name is `box`, as in the protocol; in Rust that is a keyword.
     #[serde(rename = "box")]
@@ -23,6 +24,7 @@ pub struct Region {
     /// The scale (0 = finest) with the strongest evidence where log₁₀NFA is lowest.
     pub scale: usize,
     /// Exact boundary: the outer ring, then those of its holes.
+    #[cfg_attr(feature = "serve", schema(value_type = Vec<Vec<[u32; 2]>>))]
     pub outline: Vec<Ring>,
 }
 

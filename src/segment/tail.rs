@@ -12,16 +12,20 @@
 //! x = s + 1 the series for P = 1 − Q is used, above it the continued fraction for Q (Lentz), each where it converges fast.
 
 use std::f64::consts::{LN_10, TAU};
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use strum::{Display, VariantArray, VariantNames};
 
-use crate::{Error, Result};
+use crate::{Error, Result, choice::choice};
 
 /// How the probability of a region under normality is evaluated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Display, VariantArray, VariantNames,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
+#[cfg_attr(feature = "serve", derive(utoipa::ToSchema))]
 pub enum Bound {
     /// Chernoff's bound, the paper's choice.
     #[default]
@@ -30,24 +34,11 @@ pub enum Bound {
     Exact,
 }
 
-impl fmt::Display for Bound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Chernoff => "chernoff",
-            Self::Exact => "exact",
-        })
-    }
-}
-
 impl FromStr for Bound {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "chernoff" => Ok(Self::Chernoff),
-            "exact" => Ok(Self::Exact),
-            _ => Err(Error::parameter("bound", format!("`{text}` is not one of chernoff, exact"))),
-        }
+        choice("bound", text)
     }
 }
 

@@ -54,22 +54,22 @@ impl Protocol {
     }
 }
 
-/// One frame and what is wanted of it, whatever the protocol.
+/// One frame and the requested outputs, independent of the protocol.
 #[derive(Clone, Debug)]
 pub struct Call {
     /// The request's protocol.
     pub protocol: Protocol,
     /// Name of the model.
     pub model: String,
-    /// Its version; 0 is the current one.
+    /// Version of the model. 0 is the current version.
     pub version: u32,
     /// The frame.
     pub source: Source,
-    /// How a defect is decided; its region of interest is overruled by `roi`.
+    /// How a defect is decided. `roi` overrides its region of interest.
     pub options: DecisionOptions,
     /// A region of interest as an encoded image, which the engine's threads decode; empty for none.
     pub roi: Bytes,
-    /// What is wanted beyond the detection.
+    /// Requested outputs besides the detection.
     pub wanted: Wanted,
     /// When the client no longer needs the answer.
     pub deadline: Option<Instant>,
@@ -163,7 +163,7 @@ impl App {
         &self.registry
     }
 
-    /// What is counted of requests.
+    /// The counters of requests.
     pub fn requests(&self) -> &Requests {
         &self.requests
     }
@@ -226,7 +226,7 @@ impl App {
         Some("no model takes frames: each is being loaded or unloaded, or could not be loaded")
     }
 
-    /// Refuses clients that would load or unload models where the server does not let them.
+    /// Refuses to load and unload models for clients if the server does not allow that.
     ///
     /// # Errors
     /// `PERMISSION_DENIED`.
@@ -250,8 +250,8 @@ impl App {
         self.pending(model, call, when_full, encode).await
     }
 
-    /// The same for a model that was found already, whatever the call names: frames that belong together go to one model,
-    /// though it may be replaced meanwhile.
+    /// The same for a model that has been found already, whatever the call names. Frames of one request go to the same model even
+    /// if it is replaced meanwhile.
     pub async fn submit_to<T: Weigh + Send + 'static>(
         &self,
         model: Arc<Model>,

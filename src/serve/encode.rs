@@ -8,7 +8,7 @@ use ndarray::ArrayView2;
 
 use crate::{Error, Result};
 
-/// Lengths of runs, row after row: first of zeros, then of ones, and so on in turn. They sum to the number of pixels.
+/// Run lengths in row-major order: first of zeros, then of ones, and so on. They sum to the number of pixels.
 pub fn run_lengths(mask: ArrayView2<'_, u8>) -> Vec<u32> {
     let mut runs = Vec::new();
     let (mut value, mut length) = (false, 0);
@@ -24,7 +24,7 @@ pub fn run_lengths(mask: ArrayView2<'_, u8>) -> Vec<u32> {
     runs
 }
 
-/// A byte a pixel, 0 or 1.
+/// One byte per pixel, 0 or 1.
 pub fn mask_bytes(mask: ArrayView2<'_, u8>) -> Vec<u8> {
     mask.iter().map(|&pixel| u8::from(pixel != 0)).collect()
 }
@@ -42,18 +42,18 @@ pub fn f32_bytes<'a>(values: impl IntoIterator<Item = &'a f32>) -> Vec<u8> {
     values.into_iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-/// Little-endian IEEE half precision; what is beyond its range is cut off there.
+/// Little-endian IEEE half precision. Numbers beyond its range are clamped.
 pub fn f16_bytes<'a>(values: impl IntoIterator<Item = &'a f32>) -> Vec<u8> {
     let (low, high) = (f16::MIN.to_f32(), f16::MAX.to_f32());
     values.into_iter().flat_map(|value| f16::from_f32(value.clamp(low, high)).to_le_bytes()).collect()
 }
 
-/// Least and greatest number of a map.
+/// Smallest and largest number of a map.
 pub fn range(map: ArrayView2<'_, f32>) -> (f32, f32) {
     map.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &value| (low.min(value), high.max(value)))
 }
 
-/// A grey PNG of 16 bits from the map's least number (0) to its greatest (65535).
+/// A grey PNG with 16 bits, from the map's smallest number (0) to its largest (65535).
 ///
 /// # Errors
 /// A map without numbers, which no network has.

@@ -1,15 +1,15 @@
-//! The crate's errors as gRPC statuses, and these as HTTP statuses.
+//! Maps the crate's errors to gRPC statuses, and gRPC codes to HTTP statuses.
 
 use tonic::{Code, Status};
 
 use super::shown;
 use crate::Error;
 
-/// The gRPC code of an error: what a client can do about it.
+/// The gRPC code of an error. It tells a client what it can do.
 pub fn code(error: &Error) -> Code {
     match error {
         Error::Frame(_) | Error::Decode { .. } | Error::Parameter { .. } | Error::Data { .. } => Code::InvalidArgument,
-        // Larger than allowed is wrong however often it is tried; RESOURCE_EXHAUSTED asks to try again.
+        // RESOURCE_EXHAUSTED would ask the client to try again, which does not help with a size.
         Error::Limit { .. } => Code::InvalidArgument,
         Error::NotFound(_) => Code::NotFound,
         Error::Overloaded(_) => Code::ResourceExhausted,
@@ -29,7 +29,7 @@ impl From<Error> for Status {
     }
 }
 
-/// The HTTP status for a gRPC code, as gRPC's own gateways map them.
+/// The HTTP status for a gRPC code, as gRPC's gateways map them.
 pub fn http(code: Code) -> u16 {
     match code {
         Code::Ok => 200,

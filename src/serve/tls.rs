@@ -16,7 +16,7 @@ use tokio_rustls::{
 use super::config::TlsFiles;
 use crate::{Error, Result};
 
-/// What a connection is secured with; new connections take the newest.
+/// The TLS configuration of a port. New connections use the newest.
 #[derive(Debug)]
 pub struct Tls {
     files: TlsFiles,
@@ -25,7 +25,7 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Reads the files. `protocol` is the ALPN name of what is spoken inside: `h2` or `http/1.1`.
+    /// Reads the files. `protocol` is the ALPN name of the protocol inside: `h2` or `http/1.1`.
     ///
     /// # Errors
     /// [`Error::Data`] that names the file and what is wrong with it.
@@ -34,12 +34,12 @@ impl Tls {
         Ok(Self { files, protocol, current })
     }
 
-    /// For the next connection.
+    /// The acceptor for the next connection.
     pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.current.load_full())
     }
 
-    /// Reads the files again. What was in use stays where they are wrong.
+    /// Reads the files again. If they are wrong, the configuration in use stays.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -49,7 +49,7 @@ impl Tls {
     }
 }
 
-/// Sizes and times of files, to see that one has been replaced.
+/// Sizes and times of files. They differ when a file has been replaced.
 pub fn stamp<'a>(files: impl IntoIterator<Item = &'a Path>) -> Vec<Option<(u64, SystemTime)>> {
     let of = |path: &Path| {
         let metadata = std::fs::metadata(path).ok()?;

@@ -61,7 +61,7 @@ fn pixel_formats_have_names() {
     assert_eq!(sizes, [1, 2, 3, 3, 4, 4]);
     assert_eq!(
         "yuv".parse::<PixelFormat>().unwrap_err().to_string(),
-        "pixel format: `yuv` is not known; use one of gray8, gray16, rgb8, bgr8, rgba8, bgra8"
+        "pixel format: `yuv` is not one of gray8, gray16, rgb8, bgr8, rgba8, bgra8"
     );
 }
 

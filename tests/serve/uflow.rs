@@ -515,8 +515,8 @@ async fn health_follows_the_server_and_its_models() {
         let request = HealthCheckRequest { service: service.to_owned() };
         health.check(request).await.map(|response| response.into_inner().status()).map_err(|status| status.code())
     };
-    assert_eq!(check("").await, Ok(ServingStatus::Serving));
-    assert_eq!(check("uflow.v1.DetectionService").await, Ok(ServingStatus::Serving));
+    assert_eq!(check("").await, Ok(ServingStatus::NotServing), "no model is loaded");
+    assert_eq!(check("uflow.v1.DetectionService").await, Ok(ServingStatus::NotServing));
     assert_eq!(check("nothing").await, Err(Code::NotFound));
     assert_eq!(check("bolt").await, Ok(ServingStatus::NotServing));
     models.load_model(LoadModelRequest { model: "bolt".to_owned(), version: 0 }).await.unwrap();
@@ -529,6 +529,8 @@ async fn health_follows_the_server_and_its_models() {
         status = check("bolt").await;
     }
     assert_eq!(status, Ok(ServingStatus::Serving));
+    assert_eq!(check("").await, Ok(ServingStatus::Serving));
+    assert_eq!(check("uflow.v1.DetectionService").await, Ok(ServingStatus::Serving));
     let stopping = tokio::spawn(server.stop());
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(check("").await, Ok(ServingStatus::NotServing));

@@ -1,26 +1,42 @@
-//! What was found, as JSON: the fields of the command's `--json` line, and what was asked for beyond. Runs on the engine's
+//! A detection as JSON: the fields of the command's `--json` line, and the outputs that were asked for. Runs on the engine's
 //! threads.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ndarray::{Array2, ArrayView2};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::query::{MapFormat, MaskFormat, Outputs};
 use crate::{
     Error, Result,
     engine::{Answer, Model},
-    pipeline::Detection,
+    pipeline::{Detection, Timings},
+    segment::Region,
     serve::encode,
 };
 
-#[derive(Serialize)]
-struct Found<'a> {
-    model: &'a str,
+/// What was found in an image. The fields up to `timings_ms` are those of a line of `uflow detect --json`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Detection)]
+pub(super) struct Found {
+    /// Name of the model that looked at the image.
+    model: String,
+    /// Version of that model.
     version: u32,
+    /// Width of the image, in pixels.
     width: u32,
+    /// Height of the image, in pixels.
     height: u32,
-    #[serde(flatten)]
-    detection: &'a Detection,
+    /// The image score: the maximum of the score map, in [0, 1).
+    score: f32,
+    /// The verdict.
+    anomalous: bool,
+    /// The lowest log10 NFA of the image.
+    log10_nfa_min: f32,
+    /// The regions of the mask of at least the smallest area that counts, most significant first.
+    regions: Vec<Region>,
+    /// Where the time went.
+    timings_ms: Timings,
     #[serde(skip_serializing_if = "Option::is_none")]
     mask: Option<Mask>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,20 +45,44 @@ struct Found<'a> {
     log10_nfa_map: Option<Map>,
 }
 
-#[derive(Serialize)]
+/// 1 where the image is anomalous, else 0, at the image's size.
+#[derive(Serialize, ToSchema)]
 #[serde(tag = "format", rename_all = "lowercase")]
 enum Mask {
-    Png { width: usize, height: usize, data: String },
-    Rle { width: usize, height: usize, runs: Vec<u32> },
+    /// A grey PNG, 0 or 255.
+    Png {
+        /// Pixels in a row.
+        width: usize,
+        /// Rows.
+        height: usize,
+        /// The file, in base64.
+        data: String,
+    },
+    /// Lengths of runs, row after row.
+    Rle {
+        /// Pixels in a row.
+        width: usize,
+        /// Rows.
+        height: usize,
+        /// First the length of a run of zeros, then of ones, and so on in turn; they sum to the number of pixels.
+        runs: Vec<u32>,
+    },
 }
 
-#[derive(Serialize)]
+/// A map at the network's input size.
+#[derive(Serialize, ToSchema)]
 struct Map {
+    /// `png`: grey, 16 bits, 0 is `minimum` and 65535 `maximum`; `f32` and `f16`: little-endian floats, row after row.
     format: &'static str,
+    /// Numbers in a row.
     width: usize,
+    /// Rows.
     height: usize,
+    /// The least number of the map.
     minimum: f32,
+    /// The greatest number of the map.
     maximum: f32,
+    /// The file or the numbers, in base64.
     data: String,
 }
 
@@ -50,13 +90,18 @@ struct Map {
 ///
 /// # Errors
 /// Pictures that cannot be written, which no network gives.
-pub(super) fn json(outputs: Outputs, model: &Model, answer: &Answer) -> Result<Vec<u8>> {
+pub(super) fn json(outputs: Outputs, model: &Model, answer: Answer) -> Result<Vec<u8>> {
+    let Detection { score, anomalous, log10_nfa_min, regions, timings_ms, .. } = answer.detection;
     let found = Found {
-        model: model.name(),
+        model: model.name().to_owned(),
         version: model.version(),
         width: answer.size.1,
         height: answer.size.0,
-        detection: &answer.detection,
+        score,
+        anomalous,
+        log10_nfa_min,
+        regions,
+        timings_ms,
         mask: mask(outputs.mask, answer.mask.as_ref())?,
         score_map: map(outputs.score_map, answer.score_map.as_ref())?,
         log10_nfa_map: map(outputs.log10_nfa_map, answer.log10_nfa_map.as_ref())?,

@@ -16,7 +16,14 @@ use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use strum::{Display, EnumString};
 use tokio_stream::StreamExt as _;
 
-use super::{Server, answer, error::Problem, query::Query, target::Target};
+use super::{
+    Server,
+    answer::{self, Found},
+    document::DetectErrors,
+    error::Problem,
+    query::Query,
+    target::{Model, Target, Version},
+};
 use crate::{
     Error, Result,
     serve::{
@@ -25,28 +32,64 @@ use crate::{
     },
 };
 
-/// When the client goes away, the server drops this future and with it the pending answer, and the frame is given up.
+/// Find defects in an image
+///
+/// Parameters that are not listed here are refused. The body may be compressed (`Content-Encoding: gzip` or `deflate`).
+#[utoipa::path(post, path = "/v1/models/{model}/detect", operation_id = "detect", tag = "detection",
+    params(Model, Query),
+    request_body(
+        description = "A PNG, JPEG, BMP, TIFF, WebP, GIF or PNM file with one image, turned upright by its EXIF orientation \
+                       (sizes and coordinates are those of the upright image); or raw pixels, described by `width`, \
+                       `height`, `format` and `stride`. A file of several pages is refused.",
+        content((Vec<u8> = "image/*"), (Vec<u8> = "application/octet-stream"),
+            (Vec<u8> = "application/x-www-form-urlencoded")),
+    ),
+    responses((status = 200, description = "What was found.", body = Found), DetectErrors),
+    security(("bearer" = []), ()))]
+// When the client goes away, the server drops this future and with it the pending answer, and the frame is given up.
 pub(super) async fn detect(
     State(server): State<Arc<Server>>,
     target: Target,
     request: Request,
 ) -> Result<Response, Problem> {
     let query = Query::of(request.uri());
-    let outputs = query.as_ref().map(|query| query.outputs).unwrap_or_default();
+    let outputs = query.as_ref().map(Query::outputs).unwrap_or_default();
     let origin = Origin::of(request.headers(), request.extensions());
     let call = match query {
         Ok(query) => prepare(&server, target, query, request, origin.clone()).await,
         Err(error) => Err(error),
     };
     let call = call.inspect_err(|error| server.app.requests().begin(Protocol::Http, origin, None).done(Some(error)))?;
-    let encode = move |model: &_, found| answer::json(outputs, model, &found);
+    let encode = move |model: &_, found| answer::json(outputs, model, found);
     let body = server.app.submit(call, WhenFull::Refuse, encode).await.await?;
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())
 }
 
+/// Find defects in an image with one version of a model
+///
+/// As without a version.
+#[utoipa::path(post, path = "/v1/models/{model}/versions/{version}/detect", operation_id = "detectVersion",
+    tag = "detection", params(Model, Version, Query),
+    request_body(
+        description = "A PNG, JPEG, BMP, TIFF, WebP, GIF or PNM file with one image, turned upright by its EXIF orientation \
+                       (sizes and coordinates are those of the upright image); or raw pixels, described by `width`, \
+                       `height`, `format` and `stride`. A file of several pages is refused.",
+        content((Vec<u8> = "image/*"), (Vec<u8> = "application/octet-stream"),
+            (Vec<u8> = "application/x-www-form-urlencoded")),
+    ),
+    responses((status = 200, description = "What was found.", body = Found), DetectErrors),
+    security(("bearer" = []), ()))]
+pub(super) async fn detect_version(
+    server: State<Arc<Server>>,
+    target: Target,
+    request: Request,
+) -> Result<Response, Problem> {
+    detect(server, target, request).await
+}
+
 async fn prepare(server: &Server, target: Target, query: Query, request: Request, origin: Origin) -> Result<Call> {
     let arrived = Instant::now();
-    let deadline = match query.time_limit {
+    let deadline = match query.time_limit() {
         Some(limit) => {
             let deadline = arrived.checked_add(limit);
             Some(deadline.ok_or_else(|| Error::parameter("time_limit_ms", "it is too long"))?)
@@ -63,13 +106,13 @@ async fn prepare(server: &Server, target: Target, query: Query, request: Request
         model: target.model,
         version: target.version,
         source,
-        options: query.options,
-        roi: query.roi,
-        wanted: query.outputs.wanted(),
+        options: query.options(),
+        roi: query.roi(),
+        wanted: query.outputs().wanted(),
         deadline,
-        priority: query.priority,
+        priority: query.priority(),
         origin,
-        significant_bits: query.significant_bits,
+        significant_bits: query.significant_bits(),
     })
 }
 

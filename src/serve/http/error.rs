@@ -5,13 +5,11 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde_json::json;
+use serde::Serialize;
 use tonic::{Code, Status};
+use utoipa::ToSchema;
 
-use crate::{
-    Error,
-    serve::{metrics, status},
-};
+use crate::serve::{metrics, status};
 
 /// What went wrong: `{"error": "text", "code": "INVALID_ARGUMENT"}` with the HTTP status that belongs to the code. The Open
 /// Inference Protocol wants `error` to be the text itself; clients of the other routes get the same.
@@ -28,10 +26,19 @@ impl Problem {
     }
 }
 
+/// What went wrong.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Error {
+    /// What was wrong, where, and what to do about it.
+    error: String,
+    /// gRPC's name of the kind of error, such as `INVALID_ARGUMENT`.
+    code: &'static str,
+}
+
 /// What is larger than allowed has a status of its own, 413; everything else has that of its gRPC code.
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
-        let too_large = matches!(error, Error::Limit { .. });
+impl From<crate::Error> for Problem {
+    fn from(error: crate::Error) -> Self {
+        let too_large = matches!(error, crate::Error::Limit { .. });
         let problem = Self::from(Status::from(error));
         if too_large { Self { status: StatusCode::PAYLOAD_TOO_LARGE, ..problem } } else { problem }
     }
@@ -47,7 +54,7 @@ impl From<Status> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = json!({ "error": self.message, "code": metrics::name(self.code) });
+        let body = Error { error: self.message, code: metrics::name(self.code) };
         let mut response = (self.status, Json(body)).into_response();
         let hint = match self.code {
             Code::Unauthenticated => Some((header::WWW_AUTHENTICATE, "Bearer")),

@@ -9,12 +9,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Server;
 use crate::serve::registry::Status;
 
-/// The body of `/readyz`.
-#[derive(Debug, Serialize)]
+/// Whether the server takes frames, and what its models are doing.
+#[derive(Debug, Serialize, ToSchema)]
 struct Readiness {
     /// Whether frames should be sent here.
     ready: bool,
@@ -29,7 +30,7 @@ struct Readiness {
 }
 
 /// A version of a model. The reason of its state may name files of the server, so it is told over gRPC only.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Model {
     /// Name of the model.
     name: String,
@@ -41,10 +42,23 @@ struct Model {
     current: bool,
 }
 
+/// Whether the server lives
+///
+/// Never protected.
+#[utoipa::path(get, path = "/healthz", operation_id = "healthz", tag = "health",
+    responses((status = 200, description = "`ok`.", body = String, content_type = "text/plain")))]
 pub(super) async fn live() -> &'static str {
     "ok"
 }
 
+/// Whether the server takes frames, and its models
+///
+/// Never protected. Where the server has tokens, only a request with a token learns of the models.
+#[utoipa::path(get, path = "/readyz", operation_id = "readyz", tag = "health",
+    responses(
+        (status = 200, description = "The server takes frames.", body = Readiness),
+        (status = 503, description = "The server takes no frames; `reason` says why.", body = Readiness),
+    ))]
 pub(super) async fn ready(State(server): State<Arc<Server>>, headers: HeaderMap) -> Response {
     let app = &server.app;
     // Asked first: a server that is not ready, and had not started when it was asked, is starting.

@@ -1,11 +1,12 @@
 //! The HTTP port: metrics, health, and detection for curl and small gateways.
 //!
-//! `ROUTES` is all of it: the router, the index at `/` and the check of `openapi.json` are made from it. Every error is JSON,
-//! `{"error": "text", "code": "NOT_FOUND"}`, also that of an unknown path or method. Nothing here blocks the event loop:
-//! answers are encoded on the engine's threads.
+//! Each handler is annotated with its path and with what it takes and gives. The router, the index at `/` and the OpenAPI
+//! description at `/openapi.json` are made from the annotations. Every error is JSON, `{"error": "text", "code": "NOT_FOUND"}`,
+//! also that of an unknown path or method. Nothing here blocks the event loop: answers are encoded on the engine's threads.
 
 mod answer;
 mod detect;
+mod document;
 mod error;
 mod health;
 mod oip;
@@ -13,20 +14,30 @@ mod process;
 mod query;
 mod target;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{
-    Router,
+    Json, Router,
     extract::{Request, State},
     http::{HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get, post},
 };
 use tokio::sync::Semaphore;
 use tonic::Code;
+use utoipa::OpenApi as _;
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouter},
+    routes,
+};
 
-use self::error::Problem;
+use self::{
+    document::{Document, TokenErrors},
+    error::Problem,
+};
 use super::{
     app::App,
     auth::{Access, Gate, Scope},
@@ -55,63 +66,39 @@ impl Default for HttpSettings {
 }
 
 /// What handlers share.
-#[derive(Debug)]
 struct Server {
     app: Arc<App>,
     settings: HttpSettings,
     /// Bodies that may still be received.
     uploads: Semaphore,
+    /// The OpenAPI description.
+    description: OnceLock<utoipa::openapi::OpenApi>,
 }
 
-/// One operation.
-struct Route {
-    method: &'static str,
-    path: &'static str,
-    /// What it takes to be allowed; `None` is open to all.
-    scope: Option<Scope>,
-    about: &'static str,
-    handler: fn() -> MethodRouter<Arc<Server>>,
+/// Every route; `GET` answers `HEAD` too.
+fn routes(server: &Arc<Server>) -> OpenApiRouter<Arc<Server>> {
+    let guarded = |scope, (schemas, paths, router): UtoipaMethodRouter<Arc<Server>>| {
+        let guard = middleware::from_fn_with_state((Arc::clone(server), scope), authorize);
+        (schemas, paths, router.route_layer(guard))
+    };
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(index))
+        .routes(routes!(openapi))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(oip::live))
+        .routes(routes!(oip::ready))
+        .routes(guarded(Scope::Metrics, routes!(metrics)))
+        .routes(guarded(Scope::Inference, routes!(detect::detect)))
+        .routes(guarded(Scope::Inference, routes!(detect::detect_version)))
+        .routes(guarded(Scope::Inference, routes!(oip::server)))
+        .routes(guarded(Scope::Inference, routes!(oip::model)))
+        .routes(guarded(Scope::Inference, routes!(oip::model_version)))
+        .routes(guarded(Scope::Inference, routes!(oip::model_ready)))
+        .routes(guarded(Scope::Inference, routes!(oip::model_version_ready)))
+        .routes(guarded(Scope::Inference, routes!(oip::infer)))
+        .routes(guarded(Scope::Inference, routes!(oip::infer_version)))
 }
-
-const fn route(
-    (method, path): (&'static str, &'static str),
-    scope: Option<Scope>,
-    about: &'static str,
-    handler: fn() -> MethodRouter<Arc<Server>>,
-) -> Route {
-    Route { method, path, scope, about, handler }
-}
-
-const INFERENCE: Option<Scope> = Some(Scope::Inference);
-
-/// Every operation, one a path. `GET` answers `HEAD` too.
-const ROUTES: [Route; 16] = [
-    route(("GET", "/"), None, "this list", || get(index)),
-    route(("GET", "/openapi.json"), None, "its OpenAPI description", || get(openapi)),
-    route(("GET", "/healthz"), None, "whether the server lives", || get(health::live)),
-    route(("GET", "/readyz"), None, "whether it takes frames, and its models", || get(health::ready)),
-    route(("GET", "/metrics"), Some(Scope::Metrics), "figures for Prometheus", || get(metrics)),
-    route(("POST", "/v1/models/{model}/detect"), INFERENCE, "image in, detection out", || post(detect::detect)),
-    route(
-        ("POST", "/v1/models/{model}/versions/{version}/detect"),
-        INFERENCE,
-        "the same with one version of the model",
-        || post(detect::detect),
-    ),
-    route(("GET", "/v2"), INFERENCE, "Open Inference Protocol: the server", || get(oip::server)),
-    route(("GET", "/v2/health/live"), None, "whether the server lives", || get(oip::live)),
-    route(("GET", "/v2/health/ready"), None, "whether it takes frames", || get(oip::ready)),
-    route(("GET", "/v2/models/{model}"), INFERENCE, "a model's tensors", || get(oip::model)),
-    route(("GET", "/v2/models/{model}/versions/{version}"), INFERENCE, "a version's tensors", || get(oip::model)),
-    route(("GET", "/v2/models/{model}/ready"), INFERENCE, "whether a model takes frames", || get(oip::model_ready)),
-    route(("GET", "/v2/models/{model}/versions/{version}/ready"), INFERENCE, "whether a version takes frames", || {
-        get(oip::model_ready)
-    }),
-    route(("POST", "/v2/models/{model}/infer"), INFERENCE, "not here: over gRPC only", || post(oip::infer)),
-    route(("POST", "/v2/models/{model}/versions/{version}/infer"), INFERENCE, "not here: over gRPC only", || {
-        post(oip::infer)
-    }),
-];
 
 /// The HTTP port's service on the shared state.
 pub fn router(app: Arc<App>, settings: HttpSettings) -> Router {
@@ -120,15 +107,9 @@ pub fn router(app: Arc<App>, settings: HttpSettings) -> Router {
         tracing::error!(%error, "figures of the process are missing from /metrics");
     }
     let uploads = Semaphore::new(settings.max_uploads.min(Semaphore::MAX_PERMITS));
-    let server = Arc::new(Server { app, settings, uploads });
-    let mut router = Router::new();
-    for route in &ROUTES {
-        let mut handler = (route.handler)();
-        if let Some(scope) = route.scope {
-            handler = handler.route_layer(middleware::from_fn_with_state((Arc::clone(&server), scope), authorize));
-        }
-        router = router.route(route.path, handler);
-    }
+    let server = Arc::new(Server { app, settings, uploads, description: OnceLock::new() });
+    let (router, description) = routes(&server).split_for_parts();
+    server.description.get_or_init(|| description);
     let router = router.fallback(no_such_path).method_not_allowed_fallback(no_such_method).with_state(server);
     router.layer(middleware::from_fn(identify))
 }
@@ -155,20 +136,34 @@ async fn authorize(
     Ok(next.run(request).await)
 }
 
-async fn index() -> String {
-    listing()
+/// The routes
+#[utoipa::path(get, path = "/", operation_id = "index", tag = "server",
+    responses((status = 200, description = "A line for each route.", body = String, content_type = "text/plain")))]
+async fn index(State(server): State<Arc<Server>>) -> String {
+    let mut text = format!("uflow {}\n\n", crate::VERSION);
+    for (path, item) in server.description.get().into_iter().flat_map(|description| &description.paths.paths) {
+        for (method, operation) in [("GET", &item.get), ("POST", &item.post)] {
+            let summary = operation.as_ref().and_then(|operation| operation.summary.as_deref());
+            text.extend(summary.map(|summary| format!("{method:<5}{path:<51}{summary}\n")));
+        }
+    }
+    text
 }
 
-fn listing() -> String {
-    let lines = ROUTES.iter().map(|route| format!("{:<5}{:<51}{}\n", route.method, route.path, route.about));
-    format!("uflow {}\n\n{}", crate::VERSION, lines.collect::<String>())
+/// The OpenAPI description of this port
+#[utoipa::path(get, path = "/openapi.json", operation_id = "openapi", tag = "server",
+    responses((status = 200, description = "OpenAPI 3.1.", body = Object, content_type = "application/json")))]
+async fn openapi(State(server): State<Arc<Server>>) -> Response {
+    Json(server.description.get()).into_response()
 }
 
-async fn openapi() -> Response {
-    const JSON: HeaderValue = HeaderValue::from_static("application/json");
-    ([(header::CONTENT_TYPE, JSON)], include_str!("openapi.json")).into_response()
-}
-
+/// Metrics for Prometheus
+#[utoipa::path(get, path = "/metrics", operation_id = "metrics", tag = "server",
+    responses(
+        (status = 200, description = "Prometheus' text format, version 0.0.4.", body = String, content_type = "text/plain"),
+        TokenErrors,
+    ),
+    security(("bearer" = []), ()))]
 async fn metrics(State(server): State<Arc<Server>>) -> Result<Response, Problem> {
     const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     // Some figures are read from files of the system.

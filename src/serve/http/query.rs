@@ -1,60 +1,56 @@
 //! The query of a detect request: options, outputs, and the layout of raw pixels.
 
-use std::{collections::BTreeSet, str::FromStr, time::Duration};
+use std::{fmt::Display, str::FromStr, time::Duration};
 
-use axum::{extract::Query as Pairs, http::Uri};
+use axum::{extract::Query as FromQuery, http::Uri};
 use base64::{
     Engine as _,
     alphabet::URL_SAFE,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use bytes::Bytes;
+use serde::{Deserialize, Deserializer, de::Error as _};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     Error, Result,
     engine::{Priority, Source, Wanted},
     frame::{PixelFormat, check_significant_bits},
-    segment::DecisionOptions,
-    serve::pixels,
+    segment::{Bound, DecisionOptions, Tests, Verdict},
+    serve::{pixels, shown::shown},
 };
 
-/// Every parameter there is.
-const KNOWN: [&str; 17] = [
-    "epsilon",
-    "verdict",
-    "score_threshold",
-    "min_area",
-    "bound",
-    "tests",
-    "significant_bits",
-    "roi",
-    "priority",
-    "time_limit_ms",
-    "mask",
-    "score_map",
-    "log10_nfa_map",
-    "width",
-    "height",
-    "format",
-    "stride",
-];
-
 /// How a mask is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum MaskFormat {
+    /// A grey PNG, 0 or 255.
     Png,
+    /// Lengths of runs.
     Rle,
 }
 
 /// How a map is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum MapFormat {
+    /// A grey PNG of 16 bits.
     Png,
+    /// Little-endian 32-bit floats.
     F32,
+    /// Little-endian 16-bit floats.
     F16,
 }
 
-/// What is wanted beyond the detection.
+/// Which frames go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Urgency {
+    Normal,
+    High,
+}
+
+/// The outputs beyond the detection that a request asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Outputs {
     pub(super) mask: Option<MaskFormat>,
@@ -73,73 +69,127 @@ impl Outputs {
     }
 }
 
-/// What the query says.
-#[derive(Clone, Debug, Default)]
+/// The parameters of a query. Others are refused.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Query {
-    pub(super) options: DecisionOptions,
-    /// The region of interest as an encoded image; empty for none.
-    pub(super) roi: Bytes,
-    pub(super) priority: Priority,
-    /// Significant bits of 16-bit samples, where they differ from the package.
-    pub(super) significant_bits: Option<u8>,
-    pub(super) time_limit: Option<Duration>,
-    pub(super) outputs: Outputs,
+    /// False alarms expected per image: a pixel is anomalous where log10 NFA < log10 epsilon. The package's own if absent.
+    #[serde(default, deserialize_with = "number")]
+    #[param(exclusive_minimum = 0.0)]
+    epsilon: Option<f64>,
+    /// What makes the image anomalous. The package's own if absent.
+    #[serde(default, deserialize_with = "word")]
+    #[param(inline)]
+    verdict: Option<Verdict>,
+    /// Image score above which an image is anomalous by score. The package's own, else its fair threshold, if absent.
+    #[serde(default, deserialize_with = "number")]
+    score_threshold: Option<f32>,
+    /// Smallest region that counts, in pixels of the image. The package's own if absent.
+    #[serde(default, deserialize_with = "whole")]
+    min_area: Option<u32>,
+    /// How tail probabilities are computed. The package's own if absent.
+    #[serde(default, deserialize_with = "word")]
+    #[param(inline)]
+    bound: Option<Bound>,
+    /// How tests are counted: all sizes of region together, as in the paper, or by size on the package's calibrated null, which
+    /// the package must have. The package's own if absent.
+    #[serde(default, deserialize_with = "word")]
+    #[param(inline)]
+    tests: Option<Tests>,
+    /// Significant bits of 16-bit samples: black to white is 0 to 2^bits - 1, and samples above that are refused. The package's
+    /// own if absent, else 16. Images with 8-bit samples are not affected.
+    #[serde(default, deserialize_with = "whole")]
+    #[param(minimum = 1, maximum = 16)]
+    significant_bits: Option<u8>,
+    /// Region of interest in place of the package's own: an image file (a small PNG, say) whose pixels that are not black
+    /// count, in base64 with `-` and `_` in place of `+` and `/`; padding may be left out.
+    #[serde(default, deserialize_with = "base64")]
+    #[param(value_type = Option<String>)]
+    roi: Option<Bytes>,
+    /// Frames of high priority go before all others.
+    #[param(inline)]
+    priority: Option<Urgency>,
+    /// Milliseconds, from the request's arrival, after which its answer is of no use.
+    #[serde(default, deserialize_with = "whole")]
+    #[param(minimum = 1)]
+    time_limit_ms: Option<u64>,
+    /// Ask for the mask at the image's size.
+    #[param(inline)]
+    mask: Option<MaskFormat>,
+    /// Ask for the score map at the network's input size.
+    #[param(inline)]
+    score_map: Option<MapFormat>,
+    /// Ask for the log10 NFA map at the network's input size.
+    #[param(inline)]
+    log10_nfa_map: Option<MapFormat>,
+    /// Raw pixels: pixels in a row. Goes with `height` and `format`.
+    #[serde(default, deserialize_with = "whole")]
+    #[param(minimum = 1)]
     width: Option<u32>,
+    /// Raw pixels: rows.
+    #[serde(default, deserialize_with = "whole")]
+    #[param(minimum = 1)]
     height: Option<u32>,
+    /// Raw pixels: layout of a pixel. `gray16` has the low byte first.
+    #[serde(default, deserialize_with = "word")]
+    #[param(inline)]
     format: Option<PixelFormat>,
+    /// Raw pixels: bytes from the start of one row to the start of the next; 0, or absent, means rows without gaps.
+    #[serde(default, deserialize_with = "whole")]
     stride: Option<u32>,
 }
 
 impl Query {
-    /// Reads it.
+    /// Reads the query of an address.
     ///
     /// # Errors
     /// [`Error::Parameter`] that names the parameter, or those there are.
     pub(super) fn of(uri: &Uri) -> Result<Self> {
-        let pairs = Pairs::<Vec<(String, String)>>::try_from_uri(uri);
-        let Pairs(pairs) = pairs.map_err(|error| Error::parameter("query", error.body_text()))?;
-        let mut query = Self::default();
-        let mut seen = BTreeSet::new();
-        for (name, value) in &pairs {
-            let Some(&name) = KNOWN.iter().find(|known| *known == name) else { return Err(unknown(name)) };
-            if !seen.insert(name) {
-                return Err(Error::parameter(name, "it is given twice"));
-            }
-            query.set(name, value)?;
+        let read = FromQuery::<Self>::try_from_uri(uri).map_err(|error| {
+            let text = error.body_text();
+            let reason = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+            Error::parameter("query", reason)
+        });
+        let FromQuery(query) = read?;
+        if query.time_limit_ms == Some(0) {
+            return Err(Error::parameter("time_limit_ms", "it must be above 0"));
         }
+        query.significant_bits.map(check_significant_bits).transpose()?;
         query.layout()?;
-        query.options.check()?;
+        query.options().check()?;
         Ok(query)
     }
 
-    fn set(&mut self, name: &'static str, value: &str) -> Result<()> {
-        let options = &mut self.options;
-        match name {
-            "epsilon" => options.epsilon = Some(number(name, value)?),
-            "verdict" => options.verdict = Some(value.parse()?),
-            "score_threshold" => options.score_threshold = Some(number(name, value)?),
-            "min_area" => options.min_area = Some(number(name, value)?),
-            "bound" => options.bound = Some(value.parse()?),
-            "tests" => options.tests = Some(value.parse()?),
-            "significant_bits" => self.significant_bits = Some(check_significant_bits(number(name, value)?)?),
-            "roi" => self.roi = base64(name, value)?,
-            "priority" => {
-                self.priority = choice(name, value, &[("normal", Priority::Normal), ("high", Priority::High)])?;
-            }
-            "time_limit_ms" => self.time_limit = Some(time_limit(name, value)?),
-            "mask" => self.outputs.mask = Some(choice(name, value, &MASKS)?),
-            "score_map" => self.outputs.score_map = Some(choice(name, value, &MAPS)?),
-            "log10_nfa_map" => self.outputs.log10_nfa_map = Some(choice(name, value, &MAPS)?),
-            "width" => self.width = Some(number(name, value)?),
-            "height" => self.height = Some(number(name, value)?),
-            "format" => {
-                let formats = PixelFormat::ALL.map(|format| (format.name(), format));
-                self.format = Some(choice(name, value, &formats)?);
-            }
-            "stride" => self.stride = Some(number(name, value)?),
-            _ => return Err(unknown(name)),
+    /// How a defect is decided, without the region of interest.
+    pub(super) fn options(&self) -> DecisionOptions {
+        let &Self { epsilon, verdict, score_threshold, min_area, bound, tests, .. } = self;
+        DecisionOptions { epsilon, verdict, score_threshold, min_area, bound, tests, roi: None }
+    }
+
+    /// The region of interest as an encoded image; empty for none.
+    pub(super) fn roi(&self) -> Bytes {
+        self.roi.clone().unwrap_or_default()
+    }
+
+    /// Significant bits of 16-bit samples, where they differ from the package.
+    pub(super) fn significant_bits(&self) -> Option<u8> {
+        self.significant_bits
+    }
+
+    pub(super) fn outputs(&self) -> Outputs {
+        Outputs { mask: self.mask, score_map: self.score_map, log10_nfa_map: self.log10_nfa_map }
+    }
+
+    pub(super) fn priority(&self) -> Priority {
+        match self.priority {
+            Some(Urgency::High) => Priority::High,
+            Some(Urgency::Normal) | None => Priority::Normal,
         }
-        Ok(())
+    }
+
+    pub(super) fn time_limit(&self) -> Option<Duration> {
+        self.time_limit_ms.map(Duration::from_millis)
     }
 
     /// Width, height and format of raw pixels; `None` where the body is an encoded image.
@@ -168,54 +218,46 @@ impl Query {
     }
 }
 
-const MASKS: [(&str, MaskFormat); 2] = [("png", MaskFormat::Png), ("rle", MaskFormat::Rle)];
-const MAPS: [(&str, MapFormat); 3] = [("png", MapFormat::Png), ("f32", MapFormat::F32), ("f16", MapFormat::F16)];
-
-fn unknown(name: &str) -> Error {
-    Error::parameter("query", format!("there is no parameter {}; there are {}", shown(name), KNOWN.join(", ")))
+/// Reads a value and says what is wrong with it.
+fn read<'de, D: Deserializer<'de>, T, E: Display>(
+    deserializer: D,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<Option<T>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse(&text).map(Some).map_err(D::Error::custom)
 }
 
-/// What a client wrote, fit to be shown.
-fn shown(text: &str) -> String {
-    const SHOWN: usize = 40;
-    let rest = if text.chars().nth(SHOWN).is_some() { "…" } else { "" };
-    format!("`{}{rest}`", text.chars().take(SHOWN).collect::<String>().escape_debug())
+fn number<'de, D: Deserializer<'de>, T: FromStr>(deserializer: D) -> Result<Option<T>, D::Error> {
+    read(deserializer, |text| text.parse().map_err(|_| format!("`{}` is not a number", shown(text))))
 }
 
-fn number<T: FromStr>(name: &'static str, value: &str) -> Result<T> {
-    let what = if ["epsilon", "score_threshold"].contains(&name) { "a number" } else { "a whole number that fits" };
-    value.parse().map_err(|_| Error::parameter(name, format!("{} is not {what}", shown(value))))
+fn whole<'de, D: Deserializer<'de>, T: FromStr>(deserializer: D) -> Result<Option<T>, D::Error> {
+    read(deserializer, |text| text.parse().map_err(|_| format!("`{}` is not a whole number that fits", shown(text))))
 }
 
-fn choice<T: Copy>(name: &'static str, value: &str, choices: &[(&str, T)]) -> Result<T> {
-    let found = choices.iter().find(|(known, _)| *known == value).map(|(_, choice)| *choice);
-    found.ok_or_else(|| {
-        let known: Vec<_> = choices.iter().map(|(known, _)| *known).collect();
-        Error::parameter(name, format!("{} is not one of {}", shown(value), known.join(", ")))
+/// A name out of a few. The error lists them.
+fn word<'de, D: Deserializer<'de>, T: FromStr<Err = Error>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    read(deserializer, |text| {
+        shown(text).parse().map_err(|error| match error {
+            Error::Parameter { reason, .. } => reason,
+            other => other.to_string(),
+        })
     })
 }
 
-fn time_limit(name: &'static str, value: &str) -> Result<Duration> {
-    let limit = Duration::from_millis(number(name, value)?);
-    if limit.is_zero() {
-        return Err(Error::parameter(name, "it must be above 0"));
-    }
-    Ok(limit)
-}
-
 /// Base64 in the alphabet that is safe in a query, with or without padding.
-fn base64(name: &'static str, value: &str) -> Result<Bytes> {
+fn base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Bytes>, D::Error> {
     const CONFIG: GeneralPurposeConfig =
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    let decoded = GeneralPurpose::new(&URL_SAFE, CONFIG).decode(value);
-    let decoded = decoded.ok().filter(|bytes| !bytes.is_empty()).map(Bytes::from);
-    decoded.ok_or_else(|| Error::parameter(name, "it is not an image file in base64 with - and _ in place of + and /"))
+    read(deserializer, |text| {
+        let decoded = GeneralPurpose::new(&URL_SAFE, CONFIG).decode(text).ok().filter(|bytes| !bytes.is_empty());
+        decoded.map(Bytes::from).ok_or("it is not an image file in base64 with - and _ in place of + and /")
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::{Bound, Verdict};
 
     fn of(query: &str) -> Result<Query> {
         Query::of(&format!("/x?{query}").parse().unwrap())
@@ -226,40 +268,37 @@ mod tests {
         let query = of("epsilon=0.5&verdict=either&score_threshold=0.25&min_area=9&bound=exact&roi=_-8&priority=high\
                         &time_limit_ms=250&mask=rle&score_map=f16&log10_nfa_map=png&width=4&height=3&format=gray16&stride=10&significant_bits=12")
         .unwrap();
-        let options = &query.options;
+        let options = query.options();
         assert_eq!((options.epsilon, options.score_threshold), (Some(0.5), Some(0.25)));
         assert_eq!((options.verdict, options.bound), (Some(Verdict::Either), Some(Bound::Exact)));
-        assert_eq!((options.min_area, &query.roi[..]), (Some(9), &[0xff, 0xef][..]));
-        assert_eq!((query.priority, query.time_limit), (Priority::High, Some(Duration::from_millis(250))));
-        assert_eq!(query.significant_bits, Some(12));
-        let outputs = (query.outputs.mask, query.outputs.score_map, query.outputs.log10_nfa_map);
+        assert_eq!((options.min_area, &query.roi()[..]), (Some(9), &[0xff, 0xef][..]));
+        assert_eq!((query.priority(), query.time_limit()), (Priority::High, Some(Duration::from_millis(250))));
+        assert_eq!(query.significant_bits(), Some(12));
+        let outputs = query.outputs();
+        let outputs = (outputs.mask, outputs.score_map, outputs.log10_nfa_map);
         assert_eq!(outputs, (Some(MaskFormat::Rle), Some(MapFormat::F16), Some(MapFormat::Png)));
         match query.source(Bytes::from_static(&[0; 30])).unwrap() {
             Source::Raw { width: 4, height: 3, stride: 10, format: PixelFormat::Gray16, .. } => {}
             other => panic!("{other:?}"),
         }
         assert!(matches!(of("").unwrap().source(Bytes::from_static(b"x")).unwrap(), Source::Encoded(_)));
-        for name in KNOWN {
-            let error = of(&format!("{name}=%20")).unwrap_err().to_string();
-            assert!(!error.contains("there is no parameter"), "{error}");
-        }
     }
 
     #[test]
     fn what_is_wrong_is_named() {
         for (query, expected) in [
-            ("epsilom=1", "query: there is no parameter `epsilom`; there are epsilon, verdict,"),
-            ("epsilon=1&epsilon=2", "epsilon: it is given twice"),
-            ("epsilon=one", "epsilon: `one` is not a number"),
-            ("min_area=-1", "min_area: `-1` is not a whole number that fits"),
-            ("verdict=nasty", "verdict: `nasty` is not one of nfa, score, both, either"),
-            ("bound=", "bound: `` is not one of chernoff, exact"),
-            ("priority=urgent", "priority: `urgent` is not one of normal, high"),
+            ("epsilom=1", "query: epsilom: unknown field `epsilom`, expected one of `epsilon`, `verdict`,"),
+            ("epsilon=1&epsilon=2", "query: epsilon: duplicate field `epsilon`"),
+            ("epsilon=one", "query: epsilon: `one` is not a number"),
+            ("min_area=-1", "query: min_area: `-1` is not a whole number that fits"),
+            ("verdict=nasty", "query: verdict: `nasty` is not one of nfa, score, both, either"),
+            ("bound=", "query: bound: `` is not one of chernoff, exact"),
+            ("priority=urgent", "query: priority: unknown variant `urgent`, expected `normal` or `high`"),
             ("time_limit_ms=0", "time_limit_ms: it must be above 0"),
-            ("mask=raw", "mask: `raw` is not one of png, rle"),
-            ("score_map=rle", "score_map: `rle` is not one of png, f32, f16"),
-            ("roi=a+b", "roi: it is not an image file in base64"),
-            ("format=yuv", "format: `yuv` is not one of gray8, gray16,"),
+            ("mask=raw", "query: mask: unknown variant `raw`, expected `png` or `rle`"),
+            ("score_map=rle", "query: score_map: unknown variant `rle`, expected one of `png`, `f32`, `f16`"),
+            ("roi=a+b", "query: roi: it is not an image file in base64"),
+            ("format=yuv", "query: format: `yuv` is not one of gray8, gray16,"),
             ("width=4&height=3", "width, height, format: raw pixels need all three"),
             ("significant_bits=17", "significant bits: 17 is not within 1 to 16"),
             ("stride=4", "width, height, format: raw pixels need all three"),
@@ -267,7 +306,5 @@ mod tests {
             let error = of(query).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{query}: {error}");
         }
-        let long = of(&"ü".repeat(1000)).unwrap_err().to_string();
-        assert!(long.contains(&format!("`{}…`", "ü".repeat(40))), "{long}");
     }
 }

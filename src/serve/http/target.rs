@@ -5,8 +5,29 @@ use axum::{
     http::request::Parts,
 };
 
+use utoipa::IntoParams;
+
 use super::error::Problem;
-use crate::{Error, Result};
+use crate::{Error, Result, serve::shown::shown};
+
+/// `{model}` of a path, as the OpenAPI description has it.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes what Target reads")]
+pub(super) struct Model {
+    /// Name of the model, as in the repository.
+    model: String,
+}
+
+/// `{version}` of a path, as the OpenAPI description has it.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes what Target reads")]
+pub(super) struct Version {
+    /// Version of the model.
+    #[param(minimum = 1)]
+    version: u32,
+}
 
 /// `{model}` and `{version}` of a path.
 #[derive(Clone, Debug)]
@@ -37,7 +58,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Target {
 fn version(text: &str) -> Result<u32> {
     let number = text.parse().ok().filter(|&number: &u32| number > 0);
     number.ok_or_else(|| {
-        let shown = text.chars().take(40).collect::<String>();
-        Error::parameter("version", format!("`{}` is not a version; they are numbers from 1", shown.escape_debug()))
+        Error::parameter("version", format!("`{}` is not a version; versions are numbers from 1", shown(text)))
     })
 }

@@ -1,4 +1,4 @@
-//! What the server and its models say of themselves.
+//! Metadata and configuration of the server and its models.
 
 use std::collections::HashMap;
 
@@ -27,11 +27,11 @@ use crate::{
     },
 };
 
-/// Name of the server, and of the framework that its models are of.
+/// Name of the server, and of the framework of its models.
 const NAME: &str = "uflow";
 
-/// Triton's names of what is there beyond the protocol's core. The model repository can be listed always, and changed where
-/// the server allows it.
+/// Triton's names of the supported extensions. The model repository can always be listed; it can be changed where the server
+/// allows that.
 const EXTENSIONS: [&str; 5] =
     ["model_configuration", "model_repository", "parameters", "schedule_policy", "statistics"];
 
@@ -44,7 +44,7 @@ pub(in crate::serve) fn server() -> ServerMetadataResponse {
     }
 }
 
-/// A model's tensors, with the batch axis. `versions` are those of the model that take frames.
+/// A model's tensors, with the batch axis. `versions` are the versions of the model that take frames.
 pub(in crate::serve) fn metadata(model: &Model, versions: Vec<u32>) -> ModelMetadataResponse {
     let tensor = |name: &str, datatype: &str, dims: Vec<i64>| TensorMetadata {
         name: name.to_owned(),
@@ -62,14 +62,14 @@ pub(in crate::serve) fn metadata(model: &Model, versions: Vec<u32>) -> ModelMeta
     }
 }
 
-/// What of an entry of the repository the protocol tells.
+/// An entry of the repository in the protocol's words.
 pub(super) fn index(status: Status) -> ModelIndex {
     let state = match status.state {
         State::Loading => "LOADING",
         State::Ready => "READY",
         State::Unloading => "UNLOADING",
         State::Failed => "UNAVAILABLE",
-        // Empty: it was never loaded.
+        // Empty means that it was never loaded.
         State::Available if status.reason.is_empty() => "",
         State::Available => "UNAVAILABLE",
     };
@@ -82,7 +82,7 @@ pub(super) fn index(status: Status) -> ModelIndex {
 }
 
 impl Oip {
-    /// How a model is set up; shapes are without the batch axis.
+    /// The configuration of a model. Shapes are without the batch axis.
     pub(super) fn config(&self, model: &Model) -> ModelConfig {
         let options = self.app.engine().options();
         let image = ModelInput {
@@ -124,7 +124,7 @@ impl Oip {
     }
 }
 
-/// What is accepted in the place of the declared input.
+/// Inputs that are accepted in place of the declared one.
 fn alternatives() -> HashMap<String, ModelParameter> {
     let encoded = "BYTES [-1] or [-1, 1]: PNG, JPEG, BMP, TIFF or WebP files in the place of `image`";
     let sixteen = "UINT16 [-1, -1, -1, 1]: grey pictures of 16 bits as `image`";

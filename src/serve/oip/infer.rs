@@ -1,4 +1,4 @@
-//! A request on its way: its frames handed over, their answers put together.
+//! Inference: hands the frames of a request to the engine and puts their answers together.
 
 use std::{
     future::{Future, poll_fn},
@@ -36,12 +36,12 @@ use crate::{
 /// What a stream's message adds to a response, at most.
 const STREAMED: usize = 16;
 
-/// What is kept of a frame's answer.
+/// The part of a frame's answer that the response needs.
 #[derive(Debug)]
 pub(super) struct Found {
     parts: Vec<Part>,
     pub(super) timings: Timings,
-    /// Frames that went through the network with it, itself included.
+    /// Number of frames in its batch.
     pub(super) batch: usize,
 }
 
@@ -51,7 +51,7 @@ impl Weigh for Found {
     }
 }
 
-/// A request whose frames the engine has.
+/// A request whose frames are with the engine.
 #[derive(Debug)]
 pub(super) struct Started {
     id: String,
@@ -68,7 +68,8 @@ pub(super) struct Started {
 }
 
 impl Oip {
-    /// Hands a request's frames over, with the deadline and the span of their call, all to one and the same model though it may be replaced meanwhile.
+    /// Hands the frames of a request to the engine, with the deadline and the origin of their call. All go to the same model,
+    /// even if the model is replaced meanwhile.
     pub(super) async fn start(
         &self,
         request: ModelInferRequest,
@@ -81,7 +82,7 @@ impl Oip {
             let model = self.app.registry().get(&inference.model, inference.version)?;
             Ok((inference, model))
         };
-        // What has no frame to be counted with is counted here.
+        // A request that fails before it has frames is counted here.
         let (inference, model) = read()
             .inspect_err(|error| self.app.requests().begin(Protocol::Oip, origin.clone(), None).done(Some(error)))?;
         let Inference { id, input, outputs, options, priority, deadline, tell_final, significant_bits, .. } = inference;
@@ -120,7 +121,7 @@ impl Oip {
 }
 
 impl Started {
-    /// The answer, once every frame has its own. As soon as one fails, the others are given up.
+    /// The answer, when every frame is answered. When one frame fails, the others are given up.
     pub(super) async fn answer(self) -> Result<ModelInferResponse, Status> {
         let Self { id, model, outputs, images, frames, arrived, tell_final, statistics, largest } = self;
         let found = all(frames).await.map_err(|(index, error)| of_image(index, images, &error));
@@ -145,7 +146,7 @@ impl Started {
     }
 }
 
-/// The answers to all frames, or the first error that comes and the frame it is about.
+/// The answers to all frames, or the first error and the index of its frame.
 async fn all(mut frames: Vec<Pending<Found>>) -> Result<Vec<Found>, (usize, Error)> {
     let mut found: Vec<Option<Found>> = frames.iter().map(|_| None).collect();
     poll_fn(|context| {
@@ -166,7 +167,7 @@ async fn all(mut frames: Vec<Pending<Found>>) -> Result<Vec<Found>, (usize, Erro
     Ok(found.into_iter().flatten().collect())
 }
 
-/// An error that says which of several images it is about.
+/// An error that names the image, where the request has several.
 fn of_image(index: usize, images: usize, error: &Error) -> Status {
     let about = if images > 1 { format!("image {index}: ") } else { String::new() };
     Status::new(status::code(error), format!("{about}{}", shown::text(error)))

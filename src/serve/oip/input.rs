@@ -1,5 +1,5 @@
-//! The input tensor as frames. Nothing is allocated by what a shape says: a shape is checked against the bytes that came,
-//! and raw frames are slices of the message that brought them.
+//! Reads the input tensor as frames. A shape is checked against the bytes that arrived and never decides how much is
+//! allocated. Raw frames are slices of the request's message.
 
 use bytes::{Buf, Bytes};
 
@@ -15,32 +15,32 @@ use crate::{
     },
 };
 
-/// The input that models declare.
+/// The declared input.
 pub(super) const IMAGE: &str = "image";
-/// The same for encoded pictures; not declared.
+/// The input for encoded images. It is not declared.
 pub(super) const ENCODED_IMAGE: &str = "encoded_image";
 
 const ALLOWED: &str = "give one of `image` (UINT8 [batch, height, width, channels] or [height, width, channels], UINT16 with \
                        1 channel, or BYTES [batch]) and `encoded_image` (BYTES [batch])";
 
-/// What a request brings.
+/// The input of a request.
 #[derive(Debug)]
 pub(super) struct Input {
     pub(super) frames: Vec<Source>,
-    /// Whether the elements came as raw contents, so that the answer's go the same way.
+    /// Whether the elements came as raw contents. The answer's elements go the same way.
     pub(super) raw: bool,
 }
 
-/// Elements of the tensor, as they came.
+/// The elements of the tensor.
 enum Elements {
     Raw(Bytes),
     Typed(InferTensorContents),
 }
 
-/// Takes the frames, at most `most`, out of a request.
+/// Takes the frames out of a request, at most `most`.
 ///
 /// # Errors
-/// [`Error::Parameter`] that says which field is wrong, and what is allowed.
+/// [`Error::Parameter`] that names the wrong field and what is allowed.
 pub(super) fn take(request: &mut ModelInferRequest, most: usize) -> Result<Input> {
     let inputs = std::mem::take(&mut request.inputs);
     let contents = std::mem::take(&mut request.raw_input_contents);
@@ -86,7 +86,7 @@ fn the_one(inputs: Vec<InferInputTensor>) -> Result<InferInputTensor> {
 }
 
 fn elements(mut tensor: InferInputTensor, mut raw: Vec<Bytes>) -> Result<(InferInputTensor, Elements)> {
-    // Some clients set an empty message.
+    // Some clients send an empty message.
     let typed = tensor.contents.take().filter(|contents| *contents != InferTensorContents::default());
     let name = &tensor.name;
     let elements = match (typed, raw.len()) {
@@ -104,7 +104,7 @@ fn elements(mut tensor: InferInputTensor, mut raw: Vec<Bytes>) -> Result<(InferI
     Ok((tensor, elements))
 }
 
-/// Frames of pixels, without a copy of raw contents.
+/// Frames from pixels. Raw contents are not copied.
 fn decoded(tensor: &InferInputTensor, elements: Elements, most: usize) -> Result<Vec<Source>> {
     let InferInputTensor { shape, datatype, .. } = tensor;
     let (images, shape_of_one) = match *shape.as_slice() {
@@ -152,7 +152,7 @@ fn decoded(tensor: &InferInputTensor, elements: Elements, most: usize) -> Result
     Ok((0..images).map(source).collect())
 }
 
-/// Pixels from `uint_contents`, in the machine's byte order.
+/// Pixels from `uint_contents`, in native byte order.
 fn typed_pixels(datatype: &str, mut contents: InferTensorContents) -> Result<Bytes> {
     let values = std::mem::take(&mut contents.uint_contents);
     only("uint_contents", datatype, &contents)?;
@@ -167,7 +167,7 @@ fn typed_pixels(datatype: &str, mut contents: InferTensorContents) -> Result<Byt
     .into())
 }
 
-/// Frames of encoded pictures, without a copy.
+/// Frames from encoded images, without a copy.
 fn encoded(tensor: &InferInputTensor, elements: Elements, most: usize) -> Result<Vec<Source>> {
     let InferInputTensor { name, shape, .. } = tensor;
     let images = match *shape.as_slice() {
@@ -188,7 +188,7 @@ fn encoded(tensor: &InferInputTensor, elements: Elements, most: usize) -> Result
     Ok(pictures.into_iter().map(Source::Encoded).collect())
 }
 
-/// Elements of BYTES: each its length in four bytes, low byte first, and the bytes themselves.
+/// Splits elements of BYTES: each is its length in four bytes, little-endian, followed by the bytes.
 fn split(name: &str, mut bytes: Bytes, images: usize) -> Result<Vec<Bytes>> {
     let mut pictures = Vec::new();
     while pictures.len() < images && !bytes.is_empty() {
@@ -214,7 +214,7 @@ fn split(name: &str, mut bytes: Bytes, images: usize) -> Result<Vec<Bytes>> {
     Ok(pictures)
 }
 
-/// Number of images, from the first size of a shape.
+/// The number of images: the first size of the shape.
 fn batch(tensor: &InferInputTensor, images: i64, most: usize) -> Result<usize> {
     usize::try_from(images).ok().filter(|images| (1..=most).contains(images)).ok_or_else(|| {
         let InferInputTensor { name, shape, .. } = tensor;
@@ -222,7 +222,7 @@ fn batch(tensor: &InferInputTensor, images: i64, most: usize) -> Result<usize> {
     })
 }
 
-/// Refuses elements in other lists than the one of the datatype, which was taken out.
+/// Refuses elements in other lists than that of the datatype, which has been taken out.
 fn only(list: &str, datatype: &str, rest: &InferTensorContents) -> Result<()> {
     if *rest == InferTensorContents::default() {
         return Ok(());

@@ -1,20 +1,20 @@
-//! The Open Inference Protocol v2 with Triton's extensions, so that KServe, Triton's clients and load tools work unchanged:
-//! see `proto/inference`.
+//! The Open Inference Protocol v2 with Triton's extensions (see `proto/inference`), so that KServe, Triton's clients and load
+//! tools work unchanged.
 //!
 //! ```text
 //! ModelInferRequest ─► request: tensors → frames, parameters, outputs ─► App, frame by frame ─► output: parts → tensors
 //! ```
 //!
-//! The frames of one request go to the engine one by one, where they share batches with everyone's; the request is answered
-//! when all of them are, and fails with the first that does.
+//! The frames of one request go to the engine one by one and share batches with the frames of other requests. The request is
+//! answered when all its frames are, and fails with the first frame that fails.
 //!
-//! **How a model presents itself.** Triton's `perf_analyzer` makes random data for *every* input that the metadata declares
-//! (also for those that `ModelConfig` calls optional) and asks for every output. So exactly one input is declared: `image`,
-//! UINT8, `[-1, -1, -1, -1]` (batch, height, width, channels). What else is accepted in its place is not declared as a
-//! tensor, but named in `ModelConfig.parameters`: `image` of UINT16, and encoded pictures as BYTES under `image` or
-//! `encoded_image`. `max_batch_size` is above 0, so that the tools offer a batch axis (`perf_analyzer -b`): shapes in the
-//! metadata have it, `dims` in the configuration do not, and the tools add it to what `--shape image:32,48,3` says. It is the
-//! number of frames that the engine holds at once; a request of more could never be admitted whole.
+//! **Declared tensors.** Triton's `perf_analyzer` makes random data for *every* input in the metadata (also for inputs that
+//! `ModelConfig` calls optional) and asks for every output. So exactly one input is declared: `image`, UINT8,
+//! `[-1, -1, -1, -1]` (batch, height, width, channels). `ModelConfig.parameters` names what is accepted in its place: `image`
+//! as UINT16, and encoded images as BYTES under `image` or `encoded_image`. `max_batch_size` is above 0, so that the tools
+//! offer a batch axis (`perf_analyzer -b`): shapes in the metadata have this axis, `dims` in the configuration do not, and the
+//! tools add it to `--shape image:32,48,3`. `max_batch_size` is the number of frames that the engine holds at once; a request
+//! with more frames could never be admitted.
 
 mod describe;
 mod infer;
@@ -53,13 +53,13 @@ impl Oip {
         Self { app, flow: Flow { window, when_full }, statistics: Arc::default() }
     }
 
-    /// Most images in a request.
+    /// The largest number of images in a request.
     fn most_images(&self) -> usize {
         self.app.engine().options().max_in_flight
     }
 }
 
-/// A version as the protocol writes it: a decimal number from 1, or nothing for the current one (0).
+/// Reads a version as the protocol writes it: a decimal number from 1, or nothing for the current version (0).
 fn version(text: &str) -> Result<u32> {
     if text.is_empty() {
         return Ok(0);

@@ -1,4 +1,4 @@
-//! Output tensors: what there is, each frame's part of them (made on the engine's threads), and the parts joined.
+//! Output tensors: which there are, each frame's part of them (made on the engine's threads), and how the parts are joined.
 
 use std::sync::{
     Arc,
@@ -44,7 +44,7 @@ impl Output {
         self.into()
     }
 
-    /// Its type, as requests and metadata write it and as the configuration does.
+    /// The type, as requests and metadata write it, and as the configuration does.
     pub(super) fn datatype(self) -> (&'static str, DataType) {
         match self {
             Self::Score | Self::Log10NfaMin | Self::ScoreMap | Self::Log10NfaMap => ("FP32", DataType::TypeFp32),
@@ -54,7 +54,7 @@ impl Output {
         }
     }
 
-    /// Its shape without the batch axis; −1 is the frame's own size.
+    /// The shape without the batch axis. −1 means the frame's own size.
     pub(super) fn dims(self, model: &Model) -> Vec<i64> {
         let input = model.manifest().input;
         match self {
@@ -65,7 +65,7 @@ impl Output {
     }
 }
 
-/// The outputs that a request asks for, in its order.
+/// The requested outputs, in the request's order.
 ///
 /// # Errors
 /// [`Error::Parameter`] for one that there is not, is asked for twice, or wanted in a way that the server does not have.
@@ -88,7 +88,7 @@ pub(super) fn requested(outputs: &[InferRequestedOutputTensor]) -> Result<Vec<Ou
     Ok(if found.is_empty() { Output::DEFAULT.to_vec() } else { found })
 }
 
-/// What the engine must give for them.
+/// What the engine has to compute for these outputs.
 pub(super) fn wanted(outputs: &[Output]) -> Wanted {
     Wanted {
         mask: outputs.contains(&Output::Mask) || outputs.contains(&Output::MaskPng),
@@ -98,8 +98,8 @@ pub(super) fn wanted(outputs: &[Output]) -> Wanted {
     }
 }
 
-/// Memory that the answer to one request may take, shared by its frames: a small file may decode to a large picture, and a
-/// request may have many.
+/// Limit on the memory of one request's answer, shared by its frames: a small file may decode to a large image, and a request
+/// may have many files.
 #[derive(Clone, Debug)]
 pub(super) struct Budget {
     taken: Arc<AtomicU64>,

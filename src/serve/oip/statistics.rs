@@ -1,8 +1,8 @@
-//! How often models were run for requests of this protocol, and where the time went.
+//! Counts and times of the requests of this protocol, for each model.
 //!
-//! A request of several frames counts its slowest frame's stages. The engine batches frames of all protocols and of models
-//! that share a backbone, and tells each frame the size of its batch; a model's share of the batches of a size is its frames
-//! divided by that size, rounded up. Requests that their client gave up are not counted.
+//! A request with several frames counts the stages of its slowest frame. The engine batches the frames of all protocols and of
+//! models that share a backbone, and reports the size of the batch with each frame. A model's number of batches of one size is
+//! the number of its frames divided by that size, rounded up. Requests that were cancelled are not counted.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,10 +17,10 @@ use crate::{
     serve::proto::inference::{InferBatchStatistics, InferStatistics, ModelStatistics, StatisticDuration},
 };
 
-/// Figures of every model, since it was loaded.
+/// The figures of all models, each since it was loaded.
 #[derive(Debug, Default)]
 pub(super) struct Statistics {
-    /// By the model's address, which is not used again for as long as there is a handle.
+    /// By the model's address. While there is a handle the address is not used again.
     models: Mutex<HashMap<usize, (Weak<Model>, Figures)>>,
 }
 
@@ -127,7 +127,7 @@ impl Statistics {
     }
 }
 
-/// Batches of one size. The network runs once for all frames of a batch, so the time that each reports is the batch's.
+/// Batches of one size. The network runs once for all frames of a batch, so each frame reports the time of its batch.
 fn batch((size, (frames, stages)): (usize, (u64, Stages))) -> InferBatchStatistics {
     let size = size as u64;
     let count = frames.div_ceil(size);

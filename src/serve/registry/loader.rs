@@ -20,7 +20,7 @@ use crate::{
     package::{Found, Listing, Package, Repository},
 };
 
-/// What clients ask of it.
+/// A request of a client.
 #[derive(Debug)]
 pub(super) enum Command {
     Load { name: String, version: u32, reply: oneshot::Sender<Result<Status>> },
@@ -88,9 +88,9 @@ impl Shared {
         }
     }
 
-    /// Brings the table in line with the repository; loads what should be served if `load`. `before` is what the last look
-    /// found: a package is taken for removed when two looks have missed it, as one that is being replaced may be missing for a
-    /// moment.
+    /// Updates the table from the repository and, if `load`, loads what should be served. `before` is what the last look found.
+    /// A package counts as removed when two looks in a row have missed it, because a package that is being replaced may be missing
+    /// for a moment.
     fn look(&self, load: bool, before: &mut Listing) {
         let listing = match self.repository.scan() {
             Ok(listing) => listing,
@@ -108,7 +108,7 @@ impl Shared {
         *before = listing;
     }
 
-    /// Loads the highest versions of a model that can be loaded, as many as are to be served, and retires the others.
+    /// Loads the highest versions of a model that load, up to the number of versions to serve, and retires the others.
     fn serve(&self, name: &str, versions: &BTreeMap<u32, Found>, before: Option<&BTreeMap<u32, Found>>) {
         let most = self.versions.most();
         let mut served = Vec::new();
@@ -135,15 +135,15 @@ impl Shared {
         self.read().get(name).and_then(|slots| slots.get(&version)).is_some_and(|slot| slot.model.is_some())
     }
 
-    /// Whether a package is new, was changed, or failed long enough ago to be tried again: what made it fail need not be in
-    /// its files.
+    /// Whether a package is new, has changed, or failed long enough ago to be tried again. The cause of a failure need not be in
+    /// the package's files.
     fn is_due(&self, name: &str, version: u32, found: &Found) -> bool {
         let table = self.read();
         let Some(slot) = table.get(name).and_then(|slots| slots.get(&version)) else { return true };
         slot.tried.as_ref() != Some(found) || slot.retry.is_some_and(Retry::is_due)
     }
 
-    /// Adds versions that are new on disk, and forgets those that are neither on disk nor loaded.
+    /// Adds versions that are new on disk, and forgets versions that are neither on disk nor loaded.
     fn list_available(&self, listing: &Listing) {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         for (name, versions) in listing {
@@ -186,7 +186,7 @@ impl Shared {
         loaded.map(drop)
     }
 
-    /// Takes the versions for which `which` holds out of service.
+    /// Takes the versions that `which` selects out of service.
     fn retire(&self, name: &str, which: impl Fn(u32) -> bool) {
         let loaded: Vec<u32> = (self.read().get(name).into_iter().flatten())
             .filter(|(version, slot)| which(**version) && slot.model.is_some())

@@ -34,7 +34,7 @@ use crate::{
 pub enum Control {
     /// At the start, and never again.
     Static,
-    /// At the start, and whenever the repository is found changed, looked at this often.
+    /// At the start and when the repository has changed. The server looks at it this often.
     Poll(Duration),
     /// When a client asks.
     Explicit,
@@ -43,9 +43,9 @@ pub enum Control {
 /// Which versions of a model are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Versions {
-    /// The highest so many.
+    /// The highest versions, this many.
     Latest(usize),
-    /// Every one.
+    /// All versions.
     All,
 }
 
@@ -93,10 +93,10 @@ impl Registry {
         Ok(Self { shared, commands: Mutex::new(Some(commands)), thread: Mutex::new(Some(thread)), control })
     }
 
-    /// The model that a request names; version 0 is the current one.
+    /// The model for a request. Version 0 is the current version.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where there is none, [`Error::Unavailable`] where it takes no frames now.
+    /// [`Error::NotFound`] if there is no such model, [`Error::Unavailable`] if the model takes no frames now.
     pub fn get(&self, name: &str, version: u32) -> Result<Arc<Model>> {
         let table = self.shared.read();
         let versions = table.get(name).ok_or_else(|| unknown(name, &table))?;
@@ -120,7 +120,7 @@ impl Registry {
         table.iter().flat_map(|(name, versions)| statuses(name, versions)).collect()
     }
 
-    /// One version of a model; version 0 is the current one, or the highest where none takes frames.
+    /// One version of a model. Version 0 is the current version, or the highest if none takes frames.
     ///
     /// # Errors
     /// [`Error::NotFound`].
@@ -135,7 +135,7 @@ impl Registry {
         wanted.cloned().ok_or_else(|| Error::NotFound(format!("model `{name}` has no version {version}")))
     }
 
-    /// Counts changes; wait on it to see the next.
+    /// A count of changes. Wait on it to see the next change.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.shared.changes.subscribe()
     }
@@ -155,7 +155,7 @@ impl Registry {
         self.control == Control::Explicit
     }
 
-    /// Loads a model, or loads it anew where its package has changed; version 0 is the highest in the repository.
+    /// Loads a model, or loads it again if its package has changed. Version 0 is the highest version in the repository.
     ///
     /// # Errors
     /// [`Error::NotFound`], or why it could not be loaded.
@@ -165,7 +165,7 @@ impl Registry {
         answer.await.unwrap_or_else(|_| Err(stopping()))
     }
 
-    /// Takes a model out of service; version 0 is every one that is loaded.
+    /// Takes a model out of service. Version 0 means all loaded versions.
     ///
     /// # Errors
     /// [`Error::NotFound`].

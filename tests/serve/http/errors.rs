@@ -39,7 +39,7 @@ fn what_is_wrong_with_a_request_is_said() {
         ("/v1/models/bolt/versions/0/detect", &file, 400, "INVALID_ARGUMENT", "version: `0` is not a version"),
         ("/v1/models/bolt/versions/v1/detect", &file, 400, "INVALID_ARGUMENT", "version: `v1` is not a version"),
         ("/v1/models/%FF/detect", &file, 400, "INVALID_ARGUMENT", "path: "),
-        ("/v1/models/bolt/detect?epsilom=1", &file, 400, "INVALID_ARGUMENT", "there are epsilon, verdict,"),
+        ("/v1/models/bolt/detect?epsilom=1", &file, 400, "INVALID_ARGUMENT", "expected one of `epsilon`, `verdict`,"),
         ("/v1/models/bolt/detect?epsilon=-1", &file, 400, "INVALID_ARGUMENT", "epsilon: must be a number above 0"),
         ("/v1/models/bolt/detect?score_threshold=1.5", &file, 400, "INVALID_ARGUMENT", "must be from 0 to 1, not 1.5"),
         ("/v1/models/bolt/detect?score_threshold=nan", &file, 400, "INVALID_ARGUMENT", "must be from 0 to 1, not NaN"),

@@ -34,6 +34,57 @@ fn references(value: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
+/// The schema itself where it is a reference, or one of a reference and null.
+fn referred<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
+    let choices = schema.get("oneOf").and_then(Value::as_array);
+    match choices.and_then(|choices| choices.iter().find(|choice| choice.get("$ref").is_some())) {
+        Some(reference) => resolve(document, reference),
+        None => resolve(document, schema),
+    }
+}
+
+/// Holds a value against a schema: its type, and for objects that their fields are those that are described.
+fn check_value(document: &Value, value: &Value, schema: &Value, at: &str) {
+    let schema = resolve(document, schema);
+    if let Some(choices) = schema.get("oneOf").and_then(Value::as_array) {
+        let fits = |choice: &&Value| {
+            let choice = resolve(document, choice);
+            match (value.get("format"), choice.pointer("/properties/format/enum/0")) {
+                (Some(format), Some(name)) => format == name,
+                _ => value.is_null() == (choice["type"] == "null"),
+            }
+        };
+        let choice = choices.iter().find(fits).unwrap_or_else(|| panic!("{at}: {value} is none of {choices:?}"));
+        return check_value(document, value, choice, at);
+    }
+    let kinds: Vec<_> = match &schema["type"] {
+        Value::Array(kinds) => kinds.iter().map(|kind| kind.as_str().unwrap()).collect(),
+        kind => vec![kind.as_str().unwrap_or_else(|| panic!("{at}: no type in {schema}"))],
+    };
+    let found = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() || !kinds.contains(&"integer") => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    assert!(kinds.contains(&found), "{at}: {value} is not {kinds:?}");
+    if let Some(properties) = schema.get("properties") {
+        for (name, value) in object(value) {
+            let property = object(properties).get(name).unwrap_or_else(|| panic!("{at}.{name} is not described"));
+            check_value(document, value, property, &format!("{at}.{name}"));
+        }
+        for name in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
+            assert!(value.get(name.as_str().unwrap()).is_some(), "{at}.{name} is missing");
+        }
+    }
+    for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+        check_value(document, item, &schema["items"], &format!("{at}[{index}]"));
+    }
+}
+
 /// A schema of the part of JSON Schema that is used here.
 fn check_schema(document: &Value, schema: &Value, at: &str) {
     if schema.get("$ref").is_some() {
@@ -41,8 +92,9 @@ fn check_schema(document: &Value, schema: &Value, at: &str) {
         return;
     }
     if let Some(kind) = schema.get("type") {
-        let kinds = ["object", "array", "string", "number", "integer", "boolean"];
-        assert!(kinds.contains(&kind.as_str().unwrap()), "{at}: {kind}");
+        let known = ["object", "array", "string", "number", "integer", "boolean", "null"];
+        let kinds = kind.as_array().map_or_else(|| vec![kind], |kinds| kinds.iter().collect());
+        assert!(kinds.iter().all(|kind| known.contains(&kind.as_str().unwrap())), "{at}: {kind}");
     } else {
         assert!(schema.get("oneOf").is_some() || schema.get("const").is_some(), "{at} says nothing");
     }
@@ -110,49 +162,81 @@ fn the_description_is_valid() {
     }
     let mut used = BTreeSet::new();
     references(&document, &mut used);
-    for kind in ["parameters", "responses", "schemas"] {
-        for name in object(&document["components"][kind]).keys() {
-            assert!(used.contains(&format!("#/components/{kind}/{name}")), "nothing uses {kind}/{name}");
-        }
+    for name in object(&document["components"]["schemas"]).keys() {
+        assert!(used.contains(&format!("#/components/schemas/{name}")), "nothing uses {name}");
     }
     for reference in used {
         assert!(resolve(&document, &serde_json::json!({ "$ref": reference })).is_object());
     }
 }
 
-/// `METHOD path` of every route, from the index that is made of the router's own table.
-fn routes(server: &Server) -> BTreeSet<(String, String)> {
-    let index = server.get("/");
-    assert_eq!(index.header("content-type"), Some("text/plain; charset=utf-8"));
-    let lines = index.text().lines().filter(|line| line.starts_with("GET ") || line.starts_with("POST "));
-    lines
-        .map(|line| {
-            let mut words = line.split_ascii_whitespace().map(str::to_owned);
-            (words.next().unwrap(), words.next().unwrap())
-        })
-        .collect()
-}
-
-#[test]
-fn every_route_is_described_and_everything_described_is_a_route() {
-    let models = Models::new();
-    let server = Server::start(&models);
-    let document = server.get("/openapi.json").json();
+/// `METHOD path` of every operation that is described.
+fn described(document: &Value) -> BTreeSet<(String, String)> {
     let mut described = BTreeSet::new();
     for (path, item) in object(&document["paths"]) {
         described.extend(object(item).keys().map(|method| (method.to_ascii_uppercase(), path.clone())));
     }
-    assert_eq!(described, routes(&server));
+    described
+}
+
+/// Sends an image or nothing, as the method wants it.
+fn ask(server: &Server, method: &str, path: &str) -> super::client::Response {
+    let body = if method == "POST" { bad_png(1) } else { Vec::new() };
+    server.send(method, path, &[], &body)
+}
+
+/// Holds an answer against what its operation describes, and gives the schema of its body if that is JSON.
+fn check_answer(document: &Value, (method, path): (&str, &str), found: &super::client::Response) {
+    let operation = &document["paths"][path][method.to_ascii_lowercase()];
+    let response = operation["responses"].get(found.status.to_string());
+    let response = resolve(document, response.unwrap_or_else(|| panic!("{path}: {} is new", found.status)));
+    let kind = found.header("content-type").unwrap().split(';').next().unwrap();
+    let content = object(&response["content"]).get(kind).unwrap_or_else(|| panic!("{path}: {kind} is new"));
+    if kind == "application/json" && path != "/openapi.json" {
+        check_value(document, &found.json(), &content["schema"], path);
+    }
+}
+
+#[test]
+fn every_route_answers_as_described() {
+    let models = Models::new();
+    let server = Server::start(&models);
+    let document = server.get("/openapi.json").json();
+    let described = described(&document);
+    assert_eq!(described.len(), 16);
+    let index = server.get("/");
+    assert_eq!(index.header("content-type"), Some("text/plain; charset=utf-8"));
+    let lines = index.text().lines().filter(|line| line.starts_with("GET ") || line.starts_with("POST "));
+    let listed = lines.map(|line| {
+        let mut words = line.split_ascii_whitespace().map(str::to_owned);
+        (words.next().unwrap(), words.next().unwrap())
+    });
+    assert_eq!(listed.collect::<BTreeSet<_>>(), described);
     for (method, path) in &described {
-        let operation = &document["paths"][path][method.to_ascii_lowercase()];
-        let real = path.replace("{model}", "bolt").replace("{version}", "1");
-        let body = if method == "POST" { bad_png(1) } else { Vec::new() };
-        let found = server.send(method, &real, &[], &body);
-        let response = operation["responses"].get(found.status.to_string());
-        let response = resolve(&document, response.unwrap_or_else(|| panic!("{path}: {} is new", found.status)));
-        let kind = found.header("content-type").unwrap().split(';').next().unwrap();
-        assert!(object(&response["content"]).contains_key(kind), "{path}: {kind}");
-        assert!([200, 501].contains(&found.status), "{path}: {}", found.status);
+        for (model, version) in [("bolt", "1"), ("none", "1"), ("bolt", "x")] {
+            let real = path.replace("{model}", model).replace("{version}", version);
+            let found = ask(&server, method, &real);
+            check_answer(&document, (method, path), &found);
+            assert!(
+                model != "bolt" || version != "1" || [200, 501].contains(&found.status),
+                "{path}: {}",
+                found.status
+            );
+        }
+    }
+}
+
+#[test]
+fn a_route_that_needs_a_token_says_so() {
+    let models = Models::new();
+    let tokens = "inference-0123456\n";
+    let server = Server::with(&models, super::Setup { tokens, ..super::Setup::default() });
+    let document = server.get("/openapi.json").json();
+    for (method, path) in described(&document) {
+        let found = ask(&server, &method, &path.replace("{model}", "bolt").replace("{version}", "1"));
+        check_answer(&document, (&method, &path), &found);
+        let operation = &document["paths"][&path][method.to_ascii_lowercase()];
+        assert_eq!(operation.get("security").is_some(), found.status == 401, "{path}");
     }
 }
 
@@ -162,16 +246,19 @@ fn the_parameters_described_are_those_there_are() {
     let server = Server::start(&models);
     let document = server.get("/openapi.json").json();
     let (_, message) = server.post("/v1/models/bolt/detect?none=1", b"x").error();
-    let known: BTreeSet<_> = message.rsplit_once("there are ").unwrap().1.split(", ").map(str::to_owned).collect();
+    let known = message.rsplit_once("expected one of ").unwrap().1.split(", ");
+    let known: BTreeSet<_> = known.map(|name| name.trim_matches('`').to_owned()).collect();
+    assert_eq!(known.len(), 17);
     for path in ["/v1/models/{model}/detect", "/v1/models/{model}/versions/{version}/detect"] {
         let parameters = document["paths"][path]["post"]["parameters"].as_array().unwrap();
-        let described = parameters.iter().map(|parameter| resolve(&document, parameter));
-        let described: BTreeSet<_> = described
-            .filter(|parameter| parameter["in"] == "query")
-            .map(|parameter| parameter["name"].as_str().unwrap().to_owned())
-            .collect();
+        let in_query = parameters.iter().filter(|parameter| parameter["in"] == "query");
+        let described: BTreeSet<_> = in_query.map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect();
         assert_eq!(described, known);
     }
+    let parameters = document["paths"]["/v1/models/{model}/detect"]["post"]["parameters"].as_array().unwrap();
+    let of = |name: &str| &parameters.iter().find(|parameter| parameter["name"] == name).unwrap()["schema"];
+    assert!(of("verdict").to_string().contains(r#"["nfa","score","both","either"]"#), "{}", of("verdict"));
+    assert!(of("format").to_string().contains(r#""bgra8""#), "{}", of("format"));
 }
 
 #[test]
@@ -179,20 +266,24 @@ fn an_answer_has_the_fields_described() {
     let models = Models::new();
     let server = Server::start(&models);
     let document = server.get("/openapi.json").json();
-    let query = "epsilon=1e100&mask=png&score_map=png&log10_nfa_map=f16";
-    let answer = server.post(&format!("/v1/models/nut/detect?{query}"), &bad_png(6)).json();
     let schemas = &document["components"]["schemas"];
-    let same = |value: &Value, schema: &str| {
-        let names = |value: &Value| object(value).keys().cloned().collect::<BTreeSet<_>>();
-        assert_eq!(names(value), names(&schemas[schema]["properties"]), "{schema}");
-    };
-    same(&answer, "Detection");
-    same(&answer["timings_ms"], "Timings");
-    same(&answer["regions"][0], "Region");
-    same(&answer["mask"], "PngMask");
-    same(&answer["score_map"], "Map");
-    assert!(server.get("/readyz").json().get("models").is_some());
-    same(&server.get("/v2/models/nut").json(), "ModelMetadata");
-    same(&server.post("/v1/models/none/detect", b"x").json(), "Error");
-    same(&server.get("/v2/models/none").json(), "Error");
+    for query in ["mask=png&score_map=png&log10_nfa_map=f16", "mask=rle&score_map=f32", ""] {
+        let answer = server.post(&format!("/v1/models/nut/detect?epsilon=1e100&{query}"), &bad_png(6)).json();
+        check_value(&document, &answer, &schemas["Detection"], "detection");
+        assert!(!answer["regions"].as_array().unwrap().is_empty());
+    }
+    // Every field that is described is there when all is asked for.
+    let all = server.post("/v1/models/nut/detect?epsilon=1e100&mask=png&score_map=png&log10_nfa_map=f16", &bad_png(6));
+    let all = all.json();
+    let names = |value: &Value| object(value).keys().cloned().collect::<BTreeSet<_>>();
+    for (value, schema) in [
+        (&all, "Detection"),
+        (&all["timings_ms"], "Timings"),
+        (&all["regions"][0], "Region"),
+        (&all["score_map"], "Map"),
+        (&server.get("/v2/models/nut").json(), "ModelMetadata"),
+        (&server.post("/v1/models/none/detect", b"x").json(), "Error"),
+    ] {
+        assert_eq!(names(value), names(&referred(&document, &schemas[schema])["properties"]), "{schema}");
+    }
 }

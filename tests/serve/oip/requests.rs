@@ -60,7 +60,7 @@ async fn parameters_are_heard() {
             "Epsilon",
             Choice::DoubleParam(1.0),
             "parameters: there is no parameter `Epsilon`; a request has epsilon, verdict, score_threshold, min_area, \
-             bound, tests, priority, timeout, triton_enable_empty_final_response",
+             bound, tests, significant_bits, priority, timeout, triton_enable_empty_final_response",
         ),
         ("triton_enable_empty_final_response", text("yes"), "triton_enable_empty_final_response: it is the text `yes`"),
     ] {

@@ -1,0 +1,107 @@
+//! The OpenAPI description: what the handlers' annotations do not say.
+
+use std::collections::BTreeMap;
+
+use utoipa::{
+    IntoResponses, Modify, OpenApi,
+    openapi::{
+        ContentBuilder, Header, Object, OpenApi as Description, Ref, RefOr, Response, ResponseBuilder, Type,
+        security::{Http, HttpAuthScheme, SecurityScheme},
+    },
+};
+
+use super::error::Error;
+
+/// The description without its paths.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "U-Flow server, HTTP port",
+        description = "For curl and small gateways. Streams of frames, and the Open Inference Protocol's inference, are \
+                       served over gRPC on another port.",
+        version = "1",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+        contact(),
+    ),
+    tags(
+        (name = "detection", description = "Images in, detections out."),
+        (name = "health", description = "For orchestrators."),
+        (name = "server", description = "About the server itself."),
+        (name = "open inference protocol",
+            description = "Health and metadata as the Open Inference Protocol v2 has them over REST."),
+    ),
+    components(schemas(Error)),
+    modifiers(&Bearer),
+)]
+pub(super) struct Document;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, description: &mut Description) {
+        let mut bearer = Http::new(HttpAuthScheme::Bearer);
+        bearer.description = Some("Where the server is set up with tokens.".to_owned());
+        let components = description.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    }
+}
+
+/// Errors of every route that a token protects.
+pub(super) struct TokenErrors;
+
+/// Errors of routes that name a model.
+pub(super) struct ModelErrors;
+
+/// Errors of detection.
+pub(super) struct DetectErrors;
+
+const TOKEN: [(u16, &str); 2] =
+    [(401, "The request has no token, or one that is not known."), (403, "The token does not allow this.")];
+
+const MODEL: [(u16, &str); 3] = [
+    (400, "The path is wrong."),
+    (404, "There is no model of that name or version."),
+    (503, "The model does not take frames, or the server is stopping; the message says why."),
+];
+
+const DETECT: [(u16, &str); 7] = [
+    (400, "The request is wrong: a parameter, the body, or the two together."),
+    (404, "There is no model of that name or version."),
+    (413, "The body, or the image in it, is larger than allowed."),
+    (429, "As many frames as allowed are being worked on, or received."),
+    (500, "The image could not be looked at: an error of the server or of the model."),
+    (503, "The model is being loaded or unloaded, or could not be loaded; or the server is stopping."),
+    (504, "Not done within the time limit, or the body did not arrive in time."),
+];
+
+impl IntoResponses for TokenErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        responses(&TOKEN)
+    }
+}
+
+impl IntoResponses for ModelErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        responses(&[TOKEN.as_slice(), &MODEL].concat())
+    }
+}
+
+impl IntoResponses for DetectErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        responses(&[TOKEN.as_slice(), &DETECT].concat())
+    }
+}
+
+fn responses(errors: &[(u16, &str)]) -> BTreeMap<String, RefOr<Response>> {
+    let response = |&(status, description): &(u16, &str)| {
+        let error = ContentBuilder::new().schema(Some(Ref::from_schema_name("Error"))).build();
+        let response = ResponseBuilder::new().description(description).content("application/json", error);
+        let response = match status {
+            401 => response.header("WWW-Authenticate", Header::default()),
+            429 | 503 => response.header("Retry-After", Header::new(Object::with_type(Type::Integer))),
+            _ => response,
+        };
+        (status.to_string(), RefOr::T(response.build()))
+    };
+    errors.iter().map(response).collect()
+}
