@@ -7,8 +7,6 @@
 //! Invariants after [`BackboneMeta::read`]: at least one output, as many strides as outputs, strides increasing (finest
 //! scale first), every number finite and in range.
 
-mod scan;
-
 use std::{
     borrow::Cow,
     fs,
@@ -17,7 +15,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, preprocess::Resize};
+use crate::{
+    Error, Result,
+    digest::{sha256, sha256_reader},
+    onnx::scan,
+    preprocess::Resize,
+};
 
 /// Where a network comes from.
 #[derive(Clone, Copy, Debug)]
@@ -39,34 +42,23 @@ impl NetworkSource<'_> {
 
     /// SHA-256 of the bytes, in hexadecimal.
     pub(crate) fn sha256(&self) -> Result<String> {
-        use sha2::{Digest, Sha256};
-        let digest = match self {
-            Self::Bytes(bytes) => Sha256::digest(bytes),
+        match self {
+            Self::Bytes(bytes) => Ok(sha256(bytes)),
             Self::Path(path) => {
-                let mut hasher = Sha256::new();
                 let mut file = fs::File::open(path).map_err(Error::io("open", *path))?;
-                let mut block = vec![0; 1 << 20];
-                loop {
-                    let read = std::io::Read::read(&mut file, &mut block).map_err(Error::io("read", *path))?;
-                    if read == 0 {
-                        break;
-                    }
-                    hasher.update(&block[..read]);
-                }
-                hasher.finalize()
+                Ok(sha256_reader(&mut file).map_err(Error::io("read", *path))?.0)
             }
-        };
-        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+        }
     }
 
     /// Reads the model's structure once: the structure must be complete, and external weights must lie in the model's folder.
     pub(crate) fn check(&self, role: &str) -> Result<scan::Scan> {
         let name = self.name(role);
         let scan = match self {
-            Self::Bytes(bytes) => scan::scan_bytes(bytes),
+            Self::Bytes(bytes) => scan::scan_bytes(bytes, BackboneMeta::KEY),
             Self::Path(path) => {
                 let file = fs::File::open(path).map_err(Error::io("open", *path))?;
-                scan::scan_file(file)
+                scan::scan_file(file, BackboneMeta::KEY)
             }
         }
         .map_err(|reason| Error::network(&name, reason))?;
@@ -165,7 +157,7 @@ impl BackboneMeta {
     }
 
     pub(crate) fn from_scan(scan: &scan::Scan, name: &str) -> Result<Self> {
-        let Some(text) = &scan.description else {
+        let Some(text) = &scan.metadata else {
             return Err(Error::network(
                 name,
                 format!(

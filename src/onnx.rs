@@ -2,6 +2,8 @@
 //!
 //! The messages are generated from `proto/onnx/onnx.proto`, the subset of the ONNX specification in use here.
 
+pub(crate) mod scan;
+
 #[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/onnx.rs"));

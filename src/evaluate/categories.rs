@@ -18,7 +18,7 @@ use super::{
     dataset::{data, detect},
     mask::Mask,
 };
-use crate::{Error, Result, files::write_whole};
+use crate::{Error, Result, digest::hex, files::write_whole};
 
 /// Name of a category's result in its folder.
 pub const RECORD_FILE: &str = "evaluation.json";
@@ -49,7 +49,7 @@ impl Category {
             let name = path.strip_prefix(&self.data.root).unwrap_or(path);
             hasher.update(format!("{} {size}\n", name.display()));
         }
-        Ok(hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(&hasher.finalize()[..8]))
     }
 }
 

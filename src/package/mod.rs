@@ -18,7 +18,6 @@
 //! A package is written beside its destination and moved there when it is complete.
 
 mod change;
-mod external;
 mod manifest;
 mod read;
 mod repository;
@@ -32,9 +31,7 @@ pub use self::repository::{Found, Listing, Repository};
 pub use self::text::timestamp;
 pub use self::write::{FileSource, Files, check_writable, write, write_repository_backbone};
 
-use std::io::Read;
-
-use sha2::{Digest, Sha256};
+pub use crate::digest::sha256;
 
 /// Name of the manifest in a package.
 pub const MANIFEST_FILE: &str = "uflow.json";
@@ -62,31 +59,4 @@ const MAX_ROI_BYTES: u64 = 1 << 26;
 /// [`crate::Error::Parameter`] that says what is wrong with it.
 pub fn check_model_name(name: &str) -> crate::Result<()> {
     text::check_name(name).map_err(|reason| crate::Error::parameter("name", reason))
-}
-
-/// SHA-256 as 64 lower-case hexadecimal digits.
-pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-/// SHA-256 and length of everything a reader gives.
-fn sha256_reader(reader: &mut impl Read) -> std::io::Result<(String, u64)> {
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 18];
-    let mut length = 0;
-    loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => return Ok((hex(&hasher.finalize()), length)),
-            Ok(count) => {
-                hasher.update(&buffer[..count]);
-                length += count as u64;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,19 +1,19 @@
 //! Opening a package: manifest, networks and region of interest, all checked.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Cursor, Seek};
+use std::io::{BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use prost::bytes::Bytes;
 
-use super::external::external_location;
 use super::source::{Found, Source, resolve};
 use super::{
     BACKBONES_FOLDER, BackboneReference, MANIFEST_FILE, MAX_MANIFEST_BYTES, MAX_NETWORK_BYTES, MAX_ROI_BYTES, Manifest,
-    sha256, sha256_reader,
 };
 use crate::backbone::NetworkSource;
+use crate::digest::{sha256, sha256_reader};
 use crate::frame::{Image, Limits};
+use crate::onnx::scan::scan;
 use crate::{Error, Result};
 
 /// An opened package. Its parts agree with each other and with their hashes.
@@ -154,17 +154,17 @@ fn check_hash(name: &str, found: &str, expected: &str) -> Result<(), String> {
 }
 
 /// Refuses what is not an ONNX model that holds all its weights.
-pub(super) fn check_network(model: &mut (impl BufRead + Seek), length: u64, name: &str) -> Result<(), String> {
+pub(super) fn check_network(model: &mut (impl Read + Seek), length: u64, name: &str) -> Result<(), String> {
     if length > MAX_NETWORK_BYTES {
         return Err(format!("{name}: has {length} bytes, at most {MAX_NETWORK_BYTES} are allowed"));
     }
-    match external_location(model, length) {
-        Ok(None) => Ok(()),
-        Ok(Some(location)) => Err(format!(
+    let scan = scan(model, length, "").map_err(|reason| format!("{name}: {reason}"))?;
+    match scan.external.first() {
+        None => Ok(()),
+        Some(location) => Err(format!(
             "{name}: keeps weights in another file, `{location}`; a network in a package must hold its own \
              (save it without external data)"
         )),
-        Err(reason) => Err(format!("{name}: {reason}")),
     }
 }
 

@@ -8,10 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sha2::{Digest as _, Sha256};
-
 use super::{Precision, library};
-use crate::{Error, Result, backbone::NetworkSource};
+use crate::{Error, Result, backbone::NetworkSource, digest::sha256};
 
 /// Environment variable with the folder of all caches.
 const CACHE_VARIABLE: &str = "UFLOW_CACHE";
@@ -62,7 +60,7 @@ fn gpu_key(driver: &Path) -> String {
     if lines.is_empty() {
         return "unknown".to_owned();
     }
-    Sha256::digest(lines.join("\n")).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    sha256(lines.join("\n").as_bytes())[..12].to_owned()
 }
 
 #[cfg(test)]

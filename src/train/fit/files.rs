@@ -11,6 +11,7 @@ use super::{Event, FEWEST_IMAGES, FitOptions, Fitted, Fitter, MOST_UNREADABLE, S
 use crate::{
     Error, Result,
     backbone::NetworkSource,
+    digest::hex,
     frame::{Image, Limits, depth::FULL_BITS},
     preprocess::{Preprocess, Preprocessor},
     runtime::{Backbone, Runtime},
@@ -118,7 +119,7 @@ fn features_key(fitter: &Fitter, images: &[PathBuf]) -> Result<String> {
     for path in images {
         hasher.update(NetworkSource::Path(path).sha256()?);
     }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&hasher.finalize()))
 }
 
 /// Makes the features of every image; gives the number of images that failed.

@@ -1,35 +1,38 @@
 //! One pass over an ONNX file that reads its structure and skips its weights.
 //!
 //! Protocol-buffer messages are a sequence of (field number, wire type, payload); payloads of known length are skipped
-//! by seeking, so a 1.6 GB backbone costs a few thousand small reads. The pass checks what must hold
-//! before ONNX Runtime opens the file: the file is complete (every length ends inside its message). It also finds the external
-//! files of the weights and the backbone's description.
+//! by seeking, so a 1.6 GB backbone costs a few thousand small reads. The pass checks that the file is complete (every length ends inside
+//! its message) and finds the external files of the weights and one entry of the metadata. The pass follows every field in which the ONNX specification allows a tensor, as ONNX Runtime
+//! does, including sparse tensors, functions and training graphs.
 //!
-//! Invariants: never reads past the enclosing message, never allocates more than [`MAX_TEXT`], nests at most
-//! [`MAX_DEPTH`] messages.
+//! Invariants: the pass never reads past the enclosing message, never allocates more than [`MAX_TEXT`] for a text, and follows at most
+//! [`MAX_DEPTH`] nested messages.
 
 use std::{
     fs::File,
     io::{BufReader, Cursor, Read, Seek},
 };
 
-use super::BackboneMeta;
-
 /// Results of the pass.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
-    /// Text of the metadata entry [`BackboneMeta::KEY`].
-    pub(crate) description: Option<String>,
-    /// Locations of external data, each once, in order of appearance.
+    /// Text of the metadata entry that was asked for.
+    pub(crate) metadata: Option<String>,
+    /// Locations of external data, each once, in order of appearance. Empty for a tensor that is marked as external and has no location.
     pub(crate) external: Vec<String>,
     graph: bool,
 }
 
 const MAX_TEXT: u64 = 1 << 20;
-const MAX_DEPTH: u32 = 64;
+/// Protobuf's own limit.
+const MAX_DEPTH: u32 = 100;
+
+/// Field `data_location` of a tensor, and its value for external data.
+const DATA_LOCATION: u64 = 14;
+const EXTERNAL: u64 = 1;
 
 /// The message kinds on the way to tensors, with the fields (of the ONNX specification) that lead on.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Message {
     Model,
     Graph,
@@ -38,6 +41,7 @@ enum Message {
     Tensor,
     SparseTensor,
     Function,
+    Training,
 }
 
 /// What a length-delimited field holds.
@@ -54,7 +58,9 @@ impl Message {
         match (self, field) {
             (Self::Model, 7) => Content::Message(Self::Graph),
             (Self::Model, 14) => Metadata,
+            (Self::Model, 20) => Content::Message(Self::Training),
             (Self::Model, 25) => Content::Message(Self::Function),
+            (Self::Training, 1 | 2) => Content::Message(Self::Graph),
             (Self::Graph, 1) | (Self::Function, 7) => Content::Message(Self::Node),
             (Self::Graph, 5) => Content::Message(Self::Tensor),
             (Self::Graph, 15) => Content::Message(Self::SparseTensor),
@@ -69,58 +75,69 @@ impl Message {
     }
 }
 
-/// Scans a model in memory. The error is the reason, ready for a message.
-pub(crate) fn scan_bytes(bytes: &[u8]) -> Result<Scan, String> {
-    Walk::run(Cursor::new(bytes), bytes.len() as u64)
+/// Scans a model in memory for the metadata entry `key`. The error is the reason, ready for a message.
+pub(crate) fn scan_bytes(bytes: &[u8], key: &str) -> Result<Scan, String> {
+    scan(&mut Cursor::new(bytes), bytes.len() as u64, key)
 }
 
 /// Scans a model file. The error is the reason, ready for a message.
-pub(crate) fn scan_file(file: File) -> Result<Scan, String> {
+pub(crate) fn scan_file(file: File, key: &str) -> Result<Scan, String> {
     let metadata = file.metadata().map_err(|error| error.to_string())?;
     if !metadata.is_file() {
         return Err("is not a file".to_owned());
     }
-    Walk::run(BufReader::with_capacity(4096, file), metadata.len())
+    scan(&mut BufReader::with_capacity(4096, file), metadata.len(), key)
 }
 
-struct Walk<R> {
-    reader: R,
+/// Scans a model of `length` bytes. The error is the reason, ready for a message.
+pub(crate) fn scan(reader: &mut (impl Read + Seek), length: u64, key: &str) -> Result<Scan, String> {
+    if length == 0 {
+        return Err("is empty".to_owned());
+    }
+    let mut walk = Walk { reader, key, position: 0, scan: Scan::default() };
+    walk.message(Message::Model, length, 0)?;
+    if !walk.scan.graph {
+        return Err("is not an ONNX model: it has no graph".to_owned());
+    }
+    Ok(walk.scan)
+}
+
+struct Walk<'a, R> {
+    reader: &'a mut R,
+    key: &'a str,
     position: u64,
     scan: Scan,
 }
 
-impl<R: Read + Seek> Walk<R> {
-    fn run(reader: R, length: u64) -> Result<Scan, String> {
-        if length == 0 {
-            return Err("is empty".to_owned());
-        }
-        let mut walk = Self { reader, position: 0, scan: Scan::default() };
-        walk.message(Message::Model, length, 0)?;
-        if !walk.scan.graph {
-            return Err("is not an ONNX model: it holds no graph".to_owned());
-        }
-        Ok(walk.scan)
-    }
-
+impl<R: Read + Seek> Walk<'_, R> {
     fn message(&mut self, kind: Message, end: u64, depth: u32) -> Result<(), String> {
         if depth > MAX_DEPTH {
             return Err(format!("is corrupt: messages nest deeper than {MAX_DEPTH} at byte {}", self.position));
         }
+        // Of a tensor: whether it is marked as external, and whether it says where its data are.
+        let (mut marked, mut located) = (false, false);
         while self.position < end {
             let start = self.position;
             let key = self.varint(end)?;
             match key & 7 {
-                0 => drop(self.varint(end)?),
+                0 => {
+                    let value = self.varint(end)?;
+                    marked |= kind == Message::Tensor && (key >> 3, value) == (DATA_LOCATION, EXTERNAL);
+                }
                 1 => self.skip(8, end)?,
                 5 => self.skip(4, end)?,
-                2 => self.delimited(kind, key >> 3, end, depth)?,
+                2 => located |= self.delimited(kind, key >> 3, end, depth)?,
                 wire => return Err(format!("is not an ONNX model, or corrupt: wire type {wire} at byte {start}")),
             }
+        }
+        if marked && !located {
+            self.add(String::new());
         }
         Ok(())
     }
 
-    fn delimited(&mut self, kind: Message, field: u64, end: u64, depth: u32) -> Result<(), String> {
+    /// Reads or skips a field; true if it is the location of external data.
+    fn delimited(&mut self, kind: Message, field: u64, end: u64, depth: u32) -> Result<bool, String> {
         let start = self.position;
         let length = self.varint(end)?;
         let inner = self.position.checked_add(length).filter(|inner| *inner <= end).ok_or_else(|| {
@@ -131,29 +148,37 @@ impl<R: Read + Seek> Walk<R> {
         })?;
         match kind.content(field) {
             Content::Message(message) => {
-                self.scan.graph |= matches!((kind, message), (Message::Model, Message::Graph));
-                self.message(message, inner, depth + 1)
+                self.scan.graph |= (kind, message) == (Message::Model, Message::Graph);
+                self.message(message, inner, depth + 1)?;
             }
-            Content::Metadata => self.metadata(inner),
-            Content::ExternalData => self.external(inner),
-            Content::Other => self.skip(length, end),
+            Content::Metadata => self.metadata(inner)?,
+            Content::ExternalData => return self.external(inner),
+            Content::Other => self.skip(length, end)?,
         }
+        Ok(false)
     }
 
     fn metadata(&mut self, end: u64) -> Result<(), String> {
         let (key, value) = self.entry(end)?;
-        if key == BackboneMeta::KEY {
-            self.scan.description = Some(value);
+        if key == self.key {
+            self.scan.metadata = Some(value);
         }
         Ok(())
     }
 
-    fn external(&mut self, end: u64) -> Result<(), String> {
+    fn external(&mut self, end: u64) -> Result<bool, String> {
         let (key, value) = self.entry(end)?;
-        if key == "location" && !self.scan.external.contains(&value) {
-            self.scan.external.push(value);
+        let location = key == "location";
+        if location {
+            self.add(value);
         }
-        Ok(())
+        Ok(location)
+    }
+
+    fn add(&mut self, location: String) {
+        if !self.scan.external.contains(&location) {
+            self.scan.external.push(location);
+        }
     }
 
     /// A key-value entry: fields 1 and 2, both text.
@@ -233,6 +258,12 @@ mod tests {
         AttributeProto, Dim, GraphBuilder, GraphProto, ModelProto, StringStringEntryProto, TensorProto, int,
     };
 
+    const KEY: &str = "description";
+
+    fn scan_bytes(bytes: &[u8]) -> Result<Scan, String> {
+        super::scan_bytes(bytes, KEY)
+    }
+
     fn external(location: &str) -> TensorProto {
         let entry = |key: &str, value: &str| StringStringEntryProto { key: key.into(), value: value.into() };
         TensorProto {
@@ -251,7 +282,7 @@ mod tests {
         graph.floats("w", &[2], &[1.0, 2.0]);
         graph.node("Mul", &["x", "w"], "y", vec![int("axis", 1)]);
         graph.output("y", &[Dim::Named("batch"), Dim::Fixed(2)]);
-        graph.finish(&[("other", "value"), (BackboneMeta::KEY, "{}")])
+        graph.finish(&[("other", "value"), (KEY, "{}")])
     }
 
     #[test]
@@ -268,7 +299,15 @@ mod tests {
         let scan = scan_bytes(&model.encode_to_vec()).unwrap();
         // The encoder writes fields by number: nodes stand before the graph's own constants.
         assert_eq!(scan.external, ["constant.bin", "../body.bin", "list.bin", "weights.bin"]);
-        assert_eq!(scan.description.as_deref(), Some("{}"));
+        assert_eq!(scan.metadata.as_deref(), Some("{}"));
+    }
+
+    #[test]
+    fn a_tensor_marked_as_external_needs_no_location_to_be_found() {
+        let mut model = model();
+        let marked = TensorProto { external_data: vec![], ..external("") };
+        model.graph.as_mut().unwrap().initializer.push(marked);
+        assert_eq!(scan_bytes(&model.encode_to_vec()).unwrap().external, [""]);
     }
 
     #[test]
