@@ -7,6 +7,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// All errors of the crate.
 ///
+/// A message is complete: it contains the text of its cause, which [`source`](std::error::Error::source) returns as well.
+///
 /// Each variant is a class that callers treat differently; an interface maps each class to its own status code. The text
 /// has the details.
 #[derive(Debug, thiserror::Error)]
@@ -137,6 +139,7 @@ pub enum Error {
         /// The path.
         path: PathBuf,
         /// The system's reason.
+        #[source]
         cause: io::Error,
     },
 }
@@ -161,5 +164,21 @@ impl Error {
     /// An [`Error::Network`].
     pub fn network(name: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Network { name: name.into(), reason: reason.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn a_failed_file_operation_keeps_its_cause_and_says_it_once() {
+        let cause = io::Error::new(io::ErrorKind::StorageFull, "the disk is full");
+        let error = Error::io("write", "model.uflow")(cause);
+        assert_eq!(error.to_string(), "cannot write model.uflow: the disk is full");
+        let source = error.source().and_then(|source| source.downcast_ref::<io::Error>()).unwrap();
+        assert_eq!(source.kind(), io::ErrorKind::StorageFull);
     }
 }

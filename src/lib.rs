@@ -51,6 +51,7 @@ mod files;
 #[cfg(test)]
 mod import_graph;
 mod kernel;
+mod quantile;
 
 pub use error::{Error, Result};
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
 use super::Pairs;
-use crate::{Error, Result, latents::ScaleShape, segment::ScaleNull};
+use crate::{Error, Result, latents::ScaleShape, quantile::quantile, segment::ScaleNull};
 
 /// Probabilities at which U is compared with χ².
 const PROBABILITIES: [f64; 9] = [0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999, 0.9999];
@@ -224,10 +224,9 @@ impl ScaleStatistics {
         probabilities
             .iter()
             .filter(told)
-            .map(|&probability| {
-                let rank = ((probability * count as f64).ceil() as usize).clamp(1, count) - 1;
-                let found = f64::from(self.energies[rank]) / channels;
-                Quantile { probability, found, expected: expected.inverse_cdf(probability) / channels }
+            .filter_map(|&probability| {
+                let found = f64::from(quantile(&self.energies, probability)?) / channels;
+                Some(Quantile { probability, found, expected: expected.inverse_cdf(probability) / channels })
             })
             .collect()
     }

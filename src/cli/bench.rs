@@ -23,6 +23,7 @@ use crate::{
     package::Package,
     pipeline::{Batch, PostProcessor, package_roi},
     preprocess::Preprocessor,
+    quantile::quantile,
     runtime::{Backbone, Device, Network, Precision, Runtime, SessionOptions},
     segment::{DecisionOptions, DecisionRule},
 };
@@ -240,9 +241,9 @@ impl Latency {
     /// From at least one time. Percentiles are by nearest rank.
     fn of(times: &mut [f64]) -> Self {
         times.sort_by(f64::total_cmp);
-        let percentile = |percent: usize| times[(times.len() * percent).div_ceil(100).max(1) - 1];
+        let at = |share: f64| quantile(times, share).unwrap_or_default();
         let mean = times.iter().sum::<f64>() / times.len() as f64;
-        Self { min: times[0], p50: percentile(50), p90: percentile(90), p99: percentile(99), mean }
+        Self { min: at(0.0), p50: at(0.5), p90: at(0.9), p99: at(0.99), mean }
     }
 }
 

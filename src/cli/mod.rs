@@ -233,11 +233,24 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
     }
 }
 
+/// An error and its causes on one line, without a cause that the text before already ends with.
+fn described(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for part in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = part;
+        } else if !text.ends_with(&part) {
+            text = format!("{text}: {part}");
+        }
+    }
+    text
+}
+
 fn report(error: &anyhow::Error, json: bool) {
     if json {
-        eprintln!("{}", serde_json::json!({ "error": format!("{error:#}") }));
+        eprintln!("{}", serde_json::json!({ "error": described(error) }));
     } else {
-        eprintln!("uflow: error: {error:#}");
+        eprintln!("uflow: error: {}", described(error));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use clap::{Arg, Command, CommandFactory as _};
 
-use super::{Cli, choices};
+use super::{Cli, choices, described};
 
 /// Every sub-command by name, with the command itself.
 fn commands() -> Vec<(String, Command)> {
@@ -79,4 +79,11 @@ fn listed_values_are_those_of_their_types() {
     check(&choices::VERDICTS);
     assert_eq!(choices::PRECISIONS.names.len(), crate::runtime::Precision::ALL.len());
     assert_eq!(choices::FORMATS.names.len(), crate::frame::PixelFormat::ALL.len());
+}
+
+#[test]
+fn an_error_s_cause_is_printed_once() {
+    let cause = std::io::Error::other("the disk is full");
+    let error = anyhow::Error::from(crate::Error::io("write", "model.uflow")(cause)).context("fitting `bolt`");
+    assert_eq!(described(&error), "fitting `bolt`: cannot write model.uflow: the disk is full");
 }

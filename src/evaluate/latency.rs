@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::quantile::quantile;
+
 /// Milliseconds per image of one stage; percentiles by nearest rank.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
@@ -50,9 +52,9 @@ impl Times {
 
 fn latency(stage: String, mut times: Vec<f64>) -> Latency {
     times.sort_by(f64::total_cmp);
-    let at = |percent: usize| times[(percent * times.len()).div_ceil(100).max(1) - 1];
+    let at = |share: f64| quantile(&times, share).unwrap_or_default();
     let mean_ms = times.iter().sum::<f64>() / times.len() as f64;
-    Latency { stage, mean_ms, p50_ms: at(50), p90_ms: at(90), p95_ms: at(95), p99_ms: at(99), max_ms: at(100) }
+    Latency { stage, mean_ms, p50_ms: at(0.5), p90_ms: at(0.9), p95_ms: at(0.95), p99_ms: at(0.99), max_ms: at(1.0) }
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! One pass over an ONNX file that reads its structure and skips its weights.
 //!
 //! Protocol-buffer messages are a sequence of (field number, wire type, payload); payloads of known length are skipped
-//! by seeking, so a 1.6 GB backbone costs a few thousand small reads. The pass checks that the file is complete (every length ends inside
-//! its message) and finds the external files of the weights and one entry of the metadata. The pass follows every field in which the ONNX specification allows a tensor, as ONNX Runtime
-//! does, including sparse tensors, functions and training graphs.
+//! by seeking, so a 1.6 GB backbone costs a few thousand small reads. The pass checks that the file is complete (every
+//! length ends inside its message), and finds the external files of the weights and one entry of the metadata. It follows
+//! every field in which the ONNX specification allows a tensor, as ONNX Runtime does, including sparse tensors, functions
+//! and training graphs.
 //!
-//! Invariants: the pass never reads past the enclosing message, never allocates more than [`MAX_TEXT`] for a text, and follows at most
-//! [`MAX_DEPTH`] nested messages.
+//! Invariants: the pass never reads past the enclosing message, never allocates more than [`MAX_TEXT`] for a text, and
+//! follows at most [`MAX_DEPTH`] nested messages.
 
 use std::{
     fs::File,

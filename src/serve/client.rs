@@ -31,7 +31,7 @@ use super::{
         DetectRequest, DetectResponse, detect_response::Outcome, detection_service_client::DetectionServiceClient,
     },
 };
-use crate::{Error, Result};
+use crate::{Error, Result, quantile::quantile};
 
 /// The server's address and the client's credentials.
 #[derive(Clone, Debug, Default)]
@@ -114,11 +114,8 @@ pub struct Percentiles {
 impl Percentiles {
     fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
-        let percentile = |percent: usize| match values.len() {
-            0 => 0.0,
-            count => values[(count * percent).div_ceil(100).max(1) - 1],
-        };
-        Self { min: percentile(0), p50: percentile(50), p90: percentile(90), p99: percentile(99), max: percentile(100) }
+        let at = |share: f64| quantile(&values, share).unwrap_or_default();
+        Self { min: at(0.0), p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1.0) }
     }
 }
 

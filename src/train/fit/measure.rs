@@ -9,6 +9,7 @@ use crate::{
     flow::Flow,
     latents::ScaleShape,
     package::ScoreStatistics,
+    quantile::quantile,
     segment::{FairThreshold, Segmenter},
     train::Trained,
 };
@@ -96,10 +97,7 @@ pub(crate) fn statistics(mut scores: Vec<f32>, fair_threshold: f32) -> ScoreStat
     let n = scores.len().max(1) as f64;
     let mean = scores.iter().map(|&s| f64::from(s)).sum::<f64>() / n;
     let variance = scores.iter().map(|&s| (f64::from(s) - mean).powi(2)).sum::<f64>() / n;
-    let at = |q: f32| {
-        let rank = (f64::from(q) * n - 1e-4).ceil().max(1.0) as usize - 1;
-        scores.get(rank.min(scores.len().saturating_sub(1))).copied().unwrap_or(0.0)
-    };
+    let at = |q: f32| quantile(&scores, f64::from(q)).unwrap_or(0.0);
     ScoreStatistics {
         images: scores.len(),
         mean: mean as f32,
