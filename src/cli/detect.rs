@@ -107,7 +107,10 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
                 if context.json {
                     context.print_json(&serde_json::json!({ "path": label, "error": error.to_string() }))?;
                 }
-                eprintln!("uflow: {label}: {error}");
+                // Most errors name the file already.
+                let message = error.to_string();
+                let prefix = if message.contains(&label) { String::new() } else { format!("{label}: ") };
+                eprintln!("uflow: {prefix}{message}");
             }
         }
     }

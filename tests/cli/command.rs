@@ -287,6 +287,8 @@ fn one_bad_file_among_many_is_named_and_the_rest_go_on() {
     assert_eq!(lines.len(), 3, "{lines:?}");
     assert!(lines[1]["error"].as_str().unwrap().contains("broken.png"), "{}", lines[1]);
     assert!(lines[0]["score"].is_number() && lines[2]["score"].is_number());
+    let message = stderr(&output);
+    assert_eq!(message.matches("broken.png").count(), 1, "a message names its file once: {message}");
 }
 
 #[test]
