@@ -92,7 +92,7 @@ pub(super) struct ModelReady {
     security(("bearer" = []), ()))]
 pub(super) async fn server() -> Response {
     let server = oip::server();
-    // The extensions are the gRPC service's: over REST there are none.
+    // REST has no extensions; the gRPC service has them.
     Json(ServerMetadata { name: server.name, version: server.version, extensions: Vec::new() }).into_response()
 }
 
