@@ -12,7 +12,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use ndarray::{Array2, Array3, s};
 use rand::{RngExt, SeedableRng};
 use uflow::latents::{EnergyView, ScaleShape, energy};
-use uflow::segment::{Bound, CalibratedNull, RegionFinder, Segmenter, Tests};
+use uflow::segment::{Bound, CalibratedNull, RegionFinder, Segmenter, TestCount};
 
 /// A family, and the shapes of its latents at an input of 448×448.
 const FAMILIES: [(&str, &[ScaleShape]); 2] =
@@ -70,11 +70,11 @@ fn families(criterion: &mut Criterion) {
             bench.iter(|| black_box(segmenter.run_score(&energies).unwrap().image_score));
         });
         segmenter.set_null(Some(&null(shapes))).unwrap();
-        segmenter.set_tests(Tests::Sized);
+        segmenter.set_tests(TestCount::PerSize);
         group.bench_function(BenchmarkId::new("sized", name), |bench| {
             bench.iter(|| black_box(segmenter.run(&energies, Bound::Chernoff).unwrap().log10_nfa_min));
         });
-        segmenter.set_tests(Tests::Paper);
+        segmenter.set_tests(TestCount::Paper);
         let result = segmenter.run(&energies, Bound::Chernoff).unwrap();
         let mut finder = RegionFinder::new();
         group.bench_function(BenchmarkId::new("regions_1920x1080", name), |bench| {

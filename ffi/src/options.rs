@@ -4,7 +4,7 @@ use std::{mem::offset_of, time::Duration};
 
 use uflow::{
     engine::Priority,
-    segment::{Bound, DecisionOptions, RegionOfInterest, Roi, Tests, Verdict},
+    segment::{Bound, DecisionOptions, RegionOfInterest, Roi, TestCount, Verdict},
 };
 
 use crate::{
@@ -103,7 +103,7 @@ pub(crate) fn bound_number(bound: Bound) -> u32 {
     bound as u32
 }
 
-pub(crate) fn tests_number(tests: Tests) -> u32 {
+pub(crate) fn tests_number(tests: TestCount) -> u32 {
     let tests = if tests.is_paper() { uflow_tests::UFLOW_TESTS_PAPER } else { uflow_tests::UFLOW_TESTS_SIZED };
     tests as u32
 }
@@ -468,8 +468,8 @@ pub unsafe extern "C" fn uflow_options_set_tests(options: *mut uflow_options, te
     unsafe {
         set(options, |options| {
             options.tests = Some(match tests {
-                1 => Tests::Paper,
-                2 => Tests::Sized,
+                1 => TestCount::Paper,
+                2 => TestCount::PerSize,
                 other => return Err(uflow_status::argument("tests", format_args!("{other} is not a UFLOW_TESTS"))),
             });
             Ok(())

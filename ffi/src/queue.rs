@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use uflow::engine::{Answer, Waiter};
+use uflow::engine::{Answer, ResponseSink};
 
 use crate::pointer::Versioned;
 
@@ -247,7 +247,7 @@ pub(crate) struct Ticket {
     pub(crate) number: u64,
 }
 
-impl Waiter for Ticket {
+impl ResponseSink for Ticket {
     fn waits(&self) -> bool {
         self.queue.given_up.load(Ordering::Acquire) <= self.number
     }

@@ -272,7 +272,7 @@ pub unsafe extern "C" fn uflow_stream_submit(
         };
         if let Err((error, ticket)) = stream.engine.engine.submit(request, ticket) {
             // The stream has its places in the engine, and the options were checked. A refusal is the frame's result nevertheless.
-            uflow::engine::Waiter::answer(Box::new(ticket), Err(error));
+            uflow::engine::ResponseSink::answer(Box::new(ticket), Err(error));
         }
         Ok(())
     })

@@ -14,7 +14,7 @@
 //! | U against χ²_C: quantiles, effective degrees of freedom 2·mean²/variance | equal, C |
 //! | regions per good image at ε, with bounds | at most ε |
 //!
-//! The last line is the promise itself and decides the [`Verdict`]; the others say why it is kept or broken. A promise counts as
+//! The last line is the promise itself and decides the [`PromiseVerdict`]; the others say why it is kept or broken. A promise counts as
 //! broken where the mean number of regions surely exceeds ε. That bound holds however regions cluster in an image, and for the
 //! eight ε together: on images that keep the promise exactly, at most 5% of all verdicts are wrong (how:
 //! [`FalseAlarms::rate_at_least`], and the head of `evaluate/bounds.rs`).
@@ -61,7 +61,7 @@ pub struct CalibrationReport {
     /// False alarms per image at ε from 10 down to 10⁻⁶.
     pub false_alarms: Vec<FalseAlarms>,
     /// Whether ε is what it says.
-    pub verdict: Verdict,
+    pub verdict: PromiseVerdict,
     /// Ways to decide, and how many of these images each flags: the package's thresholds first, then thresholds set on these images.
     pub alternatives: Vec<Alternative>,
     /// Deviations from the hypothesis, in sentences, the largest first.
@@ -71,7 +71,7 @@ pub struct CalibrationReport {
 /// Whether ε can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "promise")]
-pub enum Verdict {
+pub enum PromiseVerdict {
     /// At no ε are there surely more false alarms than promised. So few images cannot tell rates below `resolution`.
     Kept {
         /// The rate that as many images without an alarm are compatible with.
@@ -88,7 +88,7 @@ pub enum Verdict {
     },
 }
 
-impl Verdict {
+impl PromiseVerdict {
     /// From the false alarms at each ε, the largest ε first.
     pub fn of(false_alarms: &[FalseAlarms]) -> Self {
         let broken = false_alarms.iter().find(|found| found.rate_at_least > found.epsilon);
@@ -165,7 +165,7 @@ impl Calibration {
         let between_scales: Vec<f64> = self.between.iter().map(Pairs::correlation).collect();
         Ok(CalibrationReport {
             images: self.images.len(),
-            verdict: Verdict::of(&false_alarms),
+            verdict: PromiseVerdict::of(&false_alarms),
             alternatives: advice::alternatives(&self.images, package),
             findings: report::findings(&scales, &between_scales),
             scales,

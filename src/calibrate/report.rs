@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{CalibrationReport, ScaleReport, Verdict};
+use super::{CalibrationReport, PromiseVerdict, ScaleReport};
 
 impl fmt::Display for CalibrationReport {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,7 +48,7 @@ impl CalibrationReport {
     }
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for PromiseVerdict {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kept { resolution } => write!(

@@ -16,7 +16,7 @@ use anyhow::ensure;
 use ndarray::{Array3, Array4};
 use serde::Serialize;
 
-use super::{Context, Outcome, inputs::images_below, options::DeviceArgs};
+use super::{CommandOutcome, Context, inputs::images_below, options::DeviceArgs};
 use crate::{
     evaluate::columns::{WIDTH, shortened},
     frame::{Image, Limits},
@@ -98,7 +98,7 @@ struct Parity {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
     let package = Package::open(&args.model)?;
     let runtime = context.runtime()?;
     let options = args.device.session();
@@ -143,7 +143,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
             print(&measured);
         }
     }
-    Ok(Outcome::Done)
+    Ok(CommandOutcome::Done)
 }
 
 /// A model's networks, with the package's decision on their output.

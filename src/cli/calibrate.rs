@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::{
-    Context, Outcome, good, info,
+    CommandOutcome, Context, good, info,
     inputs::images_below,
     options::{DecisionArgs, DeviceArgs, SampleArgs, warn_of_depth},
     progress::Progress,
@@ -18,7 +18,7 @@ use crate::{
     latents::energy,
     package::{self, Manifest, Package},
     pipeline::{Detector, package_roi},
-    segment::{CalibratedNull, DecisionOptions, DecisionRule, RegionOfInterest, Tests},
+    segment::{CalibratedNull, DecisionOptions, DecisionRule, RegionOfInterest, TestCount},
 };
 
 const AFTER_HELP: &str = "\
@@ -74,7 +74,7 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
+pub fn run(args: &Args, context: &Context) -> Result<CommandOutcome> {
     let asked = args.decision.options()?;
     let images = images_below(&args.good, context)?;
     let path = args.package.as_ref().or(args.model.as_ref());
@@ -95,14 +95,14 @@ pub fn run(args: &Args, context: &Context) -> Result<Outcome> {
     if let Some(out) = &args.out {
         write(out, &package, &asked, &energies, context)?;
     }
-    Ok(if report.verdict.holds() { Outcome::Done } else { Outcome::Failed })
+    Ok(if report.verdict.holds() { CommandOutcome::Done } else { CommandOutcome::Failed })
 }
 
 /// What is measured: the decision asked for. A package without a null cannot count by size yet; with `--out` it gets one, and is
 /// measured by the paper's count now.
 fn measured(args: &Args, asked: &DecisionOptions, manifest: &Manifest) -> DecisionOptions {
-    let later = args.out.is_some() && manifest.calibration.is_none() && asked.tests == Some(Tests::Sized);
-    DecisionOptions { tests: if later { Some(Tests::Paper) } else { asked.tests }, ..asked.clone() }
+    let later = args.out.is_some() && manifest.calibration.is_none() && asked.tests == Some(TestCount::PerSize);
+    DecisionOptions { tests: if later { Some(TestCount::Paper) } else { asked.tests }, ..asked.clone() }
 }
 
 /// U of each scale of an image.

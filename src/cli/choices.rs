@@ -13,7 +13,7 @@ use crate::{
     Error,
     frame::PixelFormat,
     runtime::{Device, Precision},
-    segment::{Bound, Tests, Verdict},
+    segment::{Bound, TestCount, Verdict},
     train::fit::Augmentation,
 };
 
@@ -22,7 +22,7 @@ pub(crate) const BOUNDS: Choices<Bound> = Choices::new(Bound::VARIANTS);
 pub(crate) const DEVICES: Choices<Device> = Choices::new(&["cpu", "openvino", "cuda", "tensorrt"]);
 pub(crate) const FORMATS: Choices<PixelFormat> = Choices::new(PixelFormat::VARIANTS);
 pub(crate) const PRECISIONS: Choices<Precision> = Choices::new(Precision::VARIANTS);
-pub(crate) const TESTS: Choices<Tests> = Choices::new(Tests::VARIANTS);
+pub(crate) const TESTS: Choices<TestCount> = Choices::new(TestCount::VARIANTS);
 pub(crate) const VERDICTS: Choices<Verdict> = Choices::new(Verdict::VARIANTS);
 
 /// Parses a value with [`FromStr`]. Help and completions list `names`. Other values that the type accepts, such as `cuda:1`, are

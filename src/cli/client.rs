@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Context, Outcome, choices, inputs};
+use super::{CommandOutcome, Context, choices, inputs};
 use crate::{
     Error, Result,
     frame::PixelFormat,
@@ -93,7 +93,7 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
     if args.rate.is_some_and(|rate| !(rate.is_finite() && rate > 0.0)) {
         return Err(Error::parameter("--rate", "must be a number above 0 (frames per second)").into());
     }
@@ -126,7 +126,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     } else {
         context.print(&describe(&report))?;
     }
-    Ok(if report.is_clean() { Outcome::Done } else { Outcome::Failed })
+    Ok(if report.is_clean() { CommandOutcome::Done } else { CommandOutcome::Failed })
 }
 
 impl Args {

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use super::progress::Progress;
-use crate::demo::{Counts, Engine, Options, Outcome, Product, Step, story};
+use crate::demo::{Counts, DemoOutcome, Engine, Options, Product, Step, story};
 
 /// Makes pictures of three products, learns a model from good ones, finds the defects in new ones, and writes a
 /// report (one self-contained HTML page).
@@ -109,7 +109,7 @@ fn print_data(folders: &[PathBuf], json: bool) -> Result<()> {
     Ok(())
 }
 
-fn print_outcome(outcome: &Outcome, report: &Path, json: bool) -> Result<()> {
+fn print_outcome(outcome: &DemoOutcome, report: &Path, json: bool) -> Result<()> {
     let report = std::path::absolute(report).unwrap_or_else(|_| report.to_owned());
     if json {
         let products: serde_json::Map<String, serde_json::Value> = (outcome.evaluations.iter())

@@ -11,7 +11,7 @@ use ndarray_npy::WriteNpyExt;
 use serde::Serialize;
 
 use super::{
-    Context, Outcome,
+    CommandOutcome, Context,
     inputs::{self, Input},
     options::{DecisionArgs, DeviceArgs, SampleArgs, warn_of_depth},
 };
@@ -79,7 +79,7 @@ struct Line<'a> {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
     let limits = Limits { max_pixels: args.max_pixels, ..Limits::default() };
     let inputs = inputs::expand(&args.images, context)?;
     let inputs: Vec<Input> = inputs.into_iter().flat_map(|input| input.pages(&limits)).collect();
@@ -122,7 +122,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         bail!("none of the {failed} images could be read");
     }
     let stop = failed > 0 || (args.fail_on_anomaly && anomalous > 0);
-    Ok(if stop { Outcome::Failed } else { Outcome::Done })
+    Ok(if stop { CommandOutcome::Failed } else { CommandOutcome::Done })
 }
 
 /// Where the results of each input go, without their endings. Nothing that is looked at is overwritten.

@@ -11,7 +11,7 @@ use std::{
 use serde_json::json;
 
 use super::{
-    Context, Outcome,
+    CommandOutcome, Context,
     inputs::images_below,
     options::{DecisionArgs, DeviceArgs, SampleArgs},
     progress::Progress,
@@ -207,7 +207,7 @@ impl ModelArgs {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
     let options = args.options()?;
     if !args.good.is_dir() {
         let reason = "is not a folder; --good takes a folder of good images".to_owned();
@@ -246,7 +246,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     };
     fitted.write(&args.out)?;
     summarise(&fitted, &args.out, context)?;
-    Ok(if fitted.cross_fit.failures.is_empty() { Outcome::Done } else { Outcome::Failed })
+    Ok(if fitted.cross_fit.failures.is_empty() { CommandOutcome::Done } else { CommandOutcome::Failed })
 }
 
 /// What Ctrl-C finds the fit at.

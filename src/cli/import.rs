@@ -8,7 +8,7 @@ use std::{
 use serde_json::json;
 
 use super::{
-    Context, Outcome, good,
+    CommandOutcome, Context, good,
     inputs::{self, images_below},
     options::{DecisionArgs, DeviceArgs, SampleArgs, warn_of_depth},
     progress::Progress,
@@ -113,7 +113,7 @@ impl Args {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
     let options = args.options()?;
     let good = match &args.good {
         None => Vec::new(),
@@ -151,7 +151,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     }
     model.write(&args.out)?;
     report(args, &model, &Report { warnings, compared, variance }, context)?;
-    Ok(Outcome::Done)
+    Ok(CommandOutcome::Done)
 }
 
 /// The results besides the model.

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::{Context, Outcome};
+use super::{CommandOutcome, Context};
 use crate::{
     Result,
     evaluate::columns::{WIDTH, shortened},
     package::{Manifest, Package, Scale},
-    segment::{Bound, DecisionOptions, Tests, Verdict},
+    segment::{Bound, DecisionOptions, TestCount, Verdict},
 };
 
 /// Show the content of a package.
@@ -18,7 +18,7 @@ pub struct Args {
 }
 
 /// Runs the command. Opening the package checks the hashes of its files.
-pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
     let package = Package::open(&args.package)?;
     let manifest = &package.manifest;
     if context.json {
@@ -26,7 +26,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     } else {
         print(manifest)?;
     }
-    Ok(Outcome::Done)
+    Ok(CommandOutcome::Done)
 }
 
 fn print(manifest: &Manifest) -> Result<()> {
@@ -121,11 +121,13 @@ pub(super) fn decision(manifest: &Manifest) -> Result<Vec<String>> {
     };
     lines.push(format!("{size}, {place}"));
     lines.push(match (rule.tests, &manifest.calibration) {
-        (Tests::Sized, Some(null)) => {
+        (TestCount::PerSize, Some(null)) => {
             format!("tests: sized, by region size on a null calibrated on {} good images", null.images)
         }
-        (Tests::Sized, None) => "tests: sized, by region size".to_owned(),
-        (Tests::Paper, _) => "tests: paper, on the theoretical null; `uflow calibrate` measures if ε holds".to_owned(),
+        (TestCount::PerSize, None) => "tests: sized, by region size".to_owned(),
+        (TestCount::Paper, _) => {
+            "tests: paper, on the theoretical null; `uflow calibrate` measures if ε holds".to_owned()
+        }
     });
     lines.push(match rule.bound {
         Bound::Chernoff => "bound: chernoff, as in the paper".to_owned(),

@@ -74,7 +74,7 @@ impl Context {
 
 /// How a command ended, if there was no error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CommandOutcome {
     /// Exit code 0.
     Done,
     /// Exit code 1: some of the work failed, or an anomaly was found and `--fail-on-anomaly` was given.
@@ -194,8 +194,8 @@ pub fn main() -> ExitCode {
         }
     };
     match result {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Failed) => ExitCode::from(1),
+        Ok(CommandOutcome::Done) => ExitCode::SUCCESS,
+        Ok(CommandOutcome::Failed) => ExitCode::from(1),
         Err(error) => {
             report(&error, context.json);
             ExitCode::from(match error.downcast_ref::<Error>() {
@@ -207,16 +207,16 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
+fn run(command: Command, context: &Context) -> anyhow::Result<CommandOutcome> {
     match command {
         Command::Demo(args) => {
             demo::run(&args, context.json, |args| Ok(Box::new(engine::DemoEngine::new(context, args.seed)?)))
-                .map(|()| Outcome::Done)
+                .map(|()| CommandOutcome::Done)
         }
         Command::Fit(args) => fit::run(&args, context),
         Command::Import(args) => import::run(&args, context),
         Command::Detect(args) => detect::run(&args, context),
-        Command::Segment(args) => segment::run(&args, context.json).map(|()| Outcome::Done),
+        Command::Segment(args) => segment::run(&args, context.json).map(|()| CommandOutcome::Done),
         Command::Evaluate(args) => evaluate::run(&args, context, |args| args.open(context)),
         Command::Calibrate(args) => calibrate::run(&args, context),
         Command::Info(args) => info::run(&args, context),
@@ -228,7 +228,7 @@ fn run(command: Command, context: &Context) -> anyhow::Result<Outcome> {
         Command::Client(args) => client::run(&args, context),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "uflow", &mut std::io::stdout());
-            Ok(Outcome::Done)
+            Ok(CommandOutcome::Done)
         }
     }
 }
@@ -254,7 +254,7 @@ fn report(error: &anyhow::Error, json: bool) {
     }
 }
 
-fn print_version(context: &Context) -> anyhow::Result<Outcome> {
+fn print_version(context: &Context) -> anyhow::Result<CommandOutcome> {
     let runtime = context.runtime();
     if context.json {
         let (version, path) =
@@ -269,5 +269,5 @@ fn print_version(context: &Context) -> anyhow::Result<Outcome> {
             Err(error) => println!("ONNX Runtime: {error}"),
         }
     }
-    Ok(Outcome::Done)
+    Ok(CommandOutcome::Done)
 }

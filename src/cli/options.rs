@@ -9,7 +9,7 @@ use crate::{
     frame::{BitDepthCheck, FloatRange, Limits, ReadOptions},
     preprocess::Preprocess,
     runtime::{Device, Precision, SessionOptions},
-    segment::{Bound, DecisionOptions, RegionOfInterest, Roi, Tests, Verdict},
+    segment::{Bound, DecisionOptions, RegionOfInterest, Roi, TestCount, Verdict},
 };
 
 /// Device options.
@@ -93,7 +93,7 @@ pub struct DecisionArgs {
 
     /// Number of tests: for all sizes of region together (paper), or by size on the package's calibrated null (sized).
     #[arg(long, value_parser = super::choices::TESTS, help_heading = "Decision")]
-    pub tests: Option<Tests>,
+    pub tests: Option<TestCount>,
 
     /// Region of interest: a mask image; defects count where it is white.
     #[arg(long, value_name = "MASK.png", help_heading = "Decision")]

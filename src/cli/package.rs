@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{Context, Outcome, info, options::DecisionArgs};
+use super::{CommandOutcome, Context, info, options::DecisionArgs};
 use crate::{
     Error,
     package::{self, Manifest, Package},
@@ -61,9 +61,9 @@ struct SetArgs {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
     match &args.command {
-        Command::Set(args) => set(args, context).map(|()| Outcome::Done),
+        Command::Set(args) => set(args, context).map(|()| CommandOutcome::Done),
     }
 }
 

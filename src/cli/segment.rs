@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::latents::ScaleShape;
 use crate::pipeline::{Evidence, PostProcessor};
-use crate::segment::{Bound, DecisionOptions, DecisionRule, Segmentation, Tests};
+use crate::segment::{Bound, DecisionOptions, DecisionRule, Segmentation, TestCount};
 
 /// Segments latents from a file, without a model.
 ///
@@ -42,8 +42,8 @@ pub struct Args {
     pub bound: Bound,
 
     /// Number of tests: for all sizes of region together (paper), or by size on the theoretical null (sized)
-    #[arg(long, default_value_t = Tests::Paper, value_parser = super::choices::TESTS)]
-    pub tests: Tests,
+    #[arg(long, default_value_t = TestCount::Paper, value_parser = super::choices::TESTS)]
+    pub tests: TestCount,
 
     /// Repeat the segmentation this many times and report the times
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]

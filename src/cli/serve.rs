@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 
-use super::{Context, Outcome, choices, log};
+use super::{CommandOutcome, Context, choices, log};
 use crate::serve::{
     self, Server,
     config::{Config, Settings},
@@ -42,7 +42,7 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
     let file = args.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
     let settings = args.settings.clone().or(file).with_defaults();
     let config = Config::new(settings.clone())?;
@@ -52,7 +52,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     if args.check {
         let checked = serve::check(onnxruntime, &config)?;
         print_check(&settings, &checked, context)?;
-        return Ok(Outcome::Done);
+        return Ok(CommandOutcome::Done);
     }
     let event_loop = serve::event_loop()?;
     let drained = event_loop.block_on(async {
@@ -70,10 +70,10 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     event_loop.shutdown_timeout(Duration::from_secs(1));
     if drained {
         tracing::info!("stopped");
-        return Ok(Outcome::Done);
+        return Ok(CommandOutcome::Done);
     }
     tracing::error!("stopped with frames that were not answered in time");
-    Ok(Outcome::Failed)
+    Ok(CommandOutcome::Failed)
 }
 
 fn print_check(settings: &Settings, checked: &serve::Checked, context: &Context) -> anyhow::Result<()> {

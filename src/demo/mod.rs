@@ -18,4 +18,4 @@ pub use crate::report::Machine;
 pub use dataset::Counts;
 pub use picture::{Defect, Product};
 pub use scene::SIDE;
-pub use story::{Engine, Fitted, Looked, Options, Outcome, Step, run};
+pub use story::{DemoOutcome, Engine, Fitted, Looked, Options, Step, run};

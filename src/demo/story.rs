@@ -94,7 +94,7 @@ pub enum Step {
 
 /// Result of the demo.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct DemoOutcome {
     /// Each product's metrics.
     pub evaluations: Vec<(Product, Evaluation)>,
     /// Total wall-clock seconds.
@@ -112,7 +112,7 @@ pub fn write_data(options: &Options, step: &mut dyn FnMut(Step)) -> Result<Vec<P
 }
 
 /// Runs the demo and writes its report.
-pub fn run(options: &Options, engine: &mut dyn Engine, step: &mut dyn FnMut(Step)) -> Result<Outcome> {
+pub fn run(options: &Options, engine: &mut dyn Engine, step: &mut dyn FnMut(Step)) -> Result<DemoOutcome> {
     let start = Instant::now();
     let mut models = Vec::new();
     let mut evaluations = Vec::new();
@@ -127,7 +127,7 @@ pub fn run(options: &Options, engine: &mut dyn Engine, step: &mut dyn FnMut(Step
     step(Step::Report);
     let seconds = start.elapsed().as_secs_f64();
     report(models, served, engine.describe(), seconds).write(&options.report)?;
-    Ok(Outcome { evaluations, seconds })
+    Ok(DemoOutcome { evaluations, seconds })
 }
 
 fn report(

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Answer, Model, Priority, Stages, Waiter, Wanted, metrics::Place, rois::EncodedRoi};
+use super::{Answer, Model, Priority, ResponseSink, Stages, Wanted, metrics::Place, rois::EncodedRoi};
 use crate::{Error, Result, pipeline::Timings, segment::DecisionRule};
 
 /// A frame's data for every stage. Each frame is answered once: by [`finish`](Self::finish), or with an error when it is dropped.
@@ -25,7 +25,7 @@ pub(super) struct Job {
     arrived: Instant,
     /// When the frame entered its current queue.
     pub(super) queued: Instant,
-    waiter: Option<Box<dyn Waiter>>,
+    waiter: Option<Box<dyn ResponseSink>>,
     /// Its place among the admitted frames, until it is answered.
     place: Option<Place>,
 }
@@ -39,7 +39,7 @@ impl Job {
         wanted: Wanted,
         deadline: Option<Instant>,
         priority: Priority,
-        waiter: Box<dyn Waiter>,
+        waiter: Box<dyn ResponseSink>,
         place: Place,
     ) -> Self {
         let now = Instant::now();

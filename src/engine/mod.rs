@@ -2,7 +2,7 @@
 //! each answer.
 //!
 //! ```text
-//! submit ─► prepare (pool) ─► queue of the backbone ─► network (device thread) ─► finish (pool) ─► Waiter::answer
+//! submit ─► prepare (pool) ─► queue of the backbone ─► network (device thread) ─► finish (pool) ─► ResponseSink::answer
 //!           decode, resize     high priority first      one batch, many models     Judge
 //! ```
 //!
@@ -20,7 +20,6 @@
 //! The engine uses threads, mutexes and condition variables, and no async runtime.
 
 mod job;
-mod lane;
 mod memory;
 mod metrics;
 mod model;
@@ -28,6 +27,7 @@ mod pool;
 mod request;
 mod rois;
 mod stages;
+mod worker;
 
 use std::{
     collections::HashMap,
@@ -39,15 +39,15 @@ use std::{
 pub(crate) use self::metrics::{full, register};
 use self::{
     job::Job,
-    lane::Lane,
     memory::Budget,
     pool::{Pool, Shop, Task},
     rois::{EncodedRoi, RoiCache},
+    worker::BackboneWorker,
 };
 pub use self::{
     metrics::Metrics,
     model::Model,
-    request::{Answer, Priority, Request, Source, Stages, Waiter, Wanted},
+    request::{Answer, Priority, Request, ResponseSink, Source, Stages, Wanted},
 };
 use crate::{
     Error, Result,
@@ -147,7 +147,7 @@ pub struct Engine {
     pool: Pool,
     metrics: Arc<Metrics>,
     /// By the backbone's SHA-256. Locked while a backbone loads, so that no other thread loads the same one.
-    lanes: Mutex<HashMap<String, Weak<Lane>>>,
+    backbone_workers: Mutex<HashMap<String, Weak<BackboneWorker>>>,
 }
 
 impl Engine {
@@ -165,7 +165,7 @@ impl Engine {
         let rois = RoiCache::new(options.limits, memory.clone());
         let shop = Shop { limits: options.limits, memory, rois };
         let pool = Pool::start(options.workers, shop, Arc::clone(&metrics))?;
-        Ok(Self { runtime: runtime.clone(), options, pool, metrics, lanes: Mutex::new(HashMap::new()) })
+        Ok(Self { runtime: runtime.clone(), options, pool, metrics, backbone_workers: Mutex::new(HashMap::new()) })
     }
 
     /// Loads a model and warms it up. A loaded backbone with the same hash is shared.
@@ -175,23 +175,23 @@ impl Engine {
     /// # Errors
     /// Networks that do not match the manifest, or a device that fails.
     pub fn load(&self, package: &Package, name: &str, version: u32) -> Result<Arc<Model>> {
-        let lane = self.lane(package)?;
-        let model = Model::load(&self.runtime, &self.options, lane, package, (name, version), &self.metrics)?;
+        let worker = self.worker(package)?;
+        let model = Model::load(&self.runtime, &self.options, worker, package, (name, version), &self.metrics)?;
         tracing::debug!(model = name, version, backbone = %package.backbone.sha256, warm_up = ?model.warm_up(), "model loaded");
         Ok(Arc::new(model))
     }
 
-    fn lane(&self, package: &Package) -> Result<Arc<Lane>> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lane) = lanes.get(&package.backbone.sha256).and_then(Weak::upgrade) {
-            return Ok(lane);
+    fn worker(&self, package: &Package) -> Result<Arc<BackboneWorker>> {
+        let mut backbone_workers = self.backbone_workers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(worker) = backbone_workers.get(&package.backbone.sha256).and_then(Weak::upgrade) {
+            return Ok(worker);
         }
         let (source, sha256) = (package.backbone.source(), &package.backbone.sha256);
         let backbone = Arc::new(Backbone::load_checked(&self.runtime, source, sha256, &self.options.session)?);
-        let lane = Lane::start(backbone, self.options, self.pool.sender(), Arc::clone(&self.metrics))?;
-        lanes.retain(|_, lane| lane.strong_count() > 0);
-        lanes.insert(package.backbone.sha256.clone(), Arc::downgrade(&lane));
-        Ok(lane)
+        let worker = BackboneWorker::start(backbone, self.options, self.pool.sender(), Arc::clone(&self.metrics))?;
+        backbone_workers.retain(|_, worker| worker.strong_count() > 0);
+        backbone_workers.insert(package.backbone.sha256.clone(), Arc::downgrade(&worker));
+        Ok(worker)
     }
 
     /// Takes a frame. If the frame is taken, a thread of the engine answers the waiter once; if not, the waiter comes back with the
@@ -199,7 +199,7 @@ impl Engine {
     ///
     /// # Errors
     /// Options outside their range, [`Error::Limit`], or [`Error::Overloaded`].
-    pub fn submit<W: Waiter>(&self, request: Request, waiter: W) -> Result<(), (Error, W)> {
+    pub fn submit<W: ResponseSink>(&self, request: Request, waiter: W) -> Result<(), (Error, W)> {
         if let Err(error) = request.significant_bits.map_or(Ok(0), check_significant_bits) {
             return Err((error, waiter));
         }
@@ -223,7 +223,7 @@ impl Engine {
             }
         };
         let Request { model, source, wanted, deadline, priority, significant_bits, .. } = request;
-        let upstream = model.lane().announce();
+        let upstream = model.worker().announce();
         let mut job = Job::new(model, rule, roi, wanted, deadline, priority, Box::new(waiter), place);
         job.significant_bits = significant_bits;
         self.pool.sender().send(Task::Prepare { job, source, upstream });
@@ -284,9 +284,9 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         // Devices first, as their output goes to the pool.
-        let lanes = std::mem::take(self.lanes.get_mut().unwrap_or_else(PoisonError::into_inner));
-        for lane in lanes.values().filter_map(Weak::upgrade) {
-            lane.stop();
+        let backbone_workers = std::mem::take(self.backbone_workers.get_mut().unwrap_or_else(PoisonError::into_inner));
+        for worker in backbone_workers.values().filter_map(Weak::upgrade) {
+            worker.stop();
         }
         self.pool.stop();
     }

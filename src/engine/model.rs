@@ -9,8 +9,8 @@ use ndarray::{Array3, Array4, ArrayView3, ArrayView4};
 
 use super::{
     EngineOptions,
-    lane::Lane,
     metrics::{Metrics, ModelMetrics},
+    worker::BackboneWorker,
 };
 use crate::{
     Result,
@@ -37,7 +37,7 @@ pub struct Model {
     roi: Option<Arc<Roi>>,
     /// Kept so that ONNX Runtime is not ended while the networks are there.
     _runtime: Runtime,
-    lane: Arc<Lane>,
+    worker: Arc<BackboneWorker>,
     network: Mutex<Network>,
     preprocessors: Scratch<Preprocessor>,
     post_processors: Scratch<PostProcessor>,
@@ -50,13 +50,13 @@ impl Model {
     pub(super) fn load(
         runtime: &Runtime,
         options: &EngineOptions,
-        lane: Arc<Lane>,
+        worker: Arc<BackboneWorker>,
         package: &Package,
         (name, version): (&str, u32),
         metrics: &Arc<Metrics>,
     ) -> Result<Self> {
         let manifest = Arc::new(package.manifest.clone());
-        let backbone = Arc::clone(lane.backbone());
+        let backbone = Arc::clone(worker.backbone());
         let mut network = Network::load(runtime, backbone, &package.flow, &manifest.shapes(), &options.session)?;
         let roi = package_roi(package)?;
         let mut post = PostProcessor::new(&manifest, roi.clone())?;
@@ -67,7 +67,7 @@ impl Model {
             version,
             metrics: metrics.of_model(name, version, &manifest),
             _runtime: runtime.clone(),
-            lane,
+            worker,
             network: Mutex::new(network),
             preprocessors: Scratch::new(move || Preprocessor::new(input), |_| true),
             post_processors: Scratch::new(
@@ -118,7 +118,7 @@ impl Model {
 
     /// The backbone it shares with others.
     pub fn backbone(&self) -> &Backbone {
-        self.lane.backbone()
+        self.worker.backbone()
     }
 
     /// How long the last frame of its warm-up took.
@@ -126,8 +126,8 @@ impl Model {
         self.warm_up
     }
 
-    pub(super) fn lane(&self) -> &Arc<Lane> {
-        &self.lane
+    pub(super) fn worker(&self) -> &Arc<BackboneWorker> {
+        &self.worker
     }
 
     pub(super) fn network(&self) -> MutexGuard<'_, Network> {

@@ -12,7 +12,7 @@ use std::{
 
 use ndarray::{Array2, Array3};
 
-use super::{Metrics, Priority, Source, job::Job, lane::Upstream, memory::Budget, rois::RoiCache, stages};
+use super::{Metrics, Priority, Source, job::Job, memory::Budget, rois::RoiCache, stages, worker::Upstream};
 use crate::{Error, Result, frame::Limits};
 
 /// Work for a thread of the pool.
@@ -47,14 +47,14 @@ pub(super) struct Shop {
 const QUEUES: usize = 4;
 
 #[derive(Debug, Default)]
-struct State {
+struct Pending {
     queues: [VecDeque<Task>; QUEUES],
     stopped: bool,
 }
 
 #[derive(Debug)]
 struct Shared {
-    state: Mutex<State>,
+    state: Mutex<Pending>,
     changed: Condvar,
     shop: Shop,
     metrics: Arc<Metrics>,
@@ -88,14 +88,14 @@ impl Sender {
     }
 }
 
-impl State {
+impl Pending {
     fn waiting(&self) -> i64 {
         self.queues.iter().map(VecDeque::len).sum::<usize>() as i64
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Pending> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -127,7 +127,7 @@ pub type Stages = Vec<(&'static str, Instant, Instant)>;
 
 /// Receives the result. A thread of the engine calls [`answer`](Self::answer) once. Do heavy work (such as encoding a mask) there,
 /// not on an event loop.
-pub trait Waiter: Send + 'static {
+pub trait ResponseSink: Send + 'static {
     /// Whether the answer is still of use; asked before each stage.
     fn waits(&self) -> bool {
         true
@@ -138,7 +138,7 @@ pub trait Waiter: Send + 'static {
 }
 
 /// The receiver gets the answer; its channel must have room.
-impl Waiter for SyncSender<Result<Answer>> {
+impl ResponseSink for SyncSender<Result<Answer>> {
     fn answer(self: Box<Self>, answer: Result<Answer>) {
         // A receiver that has gone does not want it.
         let _ = self.try_send(answer);

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Instant};
 use super::{
     Answer, Source,
     job::Job,
-    lane::{Entry, Upstream},
     memory::{decoding, segmenting},
     pool::{Finish, Shop},
+    worker::{PreparedFrame, Upstream},
 };
 use crate::{
     Result,
@@ -20,7 +20,7 @@ use crate::{
 pub(super) fn prepare(job: Job, source: Source, upstream: Upstream, shop: &Shop) {
     let Some(mut job) = job.dequeued("before it was decoded") else { return };
     match tensor(&mut job, source, shop) {
-        Ok((tensor, size)) => upstream.enqueue(Entry { job: job.enqueued(), tensor, size }),
+        Ok((tensor, size)) => upstream.enqueue(PreparedFrame { job: job.enqueued(), tensor, size }),
         Err(error) => {
             // Whoever waits for this frame to fill a batch waits no more.
             drop(upstream);
@@ -54,7 +54,7 @@ fn tensor(job: &mut Job, source: Source, shop: &Shop) -> Result<(Vec<f32>, (u32,
         frame = frame.with_significant_bits(bits)?;
     }
     let start = Instant::now();
-    let mut tensor = model.lane().buffer(model.manifest().input.len());
+    let mut tensor = model.worker().buffer(model.manifest().input.len());
     if let Some(roi) = own_roi.as_ref().or(job.rule.roi.as_ref().and_then(RegionOfInterest::mask)) {
         let input = (model.manifest().input.height as usize, model.manifest().input.width as usize);
         roi.check_frame((frame.height() as usize, frame.width() as usize), input)?;

@@ -7,7 +7,7 @@ use super::{
     curve::{Builder, Curves, Level, Totals, curves},
     iou::{self, AtThreshold},
     metrics::{Evaluation, ImageResult, KindMetrics, Metrics, MiouPoint, Operating, SizeClass},
-    scores::{Entry, Scores, Source},
+    scores::{ScoreEntry, Scores, Source},
 };
 
 /// log₁₀ε of the mIoU curve, in tenths: from −30 to 10.
@@ -81,7 +81,7 @@ impl Pixels {
         }
     }
 
-    fn sweep_nfa(found: &mut Accumulator) -> iou::Found {
+    fn sweep_nfa(found: &mut Accumulator) -> iou::BestThreshold {
         let scores: Scores = std::mem::take(&mut found.negated_nfa);
         let asked: Vec<f32> = MIOU_CURVE.map(|tenths| -f32::from(tenths) / 10.0).collect();
         let mut overlap = iou::Sweep::new(&found.kind_of, &found.marked, &asked);
@@ -128,7 +128,7 @@ impl Ranks {
         }
     }
 
-    fn push(&mut self, score: f32, entries: &[Entry], sources: &[Source]) {
+    fn push(&mut self, score: f32, entries: &[ScoreEntry], sources: &[Source]) {
         self.here.fill((0, 0, 0.0));
         for entry in entries {
             let source = sources[entry.source as usize];

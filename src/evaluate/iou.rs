@@ -3,7 +3,7 @@
 //! Lowering a threshold adds pixels. A marked pixel increases its image's intersection, another pixel its union. One pass over the
 //! scores in descending order therefore visits every mask that a threshold can give, and finds the best of them.
 
-use super::scores::{Entry, Source};
+use super::scores::{ScoreEntry, Source};
 
 /// The result of one threshold: a pixel is anomalous if its score is above it.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +21,7 @@ impl AtThreshold {
 
 /// The result of the pass.
 #[derive(Clone, Debug)]
-pub(super) struct Found {
+pub(super) struct BestThreshold {
     /// The threshold with the highest mean; the lowest one if several are equal.
     pub(super) best: AtThreshold,
     /// The results at the requested thresholds, in descending order.
@@ -70,7 +70,7 @@ impl Sweep {
     }
 
     /// Adds the entries of the next lower score.
-    pub(super) fn push(&mut self, score: f32, entries: &[Entry], sources: &[Source]) {
+    pub(super) fn push(&mut self, score: f32, entries: &[ScoreEntry], sources: &[Source]) {
         if self.open {
             self.best.threshold = score;
             self.open = false;
@@ -99,11 +99,11 @@ impl Sweep {
         }
     }
 
-    pub(super) fn finish(mut self) -> Found {
+    pub(super) fn finish(mut self) -> BestThreshold {
         while let Some(threshold) = self.waiting.pop() {
             self.asked.push(AtThreshold { threshold, sums: self.sums.clone() });
         }
-        Found { best: self.best, asked: self.asked }
+        BestThreshold { best: self.best, asked: self.asked }
     }
 }
 

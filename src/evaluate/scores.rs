@@ -28,7 +28,7 @@ pub(super) struct Source {
 
 /// One distinct score of one source.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entry {
+pub(super) struct ScoreEntry {
     key: u32,
     pub(super) source: u32,
     /// Number of pixels with this score.
@@ -84,9 +84,9 @@ impl Scores {
     }
 
     /// Visits the scores from the highest to the lowest, each with the entries of the sources that have it.
-    pub(super) fn descending(&self, mut visit: impl FnMut(f32, &[Entry])) {
+    pub(super) fn descending(&self, mut visit: impl FnMut(f32, &[ScoreEntry])) {
         let mut readers: Vec<Reader<'_>> = self.runs.iter().map(|run| Reader::new(run)).collect();
-        let mut entries: Vec<Entry> = Vec::new();
+        let mut entries: Vec<ScoreEntry> = Vec::new();
         let (mut waiting, last) = (0, self.bins.len() - 1);
         for (bin, &count) in self.bins.iter().enumerate() {
             waiting += u64::from(count);
@@ -96,7 +96,7 @@ impl Scores {
             entries.clear();
             for (source, reader) in readers.iter_mut().enumerate() {
                 while let Some((key, count)) = reader.next.filter(|(key, _)| (key >> (32 - BIN_BITS)) as usize <= bin) {
-                    entries.push(Entry { key, source: source as u32, count });
+                    entries.push(ScoreEntry { key, source: source as u32, count });
                     reader.advance();
                 }
             }

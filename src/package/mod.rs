@@ -27,7 +27,7 @@ mod write;
 
 pub use self::manifest::{BackboneReference, FORMAT, FlowReference, Manifest, Scale, ScoreStatistics, TrainingRecord};
 pub use self::read::{Blob, Content, Package};
-pub use self::repository::{Found, Listing, Repository};
+pub use self::repository::{FoundPackage, Listing, Repository};
 pub use self::text::timestamp;
 pub use self::write::{FileSource, Files, check_writable, write, write_repository_backbone};
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use prost::bytes::Bytes;
 
-use super::source::{Found, Source, resolve};
+use super::source::{NetworkContent, Source, resolve};
 use super::{
     BACKBONES_FOLDER, BackboneReference, MANIFEST_FILE, MAX_MANIFEST_BYTES, MAX_NETWORK_BYTES, MAX_ROI_BYTES, Manifest,
 };
@@ -94,14 +94,14 @@ impl Package {
 }
 
 impl Blob {
-    fn check(name: &str, found: Found, expected: &str) -> Result<Self, String> {
+    fn check(name: &str, found: NetworkContent, expected: &str) -> Result<Self, String> {
         let content = match found {
-            Found::Bytes(bytes) => {
+            NetworkContent::Bytes(bytes) => {
                 check_hash(name, &sha256(&bytes), expected)?;
                 check_network(&mut Cursor::new(&bytes), bytes.len() as u64, name)?;
                 Content::Bytes(bytes)
             }
-            Found::File(path) => {
+            NetworkContent::File(path) => {
                 check_hash(name, &check_network_file(&path, name)?, expected)?;
                 Content::File(path)
             }
@@ -111,7 +111,7 @@ impl Blob {
 }
 
 /// `<root>/<model>/<version>` → `<root>/backbones/<sha256>.onnx`.
-fn find_in_repository(source: &Source, reference: &BackboneReference) -> Result<(String, Found), String> {
+fn find_in_repository(source: &Source, reference: &BackboneReference) -> Result<(String, NetworkContent), String> {
     let BackboneReference { name, sha256, .. } = reference;
     let advice = "save the package with its backbone inside";
     let Source::Folder(folder) = source else {
@@ -128,7 +128,7 @@ fn find_in_repository(source: &Source, reference: &BackboneReference) -> Result<
         ));
     }
     let path = resolve(root, &file)?;
-    Ok((file, Found::File(path)))
+    Ok((file, NetworkContent::File(path)))
 }
 
 fn read_roi(source: &mut Source, file: &str) -> Result<Bytes, String> {

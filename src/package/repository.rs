@@ -32,7 +32,7 @@ pub enum Repository {
 
 /// A package that a scan found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundPackage {
     /// Where it is.
     pub path: PathBuf,
     /// Names, sizes and times of the package's files and of the shared backbone that its manifest names. It changes when one
@@ -41,7 +41,7 @@ pub struct Found {
 }
 
 /// Packages by model and version.
-pub type Listing = BTreeMap<String, BTreeMap<u32, Found>>;
+pub type Listing = BTreeMap<String, BTreeMap<u32, FoundPackage>>;
 
 impl Repository {
     /// A repository at `path`: of one package where `name` is given or `path` is a package itself, else of a folder.
@@ -83,7 +83,7 @@ impl Repository {
             Self::Package { path, name } => {
                 let path = self::resolve_single(path);
                 if let Some(fingerprint) = fingerprint(&path) {
-                    listing.entry(name.clone()).or_default().insert(1, Found { path, fingerprint });
+                    listing.entry(name.clone()).or_default().insert(1, FoundPackage { path, fingerprint });
                 }
             }
             Self::Folder(root) => {
@@ -92,7 +92,7 @@ impl Repository {
                         continue;
                     }
                     // A model that is being removed may be gone by now.
-                    let versions: BTreeMap<u32, Found> =
+                    let versions: BTreeMap<u32, FoundPackage> =
                         entries(&folder).unwrap_or_default().into_iter().filter_map(version).collect();
                     if !versions.is_empty() {
                         listing.insert(name, versions);
@@ -137,13 +137,13 @@ fn resolve_single(path: &Path) -> PathBuf {
     path.to_owned()
 }
 
-fn version((name, path): (String, PathBuf)) -> Option<(u32, Found)> {
+fn version((name, path): (String, PathBuf)) -> Option<(u32, FoundPackage)> {
     let version = name.parse().ok().filter(|&version: &u32| version > 0 && version.to_string() == name)?;
     let fingerprint = fingerprint(&path)?;
-    Some((version, Found { path, fingerprint }))
+    Some((version, FoundPackage { path, fingerprint }))
 }
 
-/// As [`Found::fingerprint`]; `None` where there is no package.
+/// As [`FoundPackage::fingerprint`]; `None` where there is no package.
 fn fingerprint(path: &Path) -> Option<Vec<(PathBuf, u64, Option<SystemTime>)>> {
     let stamp = |path: PathBuf| {
         let metadata = fs::metadata(&path).ok()?;

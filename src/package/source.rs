@@ -21,7 +21,7 @@ pub(super) enum Source {
 }
 
 /// A network in a folder is used from its file, so that a large backbone is not copied.
-pub(super) enum Found {
+pub(super) enum NetworkContent {
     File(PathBuf),
     Bytes(Bytes),
 }
@@ -54,10 +54,10 @@ impl Source {
     }
 
     /// A file, without reading it into memory where possible.
-    pub(super) fn find(&mut self, name: &str, limit: u64) -> Result<Found, String> {
+    pub(super) fn find(&mut self, name: &str, limit: u64) -> Result<NetworkContent, String> {
         match self {
-            Self::Folder(root) => Ok(Found::File(resolve(root, name)?)),
-            Self::Archive(archive) => Ok(Found::Bytes(read_entry(archive, name, limit)?)),
+            Self::Folder(root) => Ok(NetworkContent::File(resolve(root, name)?)),
+            Self::Archive(archive) => Ok(NetworkContent::Bytes(read_entry(archive, name, limit)?)),
         }
     }
 }

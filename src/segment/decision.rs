@@ -13,7 +13,7 @@ use std::{str::FromStr, sync::Arc};
 use serde::{Deserialize, Serialize};
 use strum::{Display, VariantArray, VariantNames};
 
-use super::{Bound, Roi, Tests, log10_epsilon};
+use super::{Bound, Roi, TestCount, log10_epsilon};
 use crate::{Error, Result, choice::choice};
 
 /// The criterion of the verdict.
@@ -113,7 +113,7 @@ pub struct DecisionOptions<R = RegionOfInterest> {
     pub bound: Option<Bound>,
     /// How tests are counted; `sized` needs a package with a calibration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tests: Option<Tests>,
+    pub tests: Option<TestCount>,
     /// Region of interest. In a manifest: the PNG file in the package whose non-black pixels count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roi: Option<R>,
@@ -143,7 +143,7 @@ impl<R> DecisionOptions<R> {
             score_threshold: None,
             min_area: Some(0),
             bound: Some(Bound::Chernoff),
-            tests: Some(Tests::Paper),
+            tests: Some(TestCount::Paper),
             roi: None,
         }
     }
@@ -224,7 +224,7 @@ pub struct DecisionRule {
     /// How tail probabilities are computed.
     pub bound: Bound,
     /// How tests are counted.
-    pub tests: Tests,
+    pub tests: TestCount,
     /// Region of interest; `None` is the package's.
     pub roi: Option<RegionOfInterest>,
 }

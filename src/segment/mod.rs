@@ -7,7 +7,7 @@
 //!                                                     └─ threshold ──────── mask, regions, verdict
 //! ```
 //!
-//! With [`Tests::Sized`] the middle line weighs regions on the null of good images ([`CalibratedNull`]) and maps have log₁₀NFA itself, each
+//! With [`TestCount::PerSize`] the middle line weighs regions on the null of good images ([`CalibratedNull`]) and maps have log₁₀NFA itself, each
 //! pixel its nearest cell's.
 //!
 //! [`Segmenter`] owns every buffer of the first three lines and allocates nothing after it is built; [`RegionFinder`] does
@@ -50,7 +50,7 @@ mod upsample;
 pub use block::Blocks;
 pub use count::{log10_number_of_tests, log10_number_of_tests_in};
 pub use decision::{DecisionOptions, DecisionRule, ModelFacts, RegionOfInterest, Verdict};
-pub use null::{CalibratedNull, FEW_IMAGES, FEWEST_IMAGES, ScaleNull, Tests};
+pub use null::{CalibratedNull, FEW_IMAGES, FEWEST_IMAGES, ScaleNull, TestCount};
 pub use outline::Ring;
 pub use region::{Region, RegionView, Regions};
 pub use regions::{Findings, RegionFinder, log10_epsilon, mask};

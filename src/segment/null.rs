@@ -50,22 +50,24 @@ use crate::{Error, Result, choice::choice, latents::ScaleShape};
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 #[cfg_attr(feature = "serve", derive(utoipa::ToSchema))]
-pub enum Tests {
+pub enum TestCount {
     /// All regions of all sizes together (Eq. 9), on the theoretical null.
     #[default]
     Paper,
     /// By the size of a region, on the calibrated null.
-    Sized,
+    #[serde(rename = "sized")]
+    #[strum(serialize = "sized")]
+    PerSize,
 }
 
-impl Tests {
+impl TestCount {
     /// Whether it is the paper's.
     pub fn is_paper(&self) -> bool {
         *self == Self::Paper
     }
 }
 
-impl std::str::FromStr for Tests {
+impl std::str::FromStr for TestCount {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {

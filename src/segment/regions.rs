@@ -13,7 +13,7 @@ use ndarray::{Array2, ArrayView2};
 use super::frame_grid::{FoundPixels, FrameGrid, Interpolated};
 use super::outline::{self, WALKED};
 use super::region::{Measures, Regions};
-use super::runs::{Run, Runs};
+use super::runs::{PixelRun, Runs};
 use super::{DecisionRule, Roi, Segmentation};
 use crate::{Error, Result};
 
@@ -308,7 +308,7 @@ struct Builder {
 }
 
 impl Builder {
-    fn new(run: Run) -> Self {
+    fn new(run: PixelRun) -> Self {
         Self {
             left: run.start,
             right: run.end,
@@ -322,7 +322,7 @@ impl Builder {
         }
     }
 
-    fn add(&mut self, run: Run) {
+    fn add(&mut self, run: PixelRun) {
         let length = f64::from(run.end - run.start);
         self.left = self.left.min(run.start);
         self.right = self.right.max(run.end);

@@ -3,7 +3,7 @@
 
 /// Pixels `start..end` of a row, with the extremes of what was measured there.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Run {
+pub(crate) struct PixelRun {
     pub(crate) row: u32,
     pub(crate) start: u32,
     pub(crate) end: u32,
@@ -19,7 +19,7 @@ pub(crate) struct Run {
 /// Runs in raster order.
 #[derive(Debug, Default)]
 pub(crate) struct Runs {
-    runs: Vec<Run>,
+    runs: Vec<PixelRun>,
     /// Where the runs of the row above and of the row added last begin.
     above: usize,
     row: usize,
@@ -39,7 +39,7 @@ impl Runs {
         let mut x = 0;
         while let Some(start) = mask[x..].iter().position(|&inside| inside != 0).map(|skip| x + skip) {
             let end = mask[start..].iter().position(|&inside| inside == 0).map_or(mask.len(), |length| start + length);
-            let mut run = Run {
+            let mut run = PixelRun {
                 row: row as u32,
                 start: start as u32,
                 end: end as u32,
@@ -63,7 +63,7 @@ impl Runs {
     /// Joins the last run to those above it that it touches, corners included.
     fn join_above(&mut self) {
         let last = self.runs.len() - 1;
-        let Run { start, end, .. } = self.runs[last];
+        let PixelRun { start, end, .. } = self.runs[last];
         while self.above < self.row && self.runs[self.above].end < start {
             self.above += 1;
         }
@@ -90,7 +90,7 @@ impl Runs {
         self.runs.len()
     }
 
-    pub(crate) fn get(&self, run: usize) -> Run {
+    pub(crate) fn get(&self, run: usize) -> PixelRun {
         self.runs[run]
     }
 }

@@ -6,7 +6,7 @@ use super::null::{ScaleNull, Weights, log10_normal_tail};
 use super::prune::Pruner;
 use super::tree::Tree;
 use super::upsample::{Axis, Rows};
-use super::{Bound, ChiSquared, Tests};
+use super::{Bound, ChiSquared, TestCount};
 use crate::latents::ScaleShape;
 use crate::{Error, Result};
 
@@ -187,8 +187,8 @@ impl Scale {
     }
 
     /// What the map takes from this scale at a pixel.
-    pub(super) fn log10_pfa_at(&self, row: usize, column: usize, tests: Tests) -> f32 {
-        if tests == Tests::Sized {
+    pub(super) fn log10_pfa_at(&self, row: usize, column: usize, tests: TestCount) -> f32 {
+        if tests == TestCount::PerSize {
             return self.log10_pfa[self.rows.nearest(row) * self.shape.width + self.columns.nearest(column)];
         }
         let (top, bottom, down) = self.rows.at(row);

@@ -6,7 +6,7 @@ use super::prune::Pruner;
 use super::scale::Scale;
 use super::tree::Tree;
 use super::upsample::row_of;
-use super::{Blocks, Bound, CalibratedNull, Roi, Tests, log10_number_of_tests_in};
+use super::{Blocks, Bound, CalibratedNull, Roi, TestCount, log10_number_of_tests_in};
 use crate::latents::{EnergyView, ScaleShape};
 use crate::{Error, Result};
 
@@ -26,7 +26,7 @@ pub struct Segmenter {
     /// The region of interest at the maps' size.
     inside: Option<Vec<bool>>,
     log10_tests: f64,
-    tests: Tests,
+    tests: TestCount,
     /// log₁₀NFA of no evidence in the maps of the last image.
     nothing: f64,
     last: Last,
@@ -62,7 +62,7 @@ pub struct Segmentation<'a> {
     pub log10_nfa_min: f32,
     /// log₁₀NFA of no evidence: log₁₀ N_T (Eq. 9) where tests are counted as in the paper.
     pub log10_number_of_tests: f64,
-    tests: Tests,
+    tests: TestCount,
     /// The maps' pixels inside the region of interest.
     pub(super) inside: Option<&'a [bool]>,
     scales: &'a [Scale],
@@ -112,7 +112,7 @@ impl Segmenter {
             log10_nfa: Array2::zeros((height, width)),
             inside: None,
             log10_tests: log10_number_of_tests_in(shapes.iter().map(ScaleShape::pixels)),
-            tests: Tests::Paper,
+            tests: TestCount::Paper,
             nothing: 0.0,
             last: Last::default(),
         })
@@ -180,7 +180,7 @@ impl Segmenter {
     }
 
     /// How the tests of the images that follow are counted.
-    pub fn set_tests(&mut self, tests: Tests) {
+    pub fn set_tests(&mut self, tests: TestCount) {
         if self.tests != tests {
             self.tests = tests;
             self.last = Last::default();
@@ -312,16 +312,16 @@ impl Segmenter {
         let image_score = self.write_score();
         let count = self.scales.len();
         self.nothing = match self.tests {
-            Tests::Paper => self.log10_tests,
-            Tests::Sized => {
+            TestCount::Paper => self.log10_tests,
+            TestCount::PerSize => {
                 self.scales.iter().map(|scale| scale.log10_nothing(count)).fold(f64::NEG_INFINITY, f64::max)
             }
         };
         for scale in &mut self.scales {
             let scratch = (&mut self.tree, &mut self.pruner);
             match self.tests {
-                Tests::Paper => scale.find_regions(bound, scratch.0, scratch.1),
-                Tests::Sized => scale.find_sized_regions(bound, count, self.nothing, scratch.0, scratch.1),
+                TestCount::Paper => scale.find_regions(bound, scratch.0, scratch.1),
+                TestCount::PerSize => scale.find_sized_regions(bound, count, self.nothing, scratch.0, scratch.1),
             }
         }
         let log10_nfa_min = self.write_log10_nfa();
@@ -382,10 +382,10 @@ impl Segmenter {
                 if scale.occupied[low] || scale.occupied[high] {
                     let source = row_of(&scale.log10_pfa, scale.shape.width);
                     match self.tests {
-                        Tests::Paper => {
+                        TestCount::Paper => {
                             scale.stretched.blend(y, &scale.rows, &scale.columns, source).lower(row);
                         }
-                        Tests::Sized => {
+                        TestCount::PerSize => {
                             let nearest = scale.stretched.nearest(y, &scale.rows, &scale.columns, source);
                             for (least, &value) in row.iter_mut().zip(nearest) {
                                 *least = if value < *least { value } else { *least };

@@ -10,9 +10,9 @@ const PASSES: usize = 3;
 
 /// A pixel with its value; see the module's head for the order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Entry(u64);
+pub(crate) struct PixelEntry(u64);
 
-impl Entry {
+impl PixelEntry {
     /// `value` must not be negative (−0 included) or NaN.
     pub(crate) fn new(value: f32, pixel: u32) -> Self {
         Self(u64::from(!value.to_bits()) << 32 | u64::from(pixel))
@@ -33,7 +33,7 @@ impl Entry {
 }
 
 /// Sorts by descending value. Entries of one value keep their order. `spare` is scratch.
-pub(crate) fn sort_descending(entries: &mut Vec<Entry>, spare: &mut Vec<Entry>) {
+pub(crate) fn sort_descending(entries: &mut Vec<PixelEntry>, spare: &mut Vec<PixelEntry>) {
     let mut counts = [[0_u32; BUCKETS]; PASSES];
     for entry in entries.iter() {
         for (pass, counts) in counts.iter_mut().enumerate() {
@@ -41,7 +41,7 @@ pub(crate) fn sort_descending(entries: &mut Vec<Entry>, spare: &mut Vec<Entry>) 
         }
     }
     spare.clear();
-    spare.resize(entries.len(), Entry::default());
+    spare.resize(entries.len(), PixelEntry::default());
     for (pass, counts) in counts.iter_mut().enumerate() {
         let Some(first) = entries.first() else { return };
         if counts[digit(*first, pass)] as usize == entries.len() {
@@ -60,6 +60,6 @@ pub(crate) fn sort_descending(entries: &mut Vec<Entry>, spare: &mut Vec<Entry>) 
     }
 }
 
-fn digit(entry: Entry, pass: usize) -> usize {
+fn digit(entry: PixelEntry, pass: usize) -> usize {
     (entry.key() >> (pass as u32 * DIGIT_BITS)) as usize & (BUCKETS - 1)
 }

@@ -14,7 +14,7 @@
 //! Consecutive ranks lie anywhere in the map, so on a map larger than the cache every visit would wait for memory. Where it
 //! goes is known long before, though: each pass that jumps asks for its memory some ranks ahead.
 
-use super::sort::{Entry, sort_descending};
+use super::sort::{PixelEntry, sort_descending};
 use crate::kernel::prefetch;
 
 const ABSENT: u32 = u32::MAX;
@@ -44,8 +44,8 @@ struct Cell {
 /// A component tree, with the buffers to build the next one without allocating.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
-    entries: Vec<Entry>,
-    spare: Vec<Entry>,
+    entries: Vec<PixelEntry>,
+    spare: Vec<PixelEntry>,
     /// The pixels of the map, framed by one absent pixel on every side.
     cells: Vec<Cell>,
     /// The parent of each rank; a root is its own.
@@ -78,13 +78,13 @@ impl Tree {
     pub(crate) fn order(&mut self, map: &[f32], width: usize, takes_part: impl Fn(usize, f32) -> bool) {
         let height = map.len() / width;
         self.stride = width + 2;
-        self.entries.resize(map.len(), Entry::default());
+        self.entries.resize(map.len(), PixelEntry::default());
         // Which pixels take part is as good as random: always written and sometimes kept, they need no branch.
         let mut kept = 0;
         for (y, row) in map.chunks_exact(width).enumerate() {
             let framed = (y + 1) * self.stride + 1;
             for (x, &value) in row.iter().enumerate() {
-                self.entries[kept] = Entry::new(value, (framed + x) as u32);
+                self.entries[kept] = PixelEntry::new(value, (framed + x) as u32);
                 kept += usize::from(takes_part(y * width + x, value));
             }
         }

@@ -22,15 +22,15 @@ use tonic::Status;
 
 use super::{
     admission::{Admission, Admitted},
-    metrics::{Outcome, Requests},
+    metrics::{RequestOutcome, Requests},
     origin::Origin,
-    registry::{Registry, State},
+    registry::{ModelState, Registry},
+    response_budget::{Held, ResponseBudget, Weigh},
     trace::{Trace, Traces},
-    unsent::{Held, Unsent, Weigh},
 };
 use crate::{
     Error, Result,
-    engine::{self, Answer, Engine, Model, Priority, Request, Source, Waiter, Wanted},
+    engine::{self, Answer, Engine, Model, Priority, Request, ResponseSink, Source, Wanted},
     segment::DecisionOptions,
 };
 
@@ -98,7 +98,7 @@ pub struct App {
     registry: Registry,
     admission: Admission,
     requests: Requests,
-    unsent: Unsent,
+    budget: ResponseBudget,
     traces: Option<Traces>,
     phase: watch::Sender<Phase>,
     /// Whether the server is ready while no model is loaded.
@@ -125,7 +125,7 @@ impl App {
         Ok(Self {
             admission: Admission::new(engine.options()),
             requests: Requests::new(engine.metrics().registry())?,
-            unsent: Unsent::new(engine.metrics().registry())?,
+            budget: ResponseBudget::new(engine.metrics().registry())?,
             phase: watch::Sender::new(Phase::Serving),
             traces,
             engine,
@@ -137,13 +137,13 @@ impl App {
     /// The same, with another limit for the encoded size of an answer, in bytes.
     #[must_use]
     pub fn with_largest_answer(mut self, bytes: usize) -> Self {
-        self.unsent.set_largest(bytes);
+        self.budget.set_largest(bytes);
         self
     }
 
     /// Most bytes of an encoded answer.
     pub fn largest_answer(&self) -> usize {
-        self.unsent.largest()
+        self.budget.largest()
     }
 
     /// The same, ready even while no model is loaded. A model that failed or is being loaded is still waited for.
@@ -215,7 +215,7 @@ impl App {
         if models.iter().any(|status| status.model.is_some()) {
             return None;
         }
-        if models.iter().all(|status| status.state == State::Available) {
+        if models.iter().all(|status| status.state == ModelState::Available) {
             let reason = match (models.is_empty(), self.registry.is_explicit()) {
                 (_, true) => "no model is loaded; clients load models with LoadModel",
                 (true, false) => "the model repository has no <model>/<version>/uflow.json",
@@ -304,8 +304,8 @@ impl App {
         let bytes = self.engine.memory_of(&model, &call.source, &call.roi)?;
         let permit = self.admit(&model, bytes, when_full, call.priority, call.deadline).await?;
         let (sender, receiver) = oneshot::channel();
-        let unsent = self.unsent.clone();
-        let reply = Reply { sender, unsent, encode, model: Arc::clone(&model), permit, trace: trace.take() };
+        let budget = self.budget.clone();
+        let reply = Reply { sender, budget, encode, model: Arc::clone(&model), permit, trace: trace.take() };
         let Call { source, options, roi, wanted, deadline, priority, significant_bits, .. } = call;
         let request = Request { model, source, options, roi, wanted, deadline, priority, significant_bits };
         self.engine.submit(request, reply).map_err(|(error, reply)| {
@@ -343,24 +343,24 @@ impl App {
 /// Returns an answer to the event loop.
 struct Reply<T, E> {
     sender: oneshot::Sender<Result<Held<T>>>,
-    unsent: Unsent,
+    budget: ResponseBudget,
     encode: E,
     model: Arc<Model>,
     permit: Admitted,
     trace: Option<Trace>,
 }
 
-impl<T: Weigh + Send + 'static, E: FnOnce(&Model, Answer) -> Result<T> + Send + 'static> Waiter for Reply<T, E> {
+impl<T: Weigh + Send + 'static, E: FnOnce(&Model, Answer) -> Result<T> + Send + 'static> ResponseSink for Reply<T, E> {
     fn waits(&self) -> bool {
         !self.sender.is_closed()
     }
 
     fn answer(self: Box<Self>, answer: Result<Answer>) {
-        let Self { sender, unsent, encode, model, permit, trace } = *self;
+        let Self { sender, budget, encode, model, permit, trace } = *self;
         if let Some(trace) = trace {
             trace.finish(Some(&model), answer.as_ref());
         }
-        let encoded = answer.and_then(|answer| encode(&model, answer)).and_then(|answer| unsent.hold(answer));
+        let encoded = answer.and_then(|answer| encode(&model, answer)).and_then(|answer| budget.hold(answer));
         // The client may send the next frame as soon as it has the answer, and needs the room.
         drop((permit, model));
         let _ = sender.send(encoded);
@@ -374,7 +374,7 @@ pub struct Pending<T> {
     failed: Option<Error>,
     model: Option<Arc<Model>>,
     late: Option<Pin<Box<Sleep>>>,
-    outcome: Outcome,
+    outcome: RequestOutcome,
 }
 
 impl<T> Pending<T> {

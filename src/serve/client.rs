@@ -187,7 +187,7 @@ pub async fn run(to: &Connection, pace: Pace, frames: Frames, watch: Watch) -> R
     for _ in 0..pace.streams {
         channels.push(connect(to).await?);
     }
-    let run = Arc::new(Run {
+    let run = Arc::new(StreamRun {
         frames,
         watch,
         next: AtomicU64::new(0),
@@ -225,7 +225,7 @@ pub async fn run(to: &Connection, pace: Pace, frames: Frames, watch: Watch) -> R
 }
 
 /// State shared by the streams of a run.
-struct Run {
+struct StreamRun {
     frames: Frames,
     watch: Watch,
     next: AtomicU64,
@@ -260,7 +260,7 @@ impl OnTheWay {
     }
 }
 
-async fn send(run: Arc<Run>, on_the_way: Arc<OnTheWay>, sender: mpsc::Sender<DetectRequest>) {
+async fn send(run: Arc<StreamRun>, on_the_way: Arc<OnTheWay>, sender: mpsc::Sender<DetectRequest>) {
     loop {
         let Ok(place) = Arc::clone(&on_the_way.places).acquire_owned().await else { return };
         let index = run.next.fetch_add(1, Relaxed);
@@ -290,7 +290,7 @@ async fn send(run: Arc<Run>, on_the_way: Arc<OnTheWay>, sender: mpsc::Sender<Det
 }
 
 async fn receive(
-    run: &Run,
+    run: &StreamRun,
     on_the_way: &OnTheWay,
     mut answers: tonic::Streaming<DetectResponse>,
 ) -> Result<(), Status> {
@@ -306,7 +306,7 @@ async fn receive(
     Ok(())
 }
 
-impl Run {
+impl StreamRun {
     fn tally(&self) -> std::sync::MutexGuard<'_, Tally> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -12,10 +12,10 @@ const PERIOD: Duration = Duration::from_secs(10);
 
 /// Lets a few lines through in each period and counts the rest.
 #[derive(Debug, Default)]
-pub(super) struct Limiter(Mutex<State>);
+pub(super) struct Limiter(Mutex<Window>);
 
 #[derive(Debug, Default)]
-struct State {
+struct Window {
     began: Option<Instant>,
     logged: u64,
     left_out: u64,

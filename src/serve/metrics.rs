@@ -56,9 +56,9 @@ impl Requests {
     }
 
     /// A request for a frame came.
-    pub(super) fn begin(&self, protocol: Protocol, origin: Origin, deadline: Option<Instant>) -> Outcome {
+    pub(super) fn begin(&self, protocol: Protocol, origin: Origin, deadline: Option<Instant>) -> RequestOutcome {
         self.inner.open.fetch_add(1, Relaxed);
-        Outcome {
+        RequestOutcome {
             requests: self.clone(),
             protocol,
             trace_id: origin.parent().map(|parent| parent.trace_id()),
@@ -105,7 +105,7 @@ impl Drop for OpenStream {
 /// A request for a frame. It is counted and logged once: when it is answered, or as cancelled or timed out when it is dropped
 /// before that.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(super) struct RequestOutcome {
     requests: Requests,
     protocol: Protocol,
     origin: Origin,
@@ -116,7 +116,7 @@ pub(super) struct Outcome {
     open: bool,
 }
 
-impl Outcome {
+impl RequestOutcome {
     /// The model was found.
     pub(super) fn model(&mut self, model: &Model) {
         model.name().clone_into(&mut self.model);
@@ -152,7 +152,7 @@ impl Outcome {
     }
 }
 
-impl Drop for Outcome {
+impl Drop for RequestOutcome {
     fn drop(&mut self) {
         let late = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
         self.done(Some(&if late { Error::TimedOut { stage: "before it was answered" } } else { Error::Cancelled }));

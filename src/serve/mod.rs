@@ -30,6 +30,7 @@ mod ports;
 pub mod proto;
 mod receive;
 pub mod registry;
+pub mod response_budget;
 mod secrets;
 mod server;
 mod shown;
@@ -39,7 +40,6 @@ mod tls;
 pub mod tokens;
 pub mod trace;
 pub mod uflow_v1;
-pub mod unsent;
 
 pub use server::{Checked, Server, check};
 

@@ -32,7 +32,7 @@ const LOOK: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Tokens {
     path: PathBuf,
-    entries: ArcSwap<Vec<Entry>>,
+    entries: ArcSwap<Vec<KnownToken>>,
     seen: Mutex<Seen>,
     in_force: IntGauge,
     file_ok: IntGauge,
@@ -51,7 +51,7 @@ struct Seen {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct KnownToken {
     hash: [u8; 32],
     scopes: Vec<Scope>,
 }
@@ -135,7 +135,7 @@ impl Tokens {
         self.apply(entries, wrong.is_empty());
     }
 
-    fn apply(&self, entries: Vec<Entry>, ok: bool) {
+    fn apply(&self, entries: Vec<KnownToken>, ok: bool) {
         self.in_force.set(entries.len() as i64);
         self.file_ok.set(i64::from(ok));
         self.entries.store(entries.into());
@@ -183,7 +183,7 @@ fn hash(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// The tokens of the lines that are correct, and what is wrong with the others or with the whole.
-fn parse(path: &Path, bytes: &[u8]) -> (Vec<Entry>, Vec<Error>) {
+fn parse(path: &Path, bytes: &[u8]) -> (Vec<KnownToken>, Vec<Error>) {
     let error = |reason: String| Error::Data { path: path.to_owned(), reason };
     let (mut entries, mut wrong) = (Vec::new(), Vec::new());
     for (number, line) in (1..).zip(String::from_utf8_lossy(bytes).lines()) {
@@ -200,7 +200,7 @@ fn parse(path: &Path, bytes: &[u8]) -> (Vec<Entry>, Vec<Error>) {
     (entries, wrong)
 }
 
-fn entry<'a>(token: &str, words: impl Iterator<Item = &'a str>) -> Result<Entry, &'static str> {
+fn entry<'a>(token: &str, words: impl Iterator<Item = &'a str>) -> Result<KnownToken, &'static str> {
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("the token has characters that no header can carry; use printable ASCII");
     }
@@ -212,7 +212,7 @@ fn entry<'a>(token: &str, words: impl Iterator<Item = &'a str>) -> Result<Entry,
     if scopes.is_empty() {
         scopes.push(Scope::Inference);
     }
-    Ok(Entry { hash: hash(token.as_bytes()), scopes })
+    Ok(KnownToken { hash: hash(token.as_bytes()), scopes })
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use prost::Message;
 use uflow::{
     Error, Result,
     backbone::NetworkSource,
-    engine::{Answer, Engine, EngineOptions, Model, Priority, Request, Source, Waiter, Wanted},
+    engine::{Answer, Engine, EngineOptions, Model, Priority, Request, ResponseSink, Source, Wanted},
     frame::{Frame, PixelFormat},
     onnx::{Dim, GraphBuilder},
     package::Package,
@@ -176,7 +176,7 @@ struct Gated {
     sender: std::sync::mpsc::SyncSender<Result<Answer>>,
 }
 
-impl Waiter for Gated {
+impl ResponseSink for Gated {
     fn waits(&self) -> bool {
         let open = self.gate.0.lock().unwrap();
         drop(self.gate.1.wait_while(open, |open| !*open).unwrap());
@@ -332,7 +332,7 @@ fn dropping_the_engine_answers_what_is_inside() {
 
 struct Panics;
 
-impl Waiter for Panics {
+impl ResponseSink for Panics {
     fn answer(self: Box<Self>, _: Result<Answer>) {
         panic!("a waiter of the test panics");
     }

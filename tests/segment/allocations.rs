@@ -2,7 +2,7 @@
 
 use ndarray::Array2;
 use uflow::latents::{EnergyView, ScaleShape};
-use uflow::segment::{Bound, CalibratedNull, RegionFinder, Roi, Segmenter, Tests};
+use uflow::segment::{Bound, CalibratedNull, RegionFinder, Roi, Segmenter, TestCount};
 
 use crate::counting::allocations;
 
@@ -35,10 +35,10 @@ fn segmenting_allocates_nothing() {
     let good: Vec<Vec<Vec<f32>>> = [0.7, 0.9, 1.1].map(|level| flat(&energies(level))).into();
     let null = CalibratedNull::estimate(&SHAPES, None, &good).unwrap();
     for (roi, tests, null) in [
-        (None, Tests::Paper, None),
-        (Some(&roi), Tests::Paper, None),
-        (None, Tests::Sized, None),
-        (Some(&roi), Tests::Sized, Some(&null)),
+        (None, TestCount::Paper, None),
+        (Some(&roi), TestCount::Paper, None),
+        (None, TestCount::PerSize, None),
+        (Some(&roi), TestCount::PerSize, Some(&null)),
     ] {
         segmenter.set_roi(roi).unwrap();
         segmenter.set_tests(tests);

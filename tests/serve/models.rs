@@ -16,7 +16,7 @@ use uflow::serve::{
     Server,
     config::{Config, Overload, Settings},
     proto::v1::{DetectRequest, detect_response::Outcome},
-    registry::State,
+    registry::ModelState,
 };
 
 async fn polling(models: &Path, change: impl FnOnce(&mut Settings)) -> Server {
@@ -40,7 +40,7 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
     panic!("{what} did not come about");
 }
 
-fn state(server: &Server, model: &str, version: u32) -> Option<State> {
+fn state(server: &Server, model: &str, version: u32) -> Option<ModelState> {
     server.app().registry().status(model, version).ok().map(|status| status.state)
 }
 
@@ -109,7 +109,7 @@ async fn a_new_version_takes_over_under_load_without_a_failed_frame() {
     until("frames of version 2", || load.answered(2) > 50).await;
     deploy(repository.path(), "bolt", 3, 12);
     until("frames of version 3", || load.answered(3) > 50).await;
-    until("version 1 to leave", || state(&server, "bolt", 1) == Some(State::Available)).await;
+    until("version 1 to leave", || state(&server, "bolt", 1) == Some(ModelState::Available)).await;
     load.end().await;
     let status = server.app().registry().status("bolt", 0).unwrap();
     assert_eq!((status.version, status.current), (3, true));
@@ -123,7 +123,7 @@ async fn a_changed_package_replaces_the_one_of_its_version() {
     let load = Load::start(&server, "bolt").await;
     let folder = repository.path().join("bolt");
     deploy(repository.path(), "bolt", 3, 21);
-    until("version 3", || state(&server, "bolt", 3) == Some(State::Ready)).await;
+    until("version 3", || state(&server, "bolt", 3) == Some(ModelState::Ready)).await;
     // The package of version 3 becomes that of version 1; for a moment there is neither.
     std::fs::rename(folder.join("1"), folder.join(".old")).unwrap();
     std::fs::rename(folder.join("3"), folder.join("1")).unwrap();
@@ -141,7 +141,7 @@ async fn a_package_that_fails_leaves_the_old_one_serving_and_says_why() {
     copy(&repository.path().join("nut/1"), &repository.path().join("nut/.2"));
     std::fs::write(repository.path().join("nut/.2/flow.onnx"), b"not a network").unwrap();
     std::fs::rename(repository.path().join("nut/.2"), &broken).unwrap();
-    until("the failure", || state(&server, "nut", 2) == Some(State::Failed)).await;
+    until("the failure", || state(&server, "nut", 2) == Some(ModelState::Failed)).await;
     let failed = server.app().registry().status("nut", 2).unwrap();
     assert!(failed.reason.contains("flow.onnx"), "{}", failed.reason);
     assert_eq!(server.app().registry().get("nut", 0).unwrap().version(), 1);
@@ -156,7 +156,7 @@ async fn a_package_that_fails_leaves_the_old_one_serving_and_says_why() {
     let whole = std::fs::read(&flow).unwrap();
     std::fs::write(&flow, &whole[..whole.len() / 2]).unwrap();
     until("the reason", || server.app().registry().status("nut", 1).unwrap().reason.contains("serves on")).await;
-    assert_eq!(state(&server, "nut", 1), Some(State::Ready));
+    assert_eq!(state(&server, "nut", 1), Some(ModelState::Ready));
     std::fs::write(&flow, &whole).unwrap();
     std::fs::remove_dir_all(broken).unwrap();
     until("the repair", || server.app().registry().status("nut", 1).unwrap().reason.is_empty()).await;
@@ -200,7 +200,7 @@ async fn a_server_with_broken_models_only_is_not_ready() {
     std::fs::write(folder.join("uflow.json"), "{}").unwrap();
     let server = polling(repository.path(), |_| {}).await;
     assert!(!server.app().is_ready());
-    assert_eq!(state(&server, "bolt", 1), Some(State::Failed));
+    assert_eq!(state(&server, "bolt", 1), Some(ModelState::Failed));
 }
 
 /// Writes a file's content and gives it back the time it had, so that nothing but the content has changed.
@@ -236,10 +236,10 @@ async fn models_load_when_their_shared_backbone_comes() {
     let aside = repository.path().join(".backbones");
     std::fs::rename(&backbones, &aside).unwrap();
     let server = polling(repository.path(), |_| {}).await;
-    assert_eq!(state(&server, "bolt", 1), Some(State::Failed));
+    assert_eq!(state(&server, "bolt", 1), Some(ModelState::Failed));
     assert!(!server.app().is_ready());
     std::fs::rename(&aside, &backbones).unwrap();
-    until("the model", || state(&server, "bolt", 1) == Some(State::Ready)).await;
+    until("the model", || state(&server, "bolt", 1) == Some(ModelState::Ready)).await;
     assert!(server.app().is_ready());
 }
 

@@ -4,7 +4,7 @@ use ndarray::{Array2, Array3};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use uflow::{
-    calibrate::{Calibration, CalibrationReport, Threshold, Verdict},
+    calibrate::{Calibration, CalibrationReport, PromiseVerdict, Threshold},
     evaluate::{EPSILONS, FalseAlarms},
     latents::ScaleShape,
 };
@@ -50,7 +50,7 @@ fn white_noise_is_found_white() {
     }
     assert!(found.between_scales[0].abs() < 0.05);
     assert_eq!((found.findings.len(), found.images), (0, 60));
-    let Verdict::Kept { resolution } = found.verdict else { panic!("{}", found.verdict) };
+    let PromiseVerdict::Kept { resolution } = found.verdict else { panic!("{}", found.verdict) };
     assert!((resolution - 3.689 / 60.0).abs() < 1e-3);
     assert!(found.to_string().contains("ε can be trusted, as far as these images tell"));
 }
@@ -93,7 +93,7 @@ fn a_promise_that_is_not_kept_is_said() {
     let found = report(50, -3.5, |_, _| {});
     assert_eq!(found.false_alarms[0].rate, 1.0);
     // One region an image is what ε = 1 promises, not 0.1.
-    let Verdict::Broken { epsilon, rate, at_least } = found.verdict else { panic!("{}", found.verdict) };
+    let PromiseVerdict::Broken { epsilon, rate, at_least } = found.verdict else { panic!("{}", found.verdict) };
     assert_eq!((epsilon, rate), (0.1, 1.0));
     assert!(at_least > 0.8 && at_least < 1.0, "{at_least}");
     let said = found.to_string();
@@ -171,7 +171,7 @@ fn alarms(random: &mut ChaCha8Rng, images: usize, size: f64, factor: f64) -> Vec
 fn called_broken(images: usize, size: f64, factor: f64) -> f64 {
     const RUNS: usize = 400;
     let mut random = ChaCha8Rng::seed_from_u64(images as u64 * 1000 + (10.0 * size + factor) as u64);
-    let broken = (0..RUNS).filter(|_| !Verdict::of(&alarms(&mut random, images, size, factor)).holds()).count();
+    let broken = (0..RUNS).filter(|_| !PromiseVerdict::of(&alarms(&mut random, images, size, factor)).holds()).count();
     broken as f64 / RUNS as f64
 }
 

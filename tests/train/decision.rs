@@ -10,7 +10,7 @@ use uflow::{
     frame::PixelFormat,
     package::Package,
     runtime::Runtime,
-    segment::{Tests, Verdict},
+    segment::{TestCount, Verdict},
 };
 
 use crate::networks::models;
@@ -185,7 +185,7 @@ fn calibrate_keeps_the_decision_that_was_chosen() {
     assert!(output.status.code().is_some_and(|code| code < 2), "{}", stderr(&output));
     assert!(stderr(&output).contains("have one value in all pixels") && stderr(&output).contains("black.png"));
     let manifest = Package::open(&out).unwrap().manifest;
-    assert_eq!((manifest.detection.tests, manifest.detection.epsilon), (Some(Tests::Sized), Some(0.5)));
+    assert_eq!((manifest.detection.tests, manifest.detection.epsilon), (Some(TestCount::PerSize), Some(0.5)));
     assert_eq!(manifest.calibration.unwrap().images, 12);
     let lines = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -16,7 +16,7 @@ use uflow::{
     package::Package,
     preprocess::Resize,
     runtime::Runtime,
-    segment::Tests,
+    segment::TestCount,
     train::{
         Control, Progress, TrainOptions,
         fit::{BackboneChoice, Event, FitOptions, Fitted, Fitter, Pushed, Survey, fit_files},
@@ -112,11 +112,11 @@ fn a_cancellation_while_cross_fitting_loses_no_model() {
 #[test]
 fn a_null_of_too_few_images_is_left_out_and_the_count_is_the_paper_s() {
     let folder = tempfile::tempdir().unwrap();
-    let fitter = fitter(folder.path(), 8, |options| options.detection.tests = Some(Tests::Sized));
+    let fitter = fitter(folder.path(), 8, |options| options.detection.tests = Some(TestCount::PerSize));
     let whole = fitter.train(&mut |_| Control::Continue).unwrap();
-    assert_eq!((null_images(&whole), whole.manifest.detection.tests), (Some(8), Some(Tests::Sized)));
+    assert_eq!((null_images(&whole), whole.manifest.detection.tests), (Some(8), Some(TestCount::PerSize)));
     let stopped = fitter.train(&mut from(1, 0, 0, Control::Stop)).unwrap();
-    assert_eq!((null_images(&stopped), stopped.manifest.detection.tests), (None, Some(Tests::Paper)));
+    assert_eq!((null_images(&stopped), stopped.manifest.detection.tests), (None, Some(TestCount::Paper)));
     let warnings = stopped.warnings().join("\n");
     assert!(warnings.contains("counts tests as the paper does"), "{warnings}");
     stopped.write(&folder.path().join("bolt")).unwrap();

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use uflow::{
     evaluate::AlarmCounter,
     latents::{EnergyView, ScaleShape, energy},
-    segment::{Bound, CalibratedNull, Segmenter, Tests},
+    segment::{Bound, CalibratedNull, Segmenter, TestCount},
 };
 
 const SHAPES: [ScaleShape; 2] =
@@ -59,7 +59,7 @@ fn alarms(segmenter: &mut Segmenter, images: impl Iterator<Item = Vec<Array2<f32
 fn sized(null: Option<&CalibratedNull>) -> Segmenter {
     let mut segmenter = Segmenter::new(&SHAPES, 64, 64).unwrap();
     segmenter.set_null(null).unwrap();
-    segmenter.set_tests(Tests::Sized);
+    segmenter.set_tests(TestCount::PerSize);
     segmenter
 }
 
@@ -127,7 +127,7 @@ fn a_small_defect_is_found_by_size_and_not_by_the_papers_count() {
     let found = segmenter.run(&views(&both), Bound::Chernoff).unwrap();
     let scales = [(20, 36), (23, 39), (16, 32)].map(|(row, column)| found.scale_at(row, column));
     assert_eq!(scales, [0, 0, 1]);
-    segmenter.set_tests(Tests::Paper);
+    segmenter.set_tests(TestCount::Paper);
     assert!(segmenter.run(&views(&defective), Bound::Chernoff).unwrap().log10_nfa_min > 0.0);
 }
 

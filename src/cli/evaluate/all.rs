@@ -15,7 +15,7 @@ use super::{Args, cost, extremes::Extremes, merge, single::report};
 use crate::{
     Error,
     cli::{
-        Context, Outcome,
+        CommandOutcome, Context,
         engine::{FileInspector, describe},
         fit,
         progress::Progress,
@@ -38,7 +38,7 @@ pub(super) const PACKAGE_FILE: &str = "model.uflow";
 const SETTINGS_FILE: &str = "settings.json";
 
 /// The options of a run over categories.
-pub(super) struct Run<'a> {
+pub(super) struct CategoriesRun<'a> {
     pub(super) args: &'a Args,
     pub(super) context: &'a Context,
     pub(super) out: PathBuf,
@@ -46,7 +46,7 @@ pub(super) struct Run<'a> {
     settings: RunSettings,
 }
 
-pub(super) fn run(args: &Args, root: &Path, context: &Context) -> Result<Outcome> {
+pub(super) fn run(args: &Args, root: &Path, context: &Context) -> Result<CommandOutcome> {
     let Some(out) = args.out.clone() else { bail!("--out DIR is missing") };
     let mut chosen = categories(root, args.layout())?;
     if let Some(name) = &args.category {
@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args, root: &Path, context: &Context) -> Result<Outcome
     options.check()?;
     let backbone = Arc::new(options.backbone.load(context.runtime()?, &options.session)?);
     let settings = settings(&options, &backbone)?;
-    let run = Run { args, context, out, backbone, settings };
+    let run = CategoriesRun { args, context, out, backbone, settings };
     let mut waiting = Vec::new();
     for category in &chosen {
         if !run.done(category)? {
@@ -78,7 +78,7 @@ pub(super) fn run(args: &Args, root: &Path, context: &Context) -> Result<Outcome
     }
     progress.finish();
     if args.dry_run {
-        return Ok(Outcome::Done);
+        return Ok(CommandOutcome::Done);
     }
     for category in waiting {
         run.category(category)?;
@@ -86,7 +86,7 @@ pub(super) fn run(args: &Args, root: &Path, context: &Context) -> Result<Outcome
     if args.category.is_none() {
         merge::write(&run.out, &records(std::slice::from_ref(&run.out))?, args.paper, context)?;
     }
-    Ok(Outcome::Done)
+    Ok(CommandOutcome::Done)
 }
 
 /// All settings that a result depends on, by name; the images are separate.
@@ -115,7 +115,7 @@ fn settings(options: &FitOptions, backbone: &Backbone) -> Result<RunSettings> {
     Ok(flat)
 }
 
-impl Run<'_> {
+impl CategoriesRun<'_> {
     fn folder(&self, category: &Category) -> PathBuf {
         self.out.join(&category.name)
     }

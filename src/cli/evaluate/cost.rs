@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Instant};
 use anyhow::Result;
 use serde::Serialize;
 
-use super::all::Run;
+use super::all::CategoriesRun;
 use crate::{
     cli::engine::FileInspector,
     evaluate::{Category, Inspector as _},
@@ -70,7 +70,7 @@ impl fmt::Display for Cost {
 }
 
 /// Fits and tests a few images of the first category, in a temporary folder.
-pub(super) fn estimate(run: &Run<'_>, waiting: &[&Category]) -> Result<Cost> {
+pub(super) fn estimate(run: &CategoriesRun<'_>, waiting: &[&Category]) -> Result<Cost> {
     let options = run.options(waiting[0])?;
     let versions = options.augmentation.count();
     let epochs = options.training.epochs;

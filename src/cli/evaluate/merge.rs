@@ -7,12 +7,12 @@ use serde_json::json;
 
 use super::{Args, published, single::report};
 use crate::{
-    cli::{Context, Outcome},
+    cli::{CommandOutcome, Context},
     evaluate::{Named, Record, Summary, categories, records, write_files},
     report::ModelReport,
 };
 
-pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome> {
+pub(super) fn run(args: &Args, context: &Context) -> Result<CommandOutcome> {
     let out = args.out.as_ref().unwrap_or(&args.merge[0]);
     let found = records(&args.merge)?;
     let missing: Vec<String> = match &args.data {
@@ -25,10 +25,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome> {
     };
     write(out, &found, args.paper, context)?;
     if missing.is_empty() {
-        return Ok(Outcome::Done);
+        return Ok(CommandOutcome::Done);
     }
     eprintln!("uflow: no result for {}: run `uflow evaluate --category NAME` for each", missing.join(", "));
-    Ok(Outcome::Failed)
+    Ok(CommandOutcome::Failed)
 }
 
 /// Writes the results of all categories to `out` and prints their table.

@@ -17,7 +17,7 @@ pub use variant::Segmentation;
 use variant::{Variant, VariantInspector};
 
 use super::{
-    Context, Outcome,
+    CommandOutcome, Context,
     engine::FileInspector,
     fit::ModelArgs,
     options::{DecisionArgs, DeviceArgs},
@@ -275,7 +275,7 @@ pub struct Opened {
 }
 
 /// Runs the command. `open` loads the model given with --model.
-pub fn run(args: &Args, context: &Context, open: impl FnOnce(&Args) -> Result<Opened>) -> Result<Outcome> {
+pub fn run(args: &Args, context: &Context, open: impl FnOnce(&Args) -> Result<Opened>) -> Result<CommandOutcome> {
     args.decision.check()?;
     if !args.merge.is_empty() {
         return merge::run(args, context);
@@ -285,7 +285,7 @@ pub fn run(args: &Args, context: &Context, open: impl FnOnce(&Args) -> Result<Op
         for category in categories(root, args.layout())? {
             context.print(&format!("{}\n", category.name))?;
         }
-        return Ok(Outcome::Done);
+        return Ok(CommandOutcome::Done);
     }
     if args.all_categories || args.category.is_some() {
         return all::run(args, root, context);

@@ -8,7 +8,7 @@ use crate::{
     cli::Context,
     evaluate::{
         Evaluation, Named,
-        paper::{Comparison, Metric, Run, compare_all},
+        paper::{CategoryResults, Comparison, Metric, compare_all},
     },
     files::write_whole,
     report::Note,
@@ -17,7 +17,7 @@ use crate::{
 /// The comparison.
 pub(super) fn comparison(evaluations: &[Named<'_>]) -> Result<Comparison> {
     let figures: Vec<Vec<(Metric, f64)>> = evaluations.iter().map(|(_, evaluation)| figures(evaluation)).collect();
-    let runs = evaluations.iter().zip(&figures).map(|((category, _), figures)| Run { category, figures });
+    let runs = evaluations.iter().zip(&figures).map(|((category, _), figures)| CategoryResults { category, figures });
     Ok(compare_all(&runs.collect::<Vec<_>>())?)
 }
 

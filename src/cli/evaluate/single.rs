@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::{Args, Opened, extremes::Extremes, published};
 use crate::{
-    cli::{Context, Outcome, inputs, progress::Progress},
+    cli::{CommandOutcome, Context, inputs, progress::Progress},
     evaluate::{Dataset, Evaluation, evaluate, number, write_files},
     report::{Machine, ModelReport, Note, Report},
 };
@@ -17,7 +17,7 @@ pub(super) fn run(
     root: &Path,
     context: &Context,
     open: impl FnOnce(&Args) -> Result<Opened>,
-) -> Result<Outcome> {
+) -> Result<CommandOutcome> {
     let start = Instant::now();
     let mut dataset = Dataset::open(root, args.layout())?;
     args.masks.apply(&mut dataset);
@@ -65,7 +65,7 @@ pub(super) fn run(
     if let Some(comparison) = &comparison {
         published::print(comparison, args.out.as_deref(), context)?;
     }
-    Ok(Outcome::Done)
+    Ok(CommandOutcome::Done)
 }
 
 /// Names the files in the set's folders that are not looked at.

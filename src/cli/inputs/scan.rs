@@ -21,7 +21,7 @@ const WRITTEN: [&str; 2] = [".overlay.png", ".mask.png"];
 
 /// What a folder holds.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct FolderContents {
     /// Images by path, each real file once.
     pub images: Vec<PathBuf>,
     /// Files that are not looked at, by path, and why.
@@ -53,7 +53,7 @@ const TWICE: &str = "it is a link to a file that is there already";
 
 /// Searches a folder and those below it. Hidden files and folders are left out. Symbolic links are followed, each real folder and
 /// each real file once, so that links in a circle end.
-pub fn scan(folder: &Path) -> Result<Found> {
+pub fn scan(folder: &Path) -> Result<FolderContents> {
     let mut walk = Walk::default();
     walk.enter(folder)?;
     // Links come last, so that a file keeps its own name rather than that of a link to it.
@@ -64,7 +64,7 @@ pub fn scan(folder: &Path) -> Result<Found> {
             walk.take(link);
         }
     }
-    let mut found = Found { images: walk.images, skipped: walk.skipped };
+    let mut found = FolderContents { images: walk.images, skipped: walk.skipped };
     skip_own(&mut found);
     found.images.sort();
     found.skipped.sort_by(|a, b| a.path.cmp(&b.path));
@@ -122,7 +122,7 @@ impl Walk {
 }
 
 /// Takes out the overlays and masks of an earlier run: those that are there in pairs.
-fn skip_own(found: &mut Found) {
+fn skip_own(found: &mut FolderContents) {
     let all: HashSet<PathBuf> = found.images.iter().cloned().collect();
     let (own, images) = std::mem::take(&mut found.images).into_iter().partition(|path| {
         let name = path.file_name().unwrap_or_default().as_encoded_bytes();

@@ -7,7 +7,7 @@ use crate::Result;
 
 /// A run's results on one category.
 #[derive(Clone, Copy, Debug)]
-pub struct Run<'a> {
+pub struct CategoryResults<'a> {
     /// The category, by any name that [`super::lookup`] knows.
     pub category: &'a str,
     /// Its values as fractions. If a metric occurs twice, the first value counts. A value that is not finite counts as not measured.
@@ -60,7 +60,7 @@ pub struct Rival {
 /// # Errors
 /// As [`paper`].
 pub fn compare(category: &str, figures: &[(Metric, f64)]) -> Result<Comparison> {
-    compare_all(&[Run { category, figures }])
+    compare_all(&[CategoryResults { category, figures }])
 }
 
 /// Compares runs on several categories with the paper.
@@ -70,9 +70,9 @@ pub fn compare(category: &str, figures: &[(Metric, f64)]) -> Result<Comparison> 
 ///
 /// # Errors
 /// As [`paper`].
-pub fn compare_all(runs: &[Run<'_>]) -> Result<Comparison> {
+pub fn compare_all(runs: &[CategoryResults<'_>]) -> Result<Comparison> {
     let paper = paper()?;
-    let mut known: Vec<(&'static str, Run<'_>)> = Vec::new();
+    let mut known: Vec<(&'static str, CategoryResults<'_>)> = Vec::new();
     let mut unknown = Vec::new();
     for run in runs {
         match paper.name_of(run.category) {

@@ -28,7 +28,7 @@ mod render;
 #[cfg(test)]
 mod tests;
 
-pub use comparison::{Comparison, Rival, Row, Run, compare, compare_all};
+pub use comparison::{CategoryResults, Comparison, Rival, Row, compare, compare_all};
 pub use metric::Metric;
 
 use std::sync::LazyLock;

@@ -1,4 +1,4 @@
-use super::{Metric, Published, Run, UFLOW, Unit, compare, compare_all, lookup, paper, read, tables};
+use super::{CategoryResults, Metric, Published, UFLOW, Unit, compare, compare_all, lookup, paper, read, tables};
 
 const MVTEC: [&str; 15] = [
     "carpet",
@@ -189,12 +189,12 @@ fn a_fair_threshold_stands_beside_the_rivals_alone() {
 fn averages_are_compared_where_runs_cover_them() {
     let figures: [[(Metric, f64); 2]; 3] =
         [0.9, 0.8, 0.4].map(|value| [(Metric::ImageAuroc, value), (Metric::Aupro, value / 2.0)]);
-    let run = |index: usize, category| Run { category, figures: &figures[index] };
+    let run = |index: usize, category| CategoryResults { category, figures: &figures[index] };
     let part = compare_all(&[run(0, "01"), run(1, "02")]).unwrap();
     assert!(part.rows.iter().all(|row| row.category != "BTAD"));
 
     let without = [(Metric::ImageAuroc, 0.4)];
-    let third = Run { category: "BT03", figures: &without };
+    let third = CategoryResults { category: "BT03", figures: &without };
     let all = compare_all(&[run(0, "01"), run(1, "02"), third]).unwrap();
     let of = |metric| all.rows.iter().find(|row| row.category == "BTAD" && row.metric == metric).unwrap();
     assert!((of(Metric::ImageAuroc).ours.unwrap() - 0.7).abs() < 1e-12);
@@ -210,8 +210,8 @@ fn averages_are_compared_where_runs_cover_them() {
 #[test]
 fn a_terminal_gets_an_aligned_table_of_at_most_100_columns() {
     let comparison = compare_all(&[
-        Run { category: "Metal nut", figures: &[(Metric::PixelAuroc, 0.99)] },
-        Run { category: "pcb1", figures: &[] },
+        CategoryResults { category: "Metal nut", figures: &[(Metric::PixelAuroc, 0.99)] },
+        CategoryResults { category: "pcb1", figures: &[] },
     ])
     .unwrap();
     let shown = comparison.to_string();

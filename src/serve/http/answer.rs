@@ -18,7 +18,7 @@ use crate::{
 /// What was found in an image. The fields up to `timings_ms` are those of a line of `uflow detect --json`.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Detection)]
-pub(super) struct Found {
+pub(super) struct DetectionBody {
     /// Name of the model that looked at the image.
     model: String,
     /// Version of that model.
@@ -92,7 +92,7 @@ struct Map {
 /// Pictures that cannot be written, which no network gives.
 pub(super) fn json(outputs: Outputs, model: &Model, answer: Answer) -> Result<Vec<u8>> {
     let Detection { score, anomalous, log10_nfa_min, regions, timings_ms, .. } = answer.detection;
-    let found = Found {
+    let found = DetectionBody {
         model: model.name().to_owned(),
         version: model.version(),
         width: answer.size.1,

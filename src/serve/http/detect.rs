@@ -18,7 +18,7 @@ use tokio_stream::StreamExt as _;
 
 use super::{
     Server,
-    answer::{self, Found},
+    answer::{self, DetectionBody},
     document::DetectErrors,
     error::Problem,
     query::Query,
@@ -44,7 +44,7 @@ use crate::{
         content((Vec<u8> = "image/*"), (Vec<u8> = "application/octet-stream"),
             (Vec<u8> = "application/x-www-form-urlencoded")),
     ),
-    responses((status = 200, description = "What was found.", body = Found), DetectErrors),
+    responses((status = 200, description = "What was found.", body = DetectionBody), DetectErrors),
     security(("bearer" = []), ()))]
 // When the client goes away, the server drops this future and with it the pending answer, and the frame is given up.
 pub(super) async fn detect(
@@ -77,7 +77,7 @@ pub(super) async fn detect(
         content((Vec<u8> = "image/*"), (Vec<u8> = "application/octet-stream"),
             (Vec<u8> = "application/x-www-form-urlencoded")),
     ),
-    responses((status = 200, description = "What was found.", body = Found), DetectErrors),
+    responses((status = 200, description = "What was found.", body = DetectionBody), DetectErrors),
     security(("bearer" = []), ()))]
 pub(super) async fn detect_version(
     server: State<Arc<Server>>,

@@ -16,7 +16,7 @@ use crate::{
     Error, Result,
     engine::{Priority, Source, Wanted},
     frame::{PixelFormat, check_significant_bits},
-    segment::{Bound, DecisionOptions, Tests, Verdict},
+    segment::{Bound, DecisionOptions, TestCount, Verdict},
     serve::{pixels, shown::shown},
 };
 
@@ -96,7 +96,7 @@ pub(super) struct Query {
     /// the package must have. The package's own if absent.
     #[serde(default, deserialize_with = "word")]
     #[param(inline)]
-    tests: Option<Tests>,
+    tests: Option<TestCount>,
     /// Significant bits of 16-bit samples: black to white is 0 to 2^bits - 1, and samples above that are refused. The package's
     /// own if absent, else 16. Images with 8-bit samples are not affected.
     #[serde(default, deserialize_with = "whole")]

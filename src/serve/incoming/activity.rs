@@ -99,13 +99,13 @@ impl Connections {
     }
 
     /// Another connection, until the entry is dropped.
-    pub(super) fn open(&self) -> Entry {
+    pub(super) fn open(&self) -> ConnectionEntry {
         let activity = Arc::new(Activity::new());
         let mut table = self.table();
         let id = table.next;
         table.next += 1;
         table.open.insert(id, Arc::clone(&activity));
-        Entry { id, activity, connections: self.clone() }
+        ConnectionEntry { id, activity, connections: self.clone() }
     }
 
     /// Closes the connection that has been unused the longest. Connections that have had a request count only where
@@ -121,13 +121,13 @@ impl Connections {
 
 /// A connection's entry among those of its port.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct ConnectionEntry {
     id: u64,
     pub(super) activity: Arc<Activity>,
     connections: Connections,
 }
 
-impl Drop for Entry {
+impl Drop for ConnectionEntry {
     fn drop(&mut self) {
         self.connections.table().open.remove(&self.id);
     }
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     /// As if the connection had been unused for long enough.
-    fn age(entry: &Entry, by: u32) {
+    fn age(entry: &ConnectionEntry, by: u32) {
         entry.activity.doing().since -= by * PROTECTED;
     }
 
@@ -188,7 +188,7 @@ mod tests {
         for (entry, by) in [(&old, 2), (&older, 3), (&busy, 9)] {
             age(entry, by);
         }
-        let closed = |entry: &Entry| entry.activity.close().is_cancelled();
+        let closed = |entry: &ConnectionEntry| entry.activity.close().is_cancelled();
         assert!(connections.close_unused(true) && closed(&older) && !closed(&old));
         assert!(connections.close_unused(true) && closed(&old));
         assert!(!connections.close_unused(true), "one is in use and one is new");

@@ -28,7 +28,7 @@ pub use self::{
     connection::{Connection, Info},
 };
 use self::{
-    activity::{Connections, Entry},
+    activity::{ConnectionEntry, Connections},
     connection::Io,
 };
 use super::tls::Tls;
@@ -124,7 +124,7 @@ struct Places {
 #[derive(Debug)]
 struct Place {
     open: IntGauge,
-    entry: Entry,
+    entry: ConnectionEntry,
     _permit: OwnedSemaphorePermit,
 }
 

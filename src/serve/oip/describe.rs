@@ -23,7 +23,7 @@ use crate::{
             model_version_policy::{All, Latest, PolicyChoice},
             repository_index_response::ModelIndex,
         },
-        registry::{State, Status, Versions},
+        registry::{ModelState, Status, Versions},
     },
 };
 
@@ -65,13 +65,13 @@ pub(in crate::serve) fn metadata(model: &Model, versions: Vec<u32>) -> ModelMeta
 /// An entry of the repository in the protocol's words.
 pub(super) fn index(status: Status) -> ModelIndex {
     let state = match status.state {
-        State::Loading => "LOADING",
-        State::Ready => "READY",
-        State::Unloading => "UNLOADING",
-        State::Failed => "UNAVAILABLE",
+        ModelState::Loading => "LOADING",
+        ModelState::Ready => "READY",
+        ModelState::Unloading => "UNLOADING",
+        ModelState::Failed => "UNAVAILABLE",
         // Empty means that it was never loaded.
-        State::Available if status.reason.is_empty() => "",
-        State::Available => "UNAVAILABLE",
+        ModelState::Available if status.reason.is_empty() => "",
+        ModelState::Available => "UNAVAILABLE",
     };
     ModelIndex {
         name: status.name,

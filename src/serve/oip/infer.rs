@@ -28,8 +28,8 @@ use crate::{
             InferParameter, ModelInferRequest, ModelInferResponse, ModelStreamInferResponse,
             infer_parameter::ParameterChoice,
         },
+        response_budget::{Weigh, check_size},
         shown, status,
-        unsent::{Weigh, check_size},
     },
 };
 
@@ -38,14 +38,14 @@ const STREAMED: usize = 16;
 
 /// The part of a frame's answer that the response needs.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct FrameResult {
     parts: Vec<Part>,
     pub(super) timings: Timings,
     /// Number of frames in its batch.
     pub(super) batch: usize,
 }
 
-impl Weigh for Found {
+impl Weigh for FrameResult {
     fn bytes(&self) -> usize {
         self.parts.iter().map(Part::bytes).sum()
     }
@@ -58,7 +58,7 @@ pub(super) struct Started {
     model: Arc<Model>,
     outputs: Vec<Output>,
     images: usize,
-    frames: Vec<Pending<Found>>,
+    frames: Vec<Pending<FrameResult>>,
     arrived: Instant,
     /// Whether the answer says that it is the request's last.
     tell_final: bool,
@@ -106,7 +106,7 @@ impl Oip {
             let (outputs, raw, budget) = (outputs.clone(), input.raw, budget.clone());
             let encode = move |_: &Model, answer| {
                 let parts = output::parts(&outputs, &answer, raw, &budget)?;
-                Ok(Found { parts, timings: answer.detection.timings_ms, batch: answer.batch })
+                Ok(FrameResult { parts, timings: answer.detection.timings_ms, batch: answer.batch })
             };
             let frame = self.app.submit_to(Arc::clone(&model), call, when_full, encode).await;
             let refused = frame.refused().is_some();
@@ -147,8 +147,8 @@ impl Started {
 }
 
 /// The answers to all frames, or the first error and the index of its frame.
-async fn all(mut frames: Vec<Pending<Found>>) -> Result<Vec<Found>, (usize, Error)> {
-    let mut found: Vec<Option<Found>> = frames.iter().map(|_| None).collect();
+async fn all(mut frames: Vec<Pending<FrameResult>>) -> Result<Vec<FrameResult>, (usize, Error)> {
+    let mut found: Vec<Option<FrameResult>> = frames.iter().map(|_| None).collect();
     poll_fn(|context| {
         let mut waiting = false;
         for (index, (frame, found)) in frames.iter_mut().zip(&mut found).enumerate() {
@@ -173,7 +173,7 @@ fn of_image(index: usize, images: usize, error: &Error) -> Status {
     Status::new(status::code(error), format!("{about}{}", shown::text(error)))
 }
 
-fn respond(id: String, model: &Model, outputs: &[Output], found: &mut [Found]) -> Result<ModelInferResponse> {
+fn respond(id: String, model: &Model, outputs: &[Output], found: &mut [FrameResult]) -> Result<ModelInferResponse> {
     let (model_name, model_version) = (model.name().to_owned(), model.version().to_string());
     let mut response = ModelInferResponse { model_name, model_version, id, ..Default::default() };
     let mut by_frame: Vec<_> = found.iter_mut().map(|found| std::mem::take(&mut found.parts).into_iter()).collect();

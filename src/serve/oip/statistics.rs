@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::infer::Found;
+use super::infer::FrameResult;
 use crate::{
     engine::Model,
     pipeline::Timings,
@@ -66,12 +66,12 @@ impl Statistics {
     }
 
     /// A request was answered.
-    pub(super) fn succeeded(&self, model: &Arc<Model>, arrived: Instant, frames: &[Found]) {
+    pub(super) fn succeeded(&self, model: &Arc<Model>, arrived: Instant, frames: &[FrameResult]) {
         self.change(model, arrived, |figures, took| {
             add(&mut figures.success, took);
             figures.frames += frames.len() as u64;
             let slowest = frames.iter().max_by(|a, b| a.timings.total().total_cmp(&b.timings.total()));
-            if let Some(Found { timings, .. }) = slowest {
+            if let Some(FrameResult { timings, .. }) = slowest {
                 add(&mut figures.queue, milliseconds(timings.queue));
                 figures.stages.add(timings);
             }

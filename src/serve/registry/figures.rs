@@ -15,7 +15,7 @@ use strum::VariantArray as _;
 
 use super::{
     loader::Shared,
-    table::{Slot, State},
+    table::{ModelState, Slot},
 };
 use crate::{Error, Result};
 
@@ -101,7 +101,7 @@ impl Families {
     fn add(&self, name: &str, version: &str, slot: &Slot) {
         let labels = [name, version];
         self.ready.with_label_values(&labels).set(i64::from(slot.model.is_some()));
-        for &state in State::VARIANTS {
+        for &state in ModelState::VARIANTS {
             self.state.with_label_values(&[name, version, state.name()]).set(i64::from(state == slot.state));
         }
         if let Some(model) = &slot.model {

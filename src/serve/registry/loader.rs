@@ -11,13 +11,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Control, Versions,
-    table::{Retry, Slot, State, Status, Table, statuses, unknown},
+    table::{ModelState, Retry, Slot, Status, Table, statuses, unknown},
 };
 use crate::{
     Error, Result,
     engine::Engine,
     kernel,
-    package::{Found, Listing, Package, Repository},
+    package::{FoundPackage, Listing, Package, Repository},
 };
 
 /// A request of a client.
@@ -49,7 +49,7 @@ impl Shared {
     fn change<R>(&self, name: &str, version: u32, change: impl FnOnce(&mut Slot) -> R) -> R {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         let versions = table.entry(name.to_owned()).or_default();
-        let result = change(versions.entry(version).or_insert_with(|| Slot::new(State::Available)));
+        let result = change(versions.entry(version).or_insert_with(|| Slot::new(ModelState::Available)));
         drop(table);
         self.changes.send_modify(|count| *count += 1);
         result
@@ -109,7 +109,7 @@ impl Shared {
     }
 
     /// Loads the highest versions of a model that load, up to the number of versions to serve, and retires the others.
-    fn serve(&self, name: &str, versions: &BTreeMap<u32, Found>, before: Option<&BTreeMap<u32, Found>>) {
+    fn serve(&self, name: &str, versions: &BTreeMap<u32, FoundPackage>, before: Option<&BTreeMap<u32, FoundPackage>>) {
         let most = self.versions.most();
         let mut served = Vec::new();
         for (version, found) in versions.iter().rev() {
@@ -137,7 +137,7 @@ impl Shared {
 
     /// Whether a package is new, has changed, or failed long enough ago to be tried again. The cause of a failure need not be in
     /// the package's files.
-    fn is_due(&self, name: &str, version: u32, found: &Found) -> bool {
+    fn is_due(&self, name: &str, version: u32, found: &FoundPackage) -> bool {
         let table = self.read();
         let Some(slot) = table.get(name).and_then(|slots| slots.get(&version)) else { return true };
         slot.tried.as_ref() != Some(found) || slot.retry.is_some_and(Retry::is_due)
@@ -149,7 +149,7 @@ impl Shared {
         for (name, versions) in listing {
             let slots = table.entry(name.clone()).or_default();
             for version in versions.keys() {
-                slots.entry(*version).or_insert_with(|| Slot::new(State::Available));
+                slots.entry(*version).or_insert_with(|| Slot::new(ModelState::Available));
             }
         }
         for (name, slots) in table.iter_mut() {
@@ -161,7 +161,7 @@ impl Shared {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    fn load(&self, name: &str, version: u32, found: &Found) -> Result<()> {
+    fn load(&self, name: &str, version: u32, found: &FoundPackage) -> Result<()> {
         self.change(name, version, |slot| slot.trying(found));
         // A panic over one package must not end the loading of all others.
         let attempt = || Package::open(&found.path).and_then(|package| self.engine.load(&package, name, version));
@@ -196,7 +196,7 @@ impl Shared {
             self.change(name, version, |slot| {
                 slot.leaving = slot.model.take();
                 (slot.tried, slot.retry) = (None, None);
-                slot.enter(State::Unloading, "its accepted frames are being finished");
+                slot.enter(ModelState::Unloading, "its accepted frames are being finished");
             });
             tracing::info!(model = name, version, "model takes no more frames");
         }
@@ -212,8 +212,8 @@ impl Shared {
         }
         for (name, version) in left {
             let model = self.change(&name, version, |slot| {
-                if slot.state == State::Unloading {
-                    slot.enter(State::Available, "unloaded");
+                if slot.state == ModelState::Unloading {
+                    slot.enter(ModelState::Available, "unloaded");
                 }
                 slot.leaving.take()
             });
@@ -234,7 +234,7 @@ impl Shared {
         let (version, found) = found
             .ok_or_else(|| Error::NotFound(format!("the repository has no version {version} of model `{name}`")))?;
         let up_to_date =
-            |slot: &Slot| slot.state == State::Ready && slot.tried.as_ref() == Some(found) && slot.retry.is_none();
+            |slot: &Slot| slot.state == ModelState::Ready && slot.tried.as_ref() == Some(found) && slot.retry.is_none();
         let loaded = self.read().get(name).and_then(|slots| slots.get(version)).is_some_and(up_to_date);
         if !loaded {
             self.load(name, *version, found)?;

@@ -17,7 +17,7 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use self::table::{State, Status};
+pub use self::table::{ModelState, Status};
 use self::{
     figures::ModelFigures,
     loader::{Command, Shared},

@@ -8,7 +8,7 @@ use std::{
 
 use strum::{IntoStaticStr, VariantArray};
 
-use crate::{Error, engine::Model, package::Found, serve::shown::shown};
+use crate::{Error, engine::Model, package::FoundPackage, serve::shown::shown};
 
 /// Pause after a package's first failed load; it doubles with each further failure, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -17,7 +17,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// What a version of a model is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "lowercase")]
-pub enum State {
+pub enum ModelState {
     /// It is in the repository and not loaded.
     Available,
     /// It is being loaded and warmed up.
@@ -30,7 +30,7 @@ pub enum State {
     Failed,
 }
 
-impl State {
+impl ModelState {
     /// Its name in lower case.
     pub fn name(self) -> &'static str {
         self.into()
@@ -45,7 +45,7 @@ pub struct Status {
     /// The version.
     pub version: u32,
     /// What the version is doing.
-    pub state: State,
+    pub state: ModelState,
     /// Why the version is not ready, or why its changed package could not be loaded while the package before serves.
     pub reason: String,
     /// When it entered that state.
@@ -59,7 +59,7 @@ pub struct Status {
 /// An entry of the table.
 #[derive(Debug)]
 pub(super) struct Slot {
-    pub(super) state: State,
+    pub(super) state: ModelState,
     pub(super) reason: String,
     pub(super) since: SystemTime,
     pub(super) model: Option<Arc<Model>>,
@@ -67,7 +67,7 @@ pub(super) struct Slot {
     /// to free it.
     pub(super) leaving: Option<Arc<Model>>,
     /// The package that was loaded, or tried, last.
-    pub(super) tried: Option<Found>,
+    pub(super) tried: Option<FoundPackage>,
     /// Loads that failed since the last one that succeeded, and when the next is due. `None` where the last load succeeded.
     pub(super) retry: Option<Retry>,
     /// Loads that succeeded, ever, and loads that failed.
@@ -97,7 +97,7 @@ impl Retry {
 }
 
 impl Slot {
-    pub(super) fn new(state: State) -> Self {
+    pub(super) fn new(state: ModelState) -> Self {
         Self {
             state,
             reason: String::new(),
@@ -113,13 +113,13 @@ impl Slot {
     }
 
     /// A package is about to be loaded.
-    pub(super) fn trying(&mut self, found: &Found) {
+    pub(super) fn trying(&mut self, found: &FoundPackage) {
         if self.tried.as_ref() != Some(found) {
             self.retry = None;
         }
         self.tried = Some(found.clone());
         if self.model.is_none() {
-            self.enter(State::Loading, "");
+            self.enter(ModelState::Loading, "");
         }
     }
 
@@ -129,7 +129,7 @@ impl Slot {
         self.retry = None;
         self.loads += 1;
         self.loaded = Some(SystemTime::now());
-        self.enter(State::Ready, "");
+        self.enter(ModelState::Ready, "");
     }
 
     /// The package could not be loaded. Gives the pause until the next try.
@@ -141,12 +141,12 @@ impl Slot {
         if self.model.is_some() {
             self.reason = format!("the changed package cannot be loaded, the one before serves on: {reason}");
         } else {
-            self.enter(State::Failed, reason);
+            self.enter(ModelState::Failed, reason);
         }
         pause
     }
 
-    pub(super) fn enter(&mut self, state: State, reason: impl Into<String>) {
+    pub(super) fn enter(&mut self, state: ModelState, reason: impl Into<String>) {
         (self.state, self.reason, self.since) = (state, reason.into(), SystemTime::now());
     }
 }
@@ -181,11 +181,11 @@ pub(super) fn unknown(name: &str, table: &Table) -> Error {
 
 pub(super) fn unavailable(name: &str, version: u32, slot: &Slot) -> Error {
     let what = match slot.state {
-        State::Available => "is not loaded",
-        State::Loading => "is being loaded",
-        State::Unloading => "is being unloaded",
-        State::Failed => "could not be loaded",
-        State::Ready => "is not ready",
+        ModelState::Available => "is not loaded",
+        ModelState::Loading => "is being loaded",
+        ModelState::Unloading => "is being unloaded",
+        ModelState::Failed => "could not be loaded",
+        ModelState::Ready => "is not ready",
     };
     let reason = if slot.reason.is_empty() { String::new() } else { format!(": {}", slot.reason) };
     Error::Unavailable(format!("model `{name}` version {version} {what}{reason}"))
@@ -203,14 +203,14 @@ mod tests {
 
     #[test]
     fn a_changed_package_begins_with_the_first_pause_again() {
-        let found = |path: &str| Found { path: path.into(), fingerprint: Vec::new() };
-        let mut slot = Slot::new(State::Available);
+        let found = |path: &str| FoundPackage { path: path.into(), fingerprint: Vec::new() };
+        let mut slot = Slot::new(ModelState::Available);
         slot.trying(&found("a"));
         assert_eq!((slot.failed("x"), slot.failed("x")), (FIRST_PAUSE, 2 * FIRST_PAUSE));
         slot.trying(&found("a"));
         assert_eq!(slot.failed("x"), 4 * FIRST_PAUSE);
         slot.trying(&found("b"));
         assert_eq!(slot.failed("x"), FIRST_PAUSE);
-        assert_eq!((slot.failures, slot.state), (4, State::Failed));
+        assert_eq!((slot.failures, slot.state), (4, ModelState::Failed));
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     serve::{
         app::App,
         proto::v1::{self as proto, model_service_server::ModelService},
-        registry::{State, Status as ModelStatus},
+        registry::{ModelState, Status as ModelStatus},
     },
 };
 
@@ -29,11 +29,11 @@ impl Models {
     fn message(&self, status: ModelStatus) -> proto::Model {
         let device = self.app.engine().options().session.device.to_string();
         let state = match status.state {
-            State::Available => proto::ModelState::Available,
-            State::Loading => proto::ModelState::Loading,
-            State::Ready => proto::ModelState::Ready,
-            State::Unloading => proto::ModelState::Unloading,
-            State::Failed => proto::ModelState::Failed,
+            ModelState::Available => proto::ModelState::Available,
+            ModelState::Loading => proto::ModelState::Loading,
+            ModelState::Ready => proto::ModelState::Ready,
+            ModelState::Unloading => proto::ModelState::Unloading,
+            ModelState::Failed => proto::ModelState::Failed,
         };
         proto::Model {
             name: status.name,

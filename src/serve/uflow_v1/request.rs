@@ -6,7 +6,7 @@ use crate::{
     Error, Result,
     engine::{Priority, Source, Wanted},
     frame::{PixelFormat, check_significant_bits},
-    segment::{Bound, DecisionOptions, Tests, Verdict},
+    segment::{Bound, DecisionOptions, TestCount, Verdict},
     serve::{
         app::{Call, Protocol},
         origin::Origin,
@@ -111,9 +111,9 @@ fn options(options: proto::DetectOptions) -> Result<(DecisionOptions, bytes::Byt
         proto::Bound::Exact => Some(Bound::Exact),
     };
     let tests = match enumeration("options.tests", options.tests)? {
-        proto::Tests::Unspecified => None,
-        proto::Tests::Paper => Some(Tests::Paper),
-        proto::Tests::Sized => Some(Tests::Sized),
+        proto::TestCount::Unspecified => None,
+        proto::TestCount::Paper => Some(TestCount::Paper),
+        proto::TestCount::PerSize => Some(TestCount::PerSize),
     };
     let (epsilon, score_threshold, min_area) = (options.epsilon, options.score_threshold, options.min_area);
     let decision = DecisionOptions { epsilon, verdict, score_threshold, min_area, bound, tests, roi: None };

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    segment::{CalibratedNull, FEWEST_IMAGES as FEWEST_TO_CALIBRATE, Tests},
+    segment::{CalibratedNull, FEWEST_IMAGES as FEWEST_TO_CALIBRATE, TestCount},
     train::{Control, Progress, StopReason, TrainOptions, train},
 };
 
@@ -142,7 +142,7 @@ impl Fitter {
         fitted.cross_fit.images = null.as_ref().map_or(0, |null| null.images);
         fitted.cross_fit.without_null = null.is_none() && !self.options.detection.tests.unwrap_or_default().is_paper();
         let wanted = self.options.detection.tests.unwrap_or_default();
-        let tests = if fitted.cross_fit.without_null { Tests::Paper } else { wanted };
+        let tests = if fitted.cross_fit.without_null { TestCount::Paper } else { wanted };
         fitted.manifest.detection.tests = Some(tests);
         fitted.manifest.calibration = null;
         Ok(())
@@ -216,7 +216,7 @@ mod tests {
             (plan.options(&options.training).held_out_images(images), plan.flows)
         };
         assert_eq!(plan(&options, 300), (30, 1), "the paper's count needs no null");
-        options.detection.tests = Some(Tests::Sized);
+        options.detection.tests = Some(TestCount::PerSize);
         for (images, expected) in [
             (40, (10, 4)),
             (100, (25, 4)),

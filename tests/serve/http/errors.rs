@@ -8,7 +8,7 @@ use std::{
 
 use uflow::{
     Result,
-    engine::{Answer, EngineOptions, Request, Source, Waiter},
+    engine::{Answer, EngineOptions, Request, ResponseSink, Source},
     frame::Limits,
     serve::{http::HttpSettings, registry::Control},
 };
@@ -224,7 +224,7 @@ impl Gate {
     }
 }
 
-impl Waiter for Gate {
+impl ResponseSink for Gate {
     fn waits(&self) -> bool {
         drop(self.0.1.wait_while(self.0.0.lock().unwrap(), |open| !*open).unwrap());
         true

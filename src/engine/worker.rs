@@ -22,14 +22,14 @@ use crate::{
 
 /// A frame that is ready for the backbone.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct PreparedFrame {
     pub(super) job: Job,
     pub(super) tensor: Vec<f32>,
     /// (height, width) of the frame.
     pub(super) size: (u32, u32),
 }
 
-impl Entry {
+impl PreparedFrame {
     /// Rows and columns of the network's input. All frames of a batch have the same.
     fn input(&self) -> (usize, usize) {
         let input = &self.job.model.manifest().input;
@@ -41,9 +41,9 @@ impl Entry {
 type Outputs = (Vec<Array2<f32>>, Vec<Array3<f32>>);
 
 #[derive(Debug, Default)]
-struct State {
+struct Pending {
     /// Frames of high priority, then of normal priority. The number of frames that the engine admits bounds both.
-    queues: [VecDeque<Entry>; 2],
+    queues: [VecDeque<PreparedFrame>; 2],
     /// Frames that were announced and have not arrived.
     upstream: usize,
     stopped: bool,
@@ -53,7 +53,7 @@ struct State {
 struct Shared {
     backbone: Arc<Backbone>,
     options: EngineOptions,
-    state: Mutex<State>,
+    state: Mutex<Pending>,
     changed: Condvar,
     /// Memory of tensors, for reuse.
     buffers: Mutex<Vec<Vec<f32>>>,
@@ -63,7 +63,7 @@ struct Shared {
 
 /// The handle that models hold. The thread ends when the last handle is dropped.
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(super) struct BackboneWorker {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -74,7 +74,7 @@ pub(super) struct Upstream(Arc<Shared>);
 
 impl Upstream {
     /// Puts the frame into the queue.
-    pub(super) fn enqueue(self, entry: Entry) {
+    pub(super) fn enqueue(self, entry: PreparedFrame) {
         let queue = usize::from(entry.job.priority == Priority::Normal);
         let mut state = self.0.lock();
         if state.stopped {
@@ -95,7 +95,7 @@ impl Drop for Upstream {
     }
 }
 
-impl Lane {
+impl BackboneWorker {
     pub(super) fn start(
         backbone: Arc<Backbone>,
         options: EngineOptions,
@@ -144,7 +144,7 @@ impl Lane {
     }
 }
 
-impl Drop for Lane {
+impl Drop for BackboneWorker {
     fn drop(&mut self) {
         self.shared.metrics.backbones.dec();
         self.stop();
@@ -152,7 +152,7 @@ impl Drop for Lane {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Pending> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -182,7 +182,7 @@ impl Shared {
     }
 
     /// Frames for one run of the backbone: the first in the queue, and others of the same input size up to the largest batch.
-    fn next_batch(&self) -> Option<Vec<Entry>> {
+    fn next_batch(&self) -> Option<Vec<PreparedFrame>> {
         let mut state = self.lock();
         loop {
             if state.stopped {
@@ -203,10 +203,10 @@ impl Shared {
         }
     }
 
-    fn process(&self, batch: Vec<Entry>, stacked: &mut Vec<f32>) {
-        let mut entries: Vec<Entry> = (batch.into_iter())
-            .filter_map(|Entry { job, tensor, size }| match job.dequeued("before the network") {
-                Some(job) => Some(Entry { job, tensor, size }),
+    fn process(&self, batch: Vec<PreparedFrame>, stacked: &mut Vec<f32>) {
+        let mut entries: Vec<PreparedFrame> = (batch.into_iter())
+            .filter_map(|PreparedFrame { job, tensor, size }| match job.dequeued("before the network") {
+                Some(job) => Some(PreparedFrame { job, tensor, size }),
                 None => {
                     self.keep(tensor);
                     None
@@ -224,19 +224,19 @@ impl Shared {
     }
 
     /// Runs the frames together. If that fails, runs each alone, so that only the frames at fault fail.
-    fn run(&self, mut entries: Vec<Entry>, stacked: &mut Vec<f32>) {
+    fn run(&self, mut entries: Vec<PreparedFrame>, stacked: &mut Vec<f32>) {
         let start = Instant::now();
         match self.forward(&entries, stacked) {
             Ok(outputs) => {
                 let batch = entries.len();
-                for (Entry { mut job, tensor, size }, (energies, latents)) in entries.into_iter().zip(outputs) {
+                for (PreparedFrame { mut job, tensor, size }, (energies, latents)) in entries.into_iter().zip(outputs) {
                     self.keep(tensor);
                     (job.timings.network, job.batch) = (job.was_in("network", start), batch);
                     self.pool.send(Task::Finish(Finish { job, size, energies, latents }));
                 }
             }
             Err(error) if entries.len() == 1 => {
-                if let Some(Entry { job, tensor, .. }) = entries.pop() {
+                if let Some(PreparedFrame { job, tensor, .. }) = entries.pop() {
                     self.keep(tensor);
                     job.finish(Err(error));
                 }
@@ -248,7 +248,7 @@ impl Shared {
         }
     }
 
-    fn forward(&self, entries: &[Entry], stacked: &mut Vec<f32>) -> Result<Vec<Outputs>> {
+    fn forward(&self, entries: &[PreparedFrame], stacked: &mut Vec<f32>) -> Result<Vec<Outputs>> {
         let Some(first) = entries.first() else { return Ok(Vec::new()) };
         let (height, width) = first.input();
         let data = match entries {
@@ -279,8 +279,8 @@ impl Shared {
     }
 }
 
-impl State {
-    fn take(&mut self, input: (usize, usize), most: usize) -> Vec<Entry> {
+impl Pending {
+    fn take(&mut self, input: (usize, usize), most: usize) -> Vec<PreparedFrame> {
         let mut taken = Vec::with_capacity(most);
         for queue in &mut self.queues {
             let mut index = 0;
@@ -296,18 +296,18 @@ impl State {
     }
 }
 
-fn same_model(a: &Entry, b: &Entry) -> bool {
+fn same_model(a: &PreparedFrame, b: &PreparedFrame) -> bool {
     Arc::<Model>::ptr_eq(&a.job.model, &b.job.model)
 }
 
-fn wants_latents(entries: &[Entry]) -> bool {
+fn wants_latents(entries: &[PreparedFrame]) -> bool {
     entries.iter().any(|entry| entry.job.wanted.latents)
 }
 
 /// Each frame's part of a flow's output.
-fn taken(output: &NetworkOutput, entries: &[Entry]) -> Vec<Outputs> {
+fn taken(output: &NetworkOutput, entries: &[PreparedFrame]) -> Vec<Outputs> {
     let scales = 0..output.scales();
-    let of = |(index, entry): (usize, &Entry)| {
+    let of = |(index, entry): (usize, &PreparedFrame)| {
         let energies = scales.clone().map(|scale| output.energy(scale).index_axis(Axis(0), index).to_owned()).collect();
         let wanted = scales.clone().filter(|_| entry.job.wanted.latents);
         let latents =

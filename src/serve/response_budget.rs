@@ -41,7 +41,7 @@ impl Weigh for Vec<u8> {
 
 /// Counts the bytes of waiting answers.
 #[derive(Clone, Debug)]
-pub struct Unsent {
+pub struct ResponseBudget {
     bytes: Arc<AtomicUsize>,
     gauge: IntGauge,
     limit: usize,
@@ -67,7 +67,7 @@ pub(super) fn check_size(bytes: usize, largest: usize) -> Result<()> {
     ))
 }
 
-impl Unsent {
+impl ResponseBudget {
     /// Registers the gauge.
     ///
     /// # Errors
@@ -105,7 +105,7 @@ impl Unsent {
             )));
         }
         self.gauge.add(bytes as i64);
-        Ok(Held { answer: Some(answer), bytes, unsent: self.clone() })
+        Ok(Held { answer: Some(answer), bytes, budget: self.clone() })
     }
 }
 
@@ -114,7 +114,7 @@ impl Unsent {
 pub(super) struct Held<T> {
     answer: Option<T>,
     bytes: usize,
-    unsent: Unsent,
+    budget: ResponseBudget,
 }
 
 impl<T> Held<T> {
@@ -126,8 +126,8 @@ impl<T> Held<T> {
 
 impl<T> Drop for Held<T> {
     fn drop(&mut self) {
-        self.unsent.bytes.fetch_sub(self.bytes, Relaxed);
-        self.unsent.gauge.sub(self.bytes as i64);
+        self.budget.bytes.fetch_sub(self.bytes, Relaxed);
+        self.budget.gauge.sub(self.bytes as i64);
     }
 }
 
@@ -137,24 +137,24 @@ mod tests {
 
     #[test]
     fn large_answers_are_refused_when_many_wait_and_small_ones_pass() {
-        let unsent = Unsent { limit: 1 << 20, ..Unsent::new(&Registry::new()).unwrap() };
-        let first = unsent.hold(vec![0_u8; 700 << 10]).unwrap();
-        let refused = unsent.hold(vec![0_u8; 700 << 10]).map(|_| ()).unwrap_err().to_string();
+        let budget = ResponseBudget { limit: 1 << 20, ..ResponseBudget::new(&Registry::new()).unwrap() };
+        let first = budget.hold(vec![0_u8; 700 << 10]).unwrap();
+        let refused = budget.hold(vec![0_u8; 700 << 10]).map(|_| ()).unwrap_err().to_string();
         assert!(refused.contains("1 MiB of answers wait") && refused.contains("700 KiB"), "{refused}");
-        let small = unsent.hold(vec![1_u8; 9]).unwrap();
-        assert_eq!((unsent.gauge.get(), small.take()), ((700 << 10) + 9, Some(vec![1; 9])));
+        let small = budget.hold(vec![1_u8; 9]).unwrap();
+        assert_eq!((budget.gauge.get(), small.take()), ((700 << 10) + 9, Some(vec![1; 9])));
         drop(first);
-        assert_eq!(unsent.gauge.get(), 0);
-        assert!(unsent.hold(vec![0_u8; 700 << 10]).is_ok());
+        assert_eq!(budget.gauge.get(), 0);
+        assert!(budget.hold(vec![0_u8; 700 << 10]).is_ok());
     }
 
     #[test]
     fn an_answer_larger_than_a_message_is_refused_whoever_waits() {
-        let mut unsent = Unsent::new(&Registry::new()).unwrap();
-        unsent.set_largest(1000);
-        assert!(unsent.hold(vec![0_u8; 1000]).is_ok());
-        let refused = unsent.hold(vec![0_u8; 1001]).map(drop).unwrap_err();
+        let mut budget = ResponseBudget::new(&Registry::new()).unwrap();
+        budget.set_largest(1000);
+        assert!(budget.hold(vec![0_u8; 1000]).is_ok());
+        let refused = budget.hold(vec![0_u8; 1001]).map(drop).unwrap_err();
         assert!(matches!(refused, Error::Parameter { name: "outputs", .. }), "{refused}");
-        assert_eq!(unsent.gauge.get(), 0);
+        assert_eq!(budget.gauge.get(), 0);
     }
 }
