@@ -772,9 +772,17 @@ typedef struct uflow_engine_options_info {
    */
   uint64_t max_pixels;
   /**
-   * The most bytes of an encoded image and of its pixels.
+   * The most bytes of an encoded image, and of the memory for decoding it.
    */
   uint64_t max_bytes;
+  /**
+   * The most bytes of the asynchronous frames inside the engine.
+   */
+  uint64_t max_frame_bytes;
+  /**
+   * The most bytes that the worker threads need in addition.
+   */
+  uint64_t max_work_bytes;
   /**
    * Threads of each network; 0: one pool for all networks.
    */
@@ -1609,13 +1617,25 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_options_set_max_in_flight(struc
 
 /**
  * Sets how large an image may be: the maximum number of pixels (default 268,435,456) and, for encoded images, the maximum number of
- * bytes of the file and of its pixels (default 1 GiB). Both must be at least 1. Larger images fail with `UFLOW_STATUS_OVER_LIMIT`.
+ * bytes (default 512 MiB) of the file, and of the memory that decoding it holds at once. Both must be at least 1. Larger images fail
+ * with `UFLOW_STATUS_OVER_LIMIT`.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
 UFLOW_MUST_USE struct uflow_status *uflow_engine_options_set_limits(struct uflow_engine_options *options,
                                                      uint64_t max_pixels,
                                                      uint64_t max_bytes);
+
+/**
+ * Sets how many bytes the engine holds for asynchronous frames (default 1 GiB each, 1 MiB to 1 PiB): `max_frame_bytes` for the frames inside,
+ * i.e. pixels or files, regions of interest and tensors; `max_work_bytes` in addition for the work of all worker threads together. A
+ * frame that does not fit beside those inside has `UFLOW_STATUS_OVERLOADED` as its result, one that never fits `UFLOW_STATUS_OVER_LIMIT`.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_engine_options_set_memory(struct uflow_engine_options *options,
+                                                     uint64_t max_frame_bytes,
+                                                     uint64_t max_work_bytes);
 
 /**
  * Starts an engine. `options` may be NULL for the defaults. The caller owns `*engine` and frees it with `uflow_engine_free`.

@@ -469,6 +469,11 @@ class engine_options : public detail::handle<uflow_engine_options, uflow_engine_
   outcome<void> set_limits(std::uint64_t max_pixels, std::uint64_t max_bytes) {
     return change([&](uflow_engine_options* to) { return uflow_engine_options_set_limits(to, max_pixels, max_bytes); });
   }
+  outcome<void> set_memory(std::uint64_t max_frame_bytes, std::uint64_t max_work_bytes) {
+    return change([&](uflow_engine_options* to) {
+      return uflow_engine_options_set_memory(to, max_frame_bytes, max_work_bytes);
+    });
+  }
   outcome<void> reset() { return change(uflow_engine_options_reset); }
   /** Its texts are valid until the next call. */
   outcome<uflow_engine_options_info> info() {

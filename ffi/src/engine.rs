@@ -56,8 +56,12 @@ pub struct uflow_engine_options_info {
     pub max_delay_ms: f64,
     /// The most pixels of an image.
     pub max_pixels: u64,
-    /// The most bytes of an encoded image and of its pixels.
+    /// The most bytes of an encoded image, and of the memory for decoding it.
     pub max_bytes: u64,
+    /// The most bytes of the asynchronous frames inside the engine.
+    pub max_frame_bytes: u64,
+    /// The most bytes that the worker threads need in addition.
+    pub max_work_bytes: u64,
     /// Threads of each network; 0: one pool for all networks.
     pub threads: u32,
     /// Worker threads for asynchronous frames.
@@ -78,6 +82,8 @@ impl Versioned for uflow_engine_options_info {
         max_delay_ms: 0.0,
         max_pixels: 0,
         max_bytes: 0,
+        max_frame_bytes: 0,
+        max_work_bytes: 0,
         threads: 0,
         workers: 0,
         max_batch: 0,
@@ -203,6 +209,8 @@ pub unsafe extern "C" fn uflow_engine_options_get_info(
             max_delay_ms: engine.max_delay.as_secs_f64() * 1e3,
             max_pixels: engine.limits.max_pixels,
             max_bytes: engine.limits.max_bytes,
+            max_frame_bytes: engine.max_frame_bytes,
+            max_work_bytes: engine.max_work_bytes,
             threads: engine.session.threads.map_or(0, |threads| threads as u32),
             workers: engine.workers as u32,
             max_batch: engine.max_batch as u32,
@@ -371,7 +379,8 @@ pub unsafe extern "C" fn uflow_engine_options_set_max_in_flight(
 }
 
 /// Sets how large an image may be: the maximum number of pixels (default 268,435,456) and, for encoded images, the maximum number of
-/// bytes of the file and of its pixels (default 1 GiB). Both must be at least 1. Larger images fail with `UFLOW_STATUS_OVER_LIMIT`.
+/// bytes (default 512 MiB) of the file, and of the memory that decoding it holds at once. Both must be at least 1. Larger images fail
+/// with `UFLOW_STATUS_OVER_LIMIT`.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -390,6 +399,28 @@ pub unsafe extern "C" fn uflow_engine_options_set_limits(
                 }
             }
             (settings.engine.limits.max_pixels, settings.engine.limits.max_bytes) = (max_pixels, max_bytes);
+            Ok(())
+        })
+    }
+}
+
+/// Sets how many bytes the engine holds for asynchronous frames (default 1 GiB each, 1 MiB to 1 PiB): `max_frame_bytes` for the frames inside,
+/// i.e. pixels or files, regions of interest and tensors; `max_work_bytes` in addition for the work of all worker threads together. A
+/// frame that does not fit beside those inside has `UFLOW_STATUS_OVERLOADED` as its result, one that never fits `UFLOW_STATUS_OVER_LIMIT`.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_engine_options_set_memory(
+    options: *mut uflow_engine_options,
+    max_frame_bytes: u64,
+    max_work_bytes: u64,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |settings| {
+            settings.engine.max_frame_bytes = max_frame_bytes;
+            settings.engine.max_work_bytes = max_work_bytes;
             Ok(())
         })
     }

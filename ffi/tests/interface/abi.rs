@@ -65,7 +65,8 @@ fn layouts_are_the_same_on_both_sides_and_those_of_the_list() {
             time_limit_ms, roi,
         }
         uflow_engine_options_info {
-            struct_size, device, precision, onnxruntime, max_delay_ms, max_pixels, max_bytes, threads, workers,
+            struct_size, device, precision, onnxruntime, max_delay_ms, max_pixels, max_bytes,
+            max_frame_bytes, max_work_bytes, threads, workers,
             max_batch, max_in_flight,
         }
         uflow_stream_options_info {

@@ -355,7 +355,7 @@ fn a_mask_of_a_turned_image_is_told_and_checked() {
     assert_eq!((fixture.summary().width, fixture.summary().height), (info.width, info.height));
     // Raw pixels are as they are given.
     let pixels = bad(1);
-    ok(unsafe { uflow_image_get_info(&raw const *&image(&pixels, uflow_format::UFLOW_FORMAT_RGB8), &raw mut info) });
+    ok(unsafe { uflow_image_get_info(&image(&pixels, uflow_format::UFLOW_FORMAT_RGB8), &raw mut info) });
     assert_eq!((info.width, info.height, info.orientation, info.bits), (SIZE.0, SIZE.1, 1, 8));
 }
 

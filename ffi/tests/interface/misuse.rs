@@ -96,6 +96,8 @@ fn engine_options() {
             (uflow_engine_options_set_limits(options, 0, 0), ARGUMENT, "max_pixels: must be at least 1"),
             (uflow_engine_options_set_limits(options, 1, 0), ARGUMENT, "max_bytes: must be at least 1"),
             (uflow_engine_options_set_threads(options, 1025), ARGUMENT, "threads: 1025 is not 0 to 1024"),
+            (uflow_engine_options_set_memory(options, 0, 1), ARGUMENT, "max_frame_bytes"),
+            (uflow_engine_options_set_memory(options, 1 << 20, 0), ARGUMENT, "max_work_bytes"),
             (uflow_engine_options_reset(null()), ARGUMENT, "options: is NULL"),
             (uflow_engine_options_get_info(options, null()), ARGUMENT, "info: is NULL"),
         ]);
@@ -108,6 +110,7 @@ fn engine_options() {
         ok(uflow_engine_options_set_max_in_flight(options, 3));
         failure(uflow_engine_options_set_max_in_flight(options, u32::MAX));
         ok(uflow_engine_options_set_limits(options, 1000, 2000));
+        ok(uflow_engine_options_set_memory(options, 3 << 20, 4 << 20));
         let mut info: uflow_engine_options_info = mem::zeroed();
         all_fail([(uflow_engine_options_get_info(options, &raw mut info), ARGUMENT, "info: struct_size is 0")]);
         info.struct_size = size_of::<uflow_engine_options_info>();
@@ -117,6 +120,7 @@ fn engine_options() {
         assert_eq!(texts, [c"cpu", c"fp32", c""]);
         assert_eq!((info.threads, info.workers, info.max_batch, info.max_in_flight), (1, 1, 2, 3));
         assert_eq!((info.max_delay_ms, info.max_pixels, info.max_bytes), (0.5, 1000, 2000));
+        assert_eq!((info.max_frame_bytes, info.max_work_bytes), (3 << 20, 4 << 20));
         let engine = made(|out| uflow_engine_new(options, out));
         let text = made(|out| uflow_engine_metrics(engine, out));
         let metrics = CStr::from_ptr(uflow_text_data(text)).to_str().unwrap();
@@ -758,7 +762,7 @@ fn streams() {
                     stream,
                     &raw const picture,
                     ptr::null(),
-                    &raw const *&uflow_frame { struct_size: 8, ..frame },
+                    &uflow_frame { struct_size: 8, ..frame },
                     0,
                 ),
                 ARGUMENT,

@@ -134,13 +134,7 @@ fn results_come_by_callback_in_order_each_after_its_release() {
             picture.format = uflow_format::UFLOW_FORMAT_ENCODED as u32;
         }
         ok(unsafe {
-            uflow_stream_submit(
-                stream,
-                &raw const picture,
-                fixture.options,
-                &raw const *&frame(number),
-                UFLOW_WAIT_FOREVER,
-            )
+            uflow_stream_submit(stream, &raw const picture, fixture.options, &frame(number), UFLOW_WAIT_FOREVER)
         });
         assert!(unsafe { uflow_stream_pending(stream) } <= 5);
     }
@@ -189,10 +183,10 @@ fn results_on_request_with_maps_and_statuses() {
     assert_eq!(failure(next(10).0).0, UFLOW_STATUS_TIMED_OUT, "nothing has come");
     for (number, pixels) in images.iter().enumerate() {
         let picture = image(pixels, RGB);
-        ok(unsafe { uflow_stream_submit(stream, &raw const picture, fixture.options, &raw const *&frame(number), 0) });
+        ok(unsafe { uflow_stream_submit(stream, &raw const picture, fixture.options, &frame(number), 0) });
     }
     let junk = uflow_image { format: uflow_format::UFLOW_FORMAT_ENCODED as u32, ..image(&images[0], RGB) };
-    ok(unsafe { uflow_stream_submit(stream, &raw const junk, ptr::null(), &raw const *&frame(99), 0) });
+    ok(unsafe { uflow_stream_submit(stream, &raw const junk, ptr::null(), &frame(99), 0) });
     for (number, expected) in expected.iter().enumerate() {
         let (status, which, frame_status) = next(UFLOW_WAIT_FOREVER);
         ok(status);
@@ -209,11 +203,10 @@ fn results_on_request_with_maps_and_statuses() {
     assert_eq!(fixture.summary().score, before);
     // Closed: what is inside comes, nothing more goes in.
     let picture = image(&images[0], RGB);
-    ok(unsafe { uflow_stream_submit(stream, &raw const picture, fixture.options, &raw const *&frame(5), 0) });
+    ok(unsafe { uflow_stream_submit(stream, &raw const picture, fixture.options, &frame(5), 0) });
     ok(unsafe { uflow_stream_close(stream) });
-    let status = unsafe {
-        uflow_stream_submit(stream, &raw const picture, fixture.options, &raw const *&frame(6), UFLOW_WAIT_FOREVER)
-    };
+    let status =
+        unsafe { uflow_stream_submit(stream, &raw const picture, fixture.options, &frame(6), UFLOW_WAIT_FOREVER) };
     assert_eq!(failure(status).0, UFLOW_STATUS_UNAVAILABLE);
     let (status, which, frame_status) = next(UFLOW_WAIT_FOREVER);
     ok(status);
@@ -234,7 +227,7 @@ fn a_full_stream_says_so_and_leaves_the_frame_with_the_caller() {
         ok(uflow_stream_options_set_release_callback(options, Some(released), told.user_data()));
     });
     let submit = |number, timeout| unsafe {
-        uflow_stream_submit(stream, &raw const picture, ptr::null(), &raw const *&frame(number), timeout)
+        uflow_stream_submit(stream, &raw const picture, ptr::null(), &frame(number), timeout)
     };
     ok(submit(0, 0));
     ok(submit(1, 0));
@@ -290,13 +283,13 @@ fn a_time_limit_that_passed_is_a_frame_s_result() {
         ok(uflow_stream_options_set_time_limit(options, 1));
         ok(uflow_stream_options_set_result_callback(options, Some(found), told.user_data()));
     });
-    ok(unsafe { uflow_stream_submit(stream, &raw const picture, ptr::null(), &raw const *&frame(1), 0) });
+    ok(unsafe { uflow_stream_submit(stream, &raw const picture, ptr::null(), &frame(1), 0) });
     ok(unsafe { uflow_stream_flush(stream, UFLOW_WAIT_FOREVER) });
     // A frame's own time limit comes before the stream's.
     unsafe {
         ok(uflow_options_set_time_limit(fixture.options, 3_600_000));
         ok(uflow_options_set_priority(fixture.options, uflow_priority::UFLOW_PRIORITY_HIGH as u32));
-        ok(uflow_stream_submit(stream, &raw const picture, fixture.options, &raw const *&frame(2), 0));
+        ok(uflow_stream_submit(stream, &raw const picture, fixture.options, &frame(2), 0));
         ok(uflow_stream_flush(stream, UFLOW_WAIT_FOREVER));
     }
     let results = told.results();
@@ -410,7 +403,7 @@ fn a_callback_that_hands_over_does_not_wait_for_itself() {
         ok(uflow_stream_options_set_result_callback(options, Some(submits), told.user_data()));
     });
     told.stream.store(stream, Ordering::SeqCst);
-    ok(unsafe { uflow_stream_submit(stream, &raw const picture, ptr::null(), &raw const *&frame(1), 0) });
+    ok(unsafe { uflow_stream_submit(stream, &raw const picture, ptr::null(), &frame(1), 0) });
     ok(unsafe { uflow_stream_flush(stream, UFLOW_WAIT_FOREVER) });
     let results = told.results();
     assert!(
@@ -451,7 +444,7 @@ fn cancelled_frames_have_their_results_and_later_ones_go_on() {
     });
     let stream = made(|out| unsafe { uflow_stream_new(model, options, out) });
     let submit = |number| {
-        ok(unsafe { uflow_stream_submit(stream, &raw const picture, ptr::null(), &raw const *&frame(number), 0) });
+        ok(unsafe { uflow_stream_submit(stream, &raw const picture, ptr::null(), &frame(number), 0) });
     };
     (0..6).for_each(submit);
     ok(unsafe { uflow_stream_cancel(stream) });
@@ -496,13 +489,7 @@ fn a_flush_ends_beside_a_thread_that_goes_on_handing_over() {
             let picture = image(pixels, RGB);
             while !ended.load(Ordering::SeqCst) {
                 ok(unsafe {
-                    uflow_stream_submit(
-                        shared.0,
-                        &raw const picture,
-                        ptr::null(),
-                        &raw const *&frame(0),
-                        UFLOW_WAIT_FOREVER,
-                    )
+                    uflow_stream_submit(shared.0, &raw const picture, ptr::null(), &frame(0), UFLOW_WAIT_FOREVER)
                 });
             }
         });
@@ -527,7 +514,7 @@ fn a_stream_can_be_freed_at_any_time() {
             ok(uflow_stream_options_set_release_callback(options, Some(released), told.user_data()));
         });
         for number in 0..8 {
-            ok(unsafe { uflow_stream_submit(stream, &raw const picture, ptr::null(), &raw const *&frame(number), 0) });
+            ok(unsafe { uflow_stream_submit(stream, &raw const picture, ptr::null(), &frame(number), 0) });
         }
         unsafe { uflow_stream_free(stream) };
         assert!(told.released().into_iter().eq(0..8), "every buffer came back");
@@ -539,7 +526,7 @@ fn a_stream_can_be_freed_at_any_time() {
         ok(uflow_stream_options_set_release_callback(options, Some(released), told.user_data()));
     });
     for number in 0..5 {
-        ok(unsafe { uflow_stream_submit(stream, &raw const picture, ptr::null(), &raw const *&frame(number), 0) });
+        ok(unsafe { uflow_stream_submit(stream, &raw const picture, ptr::null(), &frame(number), 0) });
     }
     told.stream.store(stream, Ordering::SeqCst);
     while THROUGH.load(Ordering::SeqCst) == 0 {
@@ -557,7 +544,7 @@ fn an_engine_that_was_freed_goes_on_for_its_stream() {
     unsafe {
         uflow_engine_free(std::mem::replace(&mut fixture.engine, ptr::null_mut()));
         uflow_model_free(std::mem::replace(&mut fixture.model, ptr::null_mut()));
-        ok(uflow_stream_submit(stream, &raw const picture, ptr::null(), &raw const *&frame(0), 0));
+        ok(uflow_stream_submit(stream, &raw const picture, ptr::null(), &frame(0), 0));
         let mut status = ptr::null_mut();
         ok(uflow_stream_next(stream, UFLOW_WAIT_FOREVER, ptr::null_mut(), fixture.result, &raw mut status));
         ok(status);
