@@ -112,8 +112,8 @@ fn parts(widths: &[usize]) -> Vec<Vec<usize>> {
     let named = || (0..3).collect::<Vec<_>>();
     let width = |part: &[usize]| part.iter().map(|&column| widths[column] + 2).sum::<usize>() - 2;
     let mut parts = vec![named()];
-    for column in 3..widths.len() {
-        let part = parts.last_mut().filter(|part| part.len() == 3 || width(part) + 2 + widths[column] <= WIDTH);
+    for (column, own) in widths.iter().enumerate().skip(3) {
+        let part = parts.last_mut().filter(|part| part.len() == 3 || width(part) + 2 + own <= WIDTH);
         match part {
             Some(part) => part.push(column),
             None => parts.push([named(), vec![column]].concat()),
