@@ -3,6 +3,7 @@
 //! Fields that this version does not know are refused, as a model may mean something else with them; a change to the fields
 //! raises the format's number. Optional fields may be absent or null.
 
+use serde::de::{Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Serialize};
 
 use super::text::{check_name, check_relative_path, check_sha256, check_timestamp};
@@ -49,6 +50,7 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<CalibratedNull>,
     /// How a detection is decided unless a request says otherwise.
+    #[serde(deserialize_with = "from_object")]
     pub detection: DecisionOptions<String>,
 }
 
@@ -257,6 +259,25 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+/// Reads decision options from an object alone. As all of them are optional, an empty array would be options too.
+fn from_object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DecisionOptions<String>, D::Error> {
+    struct Object;
+
+    impl<'de> Visitor<'de> for Object {
+        type Value = DecisionOptions<String>;
+
+        fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            out.write_str("an object of decision options")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
+            Deserialize::deserialize(MapAccessDeserializer::new(fields))
+        }
+    }
+
+    deserializer.deserialize_map(Object)
 }
 
 /// Prefixes a reason with the field it is about.

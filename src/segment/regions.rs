@@ -204,6 +204,9 @@ impl RegionFinder {
         for (y, mask) in found.mask.chunks_exact(grid.frame.1).enumerate().filter(|(y, _)| found.rows[*y]) {
             grid.interpolate(y, &segmentation.log10_nfa, log10_nfa);
             grid.interpolate(y, &segmentation.score, score);
+            // A rounding of the interpolation does not lead beyond what the map has.
+            log10_nfa.values.iter_mut().for_each(|value| *value = value.max(segmentation.log10_nfa_min));
+            score.values.iter_mut().for_each(|value| *value = value.min(segmentation.image_score));
             for claim in found.claims_of_row(y) {
                 let (column, cell) = (claim.pixel.1 as usize, [claim.cell.0 as usize, claim.cell.1 as usize]);
                 log10_nfa.values[column] = log10_nfa.values[column].min(segmentation.log10_nfa[cell]);

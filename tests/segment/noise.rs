@@ -30,7 +30,15 @@ proptest! {
         seed in any::<u64>(),
         shapes in prop::collection::vec((1..40_usize, 4..24_usize, 4..24_usize), 1..4),
     ) {
-        let shapes: Vec<_> = shapes.into_iter().map(|(c, h, w)| shape(c, h, w)).collect();
+        // Finest first: no scale is larger than the one before.
+        let mut finer = (usize::MAX, usize::MAX);
+        let shapes: Vec<_> = shapes
+            .into_iter()
+            .map(|(c, h, w)| {
+                finer = (h.min(finer.0), w.min(finer.1));
+                shape(c, finer.0, finer.1)
+            })
+            .collect();
         let latents: Vec<_> = shapes.iter().zip(seed..).map(|(&s, seed)| gaussian(s, deviation, seed)).collect();
         let mut segmenter = Segmenter::new(&shapes, 64, 64).unwrap();
         let views: Vec<_> = latents.iter().map(|z| z.view()).collect();
