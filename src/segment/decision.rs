@@ -241,8 +241,8 @@ impl DecisionRule {
         let tests = options.tests.unwrap_or_default();
         if !tests.is_paper() && !model.sized {
             let reason = format!(
-                "`sized` needs a null hypothesis calibrated on good images, and the package of `{}` has none; fit the \
-                 model again, or add one with `uflow calibrate --model PKG --good DIR --out NEW`",
+                "`sized` needs a null hypothesis calibrated on good images, and the package of `{}` has no calibration; fit \
+                 the model again, or add one with `uflow calibrate --model PKG --good DIR --out NEW`",
                 model.name
             );
             return Err(Error::parameter("tests", reason));
@@ -250,7 +250,10 @@ impl DecisionRule {
         let verdict = options.verdict.unwrap_or_default();
         let score_threshold = options.score_threshold.or(model.fair_threshold).filter(|_| verdict.uses_score());
         if verdict.uses_score() && score_threshold.is_none() {
-            let reason = format!("verdict `{verdict}` needs a score threshold; neither the call nor the model has one");
+            let reason = format!(
+                "verdict `{verdict}` needs a score threshold; neither the call nor the package has one, and \
+                 the package has no scores of good images"
+            );
             return Err(Error::parameter("score_threshold", reason));
         }
         let epsilon = options.epsilon();

@@ -237,7 +237,7 @@ fn every_field_has_its_message() {
     undecidable["detection"]["score_threshold"] = Value::Null;
     assert_eq!(
         load(&undecidable).unwrap_err(),
-        "detection.score_threshold: verdict `either` needs a score threshold; neither the call nor the model has one"
+        "detection.score_threshold: verdict `either` needs a score threshold; neither the call nor the package has one, and the package has no scores of good images"
     );
 }
 
