@@ -96,6 +96,9 @@ PYTHON
   verdict=0
   "$work/cmake-c/detect" "$work/run/part.uflow" "$work/run/bad.png" || verdict=$?
   [ $verdict = 3 ] || die "detect says $verdict of a bad part"
+  # Good and bad parts by turns: the gate must open for the slots of the bad ones.
+  "$work/cmake-c/reject_gate" "$work/run/part.uflow" 8 5 "$work/run/good/00.png" "$work/run/bad.png" | tee "$work/run/gate.txt"
+  diff "$work/run/gate.txt" <(printf 'rejected %d\n' 1 3 5 7 && echo "8 parts, 4 rejected") || die "reject_gate rejects other parts"
   if [ -x "$work/cmake-cpp/inspect" ]; then
     verdict=0
     "$work/cmake-cpp/inspect" "$work/run/part.uflow" "$work/run/bad.png" "$work/run/overlay.png" || verdict=$?
