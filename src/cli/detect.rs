@@ -81,6 +81,7 @@ struct Line<'a> {
 /// Runs the command.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
     let limits = Limits { max_pixels: args.max_pixels, ..Limits::default() };
+    limits.check()?;
     let inputs = inputs::expand(&args.images, context)?;
     let inputs: Vec<Input> = inputs.into_iter().flat_map(|input| input.pages(&limits)).collect();
     let bases = args.out.as_ref().map_or(Ok(Vec::new()), |out| bases(&inputs, out))?;

@@ -134,7 +134,7 @@ impl EngineOptions {
                 return Err(Error::parameter(name, format!("{bytes} bytes are not 1 MiB to 1 PiB")));
             }
         }
-        Ok(())
+        self.limits.check()
     }
 }
 

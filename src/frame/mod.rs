@@ -166,6 +166,19 @@ impl ReadOptions {
 }
 
 impl Limits {
+    /// Refuses limits that no image can meet.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] that names the limit.
+    pub fn check(&self) -> Result<()> {
+        for (name, limit) in [("max_pixels", self.max_pixels), ("max_bytes", self.max_bytes)] {
+            if limit == 0 {
+                return Err(Error::parameter(name, "must be at least 1"));
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses a frame of more pixels.
     ///
     /// # Errors

@@ -368,6 +368,16 @@ fn decision_options_are_checked_before_work_starts() {
     assert!(stderr(&uflow(&segment)).contains(epsilon));
 }
 
+/// A limit of 0 would refuse every image, one by one.
+#[test]
+fn a_limit_that_no_image_can_meet_is_refused_at_once() {
+    let output = detect(&["--max-pixels", "0", text(&fixture().path("good/00.png"))]);
+    let complained = stderr(&output);
+    assert!(!output.status.success() && output.stdout.is_empty(), "{complained}");
+    assert!(complained.contains("max_pixels: must be at least 1"), "{complained}");
+    assert!(!complained.contains("00.png"), "{complained}");
+}
+
 #[test]
 fn a_mask_of_another_shape_is_refused_and_not_stretched() {
     let fixture = fixture();

@@ -28,8 +28,8 @@ pub(super) fn convert(mut data: Vec<u8>, layout: Layout, options: &ReadOptions) 
         Sample::U16 => to_8_bits(&mut data, bits.unwrap_or(depth::FULL_BITS))?,
         Sample::F32 => {
             let range = options.float_range.ok_or(
-                "it has floating-point samples, whose range is not known; give the values of black and white (`--range LO:HI`; a \
-                 package keeps them), or save it with 8 or 16 bits",
+                "it has floating-point samples, whose range is not known; give the values of black and white (`--range LO:HI`, \
+                 `uflow_fit_options_set_float_range`; a package keeps them), or save it with 8 or 16 bits",
             )?;
             if layout.colour == Colour::Gray {
                 keep(&mut data, layout.bytes(), 4);

@@ -251,6 +251,7 @@ mod tests {
         assert!(wrong(|s| s.max_frames_mib = Some(63)).contains("max_message_mib (64)"));
         assert!(wrong(|s| s.max_decode_mib = Some(0)).starts_with("max_decode_mib: 0"));
         assert!(wrong(|s| s.max_work_mib = Some(0)).starts_with("max_work_mib: 0"));
+        assert_eq!(wrong(|s| s.max_pixels = Some(0)), "max_pixels: must be at least 1");
         assert!(wrong(|s| s.head_seconds = Some(0.0)).starts_with("head_seconds: "));
         assert!(wrong(|s| s.max_delay_ms = Some(-1.0)).starts_with("max_delay_ms: "));
         assert!(wrong(|s| s.drain_seconds = Some(f64::NAN)).starts_with("drain_seconds: "));
