@@ -897,6 +897,14 @@ typedef struct uflow_fit_options_info {
    * The significant bits of 16-bit samples; 0: all 16.
    */
   uint32_t significant_bits;
+  /**
+   * The value of floating-point samples that is black; NaN if no range is set.
+   */
+  float float_low;
+  /**
+   * The value of floating-point samples that is white; NaN if no range is set.
+   */
+  float float_high;
 } uflow_fit_options_info;
 
 /**
@@ -924,7 +932,8 @@ typedef struct uflow_image_info {
    */
   uint32_t bits;
   /**
-   * 1 if the samples are floating-point numbers, which only a package with a range for them can read; else 0.
+   * 1 if the samples are floating-point numbers, which only a package with a range for them
+   * can read (`uflow_fit_options_set_float_range`); else 0.
    */
   uint32_t is_float;
   /**
@@ -1520,6 +1529,76 @@ UFLOW_MUST_USE struct uflow_status *uflow_detector_score(struct uflow_detector *
                                           uint32_t *anomalous);
 
 /**
+ * Starts an engine. `options` may be NULL for the defaults. The caller owns `*engine` and frees it with `uflow_engine_free`.
+ *
+ * Fails with `UFLOW_STATUS_LIBRARY` if ONNX Runtime is not found (the message lists every place that was searched) or if the process
+ * already uses another copy of it, with `UFLOW_STATUS_DEVICE` for a precision that the device does not have, with
+ * `UFLOW_STATUS_UNAVAILABLE` after `uflow_shutdown`.
+ *
+ * The first call sets the environment variable `ORT_DISABLE_TELEMETRY` to 1 unless it is set: ONNX Runtime would otherwise collect
+ * events for its makers. If another thread may call `getenv` at that moment, set the variable earlier.
+ *
+ * `options` is NULL or options that were not freed; `engine` is NULL (an error) or may be written.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_engine_new(const struct uflow_engine_options *options,
+                                      struct uflow_engine **engine);
+
+/**
+ * Frees an engine. NULL is allowed. Its models, detectors and streams may be freed earlier or later.
+ *
+ * `engine` is NULL or an engine that was not freed and that no other thread is using.
+ */
+void uflow_engine_free(struct uflow_engine *engine);
+
+/**
+ * Ends ONNX Runtime and its thread pool, which otherwise sleep until the process ends: for a program that continues without this
+ * library, or unloads it.
+ *
+ * This is final: ONNX Runtime can start only once in a process. Every later `uflow_engine_new` fails with
+ * `UFLOW_STATUS_UNAVAILABLE`, also if no engine was made before. Another `uflow_shutdown` succeeds. What needs no engine still
+ * works: options, results, segmenters, statuses.
+ *
+ * Fails with `UFLOW_STATUS_BUSY` while an engine, model, detector, trainer or stream exists. Any thread may call this at any time.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_shutdown(void);
+
+/**
+ * Loads a model package, a folder or a `.uflow` file (`path`, UTF-8), and warms it up. It shares a backbone that another model of this
+ * engine already has. The caller owns `*model` and frees it with `uflow_model_free`.
+ *
+ * Fails with `UFLOW_STATUS_PACKAGE` if the package is missing or damaged, `UFLOW_STATUS_NETWORK` if the networks do not match it,
+ * `UFLOW_STATUS_DEVICE` if the device is missing, `UFLOW_STATUS_IO` if a file cannot be read.
+ *
+ * `engine` is NULL (an error) or an engine that was not freed; `path` is NULL (an error) or a text that ends with 0; `model` is
+ * NULL (an error) or may be written.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_engine_load(const struct uflow_engine *engine,
+                                       const char *path,
+                                       struct uflow_model **model);
+
+/**
+ * Loads a model from a repository, `<root>/<name>/<version>/uflow.json`, as `uflow serve` uses it. Version 0 stands for the highest.
+ * Otherwise as `uflow_engine_load`; `UFLOW_STATUS_NOT_FOUND` if there is no such model or version, `UFLOW_STATUS_DATA` if `root` is
+ * not a repository.
+ *
+ * `engine` is NULL (an error) or an engine that was not freed; `root` and `name` are NULL (an error) or texts that end with 0;
+ * `model` is NULL (an error) or may be written.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_engine_load_version(const struct uflow_engine *engine,
+                                               const char *root,
+                                               const char *name,
+                                               uint32_t version,
+                                               struct uflow_model **model);
+
+/**
+ * Gives the engine's metrics in Prometheus' text format. The caller owns `*text` and frees it with `uflow_text_free`.
+ *
+ * `engine` is NULL (an error) or an engine that was not freed; `text` is NULL (an error) or may be written.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_engine_metrics(const struct uflow_engine *engine,
+                                          struct uflow_text **text);
+
+/**
  * Makes options with the defaults. The caller owns `*options` and frees it with `uflow_engine_options_free`.
  *
  * `options` is NULL (an error) or may be written.
@@ -1636,76 +1715,6 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_options_set_limits(struct uflow
 UFLOW_MUST_USE struct uflow_status *uflow_engine_options_set_memory(struct uflow_engine_options *options,
                                                      uint64_t max_frame_bytes,
                                                      uint64_t max_work_bytes);
-
-/**
- * Starts an engine. `options` may be NULL for the defaults. The caller owns `*engine` and frees it with `uflow_engine_free`.
- *
- * Fails with `UFLOW_STATUS_LIBRARY` if ONNX Runtime is not found (the message lists every place that was searched) or if the process
- * already uses another copy of it, with `UFLOW_STATUS_DEVICE` for a precision that the device does not have, with
- * `UFLOW_STATUS_UNAVAILABLE` after `uflow_shutdown`.
- *
- * The first call sets the environment variable `ORT_DISABLE_TELEMETRY` to 1 unless it is set: ONNX Runtime would otherwise collect
- * events for its makers. If another thread may call `getenv` at that moment, set the variable earlier.
- *
- * `options` is NULL or options that were not freed; `engine` is NULL (an error) or may be written.
- */
-UFLOW_MUST_USE struct uflow_status *uflow_engine_new(const struct uflow_engine_options *options,
-                                      struct uflow_engine **engine);
-
-/**
- * Frees an engine. NULL is allowed. Its models, detectors and streams may be freed earlier or later.
- *
- * `engine` is NULL or an engine that was not freed and that no other thread is using.
- */
-void uflow_engine_free(struct uflow_engine *engine);
-
-/**
- * Ends ONNX Runtime and its thread pool, which otherwise sleep until the process ends: for a program that continues without this
- * library, or unloads it.
- *
- * This is final: ONNX Runtime can start only once in a process. Every later `uflow_engine_new` fails with
- * `UFLOW_STATUS_UNAVAILABLE`, also if no engine was made before. Another `uflow_shutdown` succeeds. What needs no engine still
- * works: options, results, segmenters, statuses.
- *
- * Fails with `UFLOW_STATUS_BUSY` while an engine, model, detector, trainer or stream exists. Any thread may call this at any time.
- */
-UFLOW_MUST_USE struct uflow_status *uflow_shutdown(void);
-
-/**
- * Loads a model package, a folder or a `.uflow` file (`path`, UTF-8), and warms it up. It shares a backbone that another model of this
- * engine already has. The caller owns `*model` and frees it with `uflow_model_free`.
- *
- * Fails with `UFLOW_STATUS_PACKAGE` if the package is missing or damaged, `UFLOW_STATUS_NETWORK` if the networks do not match it,
- * `UFLOW_STATUS_DEVICE` if the device is missing, `UFLOW_STATUS_IO` if a file cannot be read.
- *
- * `engine` is NULL (an error) or an engine that was not freed; `path` is NULL (an error) or a text that ends with 0; `model` is
- * NULL (an error) or may be written.
- */
-UFLOW_MUST_USE struct uflow_status *uflow_engine_load(const struct uflow_engine *engine,
-                                       const char *path,
-                                       struct uflow_model **model);
-
-/**
- * Loads a model from a repository, `<root>/<name>/<version>/uflow.json`, as `uflow serve` uses it. Version 0 stands for the highest.
- * Otherwise as `uflow_engine_load`; `UFLOW_STATUS_NOT_FOUND` if there is no such model or version, `UFLOW_STATUS_DATA` if `root` is
- * not a repository.
- *
- * `engine` is NULL (an error) or an engine that was not freed; `root` and `name` are NULL (an error) or texts that end with 0;
- * `model` is NULL (an error) or may be written.
- */
-UFLOW_MUST_USE struct uflow_status *uflow_engine_load_version(const struct uflow_engine *engine,
-                                               const char *root,
-                                               const char *name,
-                                               uint32_t version,
-                                               struct uflow_model **model);
-
-/**
- * Gives the engine's metrics in Prometheus' text format. The caller owns `*text` and frees it with `uflow_text_free`.
- *
- * `engine` is NULL (an error) or an engine that was not freed; `text` is NULL (an error) or may be written.
- */
-UFLOW_MUST_USE struct uflow_status *uflow_engine_metrics(const struct uflow_engine *engine,
-                                          struct uflow_text **text);
 
 /**
  * Makes options with the defaults, for a product of this name (1 to 128 letters, digits, `.`, `-`, `_`). The caller owns `*options` and
@@ -1834,6 +1843,18 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_detection(struct uflow
  */
 UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_significant_bits(struct uflow_fit_options *options,
                                                             uint32_t bits);
+
+/**
+ * Sets the values of floating-point samples (TIFF files) that are black and white; values outside are clipped. The package records
+ * them, and a detector reads such files with them. Without a range (the default), files with floating-point samples are refused.
+ *
+ * Fails with `UFLOW_STATUS_INVALID_ARGUMENT` unless both are finite and `low` is below `high`.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_float_range(struct uflow_fit_options *options,
+                                                       float low,
+                                                       float high);
 
 /**
  * Writes to `*info` what is known of an image before it is decoded. An encoded image is turned upright as its EXIF data says: this gives

@@ -738,6 +738,9 @@ class fit_options : public detail::handle<uflow_fit_options, uflow_fit_options_f
   outcome<void> set_significant_bits(std::uint32_t bits) {
     return detail::finish(uflow_fit_options_set_significant_bits(get(), bits));
   }
+  outcome<void> set_float_range(float low, float high) {
+    return detail::finish(uflow_fit_options_set_float_range(get(), low, high));
+  }
   outcome<void> reset() { return detail::finish(uflow_fit_options_reset(get())); }
   /** Its texts are valid until the next call. */
   outcome<uflow_fit_options_info> info() const {

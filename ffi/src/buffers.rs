@@ -8,8 +8,8 @@ use std::{
 use ndarray::ArrayView2;
 
 use crate::{
-    contents::Found,
-    guard::Outcome,
+    contents::FoundContents,
+    guard::CallResult,
     pointer::{self, Versioned},
     status::{uflow_status, uflow_status_code::UFLOW_STATUS_BUFFER_TOO_SMALL},
 };
@@ -78,7 +78,7 @@ impl Buffers<'_> {
     /// # Safety
     /// `buffers` is NULL, misaligned, or a struct whose pointers are NULL, misaligned, or point to as much room as it says, which
     /// nobody else reads or writes during the call.
-    pub(crate) unsafe fn new(buffers: *const uflow_buffers, image: (u32, u32), maps: (u32, u32)) -> Outcome<Self> {
+    pub(crate) unsafe fn new(buffers: *const uflow_buffers, image: (u32, u32), maps: (u32, u32)) -> CallResult<Self> {
         if buffers.is_null() {
             return Ok(Self::default());
         }
@@ -96,7 +96,7 @@ impl Buffers<'_> {
     }
 
     /// Writes what was found.
-    pub(crate) fn write(self, found: &Found<'_>) {
+    pub(crate) fn write(self, found: &FoundContents<'_>) {
         write(self.mask, found.mask);
         write(self.score_map, found.score_map);
         write(self.log10_nfa_map, found.log10_nfa_map);
@@ -113,7 +113,7 @@ struct Shape {
 
 /// # Safety
 /// `data` is NULL, misaligned, or points to `capacity` values that live for `'a` and that nobody else reads or writes meanwhile.
-unsafe fn room<'a, T>(data: *mut T, capacity: usize, shape: Shape, name: &str) -> Outcome<Option<Room<'a, T>>> {
+unsafe fn room<'a, T>(data: *mut T, capacity: usize, shape: Shape, name: &str) -> CallResult<Option<Room<'a, T>>> {
     if data.is_null() {
         return Ok(None);
     }

@@ -8,8 +8,9 @@ use uflow::{
 };
 
 use crate::{
-    guard::Outcome,
-    options::{CallOptions, uflow_maps},
+    choices::uflow_maps,
+    guard::CallResult,
+    options::CallOptions,
     status::{uflow_status, uflow_status_code::UFLOW_STATUS_NOT_FOUND},
 };
 
@@ -56,7 +57,7 @@ impl<T: Copy> Map<T> {
 
 /// What a call found, in memory of the stages.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Found<'a> {
+pub(crate) struct FoundContents<'a> {
     pub(crate) decision: Decision,
     pub(crate) timings: Timings,
     /// (height, width) of the image.
@@ -69,7 +70,7 @@ pub(crate) struct Found<'a> {
     pub(crate) batch: usize,
 }
 
-impl Found<'_> {
+impl FoundContents<'_> {
     /// Without the maps that were not asked for.
     fn wanted(self, options: &CallOptions) -> Self {
         Self {
@@ -83,7 +84,7 @@ impl Found<'_> {
 
 impl Contents {
     /// Copies what was found, as far as it was asked for.
-    pub(crate) fn fill(&mut self, found: &Found<'_>, regions: &Regions, options: &CallOptions) {
+    pub(crate) fn fill(&mut self, found: &FoundContents<'_>, regions: &Regions, options: &CallOptions) {
         self.regions.copy_from(regions);
         self.latents.clear();
         let latents = found.latents.filter(|_| options.wants(uflow_maps::UFLOW_MAPS_LATENTS));
@@ -99,7 +100,7 @@ impl Contents {
         let Detection { score, anomalous, log10_nfa_min, regions, timings_ms } = &answer.detection;
         self.regions.copy_from_slice(regions);
         self.latents = answer.latents;
-        self.fill_rest(&Found {
+        self.fill_rest(&FoundContents {
             decision: Decision { score: *score, anomalous: *anomalous, log10_nfa_min: *log10_nfa_min },
             timings: *timings_ms,
             size: answer.size,
@@ -121,7 +122,7 @@ impl Contents {
         self.log10_nfa_map.copy_from(log10_nfa_map);
     }
 
-    fn fill_rest(&mut self, found: &Found<'_>) {
+    fn fill_rest(&mut self, found: &FoundContents<'_>) {
         self.decision = Some(found.decision);
         (self.timings, self.size, self.batch) = (found.timings, found.size, found.batch);
         self.mask.set(found.mask);
@@ -129,12 +130,12 @@ impl Contents {
         self.log10_nfa_map.set(found.log10_nfa_map);
     }
 
-    pub(crate) fn decision(&self) -> Outcome<Decision> {
+    pub(crate) fn decision(&self) -> CallResult<Decision> {
         let empty = || uflow_status::argument("result", "is empty; give it to a detector first");
         self.decision.ok_or_else(empty)
     }
 
-    pub(crate) fn region(&self, index: u32) -> Outcome<RegionView<'_>> {
+    pub(crate) fn region(&self, index: u32) -> CallResult<RegionView<'_>> {
         self.decision()?;
         let count = self.regions.len();
         self.regions.get(index as usize).ok_or_else(|| missing("region", index, count))

@@ -11,11 +11,12 @@ use uflow::{
 
 use crate::{
     buffers::{Buffers, uflow_buffers},
-    contents::{Contents, Found},
-    guard::{Exclusive, Outcome, guard, infallible},
+    choices::uflow_maps,
+    contents::{Contents, FoundContents},
+    guard::{CallResult, Exclusive, guard, infallible},
     image::{Checked, Picture, picture, uflow_image},
     model::uflow_model,
-    options::{self, CallOptions, uflow_maps, uflow_options},
+    options::{self, CallOptions, uflow_options},
     pointer::{self, Out},
     result::uflow_result,
     status::uflow_status,
@@ -29,17 +30,17 @@ const MAX_BATCH: usize = 1024;
 /// The caller owns a detector and frees it with `uflow_detector_free`. One thread at a time: give each thread its own. The detectors of
 /// one model share its networks, which take their images in turn. Results are the same as those of the `uflow` command, to the bit.
 #[derive(Debug)]
-pub struct uflow_detector(Exclusive<State>);
+pub struct uflow_detector(Exclusive<DetectorState>);
 
 #[derive(Debug)]
-struct State {
+struct DetectorState {
     detector: Detector,
     read: ReadOptions,
     /// Holds a batch's results until all of them are there.
     spare: Vec<Contents>,
 }
 
-impl State {
+impl DetectorState {
     /// (height, width) of the maps.
     fn maps(&self) -> (u32, u32) {
         let input = self.detector.manifest().input;
@@ -60,7 +61,7 @@ pub unsafe extern "C" fn uflow_detector_new(
         // SAFETY: by this function's contract.
         let (out, model) = unsafe { (Out::new(detector, "detector")?, pointer::required(model, "model")?) };
         let model: &Arc<Model> = &model.model;
-        let state = State {
+        let state = DetectorState {
             detector: model.detector()?,
             read: model.manifest().input.read_options(model.limits(), None),
             spare: Vec::new(),
@@ -127,7 +128,7 @@ pub unsafe extern "C" fn uflow_detector_detect_into(
             let frame = picture.frame();
             let mut buffers = Some(Buffers::new(buffers, (frame.height(), frame.width()), state.maps())?);
             run(&mut state, slice::from_ref(&frame), &options, |_, regions, found| {
-                let found = Found { timings: Timings { decode, ..found.timings }, ..found };
+                let found = FoundContents { timings: Timings { decode, ..found.timings }, ..found };
                 buffers.take().unwrap_or_default().write(&found);
                 contents.fill(&found, regions, &options);
             })
@@ -137,17 +138,17 @@ pub unsafe extern "C" fn uflow_detector_detect_into(
 
 /// Runs frames through the detector; `each` receives the index and the detection of every frame.
 fn run(
-    state: &mut State,
+    state: &mut DetectorState,
     frames: &[Frame<'_>],
     options: &CallOptions,
-    mut each: impl FnMut(usize, &Regions, Found<'_>),
-) -> Outcome {
+    mut each: impl FnMut(usize, &Regions, FoundContents<'_>),
+) -> CallResult {
     let (scales, want_latents) =
         (state.detector.manifest().scales.len(), options.wants(uflow_maps::UFLOW_MAPS_LATENTS));
     let rule = state.detector.manifest().rule(&options.decision)?;
     state.detector.process(frames, &rule, want_latents, |processed| {
         let maps = processed.post.maps();
-        let found = Found {
+        let found = FoundContents {
             decision: processed.decision,
             timings: processed.timings,
             size: (frames[processed.index].height(), frames[processed.index].width()),
@@ -212,7 +213,7 @@ pub unsafe extern "C" fn uflow_detector_detect_batch(
             spare.resize_with(count.max(spare.len()), Contents::default);
             let outcome = run(&mut state, &frames, &options, |index, regions, found| {
                 let timings = Timings { decode: pictures[index].1, ..found.timings };
-                spare[index].fill(&Found { timings, ..found }, regions, &options);
+                spare[index].fill(&FoundContents { timings, ..found }, regions, &options);
             });
             if outcome.is_ok() {
                 contents.iter_mut().zip(&mut spare).for_each(|(contents, found)| mem::swap(&mut **contents, found));

@@ -8,13 +8,15 @@ use std::{
 };
 
 use uflow::{
+    frame::FloatRange,
     segment::DecisionOptions,
     train::fit::{Augmentation, BackboneChoice, FitOptions},
 };
 
 use crate::{
-    guard::{Exclusive, Outcome, guard, infallible},
-    options::{self, bound_number, tests_number, uflow_options, verdict_number},
+    choices::{bound_number, tests_number, verdict_number},
+    guard::{CallResult, Exclusive, guard, infallible},
+    options::{self, uflow_options},
     pointer::{self, Out, OutStruct, Versioned},
     status::uflow_status,
 };
@@ -39,16 +41,16 @@ pub enum uflow_augmentation {
 ///
 /// The caller owns them and frees them with `uflow_fit_options_free`; one thread at a time. A trainer copies what it needs.
 #[derive(Debug)]
-pub struct uflow_fit_options(pub(crate) Exclusive<Settings>);
+pub struct uflow_fit_options(pub(crate) Exclusive<FitSettings>);
 
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
+pub(crate) struct FitSettings {
     pub(crate) fit: FitOptions,
     /// The texts that `uflow_fit_options_get_info` gave last: name, backbone.
     texts: [CString; 2],
 }
 
-impl Settings {
+impl FitSettings {
     fn new(name: &str) -> Self {
         Self { fit: FitOptions::new(name), texts: Default::default() }
     }
@@ -104,10 +106,14 @@ pub struct uflow_fit_options_info {
     pub has_roi: u32,
     /// The significant bits of 16-bit samples; 0: all 16.
     pub significant_bits: u32,
+    /// The value of floating-point samples that is black; NaN if no range is set.
+    pub float_low: f32,
+    /// The value of floating-point samples that is white; NaN if no range is set.
+    pub float_high: f32,
 }
 
 impl Versioned for uflow_fit_options_info {
-    const FIRST: usize = offset_of!(Self, significant_bits) + size_of::<u32>();
+    const FIRST: usize = offset_of!(Self, float_high) + size_of::<f32>();
     const EMPTY: Self = Self {
         struct_size: 0,
         name: ptr::null(),
@@ -132,6 +138,8 @@ impl Versioned for uflow_fit_options_info {
         tests: 0,
         has_roi: 0,
         significant_bits: 0,
+        float_low: f32::NAN,
+        float_high: f32::NAN,
     };
     const NAME: &str = "info";
 }
@@ -150,7 +158,7 @@ pub unsafe extern "C" fn uflow_fit_options_new(
         // SAFETY: by this function's contract.
         let (out, name) = unsafe { (Out::new(options, "options")?, pointer::text(name, "name")?) };
         uflow::package::check_model_name(name)?;
-        out.give(uflow_fit_options(Exclusive::new(Settings::new(name))));
+        out.give(uflow_fit_options(Exclusive::new(FitSettings::new(name))));
         Ok(())
     })
 }
@@ -167,7 +175,10 @@ pub unsafe extern "C" fn uflow_fit_options_free(options: *mut uflow_fit_options)
 
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
-unsafe fn set(options: *mut uflow_fit_options, change: impl FnOnce(&mut FitOptions) -> Outcome) -> *mut uflow_status {
+unsafe fn set(
+    options: *mut uflow_fit_options,
+    change: impl FnOnce(&mut FitOptions) -> CallResult,
+) -> *mut uflow_status {
     guard(|| {
         // SAFETY: by this function's contract.
         let options = unsafe { pointer::required(options, "options") }?;
@@ -215,7 +226,7 @@ pub unsafe extern "C" fn uflow_fit_options_get_info(
         };
         // Neither has a 0 in it: both came from C.
         settings.texts = [settings.fit.name.clone(), backbone].map(|text| CString::new(text).unwrap_or_default());
-        let Settings { fit, texts: [name, backbone] } = &*settings;
+        let FitSettings { fit, texts: [name, backbone] } = &*settings;
         let augmentation = match fit.augmentation {
             Augmentation::None => uflow_augmentation::UFLOW_AUGMENTATION_NONE,
             Augmentation::Flip => uflow_augmentation::UFLOW_AUGMENTATION_FLIP,
@@ -224,6 +235,7 @@ pub unsafe extern "C" fn uflow_fit_options_get_info(
         };
         let (input_width, input_height) = fit.input_size.unwrap_or_default();
         let training = &fit.training;
+        let [float_low, float_high] = fit.float_range.map_or([f32::NAN; 2], Into::into);
         let detection = fit.detection.clone().over(DecisionOptions::standard());
         out.set(uflow_fit_options_info {
             struct_size: 0,
@@ -249,6 +261,8 @@ pub unsafe extern "C" fn uflow_fit_options_get_info(
             tests: detection.tests.map_or(0, tests_number),
             has_roi: detection.roi.as_ref().is_some_and(|roi| roi.mask().is_some()).into(),
             significant_bits: fit.significant_bits.map_or(0, u32::from),
+            float_low,
+            float_high,
         });
         Ok(())
     })
@@ -464,6 +478,28 @@ pub unsafe extern "C" fn uflow_fit_options_set_significant_bits(
                 1..=16 => Some(bits as u8),
                 _ => return Err(uflow_status::argument("bits", format_args!("{bits} is not 0 to 16"))),
             };
+            Ok(())
+        })
+    }
+}
+
+/// Sets the values of floating-point samples (TIFF files) that are black and white; values outside are clipped. The package records
+/// them, and a detector reads such files with them. Without a range (the default), files with floating-point samples are refused.
+///
+/// Fails with `UFLOW_STATUS_INVALID_ARGUMENT` unless both are finite and `low` is below `high`.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_float_range(
+    options: *mut uflow_fit_options,
+    low: f32,
+    high: f32,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            options.float_range = Some(FloatRange::new(low, high)?);
             Ok(())
         })
     }

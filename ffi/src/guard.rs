@@ -17,10 +17,10 @@ use crate::status::{
 };
 
 /// How a call ends inside the library.
-pub(crate) type Outcome<T = ()> = Result<T, uflow_status>;
+pub(crate) type CallResult<T = ()> = Result<T, uflow_status>;
 
 /// Runs a call that can fail.
-pub(crate) fn guard(call: impl FnOnce() -> Outcome) -> *mut uflow_status {
+pub(crate) fn guard(call: impl FnOnce() -> CallResult) -> *mut uflow_status {
     let status = match check_process().and_then(|()| quietly(call)) {
         Ok(()) => return ptr::null_mut(),
         Err(status) => status,
@@ -33,7 +33,7 @@ pub(crate) fn infallible<T>(otherwise: T, call: impl FnOnce() -> T) -> T {
     quietly(|| Ok(call())).unwrap_or(otherwise)
 }
 
-fn quietly<T>(call: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+fn quietly<T>(call: impl FnOnce() -> CallResult<T>) -> CallResult<T> {
     install_hook();
     let _inside = Inside::enter();
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
@@ -106,7 +106,7 @@ pub(crate) fn is_forked() -> bool {
     owner != 0 && owner != process::id()
 }
 
-fn check_process() -> Outcome {
+fn check_process() -> CallResult {
     if !is_forked() {
         return Ok(());
     }
@@ -125,13 +125,13 @@ impl<T> Exclusive<T> {
     }
 
     /// The contents, after waiting for other threads. For handles that every call holds only for a moment.
-    pub(crate) fn wait(&self, name: &str) -> Outcome<MutexGuard<'_, T>> {
+    pub(crate) fn wait(&self, name: &str) -> CallResult<MutexGuard<'_, T>> {
         self.0.lock().map_err(|_| poisoned(name))
     }
 
     /// The contents, unless another call has them or panicked while it had them. Two threads at once are the caller's mistake:
     /// an error, not a wait.
-    pub(crate) fn take(&self, name: &str) -> Outcome<MutexGuard<'_, T>> {
+    pub(crate) fn take(&self, name: &str) -> CallResult<MutexGuard<'_, T>> {
         self.0.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => uflow_status::new(
                 UFLOW_STATUS_BUSY,

@@ -5,7 +5,7 @@ use std::{mem::offset_of, ptr, time::Instant};
 use uflow::frame::{Frame, Image, ImageInfo, Limits, PixelFormat, ReadOptions};
 
 use crate::{
-    guard::{Outcome, guard},
+    guard::{CallResult, guard},
     pointer::{self, OutStruct, Versioned},
     status::uflow_status,
 };
@@ -97,7 +97,7 @@ impl Picture<'_> {
 }
 
 /// The layout of a raw format; `None` for encoded images.
-pub(crate) fn pixel_format(format: u32) -> Outcome<Option<PixelFormat>> {
+pub(crate) fn pixel_format(format: u32) -> CallResult<Option<PixelFormat>> {
     Ok(match format {
         1 => Some(PixelFormat::Gray8),
         2 => Some(PixelFormat::Gray16),
@@ -131,7 +131,7 @@ impl Checked {
     ///
     /// # Safety
     /// The bytes that `image` names, if any, are there and are not changed during the call.
-    pub(crate) unsafe fn new(image: &uflow_image, limits: &Limits) -> Outcome<Self> {
+    pub(crate) unsafe fn new(image: &uflow_image, limits: &Limits) -> CallResult<Self> {
         // SAFETY: by this function's contract.
         let data = unsafe { pointer::values(image.data, image.size, "image.data") }?;
         let format = pixel_format(image.format)?;
@@ -158,7 +158,7 @@ impl Checked {
     ///
     /// # Safety
     /// The bytes live for `'a` and are not changed meanwhile.
-    pub(crate) unsafe fn picture<'a>(&self, read: &ReadOptions) -> Outcome<Picture<'a>> {
+    pub(crate) unsafe fn picture<'a>(&self, read: &ReadOptions) -> CallResult<Picture<'a>> {
         // SAFETY: checked in `new`, and the rest by this function's contract.
         let data = unsafe { std::slice::from_raw_parts(self.data, self.size) };
         Ok(match self.format {
@@ -181,7 +181,7 @@ const ENCODED: &str = "the encoded image";
 ///
 /// # Safety
 /// `image` is NULL, misaligned, or an image whose bytes live for `'a` and are not changed meanwhile.
-pub(crate) unsafe fn picture<'a>(image: *const uflow_image, read: &ReadOptions) -> Outcome<Picture<'a>> {
+pub(crate) unsafe fn picture<'a>(image: *const uflow_image, read: &ReadOptions) -> CallResult<Picture<'a>> {
     // SAFETY: by this function's contract.
     unsafe { Checked::new(&pointer::read(image)?, &read.limits)?.picture(read) }
 }
@@ -200,7 +200,8 @@ pub struct uflow_image_info {
     pub format: u32,
     /// Bits per sample: of the file, or of the format of raw pixels.
     pub bits: u32,
-    /// 1 if the samples are floating-point numbers, which only a package with a range for them can read; else 0.
+    /// 1 if the samples are floating-point numbers, which only a package with a range for them
+    /// can read (`uflow_fit_options_set_float_range`); else 0.
     pub is_float: u32,
     /// Pages or frames in the file; a file with more than one is refused.
     pub pages: u32,

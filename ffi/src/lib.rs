@@ -20,9 +20,11 @@
 #![allow(non_camel_case_types, reason = "C's names")]
 
 mod buffers;
+mod choices;
 mod contents;
 mod detector;
 mod engine;
+mod engine_options;
 mod fit_options;
 mod guard;
 mod image;
@@ -42,8 +44,10 @@ mod version;
 
 pub use self::{
     buffers::*,
+    choices::*,
     detector::*,
     engine::*,
+    engine_options::*,
     fit_options::*,
     image::*,
     log::*,

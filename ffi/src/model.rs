@@ -10,9 +10,9 @@ use std::{
 use uflow::{engine::Model, segment::DecisionOptions};
 
 use crate::{
-    engine::Shared,
+    choices::{bound_number, tests_number, verdict_number},
+    engine::SharedEngine,
     guard::{guard, infallible},
-    options::{bound_number, tests_number, verdict_number},
     pointer::{self, OutStruct, Versioned},
     status::uflow_status,
 };
@@ -23,14 +23,14 @@ use crate::{
 /// its handle, its detectors and its streams.
 #[derive(Debug)]
 pub struct uflow_model {
-    pub(crate) engine: Arc<Shared>,
+    pub(crate) engine: Arc<SharedEngine>,
     pub(crate) model: Arc<Model>,
     name: CString,
     texts: [CString; 4],
 }
 
 impl uflow_model {
-    pub(crate) fn new(engine: &Arc<Shared>, model: Arc<Model>) -> Self {
+    pub(crate) fn new(engine: &Arc<SharedEngine>, model: Arc<Model>) -> Self {
         // Names with a 0 are refused when a package is opened.
         let text = |text: &str| CString::new(text).unwrap_or_default();
         let manifest = model.manifest();

@@ -7,11 +7,11 @@ use std::{
 };
 
 use crate::{
-    guard::{Outcome, is_forked},
+    guard::{CallResult, is_forked},
     status::uflow_status,
 };
 
-fn check<T>(pointer: *const T, name: &str) -> Outcome {
+fn check<T>(pointer: *const T, name: &str) -> CallResult {
     if pointer.is_null() {
         return Err(uflow_status::argument(name, "is NULL"));
     }
@@ -25,7 +25,7 @@ fn check<T>(pointer: *const T, name: &str) -> Outcome {
 ///
 /// # Safety
 /// `pointer` is NULL, misaligned, or points to a `T` that lives for `'a` and is not changed meanwhile but through its own locks.
-pub(crate) unsafe fn required<'a, T>(pointer: *const T, name: &str) -> Outcome<&'a T> {
+pub(crate) unsafe fn required<'a, T>(pointer: *const T, name: &str) -> CallResult<&'a T> {
     check(pointer, name)?;
     // SAFETY: not NULL, aligned, and the rest by this function's contract.
     Ok(unsafe { &*pointer })
@@ -44,7 +44,7 @@ pub(crate) unsafe fn optional<'a, T>(pointer: *const T) -> Option<&'a T> {
 ///
 /// # Safety
 /// As [`required`].
-pub(crate) unsafe fn given<'a, T>(pointer: *const T, name: &str) -> Outcome<Option<&'a T>> {
+pub(crate) unsafe fn given<'a, T>(pointer: *const T, name: &str) -> CallResult<Option<&'a T>> {
     // SAFETY: by this function's contract.
     if pointer.is_null() { Ok(None) } else { unsafe { required(pointer, name) }.map(Some) }
 }
@@ -56,7 +56,7 @@ pub(crate) struct Out<T>(*mut T);
 impl<T> Out<T> {
     /// # Safety
     /// `pointer` is NULL, misaligned, or may be written.
-    pub(crate) unsafe fn new(pointer: *mut T, name: &str) -> Outcome<Self> {
+    pub(crate) unsafe fn new(pointer: *mut T, name: &str) -> CallResult<Self> {
         check(pointer, name)?;
         Ok(Self(pointer))
     }
@@ -65,7 +65,7 @@ impl<T> Out<T> {
     ///
     /// # Safety
     /// As [`Out::new`].
-    pub(crate) unsafe fn wanted(pointer: *mut T, name: &str) -> Outcome<Option<Self>> {
+    pub(crate) unsafe fn wanted(pointer: *mut T, name: &str) -> CallResult<Option<Self>> {
         // SAFETY: by this function's contract.
         if pointer.is_null() { Ok(None) } else { unsafe { Self::new(pointer, name) }.map(Some) }
     }
@@ -109,7 +109,7 @@ pub(crate) unsafe fn free_engine<T>(handle: *mut T) {
 ///
 /// # Safety
 /// `text` is NULL or ends with 0 and lives for `'a`.
-pub(crate) unsafe fn text<'a>(text: *const c_char, name: &str) -> Outcome<&'a str> {
+pub(crate) unsafe fn text<'a>(text: *const c_char, name: &str) -> CallResult<&'a str> {
     check(text, name)?;
     // SAFETY: not NULL, and the rest by this function's contract.
     let text = unsafe { CStr::from_ptr(text) };
@@ -120,7 +120,7 @@ pub(crate) unsafe fn text<'a>(text: *const c_char, name: &str) -> Outcome<&'a st
 ///
 /// # Safety
 /// `data` is NULL, misaligned, or points to `count` values that live for `'a` and are not changed meanwhile.
-pub(crate) unsafe fn values<'a, T>(data: *const T, count: usize, name: &str) -> Outcome<&'a [T]> {
+pub(crate) unsafe fn values<'a, T>(data: *const T, count: usize, name: &str) -> CallResult<&'a [T]> {
     if count == 0 {
         return Ok(&[]);
     }
@@ -134,14 +134,14 @@ pub(crate) unsafe fn values<'a, T>(data: *const T, count: usize, name: &str) -> 
 ///
 /// # Safety
 /// `data` is NULL, misaligned, or points to room for `count` values that lives for `'a` and that nobody else reads or writes meanwhile.
-pub(crate) unsafe fn values_mut<'a, T>(data: *mut T, count: usize, name: &str) -> Outcome<&'a mut [MaybeUninit<T>]> {
+pub(crate) unsafe fn values_mut<'a, T>(data: *mut T, count: usize, name: &str) -> CallResult<&'a mut [MaybeUninit<T>]> {
     check(data, name)?;
     check_size::<T>(count, name)?;
     // SAFETY: not NULL, aligned, of a size that can be, and the rest by this function's contract.
     Ok(unsafe { slice::from_raw_parts_mut(data.cast(), count) })
 }
 
-fn check_size<T>(count: usize, name: &str) -> Outcome {
+fn check_size<T>(count: usize, name: &str) -> CallResult {
     match count.checked_mul(size_of::<T>()) {
         Some(bytes) if bytes <= isize::MAX as usize => Ok(()),
         _ => Err(uflow_status::argument(name, format_args!("{count} values do not fit into memory"))),
@@ -165,7 +165,7 @@ const LARGEST: usize = 4096;
 ///
 /// # Safety
 /// `pointer` is NULL, misaligned, or points to a struct of as many bytes as its first field says.
-pub(crate) unsafe fn read<T: Versioned>(pointer: *const T) -> Outcome<T> {
+pub(crate) unsafe fn read<T: Versioned>(pointer: *const T) -> CallResult<T> {
     // SAFETY: as this function's own contract.
     let size = unsafe { caller_size(pointer) }?;
     let mut value = T::EMPTY;
@@ -192,7 +192,7 @@ pub(crate) unsafe fn read_array<'a, T: Versioned + 'a>(
     first: *const T,
     count: usize,
     name: &'a str,
-) -> Outcome<impl Iterator<Item = Outcome<T>> + 'a> {
+) -> CallResult<impl Iterator<Item = CallResult<T>> + 'a> {
     check(first, name)?;
     // SAFETY: as this function's own contract.
     let size = unsafe { caller_size(first) }.map_err(|status| status.prefixed(&format!("{name}[0]")))?;
@@ -223,7 +223,7 @@ pub(crate) struct OutStruct<T> {
 impl<T: Versioned> OutStruct<T> {
     /// # Safety
     /// `pointer` is NULL, misaligned, or points to a struct of as many bytes as its first field says, which may be written.
-    pub(crate) unsafe fn new(pointer: *mut T) -> Outcome<Self> {
+    pub(crate) unsafe fn new(pointer: *mut T) -> CallResult<Self> {
         // SAFETY: as this function's own contract.
         let size = unsafe { caller_size(pointer) }?;
         Ok(Self { pointer, size })
@@ -233,7 +233,7 @@ impl<T: Versioned> OutStruct<T> {
     ///
     /// # Safety
     /// As [`OutStruct::new`].
-    pub(crate) unsafe fn wanted(pointer: *mut T) -> Outcome<Option<Self>> {
+    pub(crate) unsafe fn wanted(pointer: *mut T) -> CallResult<Option<Self>> {
         // SAFETY: by this function's contract.
         if pointer.is_null() { Ok(None) } else { unsafe { Self::new(pointer) }.map(Some) }
     }
@@ -252,7 +252,7 @@ impl<T: Versioned> OutStruct<T> {
 
 /// # Safety
 /// `pointer` is NULL, misaligned, or points to a struct that begins with its size.
-unsafe fn caller_size<T: Versioned>(pointer: *const T) -> Outcome<usize> {
+unsafe fn caller_size<T: Versioned>(pointer: *const T) -> CallResult<usize> {
     check(pointer, T::NAME)?;
     // SAFETY: not NULL, aligned, and its first field is its size, by this function's contract.
     let size = unsafe { *pointer.cast::<usize>() };

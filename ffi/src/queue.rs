@@ -62,24 +62,24 @@ unsafe impl Sync for uflow_frame {}
 /// `frame` is valid during the call.
 pub type uflow_release_callback = Option<unsafe extern "C" fn(user_data: *mut c_void, frame: *const uflow_frame)>;
 
-type Outcome = Result<Answer, uflow::Error>;
+type FrameAnswer = Result<Answer, uflow::Error>;
 
 #[derive(Debug)]
-struct Entry {
+struct QueuedFrame {
     frame: uflow_frame,
-    answer: Option<Outcome>,
+    answer: Option<FrameAnswer>,
     lent: bool,
 }
 
-impl Entry {
+impl QueuedFrame {
     fn is_done(&self) -> bool {
         self.answer.is_some() && !self.lent
     }
 }
 
 #[derive(Debug, Default)]
-struct State {
-    entries: VecDeque<Entry>,
+struct QueueState {
+    frames: VecDeque<QueuedFrame>,
     /// Number of the first entry.
     first: u64,
     /// Frames that have left the queue and are being delivered.
@@ -87,15 +87,15 @@ struct State {
     closed: bool,
 }
 
-impl State {
-    fn entry(&mut self, number: u64) -> Option<&mut Entry> {
-        self.entries.get_mut(number.checked_sub(self.first)? as usize)
+impl QueueState {
+    fn entry(&mut self, number: u64) -> Option<&mut QueuedFrame> {
+        self.frames.get_mut(number.checked_sub(self.first)? as usize)
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct Queue {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     changed: Condvar,
     /// Frames below this number are cancelled; `u64::MAX` when the stream is being freed.
     given_up: AtomicU64,
@@ -105,7 +105,7 @@ pub(crate) struct Queue {
 
 /// Why a wait ended without success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wait {
+pub(crate) enum WaitError {
     /// The time limit passed.
     TimedOut,
     /// It cannot come any more: the stream is closed or empty.
@@ -118,7 +118,7 @@ impl Queue {
         Arc::new(Self { state, changed, given_up: AtomicU64::new(0), capacity, release })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -131,8 +131,8 @@ impl Queue {
     fn wait<T>(
         &self,
         end: Option<Instant>,
-        mut ready: impl FnMut(&mut State) -> Option<Result<T, Wait>>,
-    ) -> Result<T, Wait> {
+        mut ready: impl FnMut(&mut QueueState) -> Option<Result<T, WaitError>>,
+    ) -> Result<T, WaitError> {
         let mut state = self.lock();
         loop {
             if let Some(result) = ready(&mut state) {
@@ -143,7 +143,7 @@ impl Queue {
                 Some(end) => {
                     let left = end.saturating_duration_since(Instant::now());
                     if left.is_zero() {
-                        return Err(Wait::TimedOut);
+                        return Err(WaitError::TimedOut);
                     }
                     self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
                 }
@@ -152,24 +152,24 @@ impl Queue {
     }
 
     /// Takes a frame as soon as there is room. Gives its number.
-    pub(crate) fn push(&self, frame: uflow_frame, limit: Option<Duration>) -> Result<u64, Wait> {
+    pub(crate) fn push(&self, frame: uflow_frame, limit: Option<Duration>) -> Result<u64, WaitError> {
         self.wait(end(limit), |state| {
             if state.closed {
-                return Some(Err(Wait::Ended));
+                return Some(Err(WaitError::Ended));
             }
-            (state.entries.len() + state.delivering < self.capacity).then(|| {
-                state.entries.push_back(Entry { frame, answer: None, lent: true });
-                Ok(state.first + state.entries.len() as u64 - 1)
+            (state.frames.len() + state.delivering < self.capacity).then(|| {
+                state.frames.push_back(QueuedFrame { frame, answer: None, lent: true });
+                Ok(state.first + state.frames.len() as u64 - 1)
             })
         })
     }
 
     /// Waits for the first frame to be done and removes it. The frame keeps its place until [`delivered`](Self::delivered). The
     /// wait ends when the queue is closed and empty.
-    pub(crate) fn pop(&self, limit: Option<Duration>) -> Result<(uflow_frame, Outcome), Wait> {
-        self.wait(end(limit), |state| match state.entries.front() {
-            None => state.closed.then_some(Err(Wait::Ended)),
-            Some(front) => front.is_done().then(|| take(state).ok_or(Wait::Ended)),
+    pub(crate) fn pop(&self, limit: Option<Duration>) -> Result<(uflow_frame, FrameAnswer), WaitError> {
+        self.wait(end(limit), |state| match state.frames.front() {
+            None => state.closed.then_some(Err(WaitError::Ended)),
+            Some(front) => front.is_done().then(|| take(state).ok_or(WaitError::Ended)),
         })
     }
 
@@ -180,15 +180,15 @@ impl Queue {
     }
 
     /// Waits until every frame that is inside now is done; if `left`, until all of them have been delivered.
-    pub(crate) fn flush(&self, left: bool, limit: Option<Duration>) -> Result<(), Wait> {
+    pub(crate) fn flush(&self, left: bool, limit: Option<Duration>) -> Result<(), WaitError> {
         let last = {
             let state = self.lock();
-            state.first + state.entries.len() as u64
+            state.first + state.frames.len() as u64
         };
         self.wait(end(limit), |state| {
             let done = match left {
                 true => state.first - state.delivering as u64 >= last,
-                false => state.entries.iter().zip(state.first..last).all(|(entry, _)| entry.is_done()),
+                false => state.frames.iter().zip(state.first..last).all(|(entry, _)| entry.is_done()),
             };
             done.then_some(Ok(()))
         })
@@ -197,7 +197,7 @@ impl Queue {
     /// Frames inside.
     pub(crate) fn len(&self) -> usize {
         let state = self.lock();
-        state.entries.len() + state.delivering
+        state.frames.len() + state.delivering
     }
 
     /// Takes no more frames, and wakes threads that wait for a place.
@@ -209,7 +209,7 @@ impl Queue {
     /// Cancels the frames that are inside now: those that are not done end at their next step.
     pub(crate) fn give_up(&self) {
         let state = self.lock();
-        self.given_up.fetch_max(state.first + state.entries.len() as u64, Ordering::AcqRel);
+        self.given_up.fetch_max(state.first + state.frames.len() as u64, Ordering::AcqRel);
     }
 
     /// Takes no more frames, and cancels those inside.
@@ -221,7 +221,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    fn change(&self, number: u64, change: impl FnOnce(&mut Entry)) {
+    fn change(&self, number: u64, change: impl FnOnce(&mut QueuedFrame)) {
         if let Some(entry) = self.lock().entry(number) {
             change(entry);
         }
@@ -229,8 +229,8 @@ impl Queue {
     }
 }
 
-fn take(state: &mut State) -> Option<(uflow_frame, Outcome)> {
-    let entry = state.entries.pop_front()?;
+fn take(state: &mut QueueState) -> Option<(uflow_frame, FrameAnswer)> {
+    let entry = state.frames.pop_front()?;
     state.first += 1;
     state.delivering += 1;
     Some((entry.frame, entry.answer?))
@@ -252,7 +252,7 @@ impl ResponseSink for Ticket {
         self.queue.given_up.load(Ordering::Acquire) <= self.number
     }
 
-    fn answer(self: Box<Self>, answer: Outcome) {
+    fn answer(self: Box<Self>, answer: FrameAnswer) {
         self.queue.change(self.number, |entry| entry.answer = Some(answer));
     }
 }
@@ -325,18 +325,18 @@ mod tests {
         let queue = Queue::new(2, (None, Cookie(ptr::null_mut())));
         let frames = [1, 2].map(|id| uflow_frame { id, ..uflow_frame::EMPTY });
         let [a, b] = frames.map(|frame| queue.push(frame, Some(Duration::ZERO)).unwrap());
-        assert_eq!(queue.push(frames[0], Some(Duration::ZERO)), Err(Wait::TimedOut), "it is full");
+        assert_eq!(queue.push(frames[0], Some(Duration::ZERO)), Err(WaitError::TimedOut), "it is full");
         // SAFETY: no bytes at all.
         let leases = [a, b].map(|number| unsafe { Lease::new(&queue, number, frames[0], ptr::dangling(), 0) });
         boxed(&queue, b).answer(Err(uflow::Error::Cancelled));
         let [first, second] = leases;
         drop(second);
-        assert_eq!(queue.pop(Some(Duration::ZERO)).unwrap_err(), Wait::TimedOut, "the first is not done");
+        assert_eq!(queue.pop(Some(Duration::ZERO)).unwrap_err(), WaitError::TimedOut, "the first is not done");
         boxed(&queue, a).answer(Err(uflow::Error::Cancelled));
-        assert_eq!(queue.pop(Some(Duration::ZERO)).unwrap_err(), Wait::TimedOut, "its pixels are still lent");
+        assert_eq!(queue.pop(Some(Duration::ZERO)).unwrap_err(), WaitError::TimedOut, "its pixels are still lent");
         drop(first);
         assert_eq!(queue.pop(None).unwrap().0.id, 1);
-        assert_eq!(queue.push(frames[0], Some(Duration::ZERO)), Err(Wait::TimedOut), "it is not delivered yet");
+        assert_eq!(queue.push(frames[0], Some(Duration::ZERO)), Err(WaitError::TimedOut), "it is not delivered yet");
         queue.delivered();
         assert_eq!(queue.push(frames[0], Some(Duration::ZERO)), Ok(2));
         assert_eq!(queue.pop(None).unwrap().0.id, 2);
@@ -348,7 +348,7 @@ mod tests {
         assert_eq!(queue.push(frames[1], Some(Duration::ZERO)), Ok(3));
         assert!(boxed(&queue, 3).waits(), "it came later");
         queue.close();
-        assert_eq!(queue.push(frames[0], None), Err(Wait::Ended));
+        assert_eq!(queue.push(frames[0], None), Err(WaitError::Ended));
         drop(ticket);
         // SAFETY: no bytes at all.
         drop([2, 3].map(|number| unsafe { Lease::new(&queue, number, frames[0], ptr::dangling(), 0) }));
@@ -358,7 +358,7 @@ mod tests {
             assert!(matches!(lost, Err(uflow::Error::Internal(_))), "no one answered");
             queue.delivered();
         }
-        assert_eq!(queue.pop(None).unwrap_err(), Wait::Ended);
+        assert_eq!(queue.pop(None).unwrap_err(), WaitError::Ended);
         assert_eq!(queue.flush(true, Some(Duration::ZERO)), Ok(()));
     }
 }

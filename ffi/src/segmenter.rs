@@ -13,8 +13,8 @@ use uflow::{
 
 use crate::{
     buffers::{Buffers, uflow_buffers},
-    contents::{Contents, Found},
-    guard::{Exclusive, Outcome, guard, infallible},
+    contents::{Contents, FoundContents},
+    guard::{CallResult, Exclusive, guard, infallible},
     options::{self, CallOptions, uflow_options},
     pointer::{self, Out, Versioned},
     result::uflow_result,
@@ -55,10 +55,10 @@ impl Versioned for uflow_latents {
 ///
 /// The caller owns a segmenter and frees it with `uflow_segmenter_free`; one thread at a time.
 #[derive(Debug)]
-pub struct uflow_segmenter(Exclusive<State>);
+pub struct uflow_segmenter(Exclusive<SegmenterState>);
 
 #[derive(Debug)]
-struct State {
+struct SegmenterState {
     /// (height, width) of the maps.
     maps: (u32, u32),
     /// The post-processor for the shapes of the last latents.
@@ -85,7 +85,7 @@ pub unsafe extern "C" fn uflow_segmenter_new(
             return Err(uflow_status::argument("size", reason));
         }
         Segmenter::new(&[ScaleShape { channels: 1, height: 1, width: 1 }], height as usize, width as usize)?;
-        let state = State { maps: (height, width), post: None };
+        let state = SegmenterState { maps: (height, width), post: None };
         out.give(uflow_segmenter(Exclusive::new(state)));
         Ok(())
     })
@@ -153,7 +153,7 @@ pub unsafe extern "C" fn uflow_segment_latents(
 
 /// # Safety
 /// The numbers that `scale` points to live for `'a` and are not changed meanwhile.
-unsafe fn read<'a>(scale: &uflow_latents) -> Outcome<ArrayView3<'a, f32>> {
+unsafe fn read<'a>(scale: &uflow_latents) -> CallResult<ArrayView3<'a, f32>> {
     if scale.reserved != 0 {
         return Err(uflow_status::argument("latents.reserved", format_args!("is {}, not 0", scale.reserved)));
     }
@@ -171,19 +171,19 @@ unsafe fn read<'a>(scale: &uflow_latents) -> Outcome<ArrayView3<'a, f32>> {
 }
 
 fn segment(
-    state: &mut State,
+    state: &mut SegmenterState,
     latents: &[ArrayView3<'_, f32>],
     size: (u32, u32),
     options: &CallOptions,
     buffers: Buffers<'_>,
     contents: &mut Contents,
-) -> Outcome {
+) -> CallResult {
     let rule = DecisionRule::without_package(&options.decision)?;
     let start = Instant::now();
     let post = fitted(state, latents)?;
     let decision = post.decide(Evidence::Latents(latents), size, &rule)?;
     let maps = post.maps();
-    let found = Found {
+    let found = FoundContents {
         decision,
         timings: Timings { segmentation: start.elapsed().as_secs_f64() * 1e3, ..Timings::default() },
         size,
@@ -199,7 +199,7 @@ fn segment(
 }
 
 /// The post-processor for these shapes; a new one if they have changed.
-fn fitted<'s>(state: &'s mut State, latents: &[ArrayView3<'_, f32>]) -> Outcome<&'s mut PostProcessor> {
+fn fitted<'s>(state: &'s mut SegmenterState, latents: &[ArrayView3<'_, f32>]) -> CallResult<&'s mut PostProcessor> {
     let shapes =
         latents.iter().map(|map| map.dim()).map(|(channels, height, width)| ScaleShape { channels, height, width });
     let made = match state.post.take() {

@@ -12,14 +12,15 @@ use bytes::Bytes;
 use uflow::engine::{Model, Request, Source, Wanted};
 
 use crate::{
+    choices::uflow_maps,
     contents::Contents,
-    engine::{Places, Shared},
+    engine::{Places, SharedEngine},
     guard::{Exclusive, guard, infallible, is_forked},
     image::{Checked, uflow_image},
     model::uflow_model,
-    options::{self, uflow_maps, uflow_options},
+    options::{self, uflow_options},
     pointer::{self, Out, OutStruct, Versioned},
-    queue::{Cookie, Lease, Queue, Ticket, Wait, uflow_frame},
+    queue::{Cookie, Lease, Queue, Ticket, WaitError, uflow_frame},
     result::uflow_result,
     status::{
         uflow_status,
@@ -28,7 +29,7 @@ use crate::{
             UFLOW_STATUS_TIMED_OUT, UFLOW_STATUS_UNAVAILABLE,
         },
     },
-    stream_options::{Settings, uflow_stream_options},
+    stream_options::{StreamSettings, uflow_stream_options},
 };
 
 /// A time-out that never passes: wait as long as necessary.
@@ -49,7 +50,7 @@ pub const UFLOW_WAIT_FOREVER: u32 = u32::MAX;
 #[derive(Debug)]
 pub struct uflow_stream {
     queue: Arc<Queue>,
-    engine: Arc<Shared>,
+    engine: Arc<SharedEngine>,
     model: Arc<Model>,
     time_limit: Option<Duration>,
     delivery: Option<(JoinHandle<()>, ThreadId)>,
@@ -85,7 +86,7 @@ pub unsafe extern "C" fn uflow_stream_new(
             let options = pointer::given(options, "options")?;
             (Out::new(stream, "stream")?, pointer::required(model, "model")?, options)
         };
-        let defaults = Exclusive::new(Settings::default());
+        let defaults = Exclusive::new(StreamSettings::default());
         let settings = *options.map_or(&defaults, |options| &options.0).take("options")?;
         let places = Arc::new(model.engine.take_places(settings.capacity)?);
         let queue = Queue::new(settings.capacity, settings.release);
@@ -238,11 +239,11 @@ pub unsafe extern "C" fn uflow_stream_submit(
         stream.model.manifest().rule(&options.decision)?;
         let timeout_ms = if stream.is_delivering() { 0 } else { timeout_ms };
         let number = stream.queue.push(frame, limit(timeout_ms)).map_err(|wait| match wait {
-            Wait::TimedOut => uflow_status::new(
+            WaitError::TimedOut => uflow_status::new(
                 UFLOW_STATUS_OVERLOADED,
                 format!("the stream is full: {} frames are inside, and none was finished in time", stream.queue.len()),
             ),
-            Wait::Ended => uflow_status::new(UFLOW_STATUS_UNAVAILABLE, "the stream is closed"),
+            WaitError::Ended => uflow_status::new(UFLOW_STATUS_UNAVAILABLE, "the stream is closed"),
         })?;
         let ticket = Ticket { queue: Arc::clone(&stream.queue), number };
         // SAFETY: by this function's contract.
@@ -306,8 +307,8 @@ pub unsafe extern "C" fn uflow_stream_next(
         }
         let mut contents = result.0.take("result")?;
         let (datum, outcome) = stream.queue.pop(limit(timeout_ms)).map_err(|wait| match wait {
-            Wait::TimedOut => uflow_status::new(UFLOW_STATUS_TIMED_OUT, "no frame is finished yet"),
-            Wait::Ended => uflow_status::new(UFLOW_STATUS_NOT_FOUND, "the stream is closed and empty"),
+            WaitError::TimedOut => uflow_status::new(UFLOW_STATUS_TIMED_OUT, "no frame is finished yet"),
+            WaitError::Ended => uflow_status::new(UFLOW_STATUS_NOT_FOUND, "the stream is closed and empty"),
         })?;
         stream.queue.delivered();
         match outcome {

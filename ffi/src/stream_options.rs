@@ -3,7 +3,7 @@
 use std::{ffi::c_void, mem::offset_of, ptr, time::Duration};
 
 use crate::{
-    guard::{Exclusive, Outcome, guard, infallible},
+    guard::{CallResult, Exclusive, guard, infallible},
     pointer::{self, Out, OutStruct, Versioned},
     queue::{Cookie, uflow_frame, uflow_release_callback},
     result::uflow_result,
@@ -26,7 +26,7 @@ pub type uflow_result_callback = Option<
 ///
 /// The caller owns them and frees them with `uflow_stream_options_free`; one thread at a time. A stream copies what it needs.
 #[derive(Debug)]
-pub struct uflow_stream_options(pub(crate) Exclusive<Settings>);
+pub struct uflow_stream_options(pub(crate) Exclusive<StreamSettings>);
 
 /// The options of a stream. Begin with `UFLOW_STREAM_OPTIONS_INFO_INIT`.
 #[repr(C)]
@@ -63,14 +63,14 @@ impl Versioned for uflow_stream_options_info {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Settings {
+pub(crate) struct StreamSettings {
     pub(crate) capacity: usize,
     pub(crate) time_limit: Option<Duration>,
     pub(crate) result: (uflow_result_callback, Cookie),
     pub(crate) release: (uflow_release_callback, Cookie),
 }
 
-impl Default for Settings {
+impl Default for StreamSettings {
     fn default() -> Self {
         let nothing = Cookie(ptr::null_mut());
         Self { capacity: 8, time_limit: None, result: (None, nothing), release: (None, nothing) }
@@ -86,7 +86,7 @@ pub unsafe extern "C" fn uflow_stream_options_new(options: *mut *mut uflow_strea
     guard(|| {
         // SAFETY: by this function's contract.
         let out = unsafe { Out::new(options, "options") }?;
-        out.give(uflow_stream_options(Exclusive::new(Settings::default())));
+        out.give(uflow_stream_options(Exclusive::new(StreamSettings::default())));
         Ok(())
     })
 }
@@ -110,7 +110,7 @@ pub unsafe extern "C" fn uflow_stream_options_reset(options: *mut uflow_stream_o
     // SAFETY: by this function's contract.
     unsafe {
         set(options, |settings| {
-            *settings = Settings::default();
+            *settings = StreamSettings::default();
             Ok(())
         })
     }
@@ -128,7 +128,7 @@ pub unsafe extern "C" fn uflow_stream_options_get_info(
     guard(|| {
         // SAFETY: by this function's contract.
         let (out, options) = unsafe { (OutStruct::new(info)?, pointer::required(options, "options")?) };
-        let Settings { capacity, time_limit, result, release } = *options.0.take("options")?;
+        let StreamSettings { capacity, time_limit, result, release } = *options.0.take("options")?;
         out.set(uflow_stream_options_info {
             struct_size: 0,
             capacity: capacity as u32,
@@ -144,7 +144,10 @@ pub unsafe extern "C" fn uflow_stream_options_get_info(
 
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
-unsafe fn set(options: *mut uflow_stream_options, change: impl FnOnce(&mut Settings) -> Outcome) -> *mut uflow_status {
+unsafe fn set(
+    options: *mut uflow_stream_options,
+    change: impl FnOnce(&mut StreamSettings) -> CallResult,
+) -> *mut uflow_status {
     guard(|| {
         // SAFETY: by this function's contract.
         let options = unsafe { pointer::required(options, "options") }?;

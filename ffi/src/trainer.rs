@@ -19,7 +19,7 @@ use uflow::{
 use crate::{
     engine::uflow_engine,
     fit_options::uflow_fit_options,
-    guard::{Exclusive, Outcome, guard, infallible},
+    guard::{CallResult, Exclusive, guard, infallible},
     image::{picture, uflow_image},
     pointer::{self, Out, OutStruct, Versioned},
     status::uflow_status,
@@ -148,10 +148,10 @@ pub type uflow_progress_callback =
 /// The caller owns a trainer and frees it with `uflow_trainer_free`; one thread at a time. It has its own backbone, and keeps the features
 /// of the frames, not the frames.
 #[derive(Debug)]
-pub struct uflow_trainer(Exclusive<State>);
+pub struct uflow_trainer(Exclusive<TrainerState>);
 
 #[derive(Debug)]
-struct State {
+struct TrainerState {
     fitter: Fitter,
     read: ReadOptions,
     last: Option<Fitted>,
@@ -181,10 +181,9 @@ pub unsafe extern "C" fn uflow_trainer_new(
         options.session = engine.options().session;
         // Its own pool, which ends with the training.
         options.training.threads = Some(options.session.threads.unwrap_or_else(cpu_quota));
-        let read =
-            ReadOptions { significant_bits: options.significant_bits, ..ReadOptions::new(engine.options().limits) };
         let fitter = Fitter::new(engine.runtime(), options)?;
-        out.give(uflow_trainer(Exclusive::new(State { fitter, read, last: None })));
+        let read = fitter.input().read_options(engine.options().limits, None);
+        out.give(uflow_trainer(Exclusive::new(TrainerState { fitter, read, last: None })));
         Ok(())
     })
 }
@@ -344,7 +343,7 @@ pub unsafe extern "C" fn uflow_trainer_get_training(
     })
 }
 
-fn last(state: &State) -> Outcome<&Fitted> {
+fn last(state: &TrainerState) -> CallResult<&Fitted> {
     state
         .last
         .as_ref()

@@ -228,3 +228,49 @@ fn what_cannot_be_fitted_says_why() {
     let (code, _) = failure(unsafe { uflow_fit_options_new(text("../x").as_ptr(), &raw mut options) });
     assert!(code == UFLOW_STATUS_INVALID_ARGUMENT && options.is_null());
 }
+
+/// A TIFF of floating-point samples: 10 is black, 20 is white.
+fn float_tiff(pixels: &[u8]) -> Vec<u8> {
+    let samples = pixels.iter().map(|&value| 10.0 + f32::from(value) * 10.0 / 255.0).collect();
+    let picture = ::image::DynamicImage::ImageRgb32F(::image::Rgb32FImage::from_raw(48, 32, samples).unwrap());
+    let mut file = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut file, ::image::ImageFormat::Tiff).unwrap();
+    file.into_inner()
+}
+
+#[test]
+fn the_range_of_floating_point_samples_is_used_and_kept() {
+    let encoded = |seed: u64| float_tiff(&models::good(100 + seed, 48, 32, PixelFormat::Rgb8));
+    let without = Fit::new(|_| ());
+    let file = encoded(0);
+    let (code, said) = failure(unsafe {
+        uflow_trainer_add(without.trainer, &raw const *&image(&file, uflow_format::UFLOW_FORMAT_ENCODED))
+    });
+    assert!(code == UFLOW_STATUS_UNDECODABLE && said.contains("uflow_fit_options_set_float_range"), "{code:?} {said}");
+
+    let fit = Fit::new(|options| ok(unsafe { uflow_fit_options_set_float_range(options, 10.0, 20.0) }));
+    for seed in 0..10 {
+        let file = encoded(seed);
+        ok(unsafe { uflow_trainer_add(fit.trainer, &raw const *&image(&file, uflow_format::UFLOW_FORMAT_ENCODED)) });
+    }
+    ok(fit.fit("floats.uflow", None, ptr::null_mut()));
+    let path = fit.folder.path().join("floats.uflow");
+    let range = Package::open(&path).unwrap().manifest.input.float_range;
+    assert_eq!(range.map(<[f32; 2]>::from), Some([10.0, 20.0]));
+    unsafe {
+        let model = made(|out| uflow_engine_load(fit.engine, path_text(&path).as_ptr(), out));
+        let detector = made(|out| uflow_detector_new(model, out));
+        let result = made(|out| uflow_result_new(out));
+        let score = |picture: &uflow_image| {
+            ok(uflow_detector_detect(detector, picture, ptr::null(), result));
+            crate::fixture::summary(result).score
+        };
+        let pixels = models::bad(7, 48, 32, PixelFormat::Rgb8);
+        let raw = uflow_image { width: 48, height: 32, ..image(&pixels, uflow_format::UFLOW_FORMAT_RGB8) };
+        let (file, expected) = (float_tiff(&pixels), score(&raw));
+        assert_eq!(score(&image(&file, uflow_format::UFLOW_FORMAT_ENCODED)), expected);
+        uflow_result_free(result);
+        uflow_detector_free(detector);
+        uflow_model_free(model);
+    }
+}
