@@ -85,8 +85,18 @@ impl Buffers<'_> {
         // SAFETY: by this function's contract.
         unsafe {
             let given = pointer::read(buffers)?;
-            let mask = Shape { wanted: image, found: (given.mask_height, given.mask_width), of: "image" };
-            let maps = Shape { wanted: maps, found: (given.map_height, given.map_width), of: "network's input" };
+            let mask = Shape {
+                wanted: image,
+                found: (given.mask_height, given.mask_width),
+                of: "image",
+                fields: "mask_width × mask_height",
+            };
+            let maps = Shape {
+                wanted: maps,
+                found: (given.map_height, given.map_width),
+                of: "network's input",
+                fields: "map_width × map_height",
+            };
             Ok(Self {
                 mask: room(given.mask, given.mask_capacity, mask, "buffers.mask")?,
                 score_map: room(given.score_map, given.score_map_capacity, maps, "buffers.score_map")?,
@@ -109,6 +119,8 @@ struct Shape {
     wanted: (u32, u32),
     found: (u32, u32),
     of: &'static str,
+    /// The names of the buffer's width and height.
+    fields: &'static str,
 }
 
 /// # Safety
@@ -117,10 +129,10 @@ unsafe fn room<'a, T>(data: *mut T, capacity: usize, shape: Shape, name: &str) -
     if data.is_null() {
         return Ok(None);
     }
-    let (Shape { wanted: (height, width), found, of }, wanted) =
+    let (Shape { wanted: (height, width), found, of, fields }, wanted) =
         (shape, shape.wanted.0 as usize * shape.wanted.1 as usize);
     if found != (height, width) {
-        let reason = format!("is {}×{} (width × height), and the {of} is {width}×{height}", found.1, found.0);
+        let reason = format!("is {}×{} ({fields}), and the {of} is {width}×{height}", found.1, found.0);
         return Err(uflow_status::argument(name, reason));
     }
     if capacity < wanted {

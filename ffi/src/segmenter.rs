@@ -80,8 +80,8 @@ pub unsafe extern "C" fn uflow_segmenter_new(
         // SAFETY: by this function's contract.
         let out = unsafe { Out::new(segmenter, "segmenter") }?;
         // Sizes that no map can have are refused here.
-        if width > MAX_INPUT_SIZE || height > MAX_INPUT_SIZE {
-            let reason = format!("{width}×{height} is larger than {MAX_INPUT_SIZE} a side");
+        if [width, height].iter().any(|side| !(1..=MAX_INPUT_SIZE).contains(side)) {
+            let reason = format!("{width}×{height} (width × height) is not 1 to {MAX_INPUT_SIZE} a side");
             return Err(uflow_status::argument("size", reason));
         }
         Segmenter::new(&[ScaleShape { channels: 1, height: 1, width: 1 }], height as usize, width as usize)?;

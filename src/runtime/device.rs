@@ -34,7 +34,7 @@ impl Device {
                 None
             }
             (_, Precision::Int8) => Some("int8 needs a quantised network, and packages do not contain one"),
-            (Cpu, _) => Some("ONNX Runtime's CPU kernels compute in fp32; `--device openvino` has bf16"),
+            (Cpu, _) => Some("ONNX Runtime's CPU kernels compute in fp32; `openvino` has bf16"),
             (OpenVino, _) => Some("OpenVINO computes in fp32 or bf16 on a CPU"),
             (Cuda(_), _) => {
                 Some("CUDA kernels compute in the network's own precision, fp32; `tensorrt` has fp16 and bf16")

@@ -98,7 +98,8 @@ fn require<E: ExecutionProvider>(runtime: &Runtime, device: Device) -> Result<()
                 _ => "use a build with this provider, such as the `onnxruntime-gpu` package's,",
             };
             Err(device.refuses(format!(
-                "ONNX Runtime {} in {} was built without {}; {help} with --onnxruntime",
+                "ONNX Runtime {} in {} was built without {}; {help} with `--onnxruntime`, \
+                 `uflow_engine_options_set_onnxruntime` or `UFLOW_ONNXRUNTIME`",
                 runtime.version(),
                 runtime.path().display(),
                 E::NAME

@@ -349,7 +349,7 @@ fn a_mask_of_a_turned_image_is_told_and_checked() {
     // The file's own width and height: as many bytes, and it would be filled row by row in another shape.
     let (code, said) = fixture::failure(detect(SIZE.0, SIZE.1));
     assert!(code == uflow_status_code::UFLOW_STATUS_INVALID_ARGUMENT, "{said}");
-    assert!(said.contains("is 61×43 (width × height), and the image is 43×61"), "{said}");
+    assert!(said.contains("is 61×43 (mask_width × mask_height), and the image is 43×61"), "{said}");
     ok(detect(info.width, info.height));
     assert!(mask.iter().all(|&value| value < 2));
     assert_eq!((fixture.summary().width, fixture.summary().height), (info.width, info.height));

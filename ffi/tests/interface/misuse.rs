@@ -464,7 +464,7 @@ fn detectors() {
                     ..none
                 }),
                 ARGUMENT,
-                "buffers.mask: is 43×61 (width × height), and the image is 61×43",
+                "buffers.mask: is 43×61 (mask_width × mask_height), and the image is 61×43",
             ),
             (
                 into(uflow_buffers {
@@ -475,7 +475,7 @@ fn detectors() {
                     ..none
                 }),
                 ARGUMENT,
-                "buffers.score_map: is 0×0 (width × height), and the network's input is 48×32",
+                "buffers.score_map: is 0×0 (map_width × map_height), and the network's input is 48×32",
             ),
             (
                 into(uflow_buffers { score_map: map.as_mut_ptr(), score_map_capacity: 48 * 32 - 1, ..none }),
@@ -664,9 +664,17 @@ fn segmenters() {
             uflow_segment_latents(segmenter, latents.as_ptr(), scales, options, 0, 0, ptr::null(), result)
         };
         all_fail([
-            (uflow_segmenter_new(0, 64, &raw mut untouched), ARGUMENT, "64×0 is not a size"),
-            (uflow_segmenter_new(u32::MAX, u32::MAX, &raw mut untouched), ARGUMENT, "is larger than 8192 a side"),
-            (uflow_segmenter_new(8193, 1, &raw mut untouched), ARGUMENT, "is larger than 8192 a side"),
+            (
+                uflow_segmenter_new(0, 64, &raw mut untouched),
+                ARGUMENT,
+                "size: 0×64 (width × height) is not 1 to 8192 a side",
+            ),
+            (
+                uflow_segmenter_new(u32::MAX, u32::MAX, &raw mut untouched),
+                ARGUMENT,
+                "(width × height) is not 1 to 8192 a side",
+            ),
+            (uflow_segmenter_new(8193, 1, &raw mut untouched), ARGUMENT, "(width × height) is not 1 to 8192 a side"),
             (uflow_segmenter_new(64, 64, null()), ARGUMENT, "segmenter: is NULL"),
             (run(good, 0), ARGUMENT, "scales: 0 is not 1 to 16"),
             (run(good, 17), ARGUMENT, "scales: 17 is not 1 to 16"),
