@@ -8,7 +8,6 @@
 //! scale first), every number finite and in range.
 
 use std::{
-    borrow::Cow,
     fs,
     path::{Component, Path, PathBuf},
 };
@@ -16,7 +15,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, Result,
+    Error, Reason, Result,
     digest::{sha256, sha256_reader},
     onnx::scan,
     preprocess::Resize,
@@ -64,13 +63,13 @@ impl NetworkSource<'_> {
         .map_err(|reason| Error::network(&name, reason))?;
         for location in &scan.external {
             self.check_external(location).map_err(|reason| {
-                Error::network(&name, format!("its weights point to `{location}`, which {reason}"))
+                Error::network(&name, reason.after(format_args!("its weights point to `{location}`, which ")))
             })?;
         }
         Ok(scan)
     }
 
-    fn check_external(&self, location: &str) -> Result<(), Cow<'static, str>> {
+    fn check_external(&self, location: &str) -> Result<(), Reason> {
         let Self::Path(path) = self else {
             return Err("cannot be followed from a model in memory; store the weights inside the ONNX file".into());
         };
@@ -81,7 +80,8 @@ impl NetworkSource<'_> {
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let resolve = |path: PathBuf| {
-            fs::canonicalize(&path).map_err(|error| Cow::from(format!("cannot be found ({}: {error})", path.display())))
+            fs::canonicalize(&path)
+                .map_err(|error| Reason::saying(format!("cannot be found ({}: {error})", path.display()), error))
         };
         if resolve(folder.join(relative))?.starts_with(resolve(folder.to_owned())?) {
             Ok(())
@@ -119,10 +119,10 @@ pub struct BackboneMeta {
 }
 
 /// The field that is wrong and why.
-fn described(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+fn described(error: serde_path_to_error::Error<serde_json::Error>) -> Reason {
     match error.path().to_string().as_str() {
-        "." => error.inner().to_string(),
-        field => format!("`{field}`: {}", error.inner()),
+        "." => Reason::of(error.into_inner()),
+        field => Reason::of(error.into_inner()).within(format_args!("`{field}`")),
     }
 }
 
@@ -167,10 +167,11 @@ impl BackboneMeta {
                 ),
             ));
         };
-        let refuse = |reason: String| Error::network(name, format!("the ONNX metadata `{}`: {reason}", Self::KEY));
+        let refuse =
+            |reason: Reason| Error::network(name, reason.within(format_args!("the ONNX metadata `{}`", Self::KEY)));
         let meta: Self = serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(text))
-            .map_err(|error| refuse(described(&error)))?;
-        meta.validate().map_err(refuse)?;
+            .map_err(|error| refuse(described(error)))?;
+        meta.validate().map_err(|reason| refuse(reason.into()))?;
         Ok(meta)
     }
 

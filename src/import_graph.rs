@@ -32,7 +32,7 @@ const OWNED: &[(&str, &str, &[&str])] = &[
 ];
 
 /// Names that stand at the root of the crate without being modules.
-const ROOT: &[&str] = &["Error", "Result", "VERSION", "COMMIT"];
+const ROOT: &[&str] = &["Error", "Reason", "Result", "VERSION", "COMMIT"];
 
 fn rank(module: &str) -> Option<usize> {
     ORDER.iter().position(|line| line.contains(&module))

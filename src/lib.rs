@@ -53,7 +53,7 @@ mod import_graph;
 mod kernel;
 mod quantile;
 
-pub use error::{Error, Result};
+pub use error::{Error, Reason, Result};
 
 /// Version of this crate, as in Cargo.toml.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -260,7 +260,7 @@ impl ResponseSink for Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         // A frame that a bug loses must not block the stream.
-        let lost = || Err(uflow::Error::Internal("the frame was lost".to_owned()));
+        let lost = || Err(uflow::Error::internal("the frame was lost"));
         self.queue.change(self.number, |entry| _ = entry.answer.get_or_insert_with(lost));
     }
 }
@@ -355,7 +355,7 @@ mod tests {
         assert_eq!(queue.flush(false, Some(Duration::ZERO)), Ok(()));
         for _ in 0..2 {
             let (_, lost) = queue.pop(None).unwrap();
-            assert!(matches!(lost, Err(uflow::Error::Internal(_))), "no one answered");
+            assert!(matches!(lost, Err(uflow::Error::Internal { .. })), "no one answered");
             queue.delivered();
         }
         assert_eq!(queue.pop(None).unwrap_err(), WaitError::Ended);

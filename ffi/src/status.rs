@@ -101,22 +101,22 @@ impl From<Error> for uflow_status {
 /// The code of an error.
 fn code(error: &Error) -> uflow_status_code {
     match error {
-        Error::Frame(_) => UFLOW_STATUS_INVALID_IMAGE,
+        Error::Frame { .. } => UFLOW_STATUS_INVALID_IMAGE,
         Error::Decode { .. } => UFLOW_STATUS_UNDECODABLE,
         Error::Limit { .. } => UFLOW_STATUS_OVER_LIMIT,
         Error::Parameter { .. } => UFLOW_STATUS_INVALID_ARGUMENT,
-        Error::Library(_) => UFLOW_STATUS_LIBRARY,
+        Error::Library { .. } => UFLOW_STATUS_LIBRARY,
         Error::Device { .. } => UFLOW_STATUS_DEVICE,
         Error::Network { .. } => UFLOW_STATUS_NETWORK,
         Error::NonFinite { .. } => UFLOW_STATUS_NON_FINITE,
         Error::Package { .. } => UFLOW_STATUS_PACKAGE,
         Error::Data { .. } => UFLOW_STATUS_DATA,
-        Error::Training(_) => UFLOW_STATUS_TRAINING,
+        Error::Training { .. } => UFLOW_STATUS_TRAINING,
         Error::Cancelled => UFLOW_STATUS_CANCELLED,
         Error::NotFound(_) => UFLOW_STATUS_NOT_FOUND,
         Error::Overloaded(_) => UFLOW_STATUS_OVERLOADED,
         Error::TimedOut { .. } => UFLOW_STATUS_TIMED_OUT,
-        Error::Unavailable(_) => UFLOW_STATUS_UNAVAILABLE,
+        Error::Unavailable { .. } => UFLOW_STATUS_UNAVAILABLE,
         Error::Io { .. } => UFLOW_STATUS_IO,
         // A variant that is not in this table.
         _ => UFLOW_STATUS_INTERNAL,
@@ -204,25 +204,26 @@ mod tests {
     fn every_error_has_a_code_and_its_text() {
         let text = || "x".to_owned();
         let io = || std::io::Error::other("x");
+        let reason = || uflow::Reason::because("x", io());
         let cases = [
-            (Error::Frame(text()), UFLOW_STATUS_INVALID_IMAGE),
-            (Error::Decode { name: text(), reason: text() }, UFLOW_STATUS_UNDECODABLE),
+            (Error::frame(reason()), UFLOW_STATUS_INVALID_IMAGE),
+            (Error::decode(text(), reason()), UFLOW_STATUS_UNDECODABLE),
             (Error::Limit { what: text(), found: 2, limit: 1, unit: "bytes" }, UFLOW_STATUS_OVER_LIMIT),
-            (Error::Parameter { name: "x", reason: text() }, UFLOW_STATUS_INVALID_ARGUMENT),
-            (Error::Library(text()), UFLOW_STATUS_LIBRARY),
-            (Error::Device { device: text(), reason: text() }, UFLOW_STATUS_DEVICE),
-            (Error::Network { name: text(), reason: text() }, UFLOW_STATUS_NETWORK),
+            (Error::parameter("x", reason()), UFLOW_STATUS_INVALID_ARGUMENT),
+            (Error::library(reason()), UFLOW_STATUS_LIBRARY),
+            (Error::device(text(), reason()), UFLOW_STATUS_DEVICE),
+            (Error::network(text(), reason()), UFLOW_STATUS_NETWORK),
             (Error::NonFinite { what: text(), found: 1, total: 2 }, UFLOW_STATUS_NON_FINITE),
-            (Error::Package { path: "x".into(), reason: text() }, UFLOW_STATUS_PACKAGE),
-            (Error::Data { path: "x".into(), reason: text() }, UFLOW_STATUS_DATA),
-            (Error::Training(text()), UFLOW_STATUS_TRAINING),
+            (Error::package("x", reason()), UFLOW_STATUS_PACKAGE),
+            (Error::data("x", reason()), UFLOW_STATUS_DATA),
+            (Error::training(reason()), UFLOW_STATUS_TRAINING),
             (Error::Cancelled, UFLOW_STATUS_CANCELLED),
             (Error::NotFound(text()), UFLOW_STATUS_NOT_FOUND),
             (Error::Overloaded(text()), UFLOW_STATUS_OVERLOADED),
             (Error::TimedOut { stage: "x" }, UFLOW_STATUS_TIMED_OUT),
-            (Error::Unavailable(text()), UFLOW_STATUS_UNAVAILABLE),
+            (Error::unavailable(reason()), UFLOW_STATUS_UNAVAILABLE),
             (Error::Io { action: "read", path: "x".into(), cause: io() }, UFLOW_STATUS_IO),
-            (Error::Internal(text()), UFLOW_STATUS_INTERNAL),
+            (Error::internal(reason()), UFLOW_STATUS_INTERNAL),
         ];
         for (error, code) in cases {
             let said = error.to_string();

@@ -126,7 +126,7 @@ fn measure(
         depth.push(image.peak());
         detector.process(&[image.frame()], rule, true, |processed| {
             let latents: Option<Vec<_>> = (0..shapes.len()).map(|scale| processed.evidence.latents(scale)).collect();
-            let latents = latents.ok_or_else(|| Error::Internal("the network gave no latents".to_owned()))?;
+            let latents = latents.ok_or_else(|| Error::internal("the network gave no latents"))?;
             if let Some(maps) = processed.post.maps() {
                 calibration.push(&latents, maps.log10_nfa, processed.decision.score)?;
             }

@@ -106,7 +106,7 @@ pub(super) fn inspection<'a>(
     decode: f64,
 ) -> Result<Inspection<'a>> {
     let (Some(detection), Some(maps)) = (detection, detector.maps()) else {
-        return Err(Error::Internal("a frame left no maps".to_owned()));
+        return Err(Error::internal("a frame left no maps"));
     };
     let timings = &detection.timings_ms;
     Ok(Inspection {

@@ -211,7 +211,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
     let options = args.options()?;
     if !args.good.is_dir() {
         let reason = "is not a folder; --good takes a folder of good images".to_owned();
-        return Err(Error::Data { path: args.good.clone(), reason }.into());
+        return Err(Error::data(args.good.clone(), reason).into());
     }
     package::check_writable(&args.out)?;
     let images = images_below(&args.good, context)?;

@@ -119,7 +119,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
         None => Vec::new(),
         Some(folder) if !folder.is_dir() => {
             let reason = "is not a folder; --good takes a folder of good images".to_owned();
-            return Err(Error::Data { path: folder.clone(), reason }.into());
+            return Err(Error::data(folder.clone(), reason).into());
         }
         Some(folder) => images_below(folder, context)?,
     };

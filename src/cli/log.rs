@@ -4,6 +4,8 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::{EnvFilter, fmt};
 
+use crate::Reason;
+
 #[cfg(feature = "serve")]
 use crate::Error;
 
@@ -17,8 +19,12 @@ pub fn start_default() {
 #[cfg(feature = "serve")]
 pub fn start(filter: &str, format: crate::serve::config::LogFormat) -> crate::Result<()> {
     use crate::serve::config::LogFormat;
-    let wrong =
-        |error| Error::parameter("log", format!("`{filter}` is not a filter such as info or uflow=debug: {error}"));
+    let wrong = |error| {
+        Error::parameter(
+            "log",
+            Reason::because(format_args!("`{filter}` is not a filter such as info or uflow=debug"), error),
+        )
+    };
     // Debug lines of the network crates appear only if the filter names those crates.
     let parsed = EnvFilter::try_new(format!("h2=info,hyper=info,hyper_util=info,tower=info,rustls=info,{filter}"));
     let parsed = parsed.map_err(wrong)?;

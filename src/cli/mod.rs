@@ -34,7 +34,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode, sync::OnceLock};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
-    Error, Result,
+    Error, Reason, Result,
     runtime::{LibrarySearch, Runtime},
 };
 
@@ -60,8 +60,9 @@ impl Context {
 
     /// Prints one result as a JSON line.
     pub fn print_json(&self, value: &impl serde::Serialize) -> Result<()> {
-        let mut line = serde_json::to_string(value)
-            .map_err(|error| Error::parameter("--json", format!("the result cannot be written as JSON: {error}")))?;
+        let mut line = serde_json::to_string(value).map_err(|error| {
+            Error::parameter("--json", Reason::because("the result cannot be written as JSON", error))
+        })?;
         line.push('\n');
         self.print(&line)
     }
@@ -233,14 +234,19 @@ fn run(command: Command, context: &Context) -> anyhow::Result<CommandOutcome> {
     }
 }
 
-/// An error and its causes on one line, without a cause that the text before already ends with.
+/// An error and its causes on one line, each once.
 fn described(error: &anyhow::Error) -> String {
     let mut text = String::new();
-    for part in error.chain().map(ToString::to_string) {
+    for error in error.chain() {
+        let part = error.to_string();
         if text.is_empty() {
             text = part;
         } else if !text.ends_with(&part) {
             text = format!("{text}: {part}");
+        }
+        // Its message is complete.
+        if error.is::<crate::Error>() {
+            break;
         }
     }
     text

@@ -55,7 +55,7 @@ pub(super) fn stream(runtime: &Runtime, models: &Path, pictures: &[Looked]) -> R
     })?;
     let difference = difference.lock().unwrap_or_else(PoisonError::into_inner);
     if !report.is_clean() || report.answered != count as u64 || difference.score > TOLERANCE {
-        return Err(Error::Internal(format!(
+        return Err(Error::internal(format!(
             "the server's results differ from the detector's: {report:?}, scores differ by up to {:e}",
             difference.score
         )));

@@ -86,4 +86,7 @@ fn an_error_s_cause_is_printed_once() {
     let cause = std::io::Error::other("the disk is full");
     let error = anyhow::Error::from(crate::Error::io("write", "model.uflow")(cause)).context("fitting `bolt`");
     assert_eq!(described(&error), "fitting `bolt`: cannot write model.uflow: the disk is full");
+    let cause = std::io::Error::other("failed to fill whole buffer");
+    let error = crate::Error::decode("a.png", crate::Reason::saying("the file is cut off", cause));
+    assert_eq!(described(&error.into()), "a.png: cannot be decoded: the file is cut off");
 }

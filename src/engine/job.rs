@@ -111,9 +111,9 @@ impl Job {
 impl Drop for Job {
     fn drop(&mut self) {
         let error = if std::thread::panicking() {
-            Error::Internal("a worker panicked while it worked on the frame".to_owned())
+            Error::internal("a worker panicked while it worked on the frame")
         } else {
-            Error::Unavailable("the engine was stopped before the frame was done".to_owned())
+            Error::unavailable("the engine was stopped before the frame was done")
         };
         self.answer(Err(error));
     }

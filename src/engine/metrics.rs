@@ -16,7 +16,7 @@ use prometheus::{
 
 use super::{Answer, EngineOptions, Model, Priority};
 use crate::{
-    Error, Result,
+    Error, Reason, Result,
     package::{Manifest, ScoreStatistics},
 };
 
@@ -301,7 +301,7 @@ pub(crate) fn register<C: Collector + Clone + 'static>(
     registry: &Registry,
     metric: prometheus::Result<C>,
 ) -> Result<C> {
-    let failed = |error: prometheus::Error| Error::Internal(format!("a metric cannot be registered: {error}"));
+    let failed = |error: prometheus::Error| Error::internal(Reason::because("a metric cannot be registered", error));
     let metric = metric.map_err(failed)?;
     registry.register(Box::new(metric.clone())).map_err(failed)?;
     Ok(metric)

@@ -250,7 +250,7 @@ impl Engine {
     pub fn detect(&self, request: Request) -> Result<Answer> {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         self.submit(request, sender).map_err(|(error, _)| error)?;
-        receiver.recv().unwrap_or_else(|_| Err(Error::Internal("the frame was lost".to_owned())))
+        receiver.recv().unwrap_or_else(|_| Err(Error::internal("the frame was lost")))
     }
 
     /// The engine's options.

@@ -16,7 +16,7 @@ use super::{
     pool::{Finish, Sender, Task},
 };
 use crate::{
-    Error, Result,
+    Error, Reason, Result,
     runtime::{Backbone, NetworkOutput},
 };
 
@@ -260,7 +260,7 @@ impl Shared {
             }
         };
         let images = ArrayView4::from_shape((entries.len(), 3, height, width), data)
-            .map_err(|error| Error::Internal(format!("a batch does not have the size of its frames: {error}")))?;
+            .map_err(|error| Error::internal(Reason::because("a batch does not have the size of its frames", error)))?;
         if entries.chunk_by(same_model).count() == 1 {
             // The features stay on the device.
             let mut network = first.job.model.network();

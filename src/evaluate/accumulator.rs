@@ -196,7 +196,7 @@ fn pack(
 }
 
 fn check(observation: &Observation<'_>) -> Result<()> {
-    let wrong = |reason: String| Error::Data { path: observation.name.into(), reason };
+    let wrong = |reason: String| Error::data(observation.name, reason);
     let size = observation.score.dim();
     if size.0 * size.1 == 0 {
         return Err(wrong("the score map is empty".to_owned()));

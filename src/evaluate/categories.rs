@@ -18,7 +18,7 @@ use super::{
     dataset::{data, detect},
     mask::Mask,
 };
-use crate::{Error, Result, digest::hex, files::write_whole};
+use crate::{Error, Reason, Result, digest::hex, files::write_whole};
 
 /// Name of a category's result in its folder.
 pub const RECORD_FILE: &str = "evaluation.json";
@@ -118,7 +118,7 @@ impl Record {
     /// # Errors
     /// [`Error::Io`].
     pub fn write(&self, folder: &Path) -> Result<()> {
-        let json = serde_json::to_string(self).map_err(|error| data(folder, error.to_string()))?;
+        let json = serde_json::to_string(self).map_err(|error| data(folder, Reason::of(error)))?;
         write_whole(&folder.join(RECORD_FILE), json.as_bytes())
     }
 
@@ -134,7 +134,9 @@ impl Record {
             Err(error) => return Err(Error::io("read", &path)(error)),
         };
         let record = serde_json::from_slice(&text);
-        record.map(Some).map_err(|error| data(&path, format!("is not a result of this version of uflow: {error}")))
+        record
+            .map(Some)
+            .map_err(|error| data(&path, Reason::because("is not a result of this version of uflow", error)))
     }
 
     /// The first setting that differs: its name, its value here, its value there.

@@ -37,7 +37,7 @@ use super::{
     mask::{Mask, MaskOptions},
     shanghaitech, visa,
 };
-use crate::{Error, Result};
+use crate::{Error, Reason, Result};
 
 /// Suffixes of the image files that are looked for, in lower case.
 pub const IMAGE_SUFFIXES: [&str; 14] =
@@ -328,6 +328,6 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
         .map_err(Error::io("read", folder))
 }
 
-pub(super) fn data(path: &Path, reason: impl Into<String>) -> Error {
-    Error::Data { path: path.to_owned(), reason: reason.into() }
+pub(super) fn data(path: &Path, reason: impl Into<Reason>) -> Error {
+    Error::data(path, reason)
 }

@@ -14,7 +14,7 @@ use super::{
     metrics::{Evaluation, Metrics, Operating},
     table::number,
 };
-use crate::{Error, Result, files::write_whole};
+use crate::{Error, Reason, Result, files::write_whole};
 
 /// An evaluation by its category's name.
 pub type Named<'a> = (&'a str, &'a Evaluation);
@@ -25,7 +25,7 @@ pub type Named<'a> = (&'a str, &'a Evaluation);
 /// [`Error::Io`].
 pub fn write_files(folder: &Path, evaluations: &[Named<'_>]) -> Result<()> {
     let json: BTreeMap<&str, &Evaluation> = evaluations.iter().copied().collect();
-    let json = serde_json::to_string_pretty(&json).map_err(|error| Error::parameter("metrics", error.to_string()))?;
+    let json = serde_json::to_string_pretty(&json).map_err(|error| Error::parameter("metrics", Reason::of(error)))?;
     for (name, content) in [
         ("metrics.csv", metrics_csv(evaluations)?),
         ("images.csv", images_csv(evaluations)?),
@@ -210,11 +210,11 @@ impl Rows {
     }
 
     fn push(&mut self, cells: impl IntoIterator<Item = String>) -> Result<()> {
-        self.0.write_record(cells).map_err(|error| Error::parameter("CSV", error.to_string()))
+        self.0.write_record(cells).map_err(|error| Error::parameter("CSV", Reason::of(error)))
     }
 
     fn finish(self) -> Result<String> {
-        let bytes = self.0.into_inner().map_err(|error| Error::parameter("CSV", error.to_string()))?;
-        String::from_utf8(bytes).map_err(|error| Error::parameter("CSV", error.to_string()))
+        let bytes = self.0.into_inner().map_err(|error| Error::parameter("CSV", Reason::of(error.into_error())))?;
+        String::from_utf8(bytes).map_err(|error| Error::parameter("CSV", Reason::of(error)))
     }
 }

@@ -10,7 +10,7 @@ use ndarray::Array2;
 
 use super::dataset::data;
 use crate::{
-    Error, Result,
+    Error, Reason, Result,
     frame::{Image, Limits, PixelFormat},
 };
 
@@ -113,7 +113,7 @@ pub fn read_mask(path: &Path, size: (usize, usize), options: &MaskOptions) -> Re
     let threshold = u16::from(options.threshold.unwrap_or(MASK_THRESHOLD)) * 257;
     let black = options.defects == Some(MaskDefects::Black);
     let marked = values.iter().map(|&value| (value >= threshold) != black).collect();
-    let marked = Array2::from_shape_vec(own, marked).map_err(|error| data(path, error.to_string()))?;
+    let marked = Array2::from_shape_vec(own, marked).map_err(|error| data(path, Reason::of(error)))?;
     Ok(if own == size { marked } else { resize_mask(&marked, size) })
 }
 
@@ -322,6 +322,6 @@ impl Frames {
             .map_err(Error::io("read", &self.path))?;
         self.file.read_exact(&mut values).map_err(Error::io("read", &self.path))?;
         Array2::from_shape_vec(size, values.into_iter().map(|value| value != 0).collect())
-            .map_err(|error| data(&self.path, error.to_string()))
+            .map_err(|error| data(&self.path, Reason::of(error)))
     }
 }

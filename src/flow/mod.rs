@@ -35,7 +35,7 @@ use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use step::Step;
 
-use crate::{Error, Result, latents::ScaleShape};
+use crate::{Error, Reason, Result, latents::ScaleShape};
 
 /// A flow and its parameters.
 #[derive(Clone, Debug)]
@@ -188,7 +188,7 @@ fn copy<T: Real>(map: &ArrayView3<'_, T>, target: &mut [T]) {
 
 fn array<T: Real>(shape: &ScaleShape, values: &[T]) -> Result<Array3<T>> {
     Array3::from_shape_vec((shape.channels, shape.height, shape.width), values.to_vec())
-        .map_err(|error| Error::parameter("flow", error.to_string()))
+        .map_err(|error| Error::parameter("flow", Reason::of(error)))
 }
 
 /// He's uniform initialisation for the first convolution; a smaller one for the second, so that couplings start near the identity.

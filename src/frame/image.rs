@@ -26,7 +26,7 @@ impl Image {
     pub fn new(data: Vec<u8>, width: u32, height: u32, format: PixelFormat) -> Result<Self> {
         let needed = Frame::packed(&data, width, height, format)?.data().len();
         if data.len() != needed {
-            return Err(Error::Frame(format!(
+            return Err(Error::frame(format!(
                 "{width}×{height} {format}: needs {needed} bytes, the buffer has {}",
                 data.len()
             )));

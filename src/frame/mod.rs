@@ -47,7 +47,7 @@ impl<'a> Frame<'a> {
     /// # Errors
     /// [`Error::Frame`] for a zero size, a stride shorter than a row, or a buffer shorter than the rows.
     pub fn new(data: &'a [u8], width: u32, height: u32, stride: usize, format: PixelFormat) -> Result<Self> {
-        let refuse = |reason: String| Err(Error::Frame(format!("{width}×{height} {format}: {reason}")));
+        let refuse = |reason: String| Err(Error::frame(format!("{width}×{height} {format}: {reason}")));
         if width == 0 || height == 0 {
             return refuse("width and height must be at least 1".to_owned());
         }

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Checkpoint, nodes::Id};
+use crate::Reason;
 
 /// Continuations of the names of a block's tensors, after its number.
 const KNOWN: [&str; 7] = ["global_scale", "global_offset", "w_perm", "w_perm_inv", "w_0", "vk_householder", "subnet."];
@@ -52,7 +53,7 @@ struct Problems {
 }
 
 impl Problems {
-    fn result(&self) -> Result<(), String> {
+    fn result(&self) -> Result<(), Reason> {
         let kinds =
             [("missing", &self.missing), ("of the wrong shape", &self.shapes), ("unexpected", &self.unexpected)];
         let list = |(kind, names): (&str, &Vec<String>)| {
@@ -64,13 +65,13 @@ impl Problems {
         if found.is_empty() {
             return Ok(());
         }
-        Err(format!("the flow does not consist of `AllInOneBlock`s as in U-Flow; {}", found.join("; ")))
+        Err(format!("the flow does not consist of `AllInOneBlock`s as in U-Flow; {}", found.join("; ")).into())
     }
 }
 
 impl Chain {
     /// The checkpoint's flow, or the flow with this prefix.
-    pub(super) fn find(checkpoint: &Checkpoint, wanted: Option<&str>) -> Result<Self, String> {
+    pub(super) fn find(checkpoint: &Checkpoint, wanted: Option<&str>) -> Result<Self, Reason> {
         let mut flows: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
         for name in checkpoint.tensors.keys().chain(checkpoint.others.keys()) {
             if let Some((prefix, number)) = block_of(name) {
@@ -83,13 +84,14 @@ impl Chain {
         let mut found = flows.iter();
         let (prefix, numbers) = match (found.next(), found.next()) {
             (Some(flow), None) => flow,
-            (None, _) => return Err(missing_flow(checkpoint, wanted)),
+            (None, _) => return Err(missing_flow(checkpoint, wanted).into()),
             _ => {
                 let names: Vec<_> = flows.keys().map(|prefix| format!("`{prefix}`")).collect();
                 return Err(format!(
                     "the checkpoint has several flows: {}; choose one with --prefix",
                     names.join(", ")
-                ));
+                )
+                .into());
             }
         };
         let mut reader = Reader { checkpoint, used: BTreeSet::new(), problems: Problems::default() };
@@ -221,7 +223,7 @@ impl Reader<'_> {
     }
 
     /// Names with the flow's prefix that no block uses are unexpected, except the upsampling's.
-    fn finish(mut self, prefix: &str) -> Result<Vec<String>, String> {
+    fn finish(mut self, prefix: &str) -> Result<Vec<String>, Reason> {
         let mut kernels = Vec::new();
         for (name, id) in self.checkpoint.tensors.iter().chain(&self.checkpoint.others) {
             let Some(rest) = owned(prefix, name) else { continue };

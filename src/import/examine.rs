@@ -127,7 +127,7 @@ impl Examiner {
             map(good, scores.score)?;
             let statistics = (0..*scales).map(|scale| {
                 let latents = evidence.latents(scale);
-                let latents = latents.ok_or_else(|| Error::Internal(format!("no latents of scale {scale}")))?;
+                let latents = latents.ok_or_else(|| Error::internal(format!("no latents of scale {scale}")))?;
                 Ok(LatentStatistics::of(latents.iter().copied()))
             });
             Ok(Examination { score: scores.image_score, scales: statistics.collect::<Result<_>>()? })

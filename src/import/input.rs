@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, Read};
 
 use super::pickle::Result;
+use crate::Reason;
 
 /// Longer texts are skipped: names and keys are shorter.
 const LONGEST_TEXT: u64 = 1 << 14;
@@ -28,7 +29,7 @@ impl<R: BufRead> Input<R> {
 
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         let mut bytes = [0; N];
-        self.reader.read_exact(&mut bytes).map_err(|error| unreadable(&error))?;
+        self.reader.read_exact(&mut bytes).map_err(unreadable)?;
         self.position += N as u64;
         Ok(bytes)
     }
@@ -40,7 +41,7 @@ impl<R: BufRead> Input<R> {
     /// A few bytes: at most [`LONGEST_TEXT`].
     pub(super) fn bytes(&mut self, length: u64) -> Result<Vec<u8>> {
         let mut bytes = vec![0; length.min(LONGEST_TEXT) as usize];
-        self.reader.read_exact(&mut bytes).map_err(|error| unreadable(&error))?;
+        self.reader.read_exact(&mut bytes).map_err(unreadable)?;
         self.position += bytes.len() as u64;
         Ok(bytes)
     }
@@ -58,7 +59,7 @@ impl<R: BufRead> Input<R> {
     pub(super) fn charge(&mut self, length: usize) -> Result<()> {
         self.text += length;
         if self.text > MOST_TEXT {
-            return Err(format!("the pickle holds more than {} MiB of text", MOST_TEXT >> 20));
+            return Err(format!("the pickle holds more than {} MiB of text", MOST_TEXT >> 20).into());
         }
         Ok(())
     }
@@ -73,7 +74,7 @@ impl<R: BufRead> Input<R> {
             }
             line.push(byte);
             if line.len() as u64 > LONGEST_TEXT {
-                return Err(format!("the pickle has a line of more than {LONGEST_TEXT} bytes"));
+                return Err(format!("the pickle has a line of more than {LONGEST_TEXT} bytes").into());
             }
         }
         self.charge(line.len())?;
@@ -85,16 +86,20 @@ impl<R: BufRead> Input<R> {
 
     pub(super) fn skip(&mut self, length: u64) -> Result<()> {
         let skipped = io::copy(&mut (&mut self.reader).take(length), &mut io::sink());
-        let skipped = skipped.map_err(|error| unreadable(&error))?;
+        let skipped = skipped.map_err(unreadable)?;
         self.position += skipped;
         if skipped < length { Err(cut_off()) } else { Ok(()) }
     }
 }
 
-fn cut_off() -> String {
-    "the file is cut off".to_owned()
+fn cut_off() -> Reason {
+    "the file is cut off".into()
 }
 
-fn unreadable(error: &io::Error) -> String {
-    if error.kind() == io::ErrorKind::UnexpectedEof { cut_off() } else { format!("the file cannot be read: {error}") }
+fn unreadable(error: io::Error) -> Reason {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        cut_off()
+    } else {
+        Reason::because("the file cannot be read", error)
+    }
 }

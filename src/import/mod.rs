@@ -49,7 +49,7 @@ impl Checkpoint {
     /// [`Error::Data`] if the file is not a checkpoint, is damaged, or holds no flow.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
-        let refuse = |reason| Error::Data { path: path.clone(), reason };
+        let refuse = |reason| Error::data(path.clone(), reason);
         let (container, graph, root) = container::open(&path).map_err(refuse)?;
         let dictionary = state_dictionary(&graph, root).map_err(refuse)?;
         let (mut tensors, mut others) = (BTreeMap::new(), BTreeMap::new());
@@ -85,11 +85,11 @@ impl Checkpoint {
     pub fn read(&mut self, name: &str) -> Result<Vec<f32>> {
         let values = match self.tensors.get(name).map(|id| self.graph.node(*id)) {
             Some(Node::Tensor(tensor)) => self.container.read(&self.graph, tensor),
-            _ => Err("the checkpoint has no such tensor".to_owned()),
+            _ => Err("the checkpoint has no such tensor".into()),
         };
         let finite = values.and_then(|values| match values.iter().filter(|value| !value.is_finite()).count() {
             0 => Ok(values),
-            found => Err(format!("{found} of {} values are not finite; the training diverged", values.len())),
+            found => Err(format!("{found} of {} values are not finite; the training diverged", values.len()).into()),
         });
         finite.map_err(|reason| self.refuse(format!("tensor `{name}`: {reason}")))
     }
@@ -134,7 +134,7 @@ fn state_dictionary(graph: &Graph, root: Id) -> pickle::Result<Id> {
         level = next;
     }
     let what = graph.describe(root);
-    Err(match largest.0 {
+    let text = match largest.0 {
         0 if matches!(graph.node(root), Node::Object { .. }) => {
             format!("the file holds {what}, a whole Python object; save the model's `state_dict()` instead")
         }
@@ -143,5 +143,6 @@ fn state_dictionary(graph: &Graph, root: Id) -> pickle::Result<Id> {
             "none of the {count} tensors has a name like `….{SCALE}`, which every block of a U-Flow model has; the file is a \
              checkpoint of another kind of model"
         ),
-    })
+    };
+    Err(text.into())
 }

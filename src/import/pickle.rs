@@ -15,11 +15,12 @@ use super::{
     nodes::{Graph, Id, Node},
     tensors,
 };
+use crate::Reason;
 
 /// Most instructions in all pickles of a file; a checkpoint of a thousand tensors has about 50,000.
 const MOST_WORK: usize = 1 << 20;
 
-pub(super) type Result<T> = std::result::Result<T, String>;
+pub(super) type Result<T> = std::result::Result<T, Reason>;
 
 /// The stack machine. It reads successive pickles into one graph.
 pub(super) struct Unpickler {
@@ -53,7 +54,9 @@ impl Unpickler {
     fn spend(&mut self, work: usize) -> Result<()> {
         self.work = self.work.saturating_add(work);
         if self.work > MOST_WORK {
-            return Err(format!("the pickle has more than {MOST_WORK} instructions, far more than a checkpoint needs"));
+            return Err(
+                format!("the pickle has more than {MOST_WORK} instructions, far more than a checkpoint needs").into()
+            );
         }
         Ok(())
     }
@@ -65,15 +68,15 @@ impl Unpickler {
 
     fn pop(&mut self) -> Result<Id> {
         if self.marks.last() == Some(&self.stack.len()) {
-            return Err("the pickle is damaged (a mark instead of a value)".to_owned());
+            return Err("the pickle is damaged (a mark instead of a value)".into());
         }
-        self.stack.pop().ok_or_else(|| "the pickle is damaged (nothing on the stack)".to_owned())
+        self.stack.pop().ok_or_else(|| "the pickle is damaged (nothing on the stack)".into())
     }
 
     fn top(&self) -> Result<Id> {
         match self.stack.last() {
             Some(&id) if self.marks.last() != Some(&self.stack.len()) => Ok(id),
-            _ => Err("the pickle is damaged (nothing on the stack)".to_owned()),
+            _ => Err("the pickle is damaged (nothing on the stack)".into()),
         }
     }
 
@@ -86,7 +89,7 @@ impl Unpickler {
         let values = self.pop_to_mark()?;
         let (pairs, rest) = values.as_chunks::<2>();
         if !rest.is_empty() {
-            return Err("the pickle is damaged (a key without a value)".to_owned());
+            return Err("the pickle is damaged (a key without a value)".into());
         }
         Ok(pairs.iter().map(|&[key, value]| (key, value)).collect())
     }
@@ -138,7 +141,9 @@ impl Unpickler {
             b'c' | 0x93 => self.global(opcode, input)?,
             b'P' | b'Q' => self.persistent(opcode)?,
             b'R' | 0x81 | 0x92 | b'b' => self.object(opcode)?,
-            other => return Err(format!("the pickle has instruction 0x{other:02x}, which PyTorch does not write")),
+            other => {
+                return Err(format!("the pickle has instruction 0x{other:02x}, which PyTorch does not write").into());
+            }
         }
         Ok(())
     }
@@ -218,7 +223,7 @@ impl Unpickler {
             let (name, module) = (self.pop()?, self.pop()?);
             match (self.graph.node(module), self.graph.node(name)) {
                 (Node::Text(module), Node::Text(name)) => format!("{module}.{name}"),
-                _ => return Err("the pickle is damaged (a class without a name)".to_owned()),
+                _ => return Err("the pickle is damaged (a class without a name)".into()),
             }
         };
         input.charge(name.len())?;
@@ -232,7 +237,7 @@ impl Unpickler {
             Some(Node::Sequence(items)) => items.extend(values),
             // Items of list-like objects are not needed.
             Some(Node::Object { .. }) => {}
-            _ => return Err("the pickle is damaged (items for an object that is not a list)".to_owned()),
+            _ => return Err("the pickle is damaged (items for an object that is not a list)".into()),
         }
         Ok(())
     }
@@ -241,7 +246,7 @@ impl Unpickler {
         let target = self.top()?;
         match self.graph.nodes.get_mut(target as usize) {
             Some(Node::Dict(items) | Node::Object { items, .. }) => items.extend(pairs),
-            _ => return Err("the pickle is damaged (items for an object that is not a dictionary)".to_owned()),
+            _ => return Err("the pickle is damaged (items for an object that is not a dictionary)".into()),
         }
         Ok(())
     }
@@ -249,23 +254,23 @@ impl Unpickler {
     /// `('storage', class, key, device, count[, view])`. Old files of PyTorch also describe the sources of modules this way.
     fn persistent(&mut self, opcode: u8) -> Result<()> {
         if opcode == b'P' {
-            return Err("the pickle names objects by text; only PyTorch before 0.1.10 does so".to_owned());
+            return Err("the pickle names objects by text; only PyTorch before 0.1.10 does so".into());
         }
         let id = self.pop()?;
         let Node::Sequence(fields) = self.graph.node(id) else {
-            return Err("the pickle is damaged (a storage's description)".to_owned());
+            return Err("the pickle is damaged (a storage's description)".into());
         };
         let node = match fields[..] {
             [tag, class, key, _, count, ref view @ ..] if self.is_text(tag, "storage") => {
                 if view.first().is_some_and(|view| !matches!(self.graph.node(*view), Node::None)) {
                     return Err(
-                        "some storages are parts of others; save the checkpoint with PyTorch 0.4 or newer".to_owned()
+                        "some storages are parts of others; save the checkpoint with PyTorch 0.4 or newer".into()
                     );
                 }
                 tensors::storage(&self.graph, class, key, count)?
             }
             [tag, class, ..] if self.is_text(tag, "module") => Node::Object { class, items: Vec::new(), state: None },
-            _ => return Err("the pickle is damaged (a storage's description)".to_owned()),
+            _ => return Err("the pickle is damaged (a storage's description)".into()),
         };
         // Use the module's class instead.
         match node {
@@ -339,7 +344,7 @@ impl Unpickler {
         let Node::Sequence(pairs) = self.graph.node(id) else { return Ok(self.graph.items(id).to_vec()) };
         let pair = |id: &Id| match self.graph.node(*id) {
             Node::Sequence(pair) if pair.len() == 2 => Ok((pair[0], pair[1])),
-            _ => Err("the pickle is damaged (a dictionary's items)".to_owned()),
+            _ => Err("the pickle is damaged (a dictionary's items)".into()),
         };
         pairs.iter().map(pair).collect()
     }

@@ -9,7 +9,7 @@ use super::{
     chain::{Block, Chain},
 };
 use crate::{
-    Error, Result,
+    Error, Reason, Result,
     flow::{Architecture, Flow, Mixing, Normalisation, PUBLISHED_CLAMP, StepWeights, Topology, shape_text},
     latents::ScaleShape,
 };
@@ -113,7 +113,7 @@ impl Checkpoint {
             let weights = self.weights(block)?;
             rotations += usize::from(!weights.mixing.is_permutation());
             let placed = flow.set_step_weights(scales - 1 - position / steps, position % steps, &weights);
-            placed.map_err(|error| self.refuse(format!("block `{}`: {error}", block.name)))?;
+            placed.map_err(|error| self.refuse(Reason::because(format_args!("block `{}`", block.name), error)))?;
         }
         let unused = self.unused(&chain, &layer_norms);
         let permutations = chain.blocks.len() - rotations;
@@ -135,8 +135,8 @@ impl Checkpoint {
         Ok(Recognised { flow, facts })
     }
 
-    pub(super) fn refuse(&self, reason: String) -> Error {
-        Error::Data { path: self.path.clone(), reason }
+    pub(super) fn refuse(&self, reason: impl Into<Reason>) -> Error {
+        Error::data(self.path.clone(), reason)
     }
 
     fn weights(&mut self, block: &Block) -> Result<StepWeights> {

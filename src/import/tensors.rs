@@ -4,6 +4,7 @@ use super::{
     nodes::{ElementType, Graph, Id, Node, Storage, TensorNode},
     pickle::Result,
 };
+use crate::Reason;
 
 /// Most dimensions of a tensor.
 const MOST_DIMENSIONS: usize = 8;
@@ -13,7 +14,7 @@ pub(super) fn storage(graph: &Graph, class: Id, key: Id, count: Id) -> Result<No
     let key = match graph.node(key) {
         Node::Text(key) => key.clone(),
         Node::Int(key) => key.to_string(),
-        _ => return Err("the pickle is damaged (a storage's key)".to_owned()),
+        _ => return Err("the pickle is damaged (a storage's key)".into()),
     };
     let count = natural(graph, count, "a storage's size")?;
     let kind = match graph.node(class) {
@@ -21,7 +22,7 @@ pub(super) fn storage(graph: &Graph, class: Id, key: Id, count: Id) -> Result<No
             "UntypedStorage" => None,
             name => Some(ElementType::named(name).ok_or_else(|| format!("storages of type {name} are not known"))?),
         },
-        _ => return Err("the pickle is damaged (a storage's type)".to_owned()),
+        _ => return Err("the pickle is damaged (a storage's type)".into()),
     };
     Ok(Node::Storage(Box::new(Storage { key, kind, count })))
 }
@@ -29,7 +30,7 @@ pub(super) fn storage(graph: &Graph, class: Id, key: Id, count: Id) -> Result<No
 /// From storage, offset, shape and strides; `dtype` is for a storage without a type.
 pub(super) fn tensor(graph: &Graph, [storage, offset, shape, strides]: [Id; 4], dtype: Option<Id>) -> Result<Node> {
     let Node::Storage(stored) = graph.node(storage) else {
-        return Err("the pickle is damaged (a tensor without a storage)".to_owned());
+        return Err("the pickle is damaged (a tensor without a storage)".into());
     };
     let named = dtype.and_then(|dtype| match graph.node(dtype) {
         Node::Global(name) => ElementType::named(name.rsplit('.').next().unwrap_or_default()),
@@ -39,10 +40,10 @@ pub(super) fn tensor(graph: &Graph, [storage, offset, shape, strides]: [Id; 4], 
     let offset = natural(graph, offset, "a tensor's offset")?;
     let shape = naturals(graph, shape, "a tensor's shape")?;
     let strides = naturals(graph, strides, "a tensor's strides")?;
-    let side = |side| usize::try_from(side).map_err(|_| "a tensor is too large".to_owned());
+    let side = |side| usize::try_from(side).map_err(|_| Reason::from("a tensor is too large"));
     let shape = shape.into_iter().map(side).collect::<Result<Vec<_>>>()?;
     if strides.len() != shape.len() {
-        return Err("the pickle is damaged (a tensor's strides)".to_owned());
+        return Err("the pickle is damaged (a tensor's strides)".into());
     }
     Ok(Node::Tensor(Box::new(TensorNode { storage, kind, offset, shape, strides })))
 }
@@ -52,13 +53,13 @@ fn naturals(graph: &Graph, id: Id, what: &str) -> Result<Vec<u64>> {
         Node::Sequence(values) if values.len() <= MOST_DIMENSIONS => {
             values.iter().map(|&value| natural(graph, value, what)).collect()
         }
-        _ => Err(format!("the pickle is damaged ({what} is not a list of at most {MOST_DIMENSIONS} numbers)")),
+        _ => Err(format!("the pickle is damaged ({what} is not a list of at most {MOST_DIMENSIONS} numbers)").into()),
     }
 }
 
 fn natural(graph: &Graph, id: Id, what: &str) -> Result<u64> {
     match graph.node(id) {
-        Node::Int(value) => u64::try_from(*value).map_err(|_| format!("{what} is {value}, which is below zero")),
-        _ => Err(format!("the pickle is damaged ({what} is not a number)")),
+        Node::Int(value) => u64::try_from(*value).map_err(|_| format!("{what} is {value}, which is below zero").into()),
+        _ => Err(format!("the pickle is damaged ({what} is not a number)").into()),
     }
 }

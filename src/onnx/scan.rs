@@ -14,6 +14,8 @@ use std::{
     io::{BufReader, Cursor, Read, Seek},
 };
 
+use crate::Reason;
+
 /// Results of the pass.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
@@ -77,28 +79,28 @@ impl Message {
 }
 
 /// Scans a model in memory for the metadata entry `key`. The error is the reason, ready for a message.
-pub(crate) fn scan_bytes(bytes: &[u8], key: &str) -> Result<Scan, String> {
+pub(crate) fn scan_bytes(bytes: &[u8], key: &str) -> Result<Scan, Reason> {
     scan(&mut Cursor::new(bytes), bytes.len() as u64, key)
 }
 
 /// Scans a model file. The error is the reason, ready for a message.
-pub(crate) fn scan_file(file: File, key: &str) -> Result<Scan, String> {
-    let metadata = file.metadata().map_err(|error| error.to_string())?;
+pub(crate) fn scan_file(file: File, key: &str) -> Result<Scan, Reason> {
+    let metadata = file.metadata().map_err(Reason::of)?;
     if !metadata.is_file() {
-        return Err("is not a file".to_owned());
+        return Err("is not a file".into());
     }
     scan(&mut BufReader::with_capacity(4096, file), metadata.len(), key)
 }
 
 /// Scans a model of `length` bytes. The error is the reason, ready for a message.
-pub(crate) fn scan(reader: &mut (impl Read + Seek), length: u64, key: &str) -> Result<Scan, String> {
+pub(crate) fn scan(reader: &mut (impl Read + Seek), length: u64, key: &str) -> Result<Scan, Reason> {
     if length == 0 {
-        return Err("is empty".to_owned());
+        return Err("is empty".into());
     }
     let mut walk = Walk { reader, key, position: 0, scan: Scan::default() };
     walk.message(Message::Model, length, 0)?;
     if !walk.scan.graph {
-        return Err("is not an ONNX model: it has no graph".to_owned());
+        return Err("is not an ONNX model: it has no graph".into());
     }
     Ok(walk.scan)
 }
@@ -111,9 +113,9 @@ struct Walk<'a, R> {
 }
 
 impl<R: Read + Seek> Walk<'_, R> {
-    fn message(&mut self, kind: Message, end: u64, depth: u32) -> Result<(), String> {
+    fn message(&mut self, kind: Message, end: u64, depth: u32) -> Result<(), Reason> {
         if depth > MAX_DEPTH {
-            return Err(format!("is corrupt: messages nest deeper than {MAX_DEPTH} at byte {}", self.position));
+            return Err(format!("is corrupt: messages nest deeper than {MAX_DEPTH} at byte {}", self.position).into());
         }
         // Of a tensor: whether it is marked as external, and whether it says where its data are.
         let (mut marked, mut located) = (false, false);
@@ -128,7 +130,9 @@ impl<R: Read + Seek> Walk<'_, R> {
                 1 => self.skip(8, end)?,
                 5 => self.skip(4, end)?,
                 2 => located |= self.delimited(kind, key >> 3, end, depth)?,
-                wire => return Err(format!("is not an ONNX model, or corrupt: wire type {wire} at byte {start}")),
+                wire => {
+                    return Err(format!("is not an ONNX model, or corrupt: wire type {wire} at byte {start}").into());
+                }
             }
         }
         if marked && !located {
@@ -138,7 +142,7 @@ impl<R: Read + Seek> Walk<'_, R> {
     }
 
     /// Reads or skips a field; true if it is the location of external data.
-    fn delimited(&mut self, kind: Message, field: u64, end: u64, depth: u32) -> Result<bool, String> {
+    fn delimited(&mut self, kind: Message, field: u64, end: u64, depth: u32) -> Result<bool, Reason> {
         let start = self.position;
         let length = self.varint(end)?;
         let inner = self.position.checked_add(length).filter(|inner| *inner <= end).ok_or_else(|| {
@@ -159,7 +163,7 @@ impl<R: Read + Seek> Walk<'_, R> {
         Ok(false)
     }
 
-    fn metadata(&mut self, end: u64) -> Result<(), String> {
+    fn metadata(&mut self, end: u64) -> Result<(), Reason> {
         let (key, value) = self.entry(end)?;
         if key == self.key {
             self.scan.metadata = Some(value);
@@ -167,7 +171,7 @@ impl<R: Read + Seek> Walk<'_, R> {
         Ok(())
     }
 
-    fn external(&mut self, end: u64) -> Result<bool, String> {
+    fn external(&mut self, end: u64) -> Result<bool, Reason> {
         let (key, value) = self.entry(end)?;
         let location = key == "location";
         if location {
@@ -183,14 +187,14 @@ impl<R: Read + Seek> Walk<'_, R> {
     }
 
     /// A key-value entry: fields 1 and 2, both text.
-    fn entry(&mut self, end: u64) -> Result<(String, String), String> {
+    fn entry(&mut self, end: u64) -> Result<(String, String), Reason> {
         let mut entry = (String::new(), String::new());
         while self.position < end {
             let start = self.position;
             let key = self.varint(end)?;
             let length = self.varint(end)?;
             if key & 7 != 2 || length > end - self.position {
-                return Err(format!("is truncated or corrupt: a metadata entry at byte {start}"));
+                return Err(format!("is truncated or corrupt: a metadata entry at byte {start}").into());
             }
             match key >> 3 {
                 1 => entry.0 = self.text(length)?,
@@ -201,51 +205,54 @@ impl<R: Read + Seek> Walk<'_, R> {
         Ok(entry)
     }
 
-    fn text(&mut self, length: u64) -> Result<String, String> {
+    fn text(&mut self, length: u64) -> Result<String, Reason> {
         if length > MAX_TEXT {
-            return Err(format!("is corrupt: a text of {length} bytes at byte {}, over {MAX_TEXT}", self.position));
+            return Err(
+                format!("is corrupt: a text of {length} bytes at byte {}, over {MAX_TEXT}", self.position).into()
+            );
         }
         let mut text = vec![0; length as usize];
-        self.reader.read_exact(&mut text).map_err(|error| self.failed(&error))?;
+        self.reader.read_exact(&mut text).map_err(|error| self.failed(error))?;
         self.position += length;
         String::from_utf8(text)
-            .map_err(|_| format!("is corrupt: a text that is not UTF-8 ends at byte {}", self.position))
+            .map_err(|_| format!("is corrupt: a text that is not UTF-8 ends at byte {}", self.position).into())
     }
 
-    fn skip(&mut self, length: u64, end: u64) -> Result<(), String> {
+    fn skip(&mut self, length: u64, end: u64) -> Result<(), Reason> {
         if length > end - self.position {
             return Err(format!(
                 "is truncated: {length} bytes at byte {}, {} are left",
                 self.position,
                 end - self.position
-            ));
+            )
+            .into());
         }
         // The length was checked against the file's size, so it fits a signed offset.
-        self.reader.seek_relative(length as i64).map_err(|error| self.failed(&error))?;
+        self.reader.seek_relative(length as i64).map_err(|error| self.failed(error))?;
         self.position += length;
         Ok(())
     }
 
-    fn varint(&mut self, end: u64) -> Result<u64, String> {
+    fn varint(&mut self, end: u64) -> Result<u64, Reason> {
         let start = self.position;
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             if self.position >= end {
-                return Err(format!("is truncated at byte {start}"));
+                return Err(format!("is truncated at byte {start}").into());
             }
             let mut byte = [0];
-            self.reader.read_exact(&mut byte).map_err(|error| self.failed(&error))?;
+            self.reader.read_exact(&mut byte).map_err(|error| self.failed(error))?;
             self.position += 1;
             value |= u64::from(byte[0] & 0x7f) << shift;
             if byte[0] & 0x80 == 0 {
                 return Ok(value);
             }
         }
-        Err(format!("is not an ONNX model, or corrupt: an endless number at byte {start}"))
+        Err(format!("is not an ONNX model, or corrupt: an endless number at byte {start}").into())
     }
 
-    fn failed(&self, error: &std::io::Error) -> String {
-        format!("cannot be read at byte {}: {error}", self.position)
+    fn failed(&self, error: std::io::Error) -> Reason {
+        Reason::because(format_args!("cannot be read at byte {}", self.position), error)
     }
 }
 
@@ -262,7 +269,7 @@ mod tests {
     const KEY: &str = "description";
 
     fn scan_bytes(bytes: &[u8]) -> Result<Scan, String> {
-        super::scan_bytes(bytes, KEY)
+        super::scan_bytes(bytes, KEY).map_err(|reason| reason.to_string())
     }
 
     fn external(location: &str) -> TensorProto {

@@ -12,7 +12,7 @@ use crate::flow::Topology;
 use crate::latents::ScaleShape;
 use crate::preprocess::Preprocess;
 use crate::segment::{CalibratedNull, DecisionOptions, DecisionRule, ModelFacts};
-use crate::{Error, Result};
+use crate::{Error, Reason, Result};
 
 /// The manifest format that this version reads and writes.
 pub const FORMAT: u32 = 1;
@@ -179,7 +179,7 @@ impl Manifest {
     pub fn to_json(&self) -> Result<String> {
         self.validate()?;
         let json =
-            serde_json::to_string_pretty(self).map_err(|error| Error::package(MANIFEST_FILE, error.to_string()))?;
+            serde_json::to_string_pretty(self).map_err(|error| Error::package(MANIFEST_FILE, Reason::of(error)))?;
         Ok(json + "\n")
     }
 
@@ -191,35 +191,35 @@ impl Manifest {
         self.check().map_err(|reason| Error::package(MANIFEST_FILE, reason))
     }
 
-    pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
+    pub(super) fn parse(text: &[u8]) -> Result<Self, Reason> {
         if text.len() as u64 > MAX_MANIFEST_BYTES {
-            return Err(format!("it has {} bytes, at most {MAX_MANIFEST_BYTES} are allowed", text.len()));
+            return Err(format!("it has {} bytes, at most {MAX_MANIFEST_BYTES} are allowed", text.len()).into());
         }
         /// The format's number decides how the rest is read.
         #[derive(Deserialize)]
         struct Probe {
             format: Option<serde_json::Value>,
         }
-        let probe: Probe = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        let probe: Probe = serde_json::from_slice(text).map_err(Reason::of)?;
         check_format(probe.format)?;
         let deserializer = &mut serde_json::Deserializer::from_slice(text);
         let manifest: Self = serde_path_to_error::deserialize(&mut *deserializer).map_err(|error| {
-            let (path, reason) = (error.path().to_string(), error.inner());
-            if path == "." { reason.to_string() } else { format!("{path}: {reason}") }
+            let (path, reason) = (error.path().to_string(), Reason::of(error.into_inner()));
+            if path == "." { reason } else { reason.within(path) }
         })?;
-        deserializer.end().map_err(|error| format!("after the manifest: {error}"))?;
+        deserializer.end().map_err(|error| Reason::because("after the manifest", error))?;
         manifest.check()?;
         Ok(manifest)
     }
 
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), Reason> {
         check_format(Some(self.format.into()))?;
         at("name", check_name(&self.name))?;
         at("version", self.version.as_deref().map_or(Ok(()), check_name))?;
         at("created", check_timestamp(&self.created))?;
         at("uflow", check_name(&self.uflow))?;
         if let Some((field, reason)) = self.input.problem() {
-            return Err(format!("input.{field}: {reason}"));
+            return Err(format!("input.{field}: {reason}").into());
         }
         at("backbone.name", check_name(&self.backbone.name))?;
         at("backbone.sha256", check_sha256(&self.backbone.sha256))?;
@@ -234,7 +234,7 @@ impl Manifest {
             .map_err(|e| format!("calibration.{e}"))?;
         // The package alone must be enough to decide by.
         let decision = self.detection.check().and_then(|()| self.rule(&DecisionOptions::default()));
-        decision.map(|_| ()).map_err(|error| format!("detection.{error}"))
+        decision.map(|_| ()).map_err(|error| Reason::of(error).after("detection."))
     }
 
     /// Every file has a place of its own inside the package.

@@ -14,7 +14,7 @@ use crate::backbone::NetworkSource;
 use crate::digest::{sha256, sha256_reader};
 use crate::frame::{Image, Limits};
 use crate::onnx::scan::scan;
-use crate::{Error, Result};
+use crate::{Error, Reason, Result};
 
 /// An opened package. Its parts agree with each other and with their hashes.
 #[derive(Clone, Debug)]
@@ -69,10 +69,10 @@ impl Package {
         Self::open_checked(path).map_err(|reason| Error::package(path, reason))
     }
 
-    fn open_checked(path: &Path) -> Result<Self, String> {
+    fn open_checked(path: &Path) -> Result<Self, Reason> {
         let mut source = Source::open(path)?;
         let manifest = source.read(MANIFEST_FILE, MAX_MANIFEST_BYTES)?;
-        let manifest = Manifest::parse(&manifest).map_err(|reason| format!("{MANIFEST_FILE}: {reason}"))?;
+        let manifest = Manifest::parse(&manifest).map_err(|reason| reason.within(MANIFEST_FILE))?;
 
         let flow = source.read(&manifest.flow.file, MAX_NETWORK_BYTES)?;
         check_network(&mut Cursor::new(&flow), flow.len() as u64, &manifest.flow.file)?;
@@ -94,7 +94,7 @@ impl Package {
 }
 
 impl Blob {
-    fn check(name: &str, found: NetworkContent, expected: &str) -> Result<Self, String> {
+    fn check(name: &str, found: NetworkContent, expected: &str) -> Result<Self, Reason> {
         let content = match found {
             NetworkContent::Bytes(bytes) => {
                 check_hash(name, &sha256(&bytes), expected)?;
@@ -111,70 +111,72 @@ impl Blob {
 }
 
 /// `<root>/<model>/<version>` → `<root>/backbones/<sha256>.onnx`.
-fn find_in_repository(source: &Source, reference: &BackboneReference) -> Result<(String, NetworkContent), String> {
+fn find_in_repository(source: &Source, reference: &BackboneReference) -> Result<(String, NetworkContent), Reason> {
     let BackboneReference { name, sha256, .. } = reference;
     let advice = "save the package with its backbone inside";
     let Source::Folder(folder) = source else {
-        return Err(format!("the backbone `{name}` ({sha256}) is not in this file; {advice}"));
+        return Err(format!("the backbone `{name}` ({sha256}) is not in this file; {advice}").into());
     };
     let Some(root) = folder.parent().and_then(Path::parent) else {
-        return Err(format!("the backbone `{name}` ({sha256}) is not in the package; {advice}"));
+        return Err(format!("the backbone `{name}` ({sha256}) is not in the package; {advice}").into());
     };
     let file = format!("{BACKBONES_FOLDER}/{sha256}.onnx");
     if !root.join(&file).exists() {
         return Err(format!(
             "the backbone `{name}` is neither in the package nor in the repository; copy it to {}, or {advice}",
             root.join(&file).display()
-        ));
+        )
+        .into());
     }
     let path = resolve(root, &file)?;
     Ok((file, NetworkContent::File(path)))
 }
 
-fn read_roi(source: &mut Source, file: &str) -> Result<Bytes, String> {
+fn read_roi(source: &mut Source, file: &str) -> Result<Bytes, Reason> {
     let bytes = source.read(file, MAX_ROI_BYTES)?;
     check_roi(file, &bytes)?;
     Ok(bytes)
 }
 
 /// Refuses what is not a PNG that can be decoded.
-pub(super) fn check_roi(file: &str, bytes: &[u8]) -> Result<(), String> {
+pub(super) fn check_roi(file: &str, bytes: &[u8]) -> Result<(), Reason> {
     if !bytes.starts_with(b"\x89PNG") {
-        return Err(format!("{file}: is not a PNG"));
+        return Err(format!("{file}: is not a PNG").into());
     }
-    Image::decode(bytes, file, &Limits::default()).map_err(|error| error.to_string())?;
+    Image::decode(bytes, file, &Limits::default()).map_err(Reason::of)?;
     Ok(())
 }
 
-fn check_hash(name: &str, found: &str, expected: &str) -> Result<(), String> {
+fn check_hash(name: &str, found: &str, expected: &str) -> Result<(), Reason> {
     if found == expected {
         return Ok(());
     }
-    Err(format!("{name}: was changed or is damaged: its SHA-256 is {found}, the manifest says {expected}"))
+    Err(format!("{name}: was changed or is damaged: its SHA-256 is {found}, the manifest says {expected}").into())
 }
 
 /// Refuses what is not an ONNX model that holds all its weights.
-pub(super) fn check_network(model: &mut (impl Read + Seek), length: u64, name: &str) -> Result<(), String> {
+pub(super) fn check_network(model: &mut (impl Read + Seek), length: u64, name: &str) -> Result<(), Reason> {
     if length > MAX_NETWORK_BYTES {
-        return Err(format!("{name}: has {length} bytes, at most {MAX_NETWORK_BYTES} are allowed"));
+        return Err(format!("{name}: has {length} bytes, at most {MAX_NETWORK_BYTES} are allowed").into());
     }
-    let scan = scan(model, length, "").map_err(|reason| format!("{name}: {reason}"))?;
+    let scan = scan(model, length, "").map_err(|reason| reason.within(name))?;
     match scan.external.first() {
         None => Ok(()),
         Some(location) => Err(format!(
             "{name}: keeps weights in another file, `{location}`; a network in a package must hold its own \
              (save it without external data)"
-        )),
+        )
+        .into()),
     }
 }
 
 /// Checks a network in a file without reading it into memory; gives its SHA-256.
-pub(super) fn check_network_file(path: &Path, name: &str) -> Result<String, String> {
-    let unreadable = |error: std::io::Error| format!("{name}: cannot be read: {error}");
+pub(super) fn check_network_file(path: &Path, name: &str) -> Result<String, Reason> {
+    let unreadable = |error: std::io::Error| Reason::because(format_args!("{name}: cannot be read"), error);
     let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(unreadable)?);
     let length = file.get_ref().metadata().map_err(unreadable)?.len();
     check_network(&mut file, length, name)?;
     file.rewind().map_err(unreadable)?;
     let (hash, hashed) = sha256_reader(&mut file).map_err(unreadable)?;
-    if hashed == length { Ok(hash) } else { Err(format!("{name}: was changed while it was read")) }
+    if hashed == length { Ok(hash) } else { Err(format!("{name}: was changed while it was read").into()) }
 }

@@ -53,7 +53,7 @@ impl Repository {
         if !path.exists() {
             let reason =
                 "does not exist; give the folder that holds <model>/<version>/uflow.json, or a package".to_owned();
-            return Err(Error::Data { path: path.to_owned(), reason });
+            return Err(Error::data(path, reason));
         }
         if !is_package && name.is_none() {
             return Ok(Self::Folder(path.to_owned()));
@@ -68,7 +68,7 @@ impl Repository {
                 "is to be served as the one model `{name}`, and is not a package: there is no {MANIFEST_FILE} in it, and no single \
                  .{PACKAGE_SUFFIX} file; a folder of models is served without a name"
             );
-            return Err(Error::Data { path: path.to_owned(), reason });
+            return Err(Error::data(path, reason));
         }
         Ok(Self::Package { path: path.to_owned(), name })
     }

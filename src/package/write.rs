@@ -13,7 +13,7 @@ use zip::{CompressionMethod, ZipWriter};
 
 use super::read::{check_network, check_network_file, check_roi};
 use super::{BACKBONES_FOLDER, Blob, Content, MANIFEST_FILE, Manifest, PACKAGE_SUFFIX, sha256};
-use crate::{Error, Result};
+use crate::{Error, Reason, Result};
 
 /// The files of a package beside its manifest.
 #[derive(Clone, Copy, Debug)]
@@ -42,11 +42,11 @@ pub enum FileSource<'a> {
 /// [`Error::Package`] if manifest and files do not agree, or `path` is taken by something else; [`Error::Io`].
 pub fn write(path: impl AsRef<Path>, manifest: &Manifest, files: &Files<'_>) -> Result<()> {
     let path = path.as_ref();
-    let refuse = |reason: String| Error::package(path, reason);
+    let refuse = |reason: Reason| Error::package(path, reason);
     let json = manifest.to_json()?;
     let entries = entries(manifest, &json, files).map_err(refuse)?;
     let one_file = path.extension().is_some_and(|suffix| suffix == PACKAGE_SUFFIX);
-    check_destination(path, one_file).map_err(refuse)?;
+    check_destination(path, one_file).map_err(|reason| refuse(reason.into()))?;
     // A link to a package stays; what it points to is replaced.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let parent = match path.parent() {
@@ -108,7 +108,7 @@ pub fn write_repository_backbone(root: impl AsRef<Path>, bytes: &[u8]) -> Result
 type Entry<'a> = (&'a str, FileSource<'a>);
 
 /// The package's files, checked against the manifest, which comes last.
-fn entries<'a>(manifest: &'a Manifest, json: &'a str, files: &Files<'a>) -> Result<Vec<Entry<'a>>, String> {
+fn entries<'a>(manifest: &'a Manifest, json: &'a str, files: &Files<'a>) -> Result<Vec<Entry<'a>>, Reason> {
     let mut entries = vec![(manifest.flow.file.as_str(), FileSource::Bytes(files.flow))];
     check_source("flow.sha256", entries[0], &manifest.flow.sha256)?;
     match (&manifest.backbone.file, files.backbone) {
@@ -117,9 +117,9 @@ fn entries<'a>(manifest: &'a Manifest, json: &'a str, files: &Files<'a>) -> Resu
             entries.push((file, source));
         }
         (None, None) => {}
-        (Some(file), None) => return Err(format!("backbone.file: `{file}` was not given")),
+        (Some(file), None) => return Err(format!("backbone.file: `{file}` was not given").into()),
         (None, Some(_)) => {
-            return Err("backbone.file: a backbone was given, the manifest names no file for it".to_owned());
+            return Err("backbone.file: a backbone was given, the manifest names no file for it".into());
         }
     }
     match (&manifest.detection.roi, files.roi) {
@@ -128,9 +128,9 @@ fn entries<'a>(manifest: &'a Manifest, json: &'a str, files: &Files<'a>) -> Resu
             entries.push((file, FileSource::Bytes(png)));
         }
         (None, None) => {}
-        (Some(file), None) => return Err(format!("detection.roi: `{file}` was not given")),
+        (Some(file), None) => return Err(format!("detection.roi: `{file}` was not given").into()),
         (None, Some(_)) => {
-            return Err("detection.roi: a picture was given, the manifest names no file for it".to_owned());
+            return Err("detection.roi: a picture was given, the manifest names no file for it".into());
         }
     }
     entries.push((MANIFEST_FILE, FileSource::Bytes(json.as_bytes())));
@@ -138,7 +138,7 @@ fn entries<'a>(manifest: &'a Manifest, json: &'a str, files: &Files<'a>) -> Resu
 }
 
 /// A network that holds its own weights and has the hash in the manifest's `field`.
-fn check_source(field: &str, (name, source): Entry<'_>, expected: &str) -> Result<(), String> {
+fn check_source(field: &str, (name, source): Entry<'_>, expected: &str) -> Result<(), Reason> {
     let found = match source {
         FileSource::Bytes(bytes) => {
             check_network(&mut Cursor::new(bytes), bytes.len() as u64, name)?;
@@ -146,7 +146,7 @@ fn check_source(field: &str, (name, source): Entry<'_>, expected: &str) -> Resul
         }
         FileSource::Path(path) => check_network_file(path, &path.display().to_string())?,
     };
-    if found == expected { Ok(()) } else { Err(format!("{field}: is {expected}, the given file's is {found}")) }
+    if found == expected { Ok(()) } else { Err(format!("{field}: is {expected}, the given file's is {found}").into()) }
 }
 
 fn check_destination(path: &Path, one_file: bool) -> Result<(), String> {

@@ -114,7 +114,7 @@ impl Detector {
             found = Some(processed.detection());
             Ok(())
         })?;
-        found.ok_or_else(|| Error::Internal("the frame was lost".to_owned()))
+        found.ok_or_else(|| Error::internal("the frame was lost"))
     }
 
     /// The line: frames → tensors → features → energies → maps → decisions.

@@ -200,7 +200,7 @@ fn segment<'s>(
         (None, Some(latents)) => segmenter.run_latents(&chosen(latents, scales), rule.bound),
         (Some(blocks), _) => {
             let latents = scales.iter().map(|&(scale, _)| evidence.latents(scale)).collect::<Option<Vec<_>>>();
-            let missing = || Error::Internal("the block-wise count needs latents, and none were fetched".to_owned());
+            let missing = || Error::internal("the block-wise count needs latents, and none were fetched");
             segmenter.run_blocks(&latents.ok_or_else(missing)?, blocks)
         }
     }

@@ -196,7 +196,7 @@ impl Preprocessor {
         if bits < depth::FULL_BITS
             && let Some(peak) = depth::peak(frame).filter(|&peak| peak > white)
         {
-            return Err(Error::Frame(depth::over_white(peak, bits)));
+            return Err(Error::frame(depth::over_white(peak, bits)));
         }
         let horizontal = self.horizontal.get(frame.width() as usize);
         let vertical = self.vertical.get(frame.height() as usize);

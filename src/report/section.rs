@@ -11,7 +11,7 @@ use super::{
     text::{capital, escape, prose},
 };
 use crate::{
-    Error, Result,
+    Error, Reason, Result,
     evaluate::{Evaluation, Metrics, Operating, number},
 };
 
@@ -143,7 +143,7 @@ fn data_uri(picture: &RgbImage) -> Result<String> {
     let mut bytes = Vec::new();
     JpegEncoder::new_with_quality(&mut bytes, QUALITY)
         .encode_image(picture)
-        .map_err(|error| Error::Decode { name: "a picture of the report".to_owned(), reason: error.to_string() })?;
+        .map_err(|error| Error::decode("a picture of the report", Reason::of(error)))?;
     Ok(format!("data:image/jpeg;base64,{}", STANDARD.encode(bytes)))
 }
 

@@ -17,7 +17,7 @@ use super::{
     session::{self, Fetch, Port},
 };
 use crate::{
-    Error, Result,
+    Error, Reason, Result,
     backbone::{BackboneMeta, NetworkSource},
     latents::ScaleShape,
 };
@@ -71,7 +71,8 @@ impl Backbone {
         let meta = BackboneMeta::from_scan(&scan, &name)?;
         let opened = session::open(runtime, &source, &name, options)?;
         let (input, outputs) = ports(&opened.session, &meta).map_err(|reason| Error::network(&name, reason))?;
-        let fetch = Fetch::new(meta.outputs.iter().cloned()).map_err(|error| Error::network(&name, error.message()))?;
+        let fetch =
+            Fetch::new(meta.outputs.iter().cloned()).map_err(|error| Error::network(&name, Reason::of(error)))?;
         Ok(Self {
             name,
             sha256: source.sha256()?,
@@ -192,14 +193,14 @@ impl Backbone {
     }
 
     fn owned(&self, scale: usize, value: &DynValue, batch: usize) -> Result<Array4<f32>> {
-        let (shape, data) = session::host(value).map_err(|error| self.failed(&error))?;
+        let (shape, data) = session::host(value).map_err(|error| self.failed(error))?;
         session::finite(data, || format!("features of scale {scale} (backbone `{}`)", self.meta.name))?;
         let dims = |shape: &[i64]| Some((batch, scale_shape(shape).filter(|_| shape[0] == batch as i64)?));
         let Some((batch, map)) = dims(shape) else {
             return Err(self.wrong_shape(scale, shape, "(batch, C, H, W)"));
         };
         Array4::from_shape_vec((batch, map.channels, map.height, map.width), data.to_vec())
-            .map_err(|error| Error::network(&self.name, error.to_string()))
+            .map_err(|error| Error::network(&self.name, Reason::of(error)))
     }
 
     /// Runs the backbone; returns the features in host memory.
@@ -209,7 +210,7 @@ impl Backbone {
         let Running { session, fetch } = &mut *running;
         session::borrowed(images)
             .and_then(|images| session::run(session, &[SessionInputValue::from(images)], fetch))
-            .map_err(|error| self.failed(&error))
+            .map_err(|error| self.failed(error))
     }
 
     /// A binding that keeps the features in `memory`.
@@ -236,7 +237,7 @@ impl Backbone {
             let mut outputs = running.session.run_binding(binding)?;
             Ok(self.meta.outputs.iter().filter_map(|name| outputs.remove(name)).collect())
         };
-        run().map_err(|error: ort::Error| self.failed(&error))
+        run().map_err(|error: ort::Error| self.failed(error))
     }
 
     /// Compares features with the shapes that a flow expects.
@@ -276,8 +277,8 @@ impl Backbone {
         )
     }
 
-    fn failed(&self, error: &ort::Error) -> Error {
-        Error::network(&self.name, format!("the run failed: {}", error.message().trim()))
+    fn failed(&self, error: ort::Error) -> Error {
+        Error::network(&self.name, session::run_failed(error))
     }
 }
 

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use strum::{Display, VariantArray, VariantNames};
 
-use crate::{Error, Result, choice::choice};
+use crate::{Error, Reason, Result, choice::choice};
 
 /// A device: `cpu`, `openvino`, `cuda[:n]` or `tensorrt[:n]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -46,8 +46,8 @@ impl Device {
         }
     }
 
-    pub(crate) fn refuses(self, reason: impl Into<String>) -> Error {
-        Error::Device { device: self.to_string(), reason: reason.into() }
+    pub(crate) fn refuses(self, reason: impl Into<Reason>) -> Error {
+        Error::device(self.to_string(), reason)
     }
 }
 

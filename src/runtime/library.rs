@@ -81,7 +81,7 @@ impl Attempts {
     }
 
     fn error(self, option: &str) -> Error {
-        Error::Library(format!(
+        Error::library(format!(
             "no usable ONNX Runtime (1.{} or newer) was found. Searched:\n{}\n\
              Give the library or its folder with {option} or the environment variable {LIBRARY_VARIABLE}. \
              `make install` installs version {PINNED_VERSION} into lib/uflow; `make onnxruntime` fetches it for development; \

@@ -37,7 +37,7 @@ pub use self::{
     network::{Network, NetworkOutput},
     threads::cpu_quota,
 };
-use crate::{Error, Result};
+use crate::{Error, Reason, Result};
 
 /// ONNX Runtime, loaded. Clones share the library; a process has at most one.
 #[derive(Clone, Debug)]
@@ -90,13 +90,14 @@ impl Runtime {
             Loaded::Yes(runtime) => return runtime.matching(&search),
             Loaded::NoMore => {
                 let text = "ONNX Runtime was shut down and cannot start again in this process; start a new process";
-                return Err(Error::Unavailable(text.to_owned()));
+                return Err(Error::unavailable(text.to_owned()));
             }
         }
         forbid_telemetry();
         let (builder, path) = library::open(&search)?;
-        let failed =
-            |error: ort::Error| Error::Library(format!("{}: ONNX Runtime cannot start: {error}", path.display()));
+        let failed = |error: ort::Error| {
+            Error::library(Reason::because(format_args!("{}: ONNX Runtime cannot start", path.display()), error))
+        };
         let pool = ort::environment::GlobalThreadPoolOptions::default()
             .with_intra_threads(cpu_quota())
             .and_then(|pool| pool.with_inter_threads(1))
@@ -137,7 +138,7 @@ impl Runtime {
         if library::same_file(&wanted, self.path()) {
             return Ok(self.clone());
         }
-        Err(Error::Library(format!(
+        Err(Error::library(format!(
             "ONNX Runtime is already loaded from {}. A process can use only one library; use {} in another process",
             self.path().display(),
             wanted.display()

@@ -17,7 +17,7 @@ use super::{
     Backbone, Device, Features, Runtime, SessionOptions,
     session::{self, Fetch},
 };
-use crate::{Error, Result, backbone::NetworkSource, latents::ScaleShape};
+use crate::{Error, Reason, Result, backbone::NetworkSource, latents::ScaleShape};
 
 const NAME: &str = "flow";
 
@@ -107,7 +107,7 @@ impl Network {
         }
         let opened = session::open(runtime, &source, NAME, options)?;
         let inputs = check(&opened.session, expected).map_err(wrong)?;
-        let failed = |error: ort::Error| wrong(error.message().to_owned());
+        let failed = |error: ort::Error| Error::network(NAME, Reason::of(error));
         let flow_on_cpu = session::on_cpu(opened.placement.as_ref(), options.device);
         let mut network = Self {
             nodes_on_cpu: flow_on_cpu.zip(backbone.nodes_on_cpu()).map(|(flow, backbone)| flow + backbone),
@@ -203,10 +203,9 @@ impl Network {
             let part = &data[images.start * each..images.end * each];
             Ok(SessionInputValue::from(TensorRef::from_array_view((shape, part))?))
         };
-        let inputs: Vec<_> =
-            self.inputs.iter().map(part).collect::<ort::Result<_>>().map_err(|error| failed(&error))?;
+        let inputs: Vec<_> = self.inputs.iter().map(part).collect::<ort::Result<_>>().map_err(|error| failed(error))?;
         let fetch = if want_latents { &self.energies_and_latents } else { &self.energies };
-        let values = session::run(&mut self.session, &inputs, fetch).map_err(|error| failed(&error))?;
+        let values = session::run(&mut self.session, &inputs, fetch).map_err(|error| failed(error))?;
         self.finish(values, batch)
     }
 
@@ -229,7 +228,7 @@ impl Network {
         self.backbone.check_features(&features, batch, feature_shapes(&self.expected))?;
         let inputs: Vec<_> = self.inputs.iter().map(|&scale| SessionInputValue::from(&features[scale])).collect();
         let fetch = if latents { &self.energies_and_latents } else { &self.energies };
-        session::run(&mut self.session, &inputs, fetch).map_err(|error| failed(&error))
+        session::run(&mut self.session, &inputs, fetch).map_err(|error| failed(error))
     }
 
     fn run_bound(
@@ -241,14 +240,14 @@ impl Network {
     ) -> Result<Vec<DynValue>> {
         if bound.last != Some((batch, latents)) {
             // Every run of the same shape writes bound outputs in place.
-            self.backbone.bind_outputs(&mut bound.features, &bound.memory).map_err(|error| failed(&error))?;
+            self.backbone.bind_outputs(&mut bound.features, &bound.memory).map_err(|error| failed(error))?;
             bound.outputs.clear_outputs();
             output_names(self.expected.len(), latents)
                 .try_for_each(|name| bound.outputs.bind_output_to_device(name, &bound.host))
-                .map_err(|error| failed(&error))?;
+                .map_err(|error| failed(error))?;
             bound.last = None;
         }
-        let staged = stage(&mut bound.images, images).map_err(|error| failed(&error))?;
+        let staged = stage(&mut bound.images, images).map_err(|error| failed(error))?;
         let features = self.backbone.run_bound(&mut bound.features, staged)?;
         self.backbone.check_features(&features, batch, feature_shapes(&self.expected))?;
         let run = |session: &mut Session, outputs: &mut IoBinding| {
@@ -258,7 +257,7 @@ impl Network {
             let mut values = session.run_binding(outputs)?;
             Ok(output_names(self.expected.len(), latents).filter_map(|name| values.remove(name)).collect())
         };
-        let values = run(&mut self.session, &mut bound.outputs).map_err(|error: ort::Error| failed(&error))?;
+        let values = run(&mut self.session, &mut bound.outputs).map_err(|error: ort::Error| failed(error))?;
         bound.last = Some((batch, latents));
         Ok(values)
     }
@@ -325,7 +324,7 @@ fn feature_shapes(expected: &[(ScaleShape, ScaleShape)]) -> impl Iterator<Item =
 
 /// The data of an output, if its shape is right and every value is finite.
 fn checked<'a>(value: &'a DynValue, what: &str, scale: usize, expected: &[usize]) -> Result<&'a [f32]> {
-    let (shape, data) = session::host(value).map_err(|error| failed(&error))?;
+    let (shape, data) = session::host(value).map_err(|error| failed(error))?;
     if !shape.iter().zip(expected).all(|(&dim, &expected)| usize::try_from(dim) == Ok(expected))
         || shape.len() != expected.len()
     {
@@ -339,8 +338,8 @@ fn checked<'a>(value: &'a DynValue, what: &str, scale: usize, expected: &[usize]
     Ok(data)
 }
 
-fn failed(error: &ort::Error) -> Error {
-    Error::network(NAME, format!("the run failed: {}", error.message().trim()))
+fn failed(error: ort::Error) -> Error {
+    Error::network(NAME, session::run_failed(error))
 }
 
 /// Checks a flow's inputs and outputs. Returns the scale of each input in the session's order.

@@ -8,7 +8,7 @@ use ort::{
 };
 
 use super::{Device, Precision, Runtime, SessionOptions, cache, cpu_quota, log};
-use crate::{Result, backbone::NetworkSource};
+use crate::{Reason, Result, backbone::NetworkSource};
 
 /// Name of the provider that runs all other nodes.
 pub(super) const CPU: &str = "CPUExecutionProvider";
@@ -35,7 +35,7 @@ pub(super) fn register(
             require::<ep::TensorRT>(runtime, device)?;
             // Start TensorRT once with options that are discarded: its libraries must be in memory before their version can be read.
             let scratch = ort::session::Session::builder(&runtime.inner.environment)
-                .map_err(|error| device.refuses(error.message()))?;
+                .map_err(|error| device.refuses(Reason::of(error)))?;
             start(scratch, &[tensorrt(index, options.precision).build()], runtime, device)?;
             let folder = cache::tensorrt_folder(source, runtime.version(), options.precision)?;
             vec![tensorrt_cached(index, options.precision, &folder).build(), cuda(index)]
@@ -59,11 +59,12 @@ fn start(
         let library =
             format!("{}onnxruntime_providers_{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
         let there = if folder.join(&library).is_file() { "exists" } else { "does not exist" };
-        device.refuses(format!(
+        let text = format!(
             "the provider cannot start: {}; {library} {there} in {}",
             explain(error.message(), &errors),
             folder.display()
-        ))
+        );
+        device.refuses(Reason::saying(text, error))
     })
 }
 
@@ -105,7 +106,7 @@ fn require<E: ExecutionProvider>(runtime: &Runtime, device: Device) -> Result<()
                 E::NAME
             )))
         }
-        Err(error) => Err(device.refuses(error.message())),
+        Err(error) => Err(device.refuses(Reason::of(error))),
     }
 }
 

@@ -12,7 +12,7 @@ use ort::{
 };
 
 use super::{Device, Runtime, SessionOptions, log, provider};
-use crate::{Error, Result, backbone::NetworkSource};
+use crate::{Error, Reason, Result, backbone::NetworkSource};
 
 /// A session, and the devices of its nodes.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(super) fn open(
     options: &SessionOptions,
 ) -> Result<Opened> {
     options.check()?;
-    let refused = |error: ort::Error| Error::network(name, error.message());
+    let refused = |error: ort::Error| Error::network(name, Reason::of(error));
     let mut builder = Session::builder(&runtime.inner.environment)
         .and_then(|builder| Ok(builder.with_auto_device(AutoDevicePolicy::PreferCPU)?))
         .and_then(|builder| Ok(builder.with_optimization_level(GraphOptimizationLevel::All)?))
@@ -64,19 +64,24 @@ pub(super) fn open(
         NetworkSource::Path(path) => builder.commit_from_file(path),
         NetworkSource::Bytes(bytes) => builder.commit_from_memory(bytes),
     });
-    let session = session.map_err(|error| failed(&error, &errors, name, options.device))?;
+    let session = session.map_err(|error| failed(error, &errors, name, options.device))?;
     Ok(Opened { session, placement: placement.finish() })
 }
 
 /// An error of the provider is the device's; every other error is the network's.
-fn failed(error: &ort::Error, errors: &[String], name: &str, device: Device) -> Error {
+fn failed(error: ort::Error, errors: &[String], name: &str, device: Device) -> Error {
     let text = provider::explain(error.message(), errors);
     let by_provider = error.code() == ort::ErrorCode::ExecutionProviderFailure || text.contains("ExecutionProvider");
     if device != Device::Cpu && by_provider {
-        device.refuses(format!("the provider refuses {name}: {text}"))
+        device.refuses(Reason::saying(format!("the provider refuses {name}: {text}"), error))
     } else {
-        Error::network(name, format!("ONNX Runtime refuses the network: {text}"))
+        Error::network(name, Reason::saying(format!("ONNX Runtime refuses the network: {text}"), error))
     }
+}
+
+/// Why a network's run failed.
+pub(super) fn run_failed(error: ort::Error) -> Reason {
+    Reason::saying(format!("the run failed: {}", error.message().trim()), error)
 }
 
 /// Number of nodes that a placement leaves to the CPU.

@@ -15,7 +15,7 @@ use super::outline::{self, WALKED};
 use super::region::{Measures, Regions};
 use super::runs::{PixelRun, Runs};
 use super::{DecisionRule, Roi, Segmentation};
-use crate::{Error, Result};
+use crate::{Error, Reason, Result};
 
 /// Mask and regions of one frame.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +54,7 @@ pub fn mask(log10_nfa: ArrayView2<'_, f32>, epsilon: f64, height: usize, width: 
     found.clear((height, width));
     let map = log10_nfa.as_standard_layout();
     grid.find(&map.view(), None, |value| value < threshold, &mut Interpolated::new(), &mut found);
-    Array2::from_shape_vec((height, width), found.mask).map_err(|error| Error::parameter("size", error.to_string()))
+    Array2::from_shape_vec((height, width), found.mask).map_err(|error| Error::parameter("size", Reason::of(error)))
 }
 
 /// Finds mask, regions and verdict of one frame after another, in buffers that are kept for as long as sizes stay.

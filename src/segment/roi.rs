@@ -11,7 +11,7 @@ use std::{path::Path, sync::Arc};
 use ndarray::ArrayView2;
 
 use crate::{
-    Error, Result,
+    Error, Reason, Result,
     frame::{Image, Limits},
 };
 
@@ -83,7 +83,7 @@ impl Roi {
             .map(|pixel| u8::from(pixel[..colors].iter().any(|&value| value != 0)))
             .collect();
         let size = (frame.height() as usize, frame.width() as usize);
-        Self::new(ArrayView2::from_shape(size, &pixels).map_err(|error| Error::Frame(error.to_string()))?)
+        Self::new(ArrayView2::from_shape(size, &pixels).map_err(|error| Error::frame(Reason::of(error)))?)
     }
 
     /// From a buffer of `height` rows of `width` bytes, `stride` bytes from one row to the next (0: `width`); what is not
@@ -109,7 +109,7 @@ impl Roi {
             return Err(Error::parameter("roi", reason));
         }
         let pixels: Vec<u8> = buffer.chunks(stride).take(height).flat_map(|row| &row[..width]).copied().collect();
-        Self::new(ArrayView2::from_shape((height, width), &pixels).map_err(|error| Error::Frame(error.to_string()))?)
+        Self::new(ArrayView2::from_shape((height, width), &pixels).map_err(|error| Error::frame(Reason::of(error)))?)
     }
 
     /// As a package keeps it: a PNG, white inside and black outside.
@@ -118,10 +118,13 @@ impl Roi {
     /// None in practice.
     pub fn to_png(&self) -> Result<Vec<u8>> {
         let inside = self.at_size(self.height, self.width).into_iter().map(|inside| 255 * u8::from(inside)).collect();
-        let failed = || Error::Internal("a region of interest cannot be written as PNG".to_owned());
-        let picture = image::GrayImage::from_raw(self.width as u32, self.height as u32, inside).ok_or_else(failed)?;
+        let text = "a region of interest cannot be written as PNG";
+        let picture = image::GrayImage::from_raw(self.width as u32, self.height as u32, inside);
+        let picture = picture.ok_or_else(|| Error::internal(text))?;
         let mut png = std::io::Cursor::new(Vec::new());
-        picture.write_to(&mut png, image::ImageFormat::Png).map_err(|_| failed())?;
+        picture
+            .write_to(&mut png, image::ImageFormat::Png)
+            .map_err(|error| Error::internal(Reason::because(text, error)))?;
         Ok(png.into_inner())
     }
 

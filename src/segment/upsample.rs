@@ -5,7 +5,7 @@
 
 use ndarray::{Array2, ArrayView2};
 
-use crate::{Error, Result};
+use crate::{Error, Reason, Result};
 
 /// For each output position the two source positions it lies between and the weight of the second.
 #[derive(Clone, Debug)]
@@ -179,5 +179,5 @@ pub fn upsample(map: ArrayView2<'_, f32>, height: usize, width: usize) -> Result
             stretched.blend(y, &rows, &columns, row_of(source, map.ncols())).write(out);
         }
     }
-    Array2::from_shape_vec((height, width), out).map_err(|error| Error::parameter("size", error.to_string()))
+    Array2::from_shape_vec((height, width), out).map_err(|error| Error::parameter("size", Reason::of(error)))
 }

@@ -54,7 +54,7 @@ impl Room {
     }
 
     async fn take(&self, bytes: u64) -> Result<Admitted> {
-        let stopping = |_| Error::Unavailable("the server is stopping".to_owned());
+        let stopping = |_| Error::unavailable("the server is stopping");
         let frame = Arc::clone(&self.frames).acquire_owned().await.map_err(stopping)?;
         let memory = Arc::clone(&self.memory).acquire_many_owned(self.units(bytes)).await.map_err(stopping)?;
         Ok(Admitted { _frame: frame, _memory: memory })

@@ -398,7 +398,7 @@ impl<T> Future for Pending<T> {
             (Some(error), _) => Err(error),
             (None, Some(receiver)) => match (Pin::new(receiver).poll(context), late) {
                 (Poll::Ready(answer), _) => {
-                    let lost = || Error::Internal("the frame's answer was lost".to_owned());
+                    let lost = || Error::internal("the frame's answer was lost");
                     answer.unwrap_or_else(|_| Err(lost())).and_then(|held| held.take().ok_or_else(lost))
                 }
                 (Poll::Pending, Some(late)) => {
@@ -407,7 +407,7 @@ impl<T> Future for Pending<T> {
                 }
                 (Poll::Pending, None) => return Poll::Pending,
             },
-            (None, None) => Err(Error::Internal("the answer was taken already".to_owned())),
+            (None, None) => Err(Error::internal("the answer was taken already")),
         };
         self.receiver = None;
         self.outcome.done(result.as_ref().err());

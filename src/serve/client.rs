@@ -31,7 +31,7 @@ use super::{
         DetectRequest, DetectResponse, detect_response::Outcome, detection_service_client::DetectionServiceClient,
     },
 };
-use crate::{Error, Result, quantile::quantile};
+use crate::{Error, Reason, Result, quantile::quantile};
 
 /// The server's address and the client's credentials.
 #[derive(Clone, Debug, Default)]
@@ -136,7 +136,8 @@ impl Report {
 /// An invalid address, PEM files that cannot be read, or a server that cannot be reached.
 pub async fn connect(to: &Connection) -> Result<Channel> {
     let wrong = |error: tonic::transport::Error| {
-        Error::Unavailable(format!("{}: cannot connect: {}", to.server, chain(&error)))
+        let text = format!("{}: cannot connect: {}", to.server, chain(&error));
+        Error::unavailable(Reason::saying(text, error))
     };
     let mut endpoint = Endpoint::from_shared(to.server.clone())
         .ok()

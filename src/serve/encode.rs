@@ -6,7 +6,7 @@ use half::f16;
 use image::{ImageBuffer, ImageFormat, Luma};
 use ndarray::ArrayView2;
 
-use crate::{Error, Result};
+use crate::{Error, Reason, Result};
 
 /// Run lengths in row-major order: first of zeros, then of ones, and so on. They sum to the number of pixels.
 pub fn run_lengths(mask: ArrayView2<'_, u8>) -> Vec<u32> {
@@ -69,10 +69,11 @@ where
     Luma<P>: image::PixelWithColorType<Subpixel = P>,
     [P]: image::EncodableLayout,
 {
-    let failed = || Error::Internal(format!("a picture of {width}×{height} cannot be written as PNG"));
-    let picture = ImageBuffer::<Luma<P>, _>::from_raw(width as u32, height as u32, pixels).ok_or_else(failed)?;
+    let text = format!("a picture of {width}×{height} cannot be written as PNG");
+    let picture = ImageBuffer::<Luma<P>, _>::from_raw(width as u32, height as u32, pixels);
+    let picture = picture.ok_or_else(|| Error::internal(&text))?;
     let mut bytes = Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, ImageFormat::Png).map_err(|_| failed())?;
+    picture.write_to(&mut bytes, ImageFormat::Png).map_err(|error| Error::internal(Reason::because(&text, error)))?;
     Ok(bytes.into_inner())
 }
 

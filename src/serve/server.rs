@@ -40,7 +40,7 @@ use super::{
     uflow_v1::{Detection, Models},
 };
 use crate::{
-    Error, Result,
+    Error, Reason, Result,
     engine::{Engine, register},
     package::{Package, Repository},
     runtime::Runtime,
@@ -88,7 +88,7 @@ pub fn check(runtime: &Runtime, config: &Config) -> Result<Checked> {
     for (name, versions) in &listing {
         for (&version, found) in versions.iter().rev().take(config.versions.most()) {
             let package = Package::open(&found.path)?;
-            let wrong = |error: Error| Error::package(&found.path, error.to_string());
+            let wrong = |error: Error| Error::package(&found.path, Reason::of(error));
             models.push(engine.load(&package, name, version).map_err(wrong)?);
         }
     }
@@ -199,7 +199,8 @@ impl Server {
 async fn listen(config: &Config, secrets: &Secrets, engine: &Engine) -> Result<(Incoming, Incoming)> {
     let wanted = config.max_connections;
     let most = tokio::task::spawn_blocking(move || descriptors::connections(wanted)).await;
-    let most = most.map_err(|error| Error::Internal(format!("file descriptors cannot be counted: {error}")))??;
+    let most =
+        most.map_err(|error| Error::internal(Reason::because("file descriptors cannot be counted", error)))??;
     let metrics = engine.metrics().registry();
     let opts = Opts::new("uflow_connections", "Connections that are open, by port.");
     let open = register(metrics, IntGaugeVec::new(opts, &["port"]))?;
@@ -302,7 +303,7 @@ fn services(
     config: &Config,
     auth: Auth,
 ) -> Result<Router<Layers<impl Fn(Request) -> Request + Clone + use<>>>> {
-    let reflection = |error: tonic_reflection::server::Error| Error::Internal(format!("reflection: {error}"));
+    let reflection = |error: tonic_reflection::server::Error| Error::internal(Reason::because("reflection", error));
     let describe = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)

@@ -8,18 +8,20 @@ use crate::Error;
 /// The gRPC code of an error. It tells a client what it can do.
 pub fn code(error: &Error) -> Code {
     match error {
-        Error::Frame(_) | Error::Decode { .. } | Error::Parameter { .. } | Error::Data { .. } => Code::InvalidArgument,
+        Error::Frame { .. } | Error::Decode { .. } | Error::Parameter { .. } | Error::Data { .. } => {
+            Code::InvalidArgument
+        }
         // RESOURCE_EXHAUSTED would ask the client to try again, which does not help with a size.
         Error::Limit { .. } => Code::InvalidArgument,
         Error::NotFound(_) => Code::NotFound,
         Error::Overloaded(_) => Code::ResourceExhausted,
         Error::TimedOut { .. } => Code::DeadlineExceeded,
         Error::Cancelled => Code::Cancelled,
-        Error::Unavailable(_) => Code::Unavailable,
-        Error::Package { .. } | Error::Network { .. } | Error::Device { .. } | Error::Library(_) => {
+        Error::Unavailable { .. } => Code::Unavailable,
+        Error::Package { .. } | Error::Network { .. } | Error::Device { .. } | Error::Library { .. } => {
             Code::FailedPrecondition
         }
-        Error::NonFinite { .. } | Error::Training(_) | Error::Io { .. } | Error::Internal(_) => Code::Internal,
+        Error::NonFinite { .. } | Error::Training { .. } | Error::Io { .. } | Error::Internal { .. } => Code::Internal,
     }
 }
 
@@ -55,24 +57,25 @@ mod tests {
     fn every_error_has_a_code_and_its_text() {
         let text = || "x".to_owned();
         let io = || std::io::Error::other("x");
+        let reason = || crate::Reason::because("x", io());
         let cases = [
-            (Error::Frame(text()), Code::InvalidArgument),
-            (Error::Decode { name: text(), reason: text() }, Code::InvalidArgument),
+            (Error::frame(reason()), Code::InvalidArgument),
+            (Error::decode(text(), reason()), Code::InvalidArgument),
             (Error::Limit { what: text(), found: 2, limit: 1, unit: "bytes" }, Code::InvalidArgument),
-            (Error::Parameter { name: "epsilon", reason: text() }, Code::InvalidArgument),
-            (Error::Library(text()), Code::FailedPrecondition),
-            (Error::Device { device: text(), reason: text() }, Code::FailedPrecondition),
-            (Error::Network { name: text(), reason: text() }, Code::FailedPrecondition),
+            (Error::parameter("epsilon", reason()), Code::InvalidArgument),
+            (Error::library(reason()), Code::FailedPrecondition),
+            (Error::device(text(), reason()), Code::FailedPrecondition),
+            (Error::network(text(), reason()), Code::FailedPrecondition),
             (Error::NonFinite { what: text(), found: 1, total: 2 }, Code::Internal),
-            (Error::Package { path: "x".into(), reason: text() }, Code::FailedPrecondition),
-            (Error::Data { path: "x".into(), reason: text() }, Code::InvalidArgument),
-            (Error::Training(text()), Code::Internal),
+            (Error::package("x", reason()), Code::FailedPrecondition),
+            (Error::data("x", reason()), Code::InvalidArgument),
+            (Error::training(reason()), Code::Internal),
             (Error::Cancelled, Code::Cancelled),
             (Error::NotFound(text()), Code::NotFound),
             (Error::Overloaded(text()), Code::ResourceExhausted),
             (Error::TimedOut { stage: "x" }, Code::DeadlineExceeded),
-            (Error::Unavailable(text()), Code::Unavailable),
-            (Error::Internal(text()), Code::Internal),
+            (Error::unavailable(reason()), Code::Unavailable),
+            (Error::internal(reason()), Code::Internal),
             (Error::Io { action: "read", path: "x".into(), cause: io() }, Code::Internal),
         ];
         for (error, expected) in cases {

@@ -14,7 +14,7 @@ use tokio_rustls::{
 };
 
 use super::config::TlsFiles;
-use crate::{Error, Result};
+use crate::{Error, Reason, Result, error::Source};
 
 /// The TLS configuration of a port. New connections use the newest.
 #[derive(Debug)]
@@ -91,11 +91,11 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
         .collect::<Result<_, _>>()
         .map_err(wrong(path, "has a certificate that cannot be read"))?;
     if certificates.is_empty() {
-        return Err(Error::Data { path: path.to_owned(), reason: "has no certificate".to_owned() });
+        return Err(Error::data(path, "has no certificate"));
     }
     Ok(certificates)
 }
 
-fn wrong<E: std::fmt::Display>(path: &Path, what: &str) -> impl FnOnce(E) -> Error {
-    move |error| Error::Data { path: path.to_owned(), reason: format!("{what}: {error}") }
+fn wrong<E: Into<Source>>(path: &Path, what: &str) -> impl FnOnce(E) -> Error {
+    move |error| Error::data(path, Reason::because(what, error))
 }

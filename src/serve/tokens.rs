@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::auth::{Refusal, Scope};
-use crate::{Error, Result, engine::register};
+use crate::{Error, Reason, Result, engine::register};
 
 /// A token shorter than this can be guessed.
 const SHORTEST: usize = 16;
@@ -68,7 +68,7 @@ impl Tokens {
             return Err(wrong.swap_remove(0));
         }
         let gauge = |name: &str, help: &str| {
-            IntGauge::new(name, help).map_err(|error| Error::Internal(format!("a metric is malformed: {error}")))
+            IntGauge::new(name, help).map_err(|error| Error::internal(Reason::because("a metric is malformed", error)))
         };
         let tokens = Self {
             path: path.to_owned(),
@@ -184,7 +184,7 @@ fn hash(bytes: &[u8]) -> [u8; 32] {
 
 /// The tokens of the lines that are correct, and what is wrong with the others or with the whole.
 fn parse(path: &Path, bytes: &[u8]) -> (Vec<KnownToken>, Vec<Error>) {
-    let error = |reason: String| Error::Data { path: path.to_owned(), reason };
+    let error = |reason: String| Error::data(path, reason);
     let (mut entries, mut wrong) = (Vec::new(), Vec::new());
     for (number, line) in (1..).zip(String::from_utf8_lossy(bytes).lines()) {
         let mut words = line.split('#').next().unwrap_or_default().split_whitespace();

@@ -22,7 +22,7 @@ use tonic::codegen::http::HeaderMap;
 
 use super::{app::Protocol, origin::Origin};
 use crate::{
-    Error, Result,
+    Error, Reason, Result,
     engine::{Answer, Model},
 };
 
@@ -42,8 +42,8 @@ impl Traces {
     /// # Errors
     /// An endpoint that is not an address.
     pub fn to(endpoint: &str) -> Result<Self> {
-        let wrong = |error: &dyn std::fmt::Display| Error::parameter("otlp", format!("`{endpoint}`: {error}"));
-        let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build().map_err(|e| wrong(&e))?;
+        let wrong = |error| Error::parameter("otlp", Reason::because(format_args!("`{endpoint}`"), error));
+        let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build().map_err(wrong)?;
         let resource = Resource::builder()
             .with_service_name("uflow")
             .with_attribute(KeyValue::new("service.version", crate::VERSION))

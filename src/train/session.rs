@@ -10,7 +10,7 @@ use super::{
     noise::Noise,
 };
 use crate::{
-    Error, Result,
+    Error, Reason, Result,
     flow::{Architecture, Flow, Normalisation, Workspace, square_sum},
     latents::ScaleShape,
 };
@@ -37,7 +37,7 @@ pub fn train(
 ) -> Result<Trained> {
     options.validate()?;
     if cache.len() < FEWEST_IMAGES {
-        return Err(Error::Training(format!(
+        return Err(Error::training(format!(
             "{} good images are too few: at least {FEWEST_IMAGES} are needed, some to train on and some to check the model on \
              images it has not seen",
             cache.len()
@@ -61,7 +61,7 @@ pub fn train(
 /// A thread pool for one training.
 pub(super) fn thread_pool(threads: usize) -> Result<rayon::ThreadPool> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    pool.map_err(|error| Error::Training(format!("cannot start {threads} threads: {error}")))
+    pool.map_err(|error| Error::training(Reason::because(format_args!("cannot start {threads} threads"), error)))
 }
 
 /// The features as the flow sees them.
@@ -247,7 +247,7 @@ impl<'a> Session<'a> {
         let total: f64 = results.iter().map(|(loss, _)| loss).sum();
         let nll = total / (count * flow.architecture().values() as f64) + HALF_LN_TAU;
         if !nll.is_finite() {
-            return Err(Error::Training(format!(
+            return Err(Error::training(format!(
                 "the likelihood of the held-out images is not finite after epoch {epoch}; look for images or backbone \
                  outputs with extreme values, lower the learning rate, or raise the noise"
             )));
@@ -270,7 +270,7 @@ impl<'a> Session<'a> {
         if self.best.as_ref().is_some_and(|best| best.epoch > 0) {
             return Ok(StopReason::Diverged);
         }
-        Err(Error::Training(format!(
+        Err(Error::training(format!(
             "the loss was not finite in epoch {epoch}, before any epoch improved the model; lower the learning rate (now {}), raise \
              the noise (now {}), or look for images or backbone outputs with extreme values",
             self.options.learning_rate, self.options.noise
@@ -291,7 +291,7 @@ impl<'a> Session<'a> {
 
     fn finish(self, stopped: StopReason) -> Result<Trained> {
         let Some(Best { epoch: best_epoch, held_out: best, parameters }) = self.best else {
-            return Err(Error::Training("no model was fitted".to_owned()));
+            return Err(Error::training("no model was fitted"));
         };
         let mut flow = self.trainer.into_flow();
         flow.parameters_mut().copy_from_slice(&parameters);

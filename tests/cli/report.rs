@@ -187,7 +187,7 @@ fn an_engine_that_fails_ends_the_demo_without_a_report() {
     struct Broken;
     impl Engine for Broken {
         fn fit(&mut self, _: &str, _: &[PathBuf], _: &Path) -> Result<Fitted> {
-            Err(Error::Training("no progress".to_owned()))
+            Err(Error::training("no progress"))
         }
         fn open(&mut self, package: &Path) -> Result<Box<dyn Inspector>> {
             Err(Error::package(package, "is not there"))

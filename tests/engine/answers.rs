@@ -247,7 +247,7 @@ fn a_bad_frame_or_option_is_its_own_error_and_the_rest_goes_on() {
     let (engine, models) = fixture.engine(EngineOptions::default());
     let model = || Arc::clone(&models[0]);
     let short = Source::Raw { pixels: vec![0; 10].into(), width: 4, height: 4, stride: 4, format: PixelFormat::Gray8 };
-    assert!(matches!(engine.detect(Request::new(model(), short)).unwrap_err(), Error::Frame(_)));
+    assert!(matches!(engine.detect(Request::new(model(), short)).unwrap_err(), Error::Frame { .. }));
     let noise = Source::Encoded(vec![1, 2, 3].into());
     assert!(matches!(engine.detect(Request::new(model(), noise)).unwrap_err(), Error::Decode { .. }));
     let options = DecisionOptions { epsilon: Some(-1.0), ..DecisionOptions::default() };
@@ -321,7 +321,7 @@ fn dropping_the_engine_answers_what_is_inside() {
     let dropping = std::thread::spawn(move || drop(engine));
     let last = waiting.pop().unwrap();
     assert!(
-        matches!(last.recv().unwrap(), Err(Error::Unavailable(_))),
+        matches!(last.recv().unwrap(), Err(Error::Unavailable { .. })),
         "what waits is answered before the pool is joined"
     );
     open(&gate);

@@ -9,7 +9,7 @@ use uflow::frame::{Frame, Image, Limits, PixelFormat};
 
 fn refused(data: &[u8], width: u32, height: u32, stride: usize, format: PixelFormat) -> String {
     let error = Frame::new(data, width, height, stride, format).unwrap_err();
-    assert!(matches!(error, Error::Frame(_)));
+    assert!(matches!(error, Error::Frame { .. }));
     error.to_string()
 }
 

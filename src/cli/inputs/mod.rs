@@ -13,7 +13,7 @@ use std::{
 
 use super::Context;
 use crate::{
-    Error, Result,
+    Error, Reason, Result,
     frame::{Image, ImageInfo, Limits, ReadOptions},
 };
 
@@ -128,8 +128,9 @@ pub fn expand(words: &[String], context: &Context) -> Result<Vec<Input>> {
 }
 
 fn matches(pattern: &str) -> Result<Vec<Input>> {
-    let paths = glob::glob(pattern)
-        .map_err(|error| Error::parameter("IMAGE", format!("`{pattern}` is not a pattern: {error}")))?;
+    let paths = glob::glob(pattern).map_err(|error| {
+        Error::parameter("IMAGE", Reason::because(format_args!("`{pattern}` is not a pattern"), error))
+    })?;
     let mut found = Vec::new();
     for path in paths {
         let path = path.map_err(|error| {
@@ -141,7 +142,7 @@ fn matches(pattern: &str) -> Result<Vec<Input>> {
         }
     }
     if found.is_empty() {
-        return Err(Error::Data { path: pattern.into(), reason: "no file matches this pattern".to_owned() });
+        return Err(Error::data(pattern, "no file matches this pattern"));
     }
     Ok(found)
 }
@@ -152,7 +153,7 @@ pub fn images_below(folder: &Path, context: &Context) -> Result<Vec<PathBuf>> {
     scan::report(&found.skipped, context)?;
     if found.images.is_empty() {
         let reason = format!("no images in this folder or below it (looked for {})", scan::EXTENSIONS.join(", "));
-        return Err(Error::Data { path: folder.to_owned(), reason });
+        return Err(Error::data(folder, reason));
     }
     Ok(found.images)
 }

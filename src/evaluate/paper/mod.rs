@@ -163,7 +163,7 @@ pub struct Published {
 /// [`Error::Data`] if `tables.json` of this build violates an invariant of the module.
 pub fn paper() -> Result<&'static Paper> {
     static PAPER: LazyLock<std::result::Result<Paper, String>> = LazyLock::new(|| read(DATA));
-    PAPER.as_ref().map_err(|reason| Error::Data { path: "tables.json".into(), reason: reason.clone() })
+    PAPER.as_ref().map_err(|reason| Error::data("tables.json", reason.clone()))
 }
 
 /// The tables, by number.

@@ -8,7 +8,7 @@ use image::{
 };
 
 use super::{CUT_OFF, Colour, Failure, Header, Layout, Sample, jpeg};
-use crate::frame::kind::FileKind;
+use crate::{Reason, frame::kind::FileKind};
 
 type Bytes<'a> = Cursor<&'a [u8]>;
 
@@ -124,13 +124,13 @@ fn gif_frames(bytes: &[u8]) -> usize {
 fn explain(kind: FileKind, error: ImageError) -> Failure {
     match error {
         ImageError::Limits(_) => Failure::Memory,
-        ImageError::IoError(error) => Failure::io(kind, &error),
+        ImageError::IoError(error) => Failure::io(kind, error),
         ImageError::Unsupported(_) => {
             Failure::new(format!("it is a {} of a kind that cannot be read; convert it to PNG or TIFF", kind.name()))
         }
         error => {
             let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-            Failure::damaged(kind, cause)
+            Failure::damaged(kind, Reason::saying(cause.trim(), error))
         }
     }
 }

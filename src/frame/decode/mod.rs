@@ -15,32 +15,32 @@ mod tiff;
 mod turn;
 
 use super::{Image, ImageInfo, PixelFormat, ReadOptions, kind::FileKind};
-use crate::{Error, Result};
+use crate::{Error, Reason, Result};
 
 const CUT_OFF: &str = "its data end too early: the file is cut off";
 
 /// Why decoding fails.
 enum Failure {
-    /// A reason in words.
-    Reason(String),
+    /// Damaged or refused.
+    Reason(Reason),
     /// The decoder needs more memory than the budget allows.
     Memory,
 }
 
 impl Failure {
-    fn new(reason: impl Into<String>) -> Self {
+    fn new(reason: impl Into<Reason>) -> Self {
         Self::Reason(reason.into())
     }
 
-    fn damaged(kind: FileKind, cause: impl std::fmt::Display) -> Self {
-        Self::Reason(format!("damaged {}: {}", kind.name(), cause.to_string().trim()))
+    fn damaged(kind: FileKind, cause: impl Into<Reason>) -> Self {
+        Self::Reason(cause.into().within(format_args!("damaged {}", kind.name())))
     }
 
-    fn io(kind: FileKind, error: &std::io::Error) -> Self {
+    fn io(kind: FileKind, error: std::io::Error) -> Self {
         if error.kind() == std::io::ErrorKind::UnexpectedEof {
-            return Self::new(CUT_OFF);
+            return Self::new(Reason::saying(CUT_OFF, error));
         }
-        Self::damaged(kind, error)
+        Self::damaged(kind, Reason::of(error))
     }
 }
 
@@ -145,7 +145,7 @@ impl Header {
 
 /// Reads the header of a page.
 fn header(bytes: &[u8], page: usize) -> Result<Header, Failure> {
-    let header = match FileKind::of(bytes).map_err(Failure::Reason)? {
+    let header = match FileKind::of(bytes).map_err(Failure::new)? {
         FileKind::Png => png::header(bytes),
         FileKind::Tiff => tiff::header(bytes, page),
         kind => codec::header(bytes, kind),
@@ -162,8 +162,8 @@ fn header(bytes: &[u8], page: usize) -> Result<Header, Failure> {
 /// What the header says.
 pub(super) fn info(bytes: &[u8], name: &str) -> Result<ImageInfo> {
     header(bytes, 0).map(|header| header.info()).map_err(|failure| match failure {
-        Failure::Reason(reason) => Error::Decode { name: name.to_owned(), reason },
-        Failure::Memory => Error::Decode { name: name.to_owned(), reason: "its header is too large".to_owned() },
+        Failure::Reason(reason) => Error::decode(name, reason),
+        Failure::Memory => Error::decode(name, "its header is too large"),
     })
 }
 
@@ -179,14 +179,14 @@ pub(super) fn decode(bytes: &[u8], name: &str, page: Option<usize>, options: &Re
     let refuse = |failure| {
         let reason = match failure {
             Failure::Reason(reason) => reason,
-            Failure::Memory => format!("decoding it takes more than the limit of {} bytes", limits.max_bytes),
+            Failure::Memory => format!("decoding it takes more than the limit of {} bytes", limits.max_bytes).into(),
         };
-        Error::Decode { name: name.to_owned(), reason }
+        Error::decode(name, reason)
     };
     over("size of the encoded image", bytes.len() as u64, limits.max_bytes, "bytes")?;
     let header = header(bytes, page.unwrap_or(0)).map_err(refuse)?;
     if page.is_none() && header.pages > 1 {
-        return Err(refuse(Failure::Reason(several(&header))));
+        return Err(refuse(Failure::new(several(&header))));
     }
     over("size of the image", u64::from(header.width) * u64::from(header.height), limits.max_pixels, "pixels")?;
     over("memory to decode the image", header.memory(), limits.max_bytes, "bytes")?;
@@ -211,7 +211,7 @@ fn read(bytes: &[u8], page: usize, header: &Header, options: &ReadOptions) -> Re
         _ => codec::read(bytes, header, spare),
     }?;
     let peak = convert::peak(&data, header.layout);
-    let data = convert::convert(data, header.layout, options).map_err(Failure::Reason)?;
+    let data = convert::convert(data, header.layout, options).map_err(Failure::new)?;
     let format = header.layout.format();
     let (data, width, height) =
         turn::upright(data, header.width, header.height, format.bytes_per_pixel(), header.orientation);

@@ -6,7 +6,7 @@ use image::metadata::Orientation;
 use png::{BitDepth, ColorType, Decoder, DecodingError, Limits, Reader, Transformations};
 
 use super::{Colour, Failure, Header, Layout, Sample};
-use crate::frame::kind::FileKind;
+use crate::{Reason, frame::kind::FileKind};
 
 fn open(bytes: &[u8], limit: u64) -> Result<Reader<Cursor<&[u8]>>, Failure> {
     let limits = Limits { bytes: usize::try_from(limit).unwrap_or(usize::MAX) };
@@ -59,8 +59,8 @@ pub(super) fn read(bytes: &[u8], header: &Header, spare: u64) -> Result<Vec<u8>,
 
 fn explain(error: DecodingError) -> Failure {
     match error {
-        DecodingError::IoError(error) => Failure::io(FileKind::Png, &error),
+        DecodingError::IoError(error) => Failure::io(FileKind::Png, error),
         DecodingError::LimitsExceeded => Failure::Memory,
-        error => Failure::damaged(FileKind::Png, error),
+        error => Failure::damaged(FileKind::Png, Reason::of(error)),
     }
 }

@@ -9,7 +9,7 @@ use tiff::{
 };
 
 use super::{Colour, Failure, Header, Layout, Sample, jpeg};
-use crate::frame::kind::FileKind;
+use crate::{Reason, frame::kind::FileKind};
 
 type Reader<'a> = Decoder<Cursor<&'a [u8]>>;
 
@@ -23,12 +23,12 @@ fn open(bytes: &[u8], page: usize, spare: u64) -> Result<(Reader<'_>, usize), Fa
     limits.ifd_value_size = LARGEST_TAG;
     limits.decoding_buffer_size = usize::try_from(spare).unwrap_or(usize::MAX);
     limits.intermediate_buffer_size = limits.decoding_buffer_size;
-    let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(|error| explain(&error))?.with_limits(limits);
+    let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(explain)?.with_limits(limits);
     let pages = pages(&mut decoder)?;
     if let Some(&index) = pages.get(page)
         && index > 0
     {
-        decoder.seek_to_image(index).map_err(|error| explain(&error))?;
+        decoder.seek_to_image(index).map_err(explain)?;
     }
     Ok((decoder, pages.len()))
 }
@@ -42,7 +42,7 @@ fn pages(decoder: &mut Reader<'_>) -> Result<Vec<usize>, Failure> {
         if !seen.insert(pointer.0) {
             return Err(Failure::damaged(FileKind::Tiff, "its pages follow each other in a circle"));
         }
-        let directory = decoder.read_directory(pointer).map_err(|error| explain(&error))?;
+        let directory = decoder.read_directory(pointer).map_err(explain)?;
         let kind = decoder.read_directory_tags(&directory).find_tag_unsigned::<u32>(Tag::NewSubfileType);
         if kind.ok().flatten().unwrap_or(0) & PREVIEW_OR_MASK == 0 {
             pages.push(seen.len() - 1);
@@ -57,7 +57,7 @@ fn pages(decoder: &mut Reader<'_>) -> Result<Vec<usize>, Failure> {
 
 pub(super) fn header(bytes: &[u8], page: usize) -> Result<Header, Failure> {
     let (mut decoder, pages) = open(bytes, page, 1 << 20)?;
-    let (width, height) = decoder.dimensions().map_err(|error| explain(&error))?;
+    let (width, height) = decoder.dimensions().map_err(explain)?;
     let samples = layout(&mut decoder)?;
     let orientation = decoder.find_tag_unsigned::<u16>(Tag::Orientation).ok().flatten().unwrap_or(1);
     let mut header = Header {
@@ -117,7 +117,7 @@ fn layout(decoder: &mut Reader<'_>) -> Result<Samples, Failure> {
         }
     };
     let alpha = matches!(number(decoder, Tag::ExtraSamples, 0), 1 | 2);
-    let colour = decoder.colortype().map_err(|error| explain(&error))?;
+    let colour = decoder.colortype().map_err(explain)?;
     let (colour, channels) = match colour {
         ColorType::Gray(_) => (Colour::Gray, 1),
         ColorType::Multiband { num_samples: 2, .. } if alpha => (Colour::Gray, 2),
@@ -172,9 +172,9 @@ fn unreadable_compression(number: u16) -> Option<String> {
 fn jpeg_memory(decoder: &mut Reader<'_>, bytes: &[u8]) -> Result<u64, Failure> {
     let (across, down) = decoder.chunk_dimensions();
     let mut find = |tile, strip| -> Result<Vec<u64>, Failure> {
-        let found = match decoder.find_tag_unsigned_vec::<u64>(tile).map_err(|error| explain(&error))? {
+        let found = match decoder.find_tag_unsigned_vec::<u64>(tile).map_err(explain)? {
             Some(found) => Some(found),
-            None => decoder.find_tag_unsigned_vec::<u64>(strip).map_err(|error| explain(&error))?,
+            None => decoder.find_tag_unsigned_vec::<u64>(strip).map_err(explain)?,
         };
         Ok(found.unwrap_or_default())
     };
@@ -196,9 +196,9 @@ fn jpeg_memory(decoder: &mut Reader<'_>, bytes: &[u8]) -> Result<u64, Failure> {
 
 pub(super) fn read(bytes: &[u8], page: usize, header: &Header, spare: u64) -> Result<Vec<u8>, Failure> {
     let (mut decoder, _) = open(bytes, page, spare.saturating_add(header.memory()))?;
-    let layout = decoder.image_buffer_layout().map_err(|error| explain(&error))?;
+    let layout = decoder.image_buffer_layout().map_err(explain)?;
     let mut data = vec![0; layout.complete_len];
-    decoder.read_image_bytes(&mut data).map_err(|error| explain(&error))?;
+    decoder.read_image_bytes(&mut data).map_err(explain)?;
     let data = if layout.planes > 1 { interleave(&data, &layout, header)? } else { data };
     let data = if header.bits < 8 { expand(&data, header) } else { data };
     let needed = u64::from(header.width) * u64::from(header.height) * header.layout.bytes() as u64;
@@ -247,7 +247,7 @@ fn expand(data: &[u8], header: &Header) -> Vec<u8> {
     out
 }
 
-fn explain(error: &TiffError) -> Failure {
+fn explain(error: TiffError) -> Failure {
     match error {
         TiffError::IoError(error) => Failure::io(FileKind::Tiff, error),
         TiffError::LimitsExceeded | TiffError::IntSizeError => Failure::Memory,
@@ -255,7 +255,7 @@ fn explain(error: &TiffError) -> Failure {
             "it is a TIFF of a kind that cannot be read; save it as gray or RGB with 8 or 16 bits a sample, without compression \
              or with LZW or Deflate",
         ),
-        TiffError::FormatError(error) => Failure::damaged(FileKind::Tiff, error),
-        error => Failure::damaged(FileKind::Tiff, error),
+        TiffError::FormatError(error) => Failure::damaged(FileKind::Tiff, Reason::of(error)),
+        error => Failure::damaged(FileKind::Tiff, Reason::of(error)),
     }
 }

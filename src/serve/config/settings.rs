@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Address;
 use crate::{
-    Error, Result,
+    Error, Reason, Result,
     engine::EngineOptions,
     runtime::{Device, Precision},
 };
@@ -199,7 +199,7 @@ impl Settings {
     /// [`Error::Data`] that names the line and the key.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-        toml::from_str(&text).map_err(|error| Error::Data { path: path.to_owned(), reason: error.to_string() })
+        toml::from_str(&text).map_err(|error| Error::data(path, Reason::of(error)))
     }
 
     /// These settings with every default filled in, as TOML.
@@ -208,7 +208,7 @@ impl Settings {
     /// None that is known: every setting has a form in TOML.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(self)
-            .map_err(|error| Error::Internal(format!("the configuration has no form in TOML: {error}")))
+            .map_err(|error| Error::internal(Reason::because("the configuration has no form in TOML", error)))
     }
 
     /// Fills in the defaults.

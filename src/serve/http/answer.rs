@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::query::{MapFormat, MaskFormat, Outputs};
 use crate::{
-    Error, Result,
+    Error, Reason, Result,
     engine::{Answer, Model},
     pipeline::{Detection, Timings},
     segment::Region,
@@ -106,7 +106,7 @@ pub(super) fn json(outputs: Outputs, model: &Model, answer: Answer) -> Result<Ve
         score_map: map(outputs.score_map, answer.score_map.as_ref())?,
         log10_nfa_map: map(outputs.log10_nfa_map, answer.log10_nfa_map.as_ref())?,
     };
-    serde_json::to_vec(&found).map_err(|error| Error::Internal(format!("the answer cannot be written: {error}")))
+    serde_json::to_vec(&found).map_err(|error| Error::internal(Reason::because("the answer cannot be written", error)))
 }
 
 fn mask(format: Option<MaskFormat>, mask: Option<&Array2<u8>>) -> Result<Option<Mask>> {

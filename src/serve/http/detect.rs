@@ -25,7 +25,7 @@ use super::{
     target::{Model, Target, Version},
 };
 use crate::{
-    Error, Result,
+    Error, Reason, Result,
     serve::{
         app::{Call, Protocol, WhenFull},
         origin::Origin,
@@ -164,10 +164,12 @@ impl Encoding {
                 Self::Deflate => ZlibDecoder::new(&body[..]).take(more).read_to_end(&mut whole),
                 Self::Identity => Ok(0),
             };
-            read.map_err(|error| Error::Frame(format!("the body cannot be decompressed as {self}: {error}")))?;
+            read.map_err(|error| {
+                Error::frame(Reason::because(format_args!("the body cannot be decompressed as {self}"), error))
+            })?;
             if whole.len() > most { Err(too_large(whole.len() as u64, most)) } else { Ok(whole.into()) }
         });
-        decompressed.await.unwrap_or_else(|error| Err(Error::Internal(error.to_string())))
+        decompressed.await.unwrap_or_else(|error| Err(Error::internal(Reason::of(error))))
     }
 }
 
@@ -196,7 +198,7 @@ async fn collect(body: Body, announced: u64, most: usize) -> Result<Bytes> {
     let mut chunks = body.into_data_stream();
     let mut whole = BytesMut::with_capacity(usize::try_from(announced).unwrap_or(most).min(most));
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| Error::Frame(format!("the body cannot be read: {error}")))?;
+        let chunk = chunk.map_err(|error| Error::frame(Reason::because("the body cannot be read", error)))?;
         let found = whole.len() + chunk.len();
         if found > most {
             return Err(too_large(found as u64, most));

@@ -43,7 +43,7 @@ use super::{
     auth::{Access, Gate, Scope},
     origin::{Origin, REQUEST_ID},
 };
-use crate::Error;
+use crate::{Error, Reason};
 
 /// What the HTTP port allows.
 #[derive(Clone, Debug)]
@@ -168,7 +168,7 @@ async fn metrics(State(server): State<Arc<Server>>) -> Result<Response, Problem>
     const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     // Some figures are read from files of the system.
     let text = tokio::task::spawn_blocking(move || server.app.engine().metrics().text()).await;
-    let text = text.map_err(|error| Error::Internal(format!("the figures cannot be read: {error}")))?;
+    let text = text.map_err(|error| Error::internal(Reason::because("the figures cannot be read", error)))?;
     Ok(([(header::CONTENT_TYPE, TEXT)], text).into_response())
 }
 

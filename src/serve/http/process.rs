@@ -2,14 +2,14 @@
 
 use prometheus::{IntGaugeVec, Opts};
 
-use crate::{COMMIT, Error, Result, VERSION, engine::Engine};
+use crate::{COMMIT, Error, Reason, Result, VERSION, engine::Engine};
 
 /// Registers them beside the engine's figures; where they are registered already nothing changes.
 ///
 /// # Errors
 /// Figures that are not well-formed.
 pub(super) fn register(engine: &Engine) -> Result<()> {
-    let failed = |error: prometheus::Error| Error::Internal(format!("a metric cannot be registered: {error}"));
+    let failed = |error: prometheus::Error| Error::internal(Reason::because("a metric cannot be registered", error));
     let opts = Opts::new("uflow_build_info", "1; the labels say what runs here.");
     let build = IntGaugeVec::new(opts, &["version", "commit", "onnxruntime", "device"]).map_err(failed)?;
     let device = engine.options().session.device.to_string();

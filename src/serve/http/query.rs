@@ -209,7 +209,7 @@ impl Query {
     /// [`Error::Frame`] for an empty body.
     pub(super) fn source(&self, body: Bytes) -> Result<Source> {
         if body.is_empty() {
-            return Err(Error::Frame("the body is empty: send the image, or raw pixels, as the body".to_owned()));
+            return Err(Error::frame("the body is empty: send the image, or raw pixels, as the body"));
         }
         Ok(match self.layout()? {
             Some((width, height, format)) => pixels::raw(body, width, height, self.stride.unwrap_or(0), format),

@@ -10,7 +10,7 @@ use strum::{IntoStaticStr, VariantArray};
 
 use super::parameters::only;
 use crate::{
-    Error, Result,
+    Error, Reason, Result,
     engine::{Answer, Model, Wanted},
     serve::{
         encode,
@@ -152,7 +152,7 @@ pub(super) fn parts(outputs: &[Output], answer: &Answer, raw: bool, budget: &Bud
 
 fn part(output: Output, answer: &Answer, raw: bool, budget: &Budget) -> Result<Part> {
     let found = &answer.detection;
-    let missing = || Error::Internal(format!("the engine gave no {}", output.name()));
+    let missing = || Error::internal(format!("the engine gave no {}", output.name()));
     Ok(match output {
         Output::Score => floats(Vec::new(), &[found.score], raw),
         Output::Log10NfaMin => floats(Vec::new(), &[found.log10_nfa_min], raw),
@@ -162,7 +162,7 @@ fn part(output: Output, answer: &Answer, raw: bool, budget: &Budget) -> Result<P
             Part { shape: Vec::new(), elements }
         }
         Output::Regions => {
-            let failed = |error| Error::Internal(format!("regions cannot be written as JSON: {error}"));
+            let failed = |error| Error::internal(Reason::because("regions cannot be written as JSON", error));
             let json = serde_json::to_vec(&found.regions).map_err(failed)?;
             bytes(json, raw, budget)?
         }
@@ -192,7 +192,7 @@ fn part(output: Output, answer: &Answer, raw: bool, budget: &Budget) -> Result<P
 fn bytes(element: Vec<u8>, raw: bool, budget: &Budget) -> Result<Part> {
     budget.take(element.len() as u64)?;
     let elements = if raw {
-        let too_large = |_| Error::Internal("an element of more than 4 GiB".to_owned());
+        let too_large = |_| Error::internal("an element of more than 4 GiB");
         let length = u32::try_from(element.len()).map_err(too_large)?;
         Elements::Raw([&length.to_le_bytes(), element.as_slice()].concat())
     } else {
@@ -219,7 +219,7 @@ pub(super) fn join(output: Output, parts: Vec<Part>) -> Result<(InferOutputTenso
     let images = parts.len() as i64;
     let mut parts = parts.into_iter();
     let Some(Part { shape: first, elements: mut joined }) = parts.next() else {
-        return Err(Error::Internal("a request without frames was answered".to_owned()));
+        return Err(Error::internal("a request without frames was answered"));
     };
     for (index, part) in (1..).zip(parts) {
         if part.shape != first {
@@ -238,7 +238,7 @@ pub(super) fn join(output: Output, parts: Vec<Part>) -> Result<(InferOutputTenso
                 joined.fp32_contents.extend(more.fp32_contents);
                 joined.bytes_contents.extend(more.bytes_contents);
             }
-            _ => return Err(Error::Internal("a request was answered in two ways".to_owned())),
+            _ => return Err(Error::internal("a request was answered in two ways")),
         }
     }
     let (raw, contents) = match joined {

@@ -17,7 +17,7 @@ use super::{
     loader::Shared,
     table::{ModelState, Slot},
 };
-use crate::{Error, Result};
+use crate::{Error, Reason, Result};
 
 /// Gives the figures of a registry for as long as there is one.
 #[derive(Debug)]
@@ -45,7 +45,8 @@ impl ModelFigures {
     /// # Errors
     /// None that is known: the names and labels are well-formed.
     pub(super) fn new(shared: Weak<Shared>) -> Result<Self> {
-        let families = Families::new().map_err(|error| Error::Internal(format!("a metric cannot be made: {error}")))?;
+        let families =
+            Families::new().map_err(|error| Error::internal(Reason::because("a metric cannot be made", error)))?;
         let descriptions = families.all().iter().flat_map(|family| family.desc()).cloned().collect();
         Ok(Self { shared, families: Mutex::new(families), descriptions })
     }

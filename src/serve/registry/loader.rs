@@ -166,7 +166,7 @@ impl Shared {
         // A panic over one package must not end the loading of all others.
         let attempt = || Package::open(&found.path).and_then(|package| self.engine.load(&package, name, version));
         let loaded = catch_unwind(AssertUnwindSafe(attempt))
-            .unwrap_or_else(|_| Err(Error::Internal("loading the package panicked; the log has more".to_owned())));
+            .unwrap_or_else(|_| Err(Error::internal("loading the package panicked; the log has more")));
         match &loaded {
             Ok(model) => {
                 self.change(name, version, |slot| slot.loaded(Arc::clone(model)));

@@ -24,7 +24,7 @@ use self::{
     table::{statuses, unavailable, unknown},
 };
 use crate::{
-    Error, Result,
+    Error, Reason, Result,
     engine::{Engine, Model},
     package::Repository,
 };
@@ -84,7 +84,7 @@ impl Registry {
             started: watch::Sender::new(false),
         });
         let figures = Box::new(ModelFigures::new(Arc::downgrade(&shared))?);
-        let failed = |error| Error::Internal(format!("a metric cannot be registered: {error}"));
+        let failed = |error| Error::internal(Reason::because("a metric cannot be registered", error));
         engine.metrics().registry().register(figures).map_err(failed)?;
         let worker = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("uflow-loader".to_owned());
@@ -104,7 +104,7 @@ impl Registry {
             let ready = versions.values().rev().find_map(|slot| slot.model.clone());
             return ready.ok_or_else(|| match versions.iter().next_back() {
                 Some((version, slot)) => unavailable(name, *version, slot),
-                None => Error::Unavailable(format!("model `{name}` has no version that takes frames")),
+                None => Error::unavailable(format!("model `{name}` has no version that takes frames")),
             });
         }
         let slot = versions.get(&version).ok_or_else(|| {
@@ -206,5 +206,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn stopping() -> Error {
-    Error::Unavailable("the server is stopping".to_owned())
+    Error::unavailable("the server is stopping")
 }

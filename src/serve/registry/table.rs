@@ -188,7 +188,7 @@ pub(super) fn unavailable(name: &str, version: u32, slot: &Slot) -> Error {
         ModelState::Ready => "is not ready",
     };
     let reason = if slot.reason.is_empty() { String::new() } else { format!(": {}", slot.reason) };
-    Error::Unavailable(format!("model `{name}` version {version} {what}{reason}"))
+    Error::unavailable(format!("model `{name}` version {version} {what}{reason}"))
 }
 
 #[cfg(test)]

@@ -78,12 +78,12 @@ pub(super) fn call(request: proto::DetectRequest, deadline: Option<Instant>, ori
 
 fn source(image: Option<proto::detect_request::Image>) -> Result<Source> {
     match image {
-        None => Err(Error::Frame("the request has no frame: set `raw` or `encoded`".to_owned())),
+        None => Err(Error::frame("the request has no frame: set `raw` or `encoded`")),
         Some(proto::detect_request::Image::Encoded(bytes)) => Ok(Source::Encoded(bytes)),
         Some(proto::detect_request::Image::Raw(raw)) => {
             let format = match enumeration("raw.format", raw.format)? {
                 proto::PixelFormat::Unspecified => {
-                    return Err(Error::Frame("raw.format is not set: name the layout of a pixel".to_owned()));
+                    return Err(Error::frame("raw.format is not set: name the layout of a pixel"));
                 }
                 proto::PixelFormat::Gray8 => PixelFormat::Gray8,
                 proto::PixelFormat::Gray16 => PixelFormat::Gray16,

@@ -74,9 +74,8 @@ impl FeatureCache {
         let mut values = vec![f16::ZERO; self.values];
         for &versions in &head.versions {
             for version in 0..versions {
-                let broken = |reason: &str| Error::Data {
-                    path: path.to_owned(),
-                    reason: format!("{reason}; remove it, and the features are computed again"),
+                let broken = |reason: &str| {
+                    Error::data(path, format!("{reason}; remove it, and the features are computed again"))
                 };
                 input.read_exact(bytemuck::cast_slice_mut(&mut values)).map_err(|_| broken("ends in the middle"))?;
                 if values.iter().any(|value| !value.is_finite()) {

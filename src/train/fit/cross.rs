@@ -121,7 +121,7 @@ impl Fitter {
             match trained.summary.stopped {
                 StopReason::Finished | StopReason::Patience => {}
                 StopReason::Asked => return Ok(None),
-                StopReason::Diverged => return Err(Error::Training("training diverged".to_owned())),
+                StopReason::Diverged => return Err(Error::training("training diverged")),
             }
             super::on(part.threads, || self.held_out_energies(&trained)).map(Some)
         };
@@ -170,7 +170,7 @@ mod tests {
     fn a_flow_that_fails_costs_itself_only() {
         let (mut energies, mut cross_fit) = (held_out(0).unwrap(), started());
         run(&mut energies, &mut cross_fit, &mut |fold| match fold {
-            2 => Err(Error::Training("no room left".to_owned())),
+            2 => Err(Error::training("no room left")),
             _ => Ok(held_out(fold)),
         })
         .unwrap();

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Event, FEWEST_IMAGES, FitOptions, Fitted, Fitter, MOST_UNREADABLE, Survey};
 use crate::{
-    Error, Result,
+    Error, Reason, Result,
     backbone::NetworkSource,
     digest::hex,
     frame::{Image, Limits, depth::FULL_BITS},
@@ -71,12 +71,12 @@ fn fit(
     }
     survey.check_at_least(FEWEST_IMAGES)?;
     for (size, path) in &survey.sizes {
-        fitter.check_roi(*size).map_err(|error| Error::Data { path: path.clone(), reason: error.to_string() })?;
+        fitter.check_roi(*size).map_err(|error| Error::data(path.clone(), Reason::of(error)))?;
     }
     let bits = fitter.input().significant_bits;
     match (survey.depth.advice(bits.unwrap_or(FULL_BITS)), bits) {
         (None, _) => {}
-        (Some(advice), None) => return Err(Error::Training(advice)),
+        (Some(advice), None) => return Err(Error::training(advice)),
         (Some(advice), Some(_)) => {
             events(Event::Warning(&advice));
         }
@@ -113,7 +113,7 @@ fn fit(
 fn features_key(fitter: &Fitter, images: &[PathBuf]) -> Result<String> {
     let mut hasher = Sha256::new();
     let options = (fitter.input(), fitter.options.augmentation, fitter.options.session.precision.to_string());
-    let settings = serde_json::to_vec(&options).map_err(|error| Error::parameter("features", error.to_string()))?;
+    let settings = serde_json::to_vec(&options).map_err(|error| Error::parameter("features", Reason::of(error)))?;
     hasher.update(fitter.backbone.sha256());
     hasher.update(settings);
     for path in images {
@@ -137,7 +137,7 @@ fn read(
         for (index, tensor) in receiver.iter().enumerate() {
             match tensor.and_then(|tensor: Vec<f32>| fitter.push_tensor(&tensor)) {
                 Ok(()) => {}
-                Err(error @ (Error::Decode { .. } | Error::Limit { .. } | Error::Frame(_) | Error::Io { .. })) => {
+                Err(error @ (Error::Decode { .. } | Error::Limit { .. } | Error::Frame { .. } | Error::Io { .. })) => {
                     skipped += 1;
                     events(Event::Skipped { path: &images[index], error: &error });
                 }
@@ -150,7 +150,7 @@ fn read(
         Ok(())
     })?;
     if skipped as f64 > MOST_UNREADABLE * images.len() as f64 {
-        return Err(Error::Training(format!(
+        return Err(Error::training(format!(
             "{skipped} of {} images, more than {:.0}%, could be read at first and not again when their features were made; \
              they are named above. Do not change the files while a model is fitted",
             images.len(),

@@ -32,7 +32,7 @@ impl Fitter {
                     || self.segmenter(&latents, height, width),
                     |segmenter, &image| match segmenter {
                         Ok(segmenter) => self.score(&trained.flow, &latents, segmenter, image),
-                        Err(error) => Err(Error::Training(error.to_string())),
+                        Err(error) => Err(Error::training(error.to_string())),
                     },
                 )
                 .collect();

@@ -27,7 +27,7 @@ use prost::Message;
 use self::{cross::Plan, pushed::PushedFrames, survey::Pixels};
 use super::{Control, FeatureCache, Progress, StopReason, Trained, session::thread_pool, train};
 use crate::{
-    Error, Result,
+    Error, Reason, Result,
     flow::Architecture,
     frame::{BitDepthCheck, Frame, depth::FULL_BITS},
     package::{self, BackboneReference, FORMAT, FlowReference, Manifest, Scale, ScoreStatistics, TrainingRecord},
@@ -149,7 +149,7 @@ impl Fitter {
     /// Adds a good frame that is preprocessed already: 3 × H × W.
     fn push_tensor(&mut self, tensor: &[f32]) -> Result<()> {
         let (height, width) = (self.input().height as usize, self.input().width as usize);
-        let image = ArrayView3::from_shape((3, height, width), tensor).map_err(|e| Error::Frame(e.to_string()))?;
+        let image = ArrayView3::from_shape((3, height, width), tensor).map_err(|e| Error::frame(Reason::of(e)))?;
         let versions = self.options.augmentation.versions().iter().map(|&(mirrored, turns)| {
             let turned: Array4<f32> = turn(image, mirrored, turns).insert_axis(Axis(0));
             self.backbone.features(turned.view())
@@ -188,10 +188,10 @@ impl Fitter {
                  out to check it; at least {FEWEST_IMAGES} are needed, 50 or more are better"
             );
             self.pushed.warnings().iter().for_each(|warning| text += &format!("; {warning}"));
-            return Err(Error::Training(text));
+            return Err(Error::training(text));
         }
         if let (None, Some(advice)) = (self.options.significant_bits, self.depth.advice(FULL_BITS)) {
-            return Err(Error::Training(advice));
+            return Err(Error::training(advice));
         }
         let mut notes = self.pushed.warnings();
         notes.extend(variety::check(&self.cache)?);

@@ -107,7 +107,7 @@ impl Survey {
             let line = if reason.contains(&name) { reason } else { format!("{name}: {reason}") };
             let _ = write!(text, "\n  {line}");
         }
-        Err(Error::Training(text))
+        Err(Error::training(text))
     }
 
     /// Refuses fewer than `least` usable images, and says where the others went.
@@ -129,7 +129,7 @@ impl Survey {
         for warning in self.warnings() {
             let _ = write!(text, "\n  {warning}");
         }
-        Err(Error::Training(text))
+        Err(Error::training(text))
     }
 
     /// What was left out beside unreadable files, in sentences that name the images; empty where every image is used.

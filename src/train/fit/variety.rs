@@ -61,7 +61,7 @@ pub(super) fn check(cache: &FeatureCache) -> Result<Option<String>> {
     let most = variety(cache).into_iter().fold(0.0, f64::max);
     let images = cache.len();
     if most < NOTHING {
-        return Err(Error::Training(format!(
+        return Err(Error::training(format!(
             "the {images} good images are practically one image: at the same place their features differ by {most:.1e} of \
              their variance. Every other image would be called a defect. Give images of different parts, taken as they will \
              be inspected"
