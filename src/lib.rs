@@ -3,13 +3,13 @@
 //! The method is U-Flow: a frozen multi-scale backbone, a U-shaped normalizing flow that turns the features of good
 //! images into white Gaussian noise, and an *a contrario* segmentation whose threshold is a number of false alarms.
 //!
-//! One straight line, one type per arrow:
+//! The code is one straight line with one type per arrow:
 //!
 //! ```text
 //! Frame → tensor → features → energies (latents) → score map + component trees → log₁₀NFA map → Detection
 //! ```
 //!
-//! [`pipeline::Detector`] composes it; the modules below are its links, in that order.
+//! [`pipeline::Detector`] composes the line; the modules below are its steps, in this order.
 
 pub mod error;
 

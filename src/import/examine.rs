@@ -1,4 +1,4 @@
-//! An imported model on images: what its latents look like, and how good images score.
+//! Runs an imported model on images: statistics of its latents, and scores of good images.
 
 use std::sync::Arc;
 
@@ -16,16 +16,16 @@ use crate::{
     train::fit::statistics,
 };
 
-/// The latents of one scale of an image. White noise, as good images should give, has mean 0 and variance 1.
+/// The latents of one scale of an image. On good images they should be white noise, with mean 0 and variance 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct LatentStatistics {
     /// Mean.
     pub mean: f64,
     /// Variance about the mean.
     pub variance: f64,
-    /// Lowest.
+    /// Minimum.
     pub min: f32,
-    /// Highest.
+    /// Maximum.
     pub max: f32,
 }
 
@@ -38,13 +38,13 @@ impl LatentStatistics {
         Self { mean, variance, min, max: values.fold(f32::NEG_INFINITY, f32::max) }
     }
 
-    /// Mean of z², which the numbers of false alarms take to be 1.
+    /// Mean of z². The numbers of false alarms assume that it is 1.
     pub fn power(&self) -> f64 {
         self.variance + self.mean * self.mean
     }
 }
 
-/// One image through an imported model.
+/// An imported model's result for one image.
 #[derive(Clone, Debug, Serialize)]
 pub struct Examination {
     /// The image score.
@@ -53,7 +53,7 @@ pub struct Examination {
     pub scales: Vec<LatentStatistics>,
 }
 
-/// Runs an imported model's own networks, as a package of it would.
+/// Runs an imported model's own networks, as a package with this model would.
 #[derive(Debug)]
 pub struct Examiner {
     detector: Detector,
@@ -83,15 +83,15 @@ impl Examiner {
         })
     }
 
-    /// One image's latents and score.
+    /// Latents and score of one image.
     ///
     /// # Errors
-    /// A frame that cannot be used, or latents that are not finite.
+    /// The frame is invalid, or the latents are not finite.
     pub fn examine(&mut self, frame: &Frame<'_>) -> Result<Examination> {
         self.run(frame, |_, _| Ok(()))
     }
 
-    /// The same for a good image, which then counts for [`scores`](Self::scores).
+    /// The same for a good image, which is included in [`scores`](Self::scores).
     ///
     /// # Errors
     /// As [`examine`](Self::examine).
@@ -104,7 +104,7 @@ impl Examiner {
         Ok(found)
     }
 
-    /// Per scale, finest first, the mean of z² over the good images; 1 if they are white noise.
+    /// Per scale, finest first: the mean of z² over the good images; 1 for white noise.
     pub fn latent_variance(&self) -> Vec<f64> {
         self.powers.iter().map(|sum| sum / self.scores.len().max(1) as f64).collect()
     }

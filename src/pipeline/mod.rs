@@ -1,4 +1,4 @@
-//! From a frame to a detection: the line that every interface calls.
+//! From a frame to a detection: the line of processing that every interface uses.
 //!
 //! ```text
 //! Frame → tensor → features → energies (latents) → score map + component trees → log₁₀NFA map → Detection

@@ -240,10 +240,19 @@ async fn clients_that_do_not_read_hold_no_more_than_their_window() {
         });
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let started = std::time::Instant::now();
-    let answer = client(&server).await.detect(sample(3).request(1)).await;
+    // Until their frames are through, all places can be taken: then the server says so, and a client tries again.
+    let answer = tokio::time::timeout(Duration::from_secs(60), async {
+        loop {
+            match client(&server).await.detect(sample(3).request(1)).await {
+                Err(status) if status.code() == Code::ResourceExhausted => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                answer => return answer,
+            }
+        }
+    });
+    let answer = answer.await.expect("the others are served");
     assert!(answer.is_ok(), "the others are served: {answer:?}");
-    assert!(started.elapsed() < Duration::from_secs(20));
     let with = resident();
     println!("{clients} clients that do not read: resident memory {before:.1} MiB before, {with:.1} MiB with them");
     // HTTP/2 windows and the queues of both sides, the clients' in this process too.

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[macro_use]
+#[path = "../alone/mod.rs"]
+mod alone;
 mod calibrate;
 mod decision;
 mod fit;

@@ -12,7 +12,8 @@ use uflow::{
     latents::{ScaleShape, energy},
 };
 
-/// The environment of the ONNX Runtime that `make` fetched.
+/// The environment of the ONNX Runtime that `make` fetched. A process has one, and other tests of this program make it through
+/// [`uflow::runtime::Runtime`], so those that use it here run alone.
 fn environment() -> &'static Environment {
     static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
     ENVIRONMENT.get_or_init(|| {
@@ -106,6 +107,7 @@ fn check_flow(flow: &Flow, random: &mut ChaCha8Rng) {
 
 #[test]
 fn one_scale() {
+    alone!();
     check(&[(6, 5, 7)], 4, &[1]);
     check(&[(7, 3, 4)], 1, &[0]);
     check(&[(2, 1, 1)], 3, &[1]);
@@ -113,6 +115,7 @@ fn one_scale() {
 
 #[test]
 fn three_scales_with_odd_channels() {
+    alone!();
     for kind in 0..4 {
         check(&[(5, 8, 4), (7, 4, 2), (17, 2, 1)], 4, &[kind]);
     }
@@ -121,17 +124,20 @@ fn three_scales_with_odd_channels() {
 
 #[test]
 fn four_scales_and_one_with_fewer_channels_than_come_up() {
+    alone!();
     check(&[(1, 4, 4), (80, 2, 2)], 2, &[1]);
     check(&[(2, 8, 8), (2, 4, 4), (3, 2, 2), (80, 1, 1)], 2, &[1]);
 }
 
 #[test]
 fn the_size_of_a_real_model() {
+    alone!();
     check(&[(48, 32, 32), (96, 16, 16), (192, 8, 8)], 4, &[1]);
 }
 
 #[test]
 fn rotations_another_clamp_and_other_hidden_widths() {
+    alone!();
     let mut random = ChaCha8Rng::seed_from_u64(3);
     for rotated in [|_| true, |index| index % 2 == 1, |index| index == 0, |_| false] {
         let features = [(5, 8, 4), (7, 4, 2), (17, 2, 1)];
@@ -147,6 +153,7 @@ fn rotations_another_clamp_and_other_hidden_widths() {
 
 #[test]
 fn parallel_stages() {
+    alone!();
     let mut random = ChaCha8Rng::seed_from_u64(5);
     let features = [(5, 8, 4), (7, 4, 2), (17, 2, 1)];
     let features: Vec<ScaleShape> =

@@ -211,7 +211,8 @@ impl Args {
             );
         }
         let options = decision.options()?;
-        if !package.manifest.rule(&options)?.tests.is_paper() {
+        let tests = options.tests.or(package.manifest.detection.tests).unwrap_or_default();
+        if !tests.is_paper() {
             anyhow::bail!("--segmentation block and --only-scale can only be used with --tests paper");
         }
         Ok(Variant {

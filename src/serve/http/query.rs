@@ -288,7 +288,7 @@ mod tests {
     fn what_is_wrong_is_named() {
         for (query, expected) in [
             ("epsilom=1", "query: epsilom: unknown field `epsilom`, expected one of `epsilon`, `verdict`,"),
-            ("epsilon=1&epsilon=2", "query: epsilon: duplicate field `epsilon`"),
+            ("epsilon=1&epsilon=2", "query: duplicate field `epsilon`"),
             ("epsilon=one", "query: epsilon: `one` is not a number"),
             ("min_area=-1", "query: min_area: `-1` is not a whole number that fits"),
             ("verdict=nasty", "query: verdict: `nasty` is not one of nfa, score, both, either"),

@@ -129,18 +129,18 @@ async fn an_image_that_fails_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn outputs_that_are_too_large_together_are_refused() {
     let repo = Repo::new(&["bolt"]);
-    let limits = Limits { max_bytes: 48 * 32 * 3, ..Limits::default() };
+    let limits = Limits { max_bytes: 16 * 256 * 256, ..Limits::default() };
     let app = repo.app(Control::Static, EngineOptions { limits, ..EngineOptions::default() }).await;
     let mut client = serve(&app).await;
     let images = |count: u64| {
-        let files: Vec<_> = (0..count).map(|seed| png(seed, 48, 32)).collect();
+        let files: Vec<_> = (0..count).map(|seed| png(seed, 256, 256)).collect();
         with(request(tensor("image", "BYTES", &[count as i64]), Some(prefixed(&files))), &["mask"], &[])
     };
-    client.model_infer(images(3)).await.unwrap();
-    let status = client.model_infer(images(4)).await.unwrap_err();
+    client.model_infer(images(16)).await.unwrap();
+    let status = client.model_infer(images(17)).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     assert!(
-        status.message().contains("size of the request's outputs is over the limit: 6144 > 4608 bytes"),
+        status.message().contains("size of the request's outputs is over the limit: 1114112 > 1048576 bytes"),
         "{status}"
     );
 }
