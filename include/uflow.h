@@ -1717,8 +1717,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_engine_options_set_memory(struct uflow
                                                      uint64_t max_work_bytes);
 
 /**
- * Makes options with the defaults, for a product of this name (1 to 128 letters, digits, `.`, `-`, `_`). The caller owns `*options` and
- * frees it with `uflow_fit_options_free`.
+ * Makes options with the defaults, for a product of this name: 1 to 128 bytes of UTF-8 without slashes, backslashes and control
+ * characters, not beginning with a dot. The caller owns `*options` and frees it with `uflow_fit_options_free`.
  *
  * `name` is NULL (an error) or a text that ends with 0; `options` is NULL (an error) or may be written.
  */

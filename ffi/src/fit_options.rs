@@ -144,8 +144,8 @@ impl Versioned for uflow_fit_options_info {
     const NAME: &str = "info";
 }
 
-/// Makes options with the defaults, for a product of this name (1 to 128 letters, digits, `.`, `-`, `_`). The caller owns `*options` and
-/// frees it with `uflow_fit_options_free`.
+/// Makes options with the defaults, for a product of this name: 1 to 128 bytes of UTF-8 without slashes, backslashes and control
+/// characters, not beginning with a dot. The caller owns `*options` and frees it with `uflow_fit_options_free`.
 ///
 /// # Safety
 /// `name` is NULL (an error) or a text that ends with 0; `options` is NULL (an error) or may be written.

@@ -849,6 +849,8 @@ fn trainers() {
         all_fail([
             (uflow_fit_options_new(ptr::null(), &raw mut fit_untouched), ARGUMENT, "name: is NULL"),
             (uflow_fit_options_new(c"a/b".as_ptr(), &raw mut fit_untouched), ARGUMENT, "name"),
+            (uflow_fit_options_new(c".a".as_ptr(), &raw mut fit_untouched), ARGUMENT, "may not start with a dot"),
+            (uflow_fit_options_new(c" ".as_ptr(), &raw mut fit_untouched), ARGUMENT, "name: it is empty"),
             (uflow_fit_options_new(c"\xff".as_ptr(), &raw mut fit_untouched), ARGUMENT, "name: is not UTF-8"),
             (uflow_fit_options_new(c"bolt".as_ptr(), null()), ARGUMENT, "options: is NULL"),
             (uflow_fit_options_set_backbone(options, ptr::null()), ARGUMENT, "path: is NULL"),
