@@ -171,7 +171,7 @@ fn one_model_is_reported_compared_and_calibrated() {
     let kept = found["verdict"]["promise"] == "kept";
     assert_eq!(calibrated.status.code(), Some(i32::from(!kept)));
     let few = uflow(&["calibrate", "--model", &model, "--good", &format!("{data}/test/good")]);
-    assert!(stderr(&few).contains("2 are too few"), "{}", stderr(&few));
+    assert!(stderr(&few).contains("2 usable good images are too few"), "{}", stderr(&few));
 }
 
 #[test]
