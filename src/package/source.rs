@@ -68,7 +68,7 @@ pub(super) fn resolve(root: &Path, name: &str) -> Result<PathBuf, Reason> {
     let path = match root.join(name).canonicalize() {
         Ok(path) => path,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing(name)),
-        Err(error) => return Err(Reason::because(format_args!("{name}: cannot be opened"), error).into()),
+        Err(error) => return Err(Reason::because(format_args!("{name}: cannot be opened"), error)),
     };
     if !path.starts_with(root) {
         return Err(format!("{name}: is a link that leads out of {}, to {}", root.display(), path.display()).into());
@@ -100,7 +100,7 @@ fn read_entry(archive: &mut ZipArchive<BufReader<File>>, name: &str, limit: u64)
         Ok(entry) => entry,
         Err(ZipError::FileNotFound) => return Err(missing(name)),
         Err(ZipError::CompressionMethodNotSupported(_)) => return Err(compressed(name)),
-        Err(error) => return Err(Reason::because(format_args!("{name}: cannot be read"), error).into()),
+        Err(error) => return Err(Reason::because(format_args!("{name}: cannot be read"), error)),
     };
     if entry.compression() != CompressionMethod::Stored {
         return Err(compressed(name));

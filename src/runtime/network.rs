@@ -203,9 +203,9 @@ impl Network {
             let part = &data[images.start * each..images.end * each];
             Ok(SessionInputValue::from(TensorRef::from_array_view((shape, part))?))
         };
-        let inputs: Vec<_> = self.inputs.iter().map(part).collect::<ort::Result<_>>().map_err(|error| failed(error))?;
+        let inputs: Vec<_> = self.inputs.iter().map(part).collect::<ort::Result<_>>().map_err(failed)?;
         let fetch = if want_latents { &self.energies_and_latents } else { &self.energies };
-        let values = session::run(&mut self.session, &inputs, fetch).map_err(|error| failed(error))?;
+        let values = session::run(&mut self.session, &inputs, fetch).map_err(failed)?;
         self.finish(values, batch)
     }
 
@@ -228,7 +228,7 @@ impl Network {
         self.backbone.check_features(&features, batch, feature_shapes(&self.expected))?;
         let inputs: Vec<_> = self.inputs.iter().map(|&scale| SessionInputValue::from(&features[scale])).collect();
         let fetch = if latents { &self.energies_and_latents } else { &self.energies };
-        session::run(&mut self.session, &inputs, fetch).map_err(|error| failed(error))
+        session::run(&mut self.session, &inputs, fetch).map_err(failed)
     }
 
     fn run_bound(
@@ -240,14 +240,14 @@ impl Network {
     ) -> Result<Vec<DynValue>> {
         if bound.last != Some((batch, latents)) {
             // Every run of the same shape writes bound outputs in place.
-            self.backbone.bind_outputs(&mut bound.features, &bound.memory).map_err(|error| failed(error))?;
+            self.backbone.bind_outputs(&mut bound.features, &bound.memory).map_err(failed)?;
             bound.outputs.clear_outputs();
             output_names(self.expected.len(), latents)
                 .try_for_each(|name| bound.outputs.bind_output_to_device(name, &bound.host))
-                .map_err(|error| failed(error))?;
+                .map_err(failed)?;
             bound.last = None;
         }
-        let staged = stage(&mut bound.images, images).map_err(|error| failed(error))?;
+        let staged = stage(&mut bound.images, images).map_err(failed)?;
         let features = self.backbone.run_bound(&mut bound.features, staged)?;
         self.backbone.check_features(&features, batch, feature_shapes(&self.expected))?;
         let run = |session: &mut Session, outputs: &mut IoBinding| {
@@ -324,7 +324,7 @@ fn feature_shapes(expected: &[(ScaleShape, ScaleShape)]) -> impl Iterator<Item =
 
 /// The data of an output, if its shape is right and every value is finite.
 fn checked<'a>(value: &'a DynValue, what: &str, scale: usize, expected: &[usize]) -> Result<&'a [f32]> {
-    let (shape, data) = session::host(value).map_err(|error| failed(error))?;
+    let (shape, data) = session::host(value).map_err(failed)?;
     if !shape.iter().zip(expected).all(|(&dim, &expected)| usize::try_from(dim) == Ok(expected))
         || shape.len() != expected.len()
     {

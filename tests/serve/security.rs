@@ -188,7 +188,7 @@ async fn until_answered(channel: &Channel, token: &str, expected: Result<(), Cod
     for _ in 0..150 {
         let request = with_token(sample(1).request(1), Some(token));
         answer = DetectionServiceClient::new(channel.clone()).detect(request).await.map(|_| ());
-        if answer.as_ref().map(|()| ()).map_err(tonic::Status::code) == expected {
+        if answer.as_ref().copied().map_err(tonic::Status::code) == expected {
             return answer.err();
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

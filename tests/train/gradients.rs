@@ -207,7 +207,7 @@ fn every_gradient_equals_central_differences() {
         loss(&mut gradients, &flow, &images);
         let gradient = gradients.gradient().to_vec();
         let step = 1e-5;
-        for index in 0..gradient.len() {
+        for (index, &derivative) in gradient.iter().enumerate() {
             let middle = flow.parameters()[index];
             let mut at = |value: f64| {
                 flow.parameters_mut()[index] = value;
@@ -215,11 +215,10 @@ fn every_gradient_equals_central_differences() {
             };
             let difference = (at(middle + step) - at(middle - step)) / (2.0 * step);
             at(middle);
-            let error = (difference - gradient[index]).abs() / gradient[index].abs().max(1.0);
+            let error = (difference - derivative).abs() / derivative.abs().max(1.0);
             assert!(
                 error < 1e-5,
-                "case {case}, parameter {index}: gradient {}, finite difference {difference}",
-                gradient[index]
+                "case {case}, parameter {index}: gradient {derivative}, finite difference {difference}"
             );
         }
     }

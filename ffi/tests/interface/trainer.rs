@@ -243,15 +243,15 @@ fn the_range_of_floating_point_samples_is_used_and_kept() {
     let encoded = |seed: u64| float_tiff(&models::good(100 + seed, 48, 32, PixelFormat::Rgb8));
     let without = Fit::new(|_| ());
     let file = encoded(0);
-    let (code, said) = failure(unsafe {
-        uflow_trainer_add(without.trainer, &raw const *&image(&file, uflow_format::UFLOW_FORMAT_ENCODED))
-    });
+    let picture = image(&file, uflow_format::UFLOW_FORMAT_ENCODED);
+    let (code, said) = failure(unsafe { uflow_trainer_add(without.trainer, &raw const picture) });
     assert!(code == UFLOW_STATUS_UNDECODABLE && said.contains("uflow_fit_options_set_float_range"), "{code:?} {said}");
 
     let fit = Fit::new(|options| ok(unsafe { uflow_fit_options_set_float_range(options, 10.0, 20.0) }));
     for seed in 0..10 {
         let file = encoded(seed);
-        ok(unsafe { uflow_trainer_add(fit.trainer, &raw const *&image(&file, uflow_format::UFLOW_FORMAT_ENCODED)) });
+        let picture = image(&file, uflow_format::UFLOW_FORMAT_ENCODED);
+        ok(unsafe { uflow_trainer_add(fit.trainer, &raw const picture) });
     }
     ok(fit.fit("floats.uflow", None, ptr::null_mut()));
     let path = fit.folder.path().join("floats.uflow");
