@@ -167,7 +167,7 @@ fn run(
 /// Finds defects in `count` images (1 to 1024) that go through the network together, and fills as many results. `images` is an array of
 /// structs, `results` an array of handles, all different. Scores differ from those of single images by at most 1e-5. If an image or
 /// a network fails, the call fails as `uflow_detector_detect` does, and no result changes. Messages name the element, e.g.
-/// "images[3]".
+/// `images[3]`.
 ///
 /// # Safety
 /// `detector` is NULL (an error) or a detector that was not freed; `images` is NULL (an error) or an array of `count` structs of

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | Clopper and Pearson (1934) | the part of the images with an alarm | exactly, however alarms cluster |
 //! | [`rate_bounds`]: Garwood's Poisson bounds (1936) of the number of clusters, a cluster being as large as the variance of the counts over their mean | alarms per image | approximately, for many images |
-//! | [`mean_at_least`] | alarms per image, from below, for all ε of [`EPSILONS`](super::EPSILONS) at once | exactly, however alarms cluster |
+//! | [`mean_at_least`] | alarms per image, from below, for all ε of [`EPSILONS`] at once | exactly, however alarms cluster |
 //!
 //! [`mean_at_least`] decides whether ε is kept. It is the larger of two lower bounds, both valid for every distribution of
 //! counts on 0, 1, 2, …:

@@ -10,8 +10,8 @@
 //! [`Engine`](crate::engine::Engine) spreads the same three stages over its threads, to overlap frames of many models; its
 //! models lend their networks to detectors through the trait [`Networks`], which is declared here.
 //!
-//! How a detection is decided is one [`DecisionRule`], made from the package's and the call's
-//! [`DecisionOptions`](crate::segment::DecisionOptions) by [`Manifest::rule`].
+//! How a detection is decided is one [`DecisionRule`](crate::segment::DecisionRule), made from the package's and the call's
+//! [`DecisionOptions`](crate::segment::DecisionOptions) by [`Manifest::rule`](crate::package::Manifest::rule).
 
 mod detector;
 mod evidence;
