@@ -1109,7 +1109,7 @@ typedef struct uflow_summary {
    */
   float score;
   /**
-   * The lowest log₁₀NFA of the image. Below log₁₀ ε it is a detection.
+   * The lowest log₁₀NFA of the image. If it is below log₁₀ ε, the mask has at least one pixel, whatever the size of the image.
    */
   float log10_nfa_min;
   /**
@@ -2012,8 +2012,9 @@ UFLOW_MUST_USE struct uflow_status *uflow_options_set_tests(struct uflow_options
 
 /**
  * Sets the region of interest, in place of the package's own. `mask` has `size` bytes: `height` rows of `width` bytes, `stride` bytes
- * apart (0: without gaps). Pixels with a byte other than 0 count. The mask is copied, and scaled to each image; it must have the
- * image's shape, at any resolution.
+ * apart (0: without gaps). Pixels with a byte other than 0 count. The mask is copied, and scaled to each image. It must have the
+ * image's aspect ratio (within a rounding of one pixel), at any resolution, or exactly the size of the network's input. With a mask of
+ * another shape, detection fails; the message names both sizes.
  *
  * Fails with `UFLOW_STATUS_INVALID_ARGUMENT` if the rows do not fit into `size` bytes, or if all of them are 0.
  *

@@ -368,8 +368,9 @@ pub unsafe extern "C" fn uflow_options_set_tests(options: *mut uflow_options, te
 }
 
 /// Sets the region of interest, in place of the package's own. `mask` has `size` bytes: `height` rows of `width` bytes, `stride` bytes
-/// apart (0: without gaps). Pixels with a byte other than 0 count. The mask is copied, and scaled to each image; it must have the
-/// image's shape, at any resolution.
+/// apart (0: without gaps). Pixels with a byte other than 0 count. The mask is copied, and scaled to each image. It must have the
+/// image's aspect ratio (within a rounding of one pixel), at any resolution, or exactly the size of the network's input. With a mask of
+/// another shape, detection fails; the message names both sizes.
 ///
 /// Fails with `UFLOW_STATUS_INVALID_ARGUMENT` if the rows do not fit into `size` bytes, or if all of them are 0.
 ///

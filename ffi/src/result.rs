@@ -32,7 +32,7 @@ pub struct uflow_summary {
     pub anomalous: u32,
     /// The image score: the maximum of the score map, in [0, 1].
     pub score: f32,
-    /// The lowest log₁₀NFA of the image. Below log₁₀ ε it is a detection.
+    /// The lowest log₁₀NFA of the image. If it is below log₁₀ ε, the mask has at least one pixel, whatever the size of the image.
     pub log10_nfa_min: f32,
     /// The number of regions.
     pub regions: u32,

@@ -140,7 +140,7 @@ impl Process {
     /// Resident memory once the server has had time to tidy up.
     fn idle(&self, below: f64) -> f64 {
         let start = Instant::now();
-        while self.resident() > below && start.elapsed() < Duration::from_secs(20) {
+        while self.resident() > below && start.elapsed() < Duration::from_secs(60) {
             std::thread::sleep(Duration::from_millis(200));
         }
         self.resident()
