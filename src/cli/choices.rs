@@ -17,7 +17,7 @@ use crate::{
     train::fit::Augmentation,
 };
 
-pub(crate) const AUGMENTATIONS: Choices<Augmentation> = Choices::new(&["none", "flip", "rotate", "all"]);
+pub(crate) const AUGMENTATIONS: Choices<Augmentation> = Choices::new(Augmentation::VARIANTS);
 pub(crate) const BOUNDS: Choices<Bound> = Choices::new(Bound::VARIANTS);
 pub(crate) const DEVICES: Choices<Device> = Choices::new(&["cpu", "openvino", "cuda", "tensorrt"]);
 pub(crate) const FORMATS: Choices<PixelFormat> = Choices::new(PixelFormat::VARIANTS);

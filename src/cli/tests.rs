@@ -71,6 +71,7 @@ fn listed_values_are_those_of_their_types() {
             assert_eq!(value.to_string(), *name);
         }
     }
+    check(&choices::AUGMENTATIONS);
     check(&choices::BOUNDS);
     check(&choices::DEVICES);
     check(&choices::FORMATS);

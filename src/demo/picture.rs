@@ -3,6 +3,7 @@
 use image::{GrayImage, Luma, RgbImage};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use strum::IntoStaticStr;
 
 use super::{
     cloth::Cloth,
@@ -14,7 +15,8 @@ use super::{
 };
 
 /// A product of the demo.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Product {
     /// Plain-woven cloth.
     WovenCloth,
@@ -30,11 +32,7 @@ impl Product {
 
     /// Name of its folder.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::WovenCloth => "woven_cloth",
-            Self::BrushedMetal => "brushed_metal",
-            Self::PrintedGrid => "printed_grid",
-        }
+        self.into()
     }
 
     /// Largest rotation in degrees and largest relative change of scale between pictures.
@@ -48,7 +46,8 @@ impl Product {
 }
 
 /// A kind of defect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Defect {
     /// A thin curved mark.
     Scratch,
@@ -66,12 +65,7 @@ impl Defect {
 
     /// Name of its folder.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Scratch => "scratch",
-            Self::Hole => "hole",
-            Self::Stain => "stain",
-            Self::MissingPart => "missing_part",
-        }
+        self.into()
     }
 }
 

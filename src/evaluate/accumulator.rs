@@ -12,14 +12,16 @@ use ndarray::ArrayView2;
 
 use super::{
     alarms::AlarmCounter,
-    components::{ComponentCounts, label},
     conclude::conclude,
     iou::ratio,
     latency::Times,
     metrics::{Evaluation, ImageResult},
     scores::{Scores, Source, key},
 };
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    segment::components::{ComponentCounts, label},
+};
 
 /// The thresholds at which a model is evaluated.
 #[derive(Clone, Copy, Debug)]

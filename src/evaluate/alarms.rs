@@ -8,10 +8,8 @@ use std::fmt;
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    bounds::{binomial_bounds, mean_at_least, rate_bounds},
-    components::ComponentCounts,
-};
+use super::bounds::{binomial_bounds, mean_at_least, rate_bounds};
+use crate::segment::components::ComponentCounts;
 
 /// The values of ε at which false alarms are counted.
 pub const EPSILONS: [f64; 8] = [10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];

@@ -3,12 +3,12 @@
 use super::{
     GOOD,
     accumulator::Accumulator,
-    components::ComponentCounts,
     curve::{Builder, Curves, Level, Totals, curves},
     iou::{self, AtThreshold},
     metrics::{Evaluation, ImageResult, KindMetrics, Metrics, MiouPoint, Operating, SizeClass},
     scores::{ScoreEntry, Scores, Source},
 };
+use crate::segment::components::ComponentCounts;
 
 /// log₁₀ε of the mIoU curve, in tenths: from −30 to 10.
 const MIOU_CURVE: std::ops::RangeInclusive<i16> = -300..=100;

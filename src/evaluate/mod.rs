@@ -24,7 +24,6 @@ mod alarms;
 mod bounds;
 mod categories;
 pub(crate) mod columns;
-mod components;
 mod conclude;
 mod curve;
 mod dataset;

@@ -10,6 +10,8 @@
 
 use rayon::slice::ParallelSliceMut;
 
+pub(super) use crate::segment::components::{key, score};
+
 /// Bits of a score that select its bin: sign, exponent and 11 bits of the mantissa.
 const BIN_BITS: u32 = 20;
 /// Number of entries that are unpacked and sorted at a time, unless one bin has more.
@@ -160,17 +162,6 @@ fn unpack(bytes: &mut &[u8]) -> u64 {
         }
     }
     value
-}
-
-/// A score's bits, transformed so that ascending unsigned order is descending numeric order; −0 and 0 have the same key.
-pub(super) fn key(score: f32) -> u32 {
-    let bits = (score + 0.0).to_bits();
-    if bits >> 31 == 0 { bits ^ 0x7fff_ffff } else { bits }
-}
-
-/// The score of a key.
-pub(super) fn score(key: u32) -> f32 {
-    f32::from_bits(if key >> 31 == 0 { key ^ 0x7fff_ffff } else { key })
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! What kind of file some bytes are, by their content.
 
+use strum::IntoStaticStr;
+
 /// Kinds of image files that are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
 #[non_exhaustive]
+#[strum(serialize_all = "UPPERCASE")]
 pub enum FileKind {
     /// PNG, with or without animation.
     Png,
@@ -13,6 +16,7 @@ pub enum FileKind {
     /// TIFF and BigTIFF.
     Tiff,
     /// WebP, lossy or lossless.
+    #[strum(serialize = "WebP")]
     WebP,
     /// GIF.
     Gif,
@@ -25,16 +29,8 @@ pub(super) const READABLE: &str = "PNG, JPEG, BMP, TIFF, WebP, GIF and PNM can b
 
 impl FileKind {
     /// The name that messages use.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Png => "PNG",
-            Self::Jpeg => "JPEG",
-            Self::Bmp => "BMP",
-            Self::Tiff => "TIFF",
-            Self::WebP => "WebP",
-            Self::Gif => "GIF",
-            Self::Pnm => "PNM",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// Tells the kind from the first bytes.

@@ -18,9 +18,11 @@ mod axis;
 mod resample;
 
 use serde::{Deserialize, Serialize};
+use strum::{Display, VariantArray, VariantNames};
 
 use self::axis::AxisCache;
 use self::resample::{Job, Scratch};
+use crate::choice::choice;
 use crate::frame::{FloatRange, Frame, Limits, PixelFormat, ReadOptions, depth};
 use crate::{Error, Result};
 
@@ -29,8 +31,11 @@ pub const MAX_INPUT_SIZE: u32 = 8192;
 
 /// The filter that changes an image's size, antialiased when it shrinks: its support grows with the scale, as in Pillow and
 /// torchvision.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Display, VariantArray, VariantNames,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Resize {
     /// The triangle filter.
     #[default]
@@ -39,24 +44,11 @@ pub enum Resize {
     Bicubic,
 }
 
-impl std::fmt::Display for Resize {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Bilinear => "bilinear",
-            Self::Bicubic => "bicubic",
-        })
-    }
-}
-
 impl std::str::FromStr for Resize {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "bilinear" => Ok(Self::Bilinear),
-            "bicubic" => Ok(Self::Bicubic),
-            _ => Err(Error::parameter("resize", format!("`{text}` is not one of bilinear, bicubic"))),
-        }
+        choice("resize", text)
     }
 }
 

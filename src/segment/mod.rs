@@ -29,6 +29,7 @@
 //! ```
 
 mod block;
+pub(crate) mod components;
 mod count;
 mod decision;
 mod frame_grid;

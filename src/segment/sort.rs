@@ -15,7 +15,12 @@ pub(crate) struct PixelEntry(u64);
 impl PixelEntry {
     /// `value` must not be negative (−0 included) or NaN.
     pub(crate) fn new(value: f32, pixel: u32) -> Self {
-        Self(u64::from(!value.to_bits()) << 32 | u64::from(pixel))
+        Self::with_key(!value.to_bits(), pixel)
+    }
+
+    /// A pixel by its key; smaller keys come first.
+    pub(crate) fn with_key(key: u32, pixel: u32) -> Self {
+        Self(u64::from(key) << 32 | u64::from(pixel))
     }
 
     pub(crate) fn pixel(self) -> usize {

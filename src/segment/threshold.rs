@@ -2,20 +2,20 @@
 //!
 //! It is the smallest t ≥ 0 such that, for t and every larger threshold, the good images have on average at most one
 //! 8-connected component of score > t each. Lowering t through an image's values, the number of components rises by one at
-//! each new peak and falls where components meet: both come from one union-find pass, kept as (value, change) where the
-//! change is not 0. All images' changes, merged from the highest value down, give the count at every threshold.
+//! each new peak and falls where components meet. All images' changes, merged from the highest value down, give the count
+//! at every threshold.
 
 use ndarray::ArrayView2;
 
-use super::tree::{Connectivity, Tree};
+use super::{components, tree::Tree};
 use crate::{Error, Result};
 
 /// The fair threshold of good images that are shown one at a time.
 #[derive(Debug, Default)]
 pub struct FairThreshold {
     images: usize,
-    /// Score and by how much the number of components changes when pixels of that score are added.
-    changes: Vec<(f32, i32)>,
+    /// The images' [`components::changes`].
+    changes: Vec<(u32, i32)>,
     tree: Tree,
 }
 
@@ -38,19 +38,7 @@ impl FairThreshold {
             let what = "score map of a good image (non-negative numbers)".to_owned();
             return Err(Error::NonFinite { what, found: unusable, total: score.len() });
         }
-        let width = score.ncols();
-        let map = score.as_standard_layout();
-        self.tree.order(map.as_slice().unwrap_or_default(), width, |_, score| score > 0.0);
-        let changes = &mut self.changes;
-        let mut current = (f32::INFINITY, 0);
-        self.tree.join(Connectivity::Eight, |value, joined| {
-            if value != current.0 {
-                changes.extend((current.1 != 0).then_some(current));
-                current = (value, 0);
-            }
-            current.1 += 1 - joined as i32;
-        });
-        changes.extend((current.1 != 0).then_some(current));
+        self.changes.append(&mut components::changes(&mut self.tree, score, 0.0));
         self.images += 1;
         Ok(())
     }
@@ -63,12 +51,12 @@ impl FairThreshold {
         if self.images == 0 {
             return Err(Error::parameter("score", "the fair threshold needs at least one good image"));
         }
-        self.changes.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+        self.changes.sort_unstable_by_key(|change| change.0);
         let mut components = 0_i64;
         for of_one_value in self.changes.chunk_by(|a, b| a.0 == b.0) {
             components += of_one_value.iter().map(|change| i64::from(change.1)).sum::<i64>();
             if components > self.images as i64 {
-                return Ok(of_one_value[0].0);
+                return Ok(components::score(of_one_value[0].0));
             }
         }
         Ok(0.0)

@@ -76,6 +76,17 @@ impl Tree {
 
     /// Orders the pixels of `map` (row-major, `width` columns, non-negative) for which `takes_part(pixel, value)`.
     pub(crate) fn order(&mut self, map: &[f32], width: usize, takes_part: impl Fn(usize, f32) -> bool) {
+        self.order_by(map, width, PixelEntry::new, takes_part);
+    }
+
+    /// As [`order`](Self::order), for values that `entry` gives an order.
+    pub(crate) fn order_by(
+        &mut self,
+        map: &[f32],
+        width: usize,
+        entry: impl Fn(f32, u32) -> PixelEntry,
+        takes_part: impl Fn(usize, f32) -> bool,
+    ) {
         let height = map.len() / width;
         self.stride = width + 2;
         self.entries.resize(map.len(), PixelEntry::default());
@@ -84,7 +95,7 @@ impl Tree {
         for (y, row) in map.chunks_exact(width).enumerate() {
             let framed = (y + 1) * self.stride + 1;
             for (x, &value) in row.iter().enumerate() {
-                self.entries[kept] = PixelEntry::new(value, (framed + x) as u32);
+                self.entries[kept] = entry(value, (framed + x) as u32);
                 kept += usize::from(takes_part(y * width + x, value));
             }
         }
@@ -94,9 +105,9 @@ impl Tree {
         self.cells.resize((height + 2) * self.stride, Cell { up: ABSENT, top: ABSENT });
     }
 
-    /// Visits the ordered pixels from the highest down, calling `joined(value, components)` with each one's value and the
+    /// Visits the ordered pixels from the highest down, calling `joined(key, components)` with each one's key and the
     /// number of distinct components that it joined. Leaves `parent` linking every pixel to the one that absorbed it.
-    pub(crate) fn join(&mut self, connectivity: Connectivity, mut joined: impl FnMut(f32, u32)) {
+    pub(crate) fn join(&mut self, connectivity: Connectivity, mut joined: impl FnMut(u32, u32)) {
         let stride = self.stride;
         let around = [stride, 1, stride - 1, stride + 1];
         let directions = if connectivity == Connectivity::Four { 2 } else { 4 };
@@ -133,7 +144,7 @@ impl Tree {
             }
             self.cells[pixel].up = name as u32;
             self.cells[name].top = rank;
-            joined(entry.value(), components);
+            joined(entry.key(), components);
         }
     }
 
@@ -174,7 +185,7 @@ impl Tree {
         framed - self.stride - 1 - 2 * (framed / self.stride - 1)
     }
 
-    /// After `build`, of each rank that represents a node the rank of its parent, itself if it has none; of each other the
+    /// After `join`, of each rank that of a pixel it was absorbed by, itself at the top. After `build`, of each rank that represents a node the rank of its parent, itself if it has none; of each other the
     /// rank that represents its node.
     pub(crate) fn parents(&self) -> &[u32] {
         &self.parent

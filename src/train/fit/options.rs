@@ -1,17 +1,18 @@
 //! What a fit is asked for, and what it tells.
 
 use std::{
-    fmt,
     path::{Path, PathBuf},
     str::FromStr,
 };
 
 use serde::{Deserialize, Serialize};
+use strum::{Display, IntoStaticStr, VariantArray, VariantNames};
 
 use super::Fitted;
 use crate::{
     Error,
     backbone::{self, NetworkSource},
+    choice::choice,
     frame::{FloatRange, check_significant_bits},
     package::{self, FileSource},
     runtime::{Backbone, Runtime, SessionOptions},
@@ -63,8 +64,22 @@ impl BackboneChoice {
 }
 
 /// How each good image is multiplied.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    Display,
+    IntoStaticStr,
+    VariantArray,
+    VariantNames,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Augmentation {
     /// Each image once.
     #[default]
@@ -94,18 +109,7 @@ impl Augmentation {
     }
 
     pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Flip => "flip",
-            Self::Rotate => "rotate",
-            Self::All => "all",
-        }
-    }
-}
-
-impl fmt::Display for Augmentation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        self.into()
     }
 }
 
@@ -113,9 +117,7 @@ impl FromStr for Augmentation {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let all = [Self::None, Self::Flip, Self::Rotate, Self::All];
-        let found = all.into_iter().find(|augmentation| augmentation.name() == text);
-        found.ok_or_else(|| Error::parameter("augment", format!("`{text}` is not one of none, flip, rotate, all")))
+        choice("augment", text)
     }
 }
 
