@@ -110,7 +110,7 @@ PYTHON
   fi
 }
 
-# Suppressions are for ONNX Runtime only. The program runs on one processor with a small backbone, because Valgrind runs one thread at a time and
+# Suppressions are for ONNX Runtime and for one false alarm of a list with marked pointers. The program runs on one processor with a small backbone, because Valgrind runs one thread at a time and
 # is too slow for the convolutions of the built-in backbone.
 check_valgrind() {
   command -v valgrind >/dev/null || die "valgrind is needed"
