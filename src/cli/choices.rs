@@ -4,9 +4,8 @@ use std::{ffi::OsStr, marker::PhantomData, str::FromStr};
 
 use clap::{
     Arg, Command,
-    builder::{PossibleValue, TypedValueParser},
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser, ValueParser, ValueParserFactory},
 };
-
 use strum::VariantNames as _;
 
 use crate::{
@@ -15,6 +14,11 @@ use crate::{
     runtime::{Device, Precision},
     segment::{Bound, TestCount, Verdict},
     train::fit::Augmentation,
+};
+#[cfg(feature = "serve")]
+use crate::{
+    choice::choice,
+    serve::config::{LogFormat, ModelControl, Overload},
 };
 
 pub(crate) const AUGMENTATIONS: Choices<Augmentation> = Choices::new(Augmentation::VARIANTS);
@@ -55,4 +59,41 @@ impl<T: FromStr<Err = Error> + Clone + Send + Sync + 'static> TypedValueParser f
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
         Some(Box::new(self.names.iter().map(PossibleValue::new)))
     }
+}
+
+/// Parses the name of one of an enum's values. The values' documentation is their help.
+#[cfg(feature = "serve")]
+fn documented<T: strum::VariantArray + strum::VariantNames + strum::EnumMessage + Copy + Send + Sync>() -> ValueParser {
+    let values =
+        <T as strum::VariantNames>::VARIANTS.iter().zip(<T as strum::VariantArray>::VARIANTS).map(|(name, value)| {
+            PossibleValue::new(*name).help(value.get_documentation().map(|text| text.trim_end_matches('.')))
+        });
+    ValueParser::new(PossibleValuesParser::new(values).try_map(|name| choice::<T>("value", &name)))
+}
+
+/// Gives types the parser that options of the type have where they name none.
+macro_rules! parsers {
+    ($($type:ty => $parser:expr;)*) => {
+        $(
+            impl ValueParserFactory for $type {
+                type Parser = ValueParser;
+
+                fn value_parser() -> ValueParser {
+                    $parser
+                }
+            }
+        )*
+    };
+}
+
+parsers! {
+    Device => ValueParser::new(DEVICES);
+    Precision => ValueParser::new(PRECISIONS);
+}
+
+#[cfg(feature = "serve")]
+parsers! {
+    LogFormat => documented::<Self>();
+    ModelControl => documented::<Self>();
+    Overload => documented::<Self>();
 }

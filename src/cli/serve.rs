@@ -4,10 +4,13 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 
-use super::{CommandOutcome, Context, choices, log};
-use crate::serve::{
-    self, Server,
-    config::{Config, Settings},
+use super::{CommandOutcome, Context, log};
+use crate::{
+    runtime::{Device, Precision},
+    serve::{
+        self, Server,
+        config::{Address, Config, LogFormat, ModelControl, Overload, Settings, settings_table},
+    },
 };
 
 const AFTER_HELP: &str = "\
@@ -23,11 +26,7 @@ On SIGTERM the server answers all accepted frames and ends. A second signal ends
 
 /// Serve models over gRPC and HTTP.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = AFTER_HELP,
-    mut_arg("device", |arg| arg.value_parser(choices::DEVICES)),
-    mut_arg("precision", |arg| arg.value_parser(choices::PRECISIONS)),
-)]
+#[command(after_help = AFTER_HELP)]
 pub struct Args {
     /// TOML file with settings.
     #[arg(long, value_name = "FILE", env = "UFLOW_CONFIG")]
@@ -38,13 +37,37 @@ pub struct Args {
     check: bool,
 
     #[command(flatten)]
-    settings: Settings,
+    settings: SettingsArgs,
 }
+
+/// Generates [`SettingsArgs`] from the table of the settings.
+macro_rules! settings_args {
+    ($($heading:expr => { $($(#[$doc:meta])* $field:ident: $type:ty, $value:literal, $variable:literal;)* })*) => {
+        /// The settings as options.
+        #[derive(Clone, Debug, clap::Args)]
+        #[command(mut_arg("ready_when_empty", |arg| arg.num_args(0..=1).default_missing_value("true")))]
+        struct SettingsArgs {
+            $($(
+                $(#[$doc])*
+                #[arg(long, value_name = $value, env = $variable, help_heading = $heading)]
+                $field: Option<$type>,
+            )*)*
+        }
+
+        impl From<SettingsArgs> for Settings {
+            fn from(args: SettingsArgs) -> Self {
+                Self { $($($field: args.$field,)*)* }
+            }
+        }
+    };
+}
+
+settings_table!(settings_args);
 
 /// Runs the command.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
     let file = args.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
-    let settings = args.settings.clone().or(file).with_defaults();
+    let settings = Settings::from(args.settings.clone()).or(file).with_defaults();
     let config = Config::new(settings.clone())?;
     let (filter, format) = (settings.log.as_deref().unwrap_or("info"), settings.log_format.unwrap_or_default());
     log::start(filter, format)?;

@@ -5,6 +5,8 @@ mod settings;
 
 use std::{path::PathBuf, time::Duration};
 
+#[cfg(feature = "cli")]
+pub(crate) use self::settings::settings_table;
 pub use self::{
     address::Address,
     settings::{LogFormat, ModelControl, Overload, Settings},
