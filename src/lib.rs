@@ -46,6 +46,7 @@ pub mod cli;
 pub mod demo;
 
 mod choice;
+mod columns;
 mod digest;
 mod files;
 #[cfg(test)]

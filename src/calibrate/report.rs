@@ -3,6 +3,10 @@
 use std::fmt::{self, Write as _};
 
 use super::{CalibrationReport, PromiseVerdict, ScaleReport};
+use crate::{
+    columns::{Column, Table},
+    evaluate::alarm_table,
+};
 
 impl fmt::Display for CalibrationReport {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -13,10 +17,8 @@ impl fmt::Display for CalibrationReport {
         for (index, correlation) in self.between_scales.iter().enumerate() {
             writeln!(out, "correlation of U between scales {index} and {}: {correlation:.3}", index + 1)?;
         }
-        writeln!(out, "false alarms per good image (regions), with 95% bounds of each line:")?;
-        for found in &self.false_alarms {
-            writeln!(out, "  {found}")?;
-        }
+        writeln!(out, "false alarms on good images:")?;
+        write!(out, "{}", alarm_table(&self.false_alarms))?;
         for finding in &self.findings {
             writeln!(out, "- {finding}")?;
         }
@@ -29,17 +31,16 @@ impl CalibrationReport {
     /// How many of these images each way to decide flags, and where the promise is broken, what to do.
     pub fn advice(&self) -> String {
         let mut text = String::from("of these good images, each way to decide flags:\n");
-        let width = self.alternatives.iter().map(|way| way.threshold.to_string().chars().count()).max().unwrap_or(0);
+        let columns = [Column::words("decision"), Column::number("flagged"), Column::words("")];
+        let mut table = Table::new(columns).indented(2);
         for way in &self.alternatives {
-            let options = way.threshold.to_string();
             let note = match way.expected {
                 None => "the package's now".to_owned(),
-                Some(expected) => {
-                    format!("at most {:.1}% of other good images", 100.0 * expected)
-                }
+                Some(expected) => format!("at most {:.1}% of other good images", 100.0 * expected),
             };
-            let _ = writeln!(text, "  {options:<width$}  {:>4} of {}  ({note})", way.flagged, self.images);
+            table.push([way.threshold.to_string(), format!("{} of {}", way.flagged, self.images), note]);
         }
+        let _ = write!(text, "{table}");
         if !self.verdict.holds() {
             text += "Choose a line that flags as few good images as you can accept, keep it in the package with\n  \
                      uflow package set PKG OPTIONS --out NEW\nand check on other images, good and bad, that it finds the defects.\n";
@@ -85,10 +86,13 @@ fn write_scale(out: &mut fmt::Formatter<'_>, index: usize, scale: &ScaleReport) 
         "  correlation between channels: root mean square {:.3}, maximum {:.2}",
         scale.channel_correlation, scale.channel_correlation_max
     )?;
-    writeln!(out, "  correlation with neighbours at (rows, columns):")?;
+    writeln!(out, "  correlation with neighbours:")?;
+    let mut neighbours = Table::new(["rows", "columns", "z", "U"].map(Column::number)).named_by(2).indented(4);
     for near in &scale.neighbours {
-        writeln!(out, "    ({}, {}): z {:.3}, U {:.3}", near.rows, near.columns, near.latents, near.energy)?;
+        let correlations = [near.latents, near.energy].map(|correlation| format!("{correlation:.3}"));
+        neighbours.push([near.rows.to_string(), near.columns.to_string()].into_iter().chain(correlations));
     }
+    write!(out, "{neighbours}")?;
     writeln!(
         out,
         "  U / C: mean {:.3}, effective degrees of freedom {:.1} of {}\n  \
@@ -102,11 +106,12 @@ fn write_scale(out: &mut fmt::Formatter<'_>, index: usize, scale: &ScaleReport) 
         scale.border,
         scale.correlated_pixels
     )?;
-    writeln!(out, "  quantiles of U / C, in brackets those of χ² / C:")?;
+    writeln!(out, "  quantiles:")?;
+    let mut quantiles = Table::new(["probability", "U / C", "χ² / C"].map(Column::number)).indented(4);
     for q in &scale.quantiles {
-        writeln!(out, "    {}: {:.2} ({:.2})", q.probability, q.found, q.expected)?;
+        quantiles.push([q.probability.to_string(), format!("{:.2}", q.found), format!("{:.2}", q.expected)]);
     }
-    Ok(())
+    write!(out, "{quantiles}")
 }
 
 /// The differences from white noise, the largest first.

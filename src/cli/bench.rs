@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::{CommandOutcome, Context, inputs::images_below, options::DeviceArgs};
 use crate::{
-    evaluate::columns::{WIDTH, shortened},
+    columns::{Column, Table, WIDTH, shortened},
     frame::{Image, Limits},
     package::Package,
     pipeline::{Batch, PostProcessor, package_roi},
@@ -290,12 +290,22 @@ fn print_head(package: &Package, runtime: &Runtime, model: &Model, options: &Ses
         Some(count) => println!("{count} nodes run on the CPU, because the device does not support them"),
         None => println!("ONNX Runtime does not report which nodes run on the CPU"),
     }
-    println!("{:>6} {:>9} {:>9} {:>9} {:>9} {:>10}", "batch", "min ms", "p50 ms", "p90 ms", "p99 ms", "images/s");
+    print!("{}", table());
+}
+
+/// The headings; rows are printed as they are measured.
+fn table() -> Table {
+    let widths = [("batch", 6), ("min ms", 9), ("p50 ms", 9), ("p90 ms", 9), ("p99 ms", 9), ("images/s", 10)];
+    Table::new(widths.map(|(head, width)| Column::number(head).at_least(width))).spaced(1)
 }
 
 fn print(measured: &Measured) {
     let Latency { min, p50, p90, p99, .. } = measured.latency_ms;
-    println!("{:>6} {min:>9.2} {p50:>9.2} {p90:>9.2} {p99:>9.2} {:>10.1}", measured.batch, measured.images_per_second);
+    let times = [min, p50, p90, p99].map(|time| format!("{time:.2}"));
+    let mut cells = vec![measured.batch.to_string()];
+    cells.extend(times);
+    cells.push(format!("{:.1}", measured.images_per_second));
+    print!("{}", table().line(&cells));
     if let Some(Parity { with, energy, image_score, mask_pixels, images_with_mask }) = &measured.parity {
         println!("       differences from {with}: energies {energy:.1e} (relative), image score {image_score:.1e},");
         println!("       {mask_pixels} mask pixels; {images_with_mask} images have mask pixels");

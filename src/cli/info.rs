@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{CommandOutcome, Context};
 use crate::{
     Result,
-    evaluate::columns::{WIDTH, shortened},
+    columns::{WIDTH, shortened},
     package::{Manifest, Package, Scale},
     segment::{Bound, DecisionOptions, TestCount, Verdict},
 };

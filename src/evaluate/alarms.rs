@@ -3,13 +3,14 @@
 //! ε is the number of false alarms expected in an image without a defect. Good images give a count of regions each; what their mean can
 //! be, and what it surely exceeds, is said by [`bounds`](super::bounds).
 
-use std::fmt;
-
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
 use super::bounds::{binomial_bounds, mean_at_least, rate_bounds};
-use crate::segment::components::ComponentCounts;
+use crate::{
+    columns::{Column, Table},
+    segment::components::ComponentCounts,
+};
 
 /// The values of ε at which false alarms are counted.
 pub const EPSILONS: [f64; 8] = [10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
@@ -59,17 +60,27 @@ impl FalseAlarms {
     }
 }
 
-/// A line of a curve: `ε = 0.1: 0.260 (0.170 to 0.381); in 0.260 of the images (0.177 to 0.357)`, in columns.
-impl fmt::Display for FalseAlarms {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [low, high] = self.rate_bounds;
-        let [flagged_low, flagged_high] = self.flagged_bounds;
-        write!(
-            out,
-            "ε = {:<8} {:.3} ({low:.3} to {high:.3}); in {:.3} of the images ({flagged_low:.3} to {flagged_high:.3})",
-            self.epsilon, self.rate, self.flagged_rate
-        )
+/// A curve as a table: a row for each ε.
+pub(crate) fn alarm_table(curve: &[FalseAlarms]) -> Table {
+    let (regions, images) = ("regions per image", "share of images with regions");
+    let mut table = Table::new([
+        Column::number("ε"),
+        Column::number("mean").under(regions),
+        Column::number("95% bounds").under(regions),
+        Column::number("share").under(images),
+        Column::number("95% bounds").under(images).at_least(21),
+    ]);
+    let bounds = |[low, high]: [f64; 2]| format!("{low:.3} to {high:.3}");
+    for found in curve {
+        table.push([
+            found.epsilon.to_string(),
+            format!("{:.3}", found.rate),
+            bounds(found.rate_bounds),
+            format!("{:.3}", found.flagged_rate),
+            bounds(found.flagged_bounds),
+        ]);
     }
+    table.indented(2)
 }
 
 /// Counts the regions of good images at each of [`EPSILONS`].
@@ -111,5 +122,19 @@ mod tests {
         assert_eq!((found.rate, found.flagged_rate), (0.2, 0.08));
         assert!(found.rate_bounds[0] < 0.2 && found.rate_bounds[1] > 0.2);
         assert!(found.flagged_bounds[0] < 0.08 && found.flagged_bounds[1] > 0.08);
+    }
+
+    #[test]
+    fn a_curve_is_a_table_with_a_row_for_each_epsilon() {
+        let counts: Vec<u32> = (0..50).map(|image| [40, 3, 2, 1].get(image).copied().unwrap_or(0)).collect();
+        let found = alarm_table(&EPSILONS.map(|epsilon| FalseAlarms::new(epsilon, &counts))).to_string();
+        let lines: Vec<&str> = found.lines().collect();
+        assert_eq!(lines.len(), 2 + EPSILONS.len(), "{found}");
+        let width = lines[0].chars().count();
+        assert!(lines.iter().all(|line| line.chars().count() == width), "{found}");
+        let (numbers, last) = (lines[9].replace(" to ", "-"), &FalseAlarms::new(1e-6, &counts));
+        let cells: Vec<&str> = numbers.split_whitespace().collect();
+        assert_eq!((cells[0], cells[1], cells[3]), ("0.000001", "0.920", "0.080"), "{found}");
+        assert_eq!(cells[4], format!("{:.3}-{:.3}", last.flagged_bounds[0], last.flagged_bounds[1]));
     }
 }

@@ -23,7 +23,6 @@ mod accumulator;
 mod alarms;
 mod bounds;
 mod categories;
-pub(crate) mod columns;
 mod conclude;
 mod curve;
 mod dataset;
@@ -41,6 +40,7 @@ mod visa;
 pub mod paper;
 
 pub use accumulator::{Accumulator, Observation, Settings};
+pub(crate) use alarms::alarm_table;
 pub use alarms::{AlarmCounter, EPSILONS, FalseAlarms};
 pub use bounds::CONFIDENCE;
 pub use categories::{Category, RECORD_FILE, Record, RunSettings, categories, records};

@@ -3,25 +3,38 @@
 use std::fmt;
 
 use super::{
-    columns::{self, WIDTH},
+    alarms::alarm_table,
     metrics::{Evaluation, Metrics, Operating},
 };
+use crate::columns::{Column, Table, WIDTH, shortened};
 
-/// Width of the names' column.
+/// Greatest width of the names' column.
 const NAME: usize = 14;
-const HEADS: [&str; 13] = [
-    "images", "pixel", "image", "AUPRO", "mIoU", "recall", "mIoU", "recall", "mIoU", "recall", "mIoU", "flagged",
-    "alarms",
+/// Headings of the numbers, with the heading above each.
+const HEADS: [(&str, &str); 13] = [
+    ("", "images"),
+    ("AUROC", "pixel"),
+    ("AUROC", "image"),
+    ("", "AUPRO"),
+    ("at ε", "mIoU"),
+    ("at ε", "recall"),
+    ("oracle", "mIoU"),
+    ("oracle", "recall"),
+    ("fair", "mIoU"),
+    ("fair", "recall"),
+    ("best ε", "mIoU"),
+    ("good at ε", "flagged"),
+    ("good at ε", "alarms"),
 ];
-const WIDTHS: [usize; 13] = [7, 6, 6, 6, 6, 7, 6, 7, 6, 7, 7, 8, 7];
 
 impl fmt::Display for Evaluation {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        head(out, "kind")?;
+        let mut table = table("kind");
         for kind in &self.kinds {
-            row(out, &kind.kind, cells(&kind.metrics, false))?;
+            table.push(cells(&kind.kind, &kind.metrics, false));
         }
-        row(out, "all", cells(&self.total, true))?;
+        table.push(cells("all", &self.total, true));
+        write!(out, "{table}")?;
         if let Some(miou) = self.total.at_epsilon.miou_defective {
             let at = |operating: &Option<Operating>| number(operating.as_ref().and_then(|o| o.miou_defective), 3);
             let (oracle, fair) = (at(&self.total.at_oracle), at(&self.total.at_fair));
@@ -63,7 +76,7 @@ impl fmt::Display for Evaluation {
         }
         if !self.unmarked.is_empty() {
             writeln!(out, "defective images whose masks mark nothing:")?;
-            self.unmarked.iter().try_for_each(|name| writeln!(out, "  {}", columns::shortened(name, WIDTH - 2)))?;
+            self.unmarked.iter().try_for_each(|name| writeln!(out, "  {}", shortened(name, WIDTH - 2)))?;
         }
         writeln!(out, "{} good and {} defective images", self.good_images, self.defective_images)
     }
@@ -75,11 +88,8 @@ impl Evaluation {
         if self.false_alarms.is_empty() {
             return Ok(());
         }
-        writeln!(out, "false alarms per good image, with 95% bounds:")?;
-        for found in &self.false_alarms {
-            writeln!(out, "  {found}")?;
-        }
-        Ok(())
+        writeln!(out, "false alarms on good images:")?;
+        write!(out, "{}", alarm_table(&self.false_alarms))
     }
 }
 
@@ -88,31 +98,30 @@ pub struct Summary<'a>(pub &'a [(&'a str, &'a Evaluation)]);
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        head(out, "category")?;
+        let mut table = table("category");
         for (name, evaluation) in self.0 {
-            row(out, name, cells(&evaluation.total, true))?;
+            table.push(cells(name, &evaluation.total, true));
         }
-        row(out, "mean", cells(&Metrics::mean(self.0.iter().map(|(_, evaluation)| &evaluation.total)), true))
+        table.push(cells("mean", &Metrics::mean(self.0.iter().map(|(_, evaluation)| &evaluation.total)), true));
+        write!(out, "{table}")
     }
 }
 
-fn head(out: &mut fmt::Formatter<'_>, first: &str) -> fmt::Result {
-    let groups = [("", NAME + 7), ("AUROC", 12), ("", 6), ("at ε", 13), ("oracle", 13), ("fair", 13), ("best ε", 7)];
-    groups.iter().try_for_each(|(group, width)| write!(out, "{group:>width$}"))?;
-    writeln!(out, "{:>15}", "good at ε")?;
-    row(out, first, HEADS.map(str::to_owned))
+/// A table of metrics without rows.
+fn table(names: &str) -> Table {
+    let numbers = HEADS.map(|(group, head)| {
+        let alone = HEADS.iter().filter(|(other, _)| *other == group).count() == 1;
+        Column::number(head).under(group).at_least(if alone { group.chars().count() } else { 0 })
+    });
+    Table::new([Column::words(names).at_most(NAME)].into_iter().chain(numbers)).spaced(1)
 }
 
-fn row(out: &mut fmt::Formatter<'_>, name: &str, cells: [String; 13]) -> fmt::Result {
-    let cells: Vec<_> = cells.into_iter().zip(WIDTHS).collect();
-    columns::row(out, name, NAME, &cells)
-}
-
-fn cells(metrics: &Metrics, total: bool) -> [String; 13] {
+fn cells(name: &str, metrics: &Metrics, total: bool) -> [String; 14] {
     let none = Operating::default();
     let [oracle, fair] = [&metrics.at_oracle, &metrics.at_fair].map(|operating| operating.as_ref().unwrap_or(&none));
     let of_good = |value: Option<f64>| if total { number(value, 2) } else { String::new() };
     [
+        name.to_owned(),
         metrics.images.to_string(),
         number(metrics.pixel_auroc, 3),
         number(metrics.image_auroc, 3),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Comparison, comparison::Row};
-use crate::evaluate::columns::WIDTH;
+use crate::columns::{Column, Table};
 
 const HEADS: [&str; 6] = ["category", "table", "metric", "paper", "this run", "difference"];
 
@@ -61,23 +61,17 @@ impl fmt::Display for Comparison {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.is_empty() {
             let (heads, rows) = self.cells();
-            let width = |column: usize| {
-                let cells = rows.iter().chain([&heads]).filter_map(|row| row.get(column));
-                cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
-            };
-            let widths: Vec<usize> = (0..heads.len()).map(width).collect();
-            for part in parts(&widths) {
-                line(out, &heads, &widths, &part)?;
-                let mut above = "";
-                for (row, cells) in self.rows.iter().zip(&rows) {
-                    let mut cells = cells.clone();
-                    if row.category == above {
-                        cells[0].clear();
-                    }
-                    above = row.category;
-                    line(out, &cells, &widths, &part)?;
+            let column = |(index, head)| if words(index) { Column::words(head) } else { Column::number(head) };
+            let mut table = Table::new(heads.into_iter().enumerate().map(column)).named_by(3);
+            let mut above = "";
+            for (row, mut cells) in self.rows.iter().zip(rows) {
+                if row.category == above {
+                    cells[0].clear();
                 }
+                above = row.category;
+                table.push(cells);
             }
+            write!(out, "{table}")?;
         }
         self.remarks().iter().try_for_each(|note| writeln!(out, "{note}"))
     }
@@ -105,29 +99,4 @@ fn words(column: usize) -> bool {
 
 fn rule(column: usize) -> &'static str {
     if words(column) { "---" } else { "---:" }
-}
-
-/// Splits a table that is too wide for a terminal: the columns of each part. Every part begins with category, table and metric.
-fn parts(widths: &[usize]) -> Vec<Vec<usize>> {
-    let named = || (0..3).collect::<Vec<_>>();
-    let width = |part: &[usize]| part.iter().map(|&column| widths[column] + 2).sum::<usize>() - 2;
-    let mut parts = vec![named()];
-    for (column, own) in widths.iter().enumerate().skip(3) {
-        let part = parts.last_mut().filter(|part| part.len() == 3 || width(part) + 2 + own <= WIDTH);
-        match part {
-            Some(part) => part.push(column),
-            None => parts.push([named(), vec![column]].concat()),
-        }
-    }
-    parts
-}
-
-/// Writes some columns of a row.
-fn line(out: &mut fmt::Formatter<'_>, cells: &[String], widths: &[usize], part: &[usize]) -> fmt::Result {
-    for &column in part {
-        let gap = if column == 0 { "" } else { "  " };
-        let (cell, width) = (&cells[column], widths[column]);
-        if words(column) { write!(out, "{gap}{cell:<width$}")? } else { write!(out, "{gap}{cell:>width$}")? }
-    }
-    writeln!(out)
 }
