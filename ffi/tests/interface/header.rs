@@ -162,11 +162,17 @@ fn the_header_compiles_alone_and_twice_included() {
     }
 }
 
+/// The files below a folder.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+}
+
 #[test]
 fn every_export_goes_through_the_guard() {
     let mut exports = 0;
-    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap() {
-        let source = fs::read_to_string(entry.unwrap().path()).unwrap();
+    for path in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+        let source = fs::read_to_string(path).unwrap();
         for export in source.split("#[unsafe(no_mangle)]").skip(1) {
             let name = export.split("fn ").nth(1).unwrap().split('(').next().unwrap();
             let end = export.find("\n}\n").unwrap();

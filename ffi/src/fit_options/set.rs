@@ -1,0 +1,252 @@
+//! Setting the options of a fit.
+
+use std::{ffi::c_char, path::PathBuf};
+
+use uflow::{
+    frame::FloatRange,
+    train::fit::{Augmentation, BackboneChoice},
+};
+
+use super::{set, uflow_fit_options};
+use crate::{
+    options::{self, uflow_options},
+    pointer,
+    status::uflow_status,
+};
+
+/// Sets the backbone, an ONNX file with U-Flow's metadata (`path`, UTF-8). Default: `photonet`, which is inside this library. Its weights,
+/// and so every model that is fitted on it, are for non-commercial research only.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed; `path` is NULL (an error) or a text that ends with 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_backbone(
+    options: *mut uflow_fit_options,
+    path: *const c_char,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            options.backbone = BackboneChoice::File(PathBuf::from(pointer::text(path, "path")?));
+            Ok(())
+        })
+    }
+}
+
+/// Sets the size of the network's input in pixels. Default: the backbone's own. Each at least 1; at most 4096 × 4096 pixels in all.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_input_size(
+    options: *mut uflow_fit_options,
+    width: u32,
+    height: u32,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            options.input_size = Some((width, height));
+            options.check_input_size()?;
+            Ok(())
+        })
+    }
+}
+
+/// Sets how good images are augmented, a `uflow_augmentation` (default `UFLOW_AUGMENTATION_NONE`).
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_augmentation(
+    options: *mut uflow_fit_options,
+    augmentation: u32,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            options.augmentation = match augmentation {
+                1 => Augmentation::None,
+                2 => Augmentation::Flip,
+                3 => Augmentation::Rotate,
+                4 => Augmentation::All,
+                other => {
+                    let reason = format!("{other} is not a UFLOW_AUGMENTATION");
+                    return Err(uflow_status::argument("augmentation", reason));
+                }
+            };
+            Ok(())
+        })
+    }
+}
+
+/// Sets the most passes over the images (default 16). Training stops earlier after `patience` passes (default 4) without an improvement
+/// on the held-out images. Both must be at least 1.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_epochs(
+    options: *mut uflow_fit_options,
+    epochs: u32,
+    patience: u32,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            (options.training.epochs, options.training.patience) = (epochs as usize, patience as usize);
+            Ok(())
+        })
+    }
+}
+
+/// Sets the number of images of one optimiser step (at least 1, default 8), Adam's learning rate at the start (above 0, at most 1,
+/// default 0.001) and its weight decay (0 to 1, default 0.00001).
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_optimizer(
+    options: *mut uflow_fit_options,
+    batch: u32,
+    learning_rate: f64,
+    weight_decay: f64,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            options.training.batch = batch as usize;
+            (options.training.learning_rate, options.training.weight_decay) = (learning_rate, weight_decay);
+            Ok(())
+        })
+    }
+}
+
+/// Sets the steps of each stage of the flow, 1 to 64 (default 4, the paper's).
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_steps(options: *mut uflow_fit_options, steps: u32) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            options.training.steps = steps as usize;
+            Ok(())
+        })
+    }
+}
+
+/// Sets the noise on the features in training, in standard deviations of each channel, 0 to 1 (default 0.05).
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_noise(options: *mut uflow_fit_options, noise: f64) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            options.training.noise = noise;
+            Ok(())
+        })
+    }
+}
+
+/// Sets the seed of everything random (default 0). The same frames and seed give the same model on the same kind of CPU.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_seed(options: *mut uflow_fit_options, seed: u64) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            options.training.seed = seed;
+            Ok(())
+        })
+    }
+}
+
+/// Sets how many bytes of features are kept in memory (default 2 GiB). The rest goes to a temporary file in the system's folder for such
+/// files (`TMPDIR`), which is deleted when the trainer is freed.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_memory(
+    options: *mut uflow_fit_options,
+    bytes: u64,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            options.memory = bytes;
+            Ok(())
+        })
+    }
+}
+
+/// Sets the package's defaults for detection, from the ε, verdict, score threshold, smallest area, bound and count of tests that are set in
+/// `detection`. Its region of interest is stored in the package, and the fair threshold is computed only inside it.
+///
+/// # Safety
+/// `options` and `detection` are NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_detection(
+    options: *mut uflow_fit_options,
+    detection: *const uflow_options,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            let asked = options::read(pointer::required(detection, "detection")?)?.decision;
+            options.detection = asked.over(std::mem::take(&mut options.detection));
+            Ok(())
+        })
+    }
+}
+
+/// Sets the significant bits of 16-bit samples, 1 to 16, of the camera that the model is for: 0 to 2^bits − 1 is black to white. The package
+/// records the number, and images without their own use it. 0 (the default): all 16.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_significant_bits(
+    options: *mut uflow_fit_options,
+    bits: u32,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            options.significant_bits = match bits {
+                0 => None,
+                1..=16 => Some(bits as u8),
+                _ => return Err(uflow_status::argument("bits", format_args!("{bits} is not 0 to 16"))),
+            };
+            Ok(())
+        })
+    }
+}
+
+/// Sets the values of floating-point samples (TIFF files) that are black and white; values outside are clipped. The package records
+/// them, and a detector reads such files with them. Without a range (the default), files with floating-point samples are refused.
+///
+/// Fails with `UFLOW_STATUS_INVALID_ARGUMENT` unless both are finite and `low` is below `high`.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_float_range(
+    options: *mut uflow_fit_options,
+    low: f32,
+    high: f32,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            options.float_range = Some(FloatRange::new(low, high)?);
+            Ok(())
+        })
+    }
+}
