@@ -4,5 +4,6 @@
 
 mod cli;
 mod datasets;
+mod layouts;
 mod masks;
 mod metrics;

@@ -11,22 +11,7 @@
 #include <uflow.h>
 #include <unistd.h>
 
-#define EXPECT(condition)                                                     \
-  do {                                                                        \
-    if (!(condition)) {                                                       \
-      fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
-      exit(1);                                                                \
-    }                                                                         \
-  } while (0)
-
-#define OK(call)                                                             \
-  do {                                                                       \
-    uflow_status *ok_status = (call);                                        \
-    if (ok_status != NULL) {                                                 \
-      fprintf(stderr, "%d: %s\n", __LINE__, uflow_status_get_message(ok_status)); \
-      exit(1);                                                               \
-    }                                                                        \
-  } while (0)
+#include "expect.h"
 
 enum { SIDE = 64 };
 

@@ -7,9 +7,7 @@
  * under AddressSanitizer and UndefinedBehaviorSanitizer, and under Valgrind.
  */
 #define _POSIX_C_SOURCE 200809L
-#include <dirent.h>
 #include <limits.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,91 +18,11 @@
 #include <uflow.h>
 #include <unistd.h>
 
-enum { SIDE = 64, BYTES = SIDE * SIDE * 3, GOOD = 12, THREADS = 8, KINDS = 4 };
+#include "expect.h"
+#include "pictures.h"
+#include "process.h"
 
-#define EXPECT(condition)                                                                \
-  do {                                                                                   \
-    if (!(condition)) {                                                                  \
-      fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition);            \
-      exit(1);                                                                           \
-    }                                                                                    \
-  } while (0)
-
-#define OK(call)                                                                                                 \
-  do {                                                                                                           \
-    uflow_status *ok_status = (call);                                                                            \
-    if (ok_status != NULL) {                                                                                     \
-      fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, uflow_status_code_name(uflow_status_get_code(ok_status)), \
-              uflow_status_get_message(ok_status));                                                              \
-      exit(1);                                                                                                   \
-    }                                                                                                            \
-  } while (0)
-
-#define FAILS(expected, call)                                                                                      \
-  do {                                                                                                             \
-    uflow_status *fail_status = (call);                                                                            \
-    if (uflow_status_get_code(fail_status) != (expected) || strlen(uflow_status_get_message(fail_status)) < 3) {   \
-      fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, uflow_status_code_name(uflow_status_get_code(fail_status)), \
-              uflow_status_get_message(fail_status));                                                              \
-      exit(1);                                                                                                     \
-    }                                                                                                              \
-    uflow_status_free(fail_status);                                                                                \
-  } while (0)
-
-/* ---- pictures ---- */
-
-static void good(unsigned char *pixels, unsigned seed) {
-  unsigned state = seed * 2654435761u + 1;
-  for (int i = 0; i < BYTES; i++) {
-    state = state * 1664525u + 1013904223u;
-    int x = i / 3 % SIDE, y = i / 3 / SIDE;
-    pixels[i] = (unsigned char)((unsigned)(90 + x % 8 * 6 + y % 16 * 3) + (state >> 24) % 24);
-  }
-}
-
-static void bad(unsigned char *pixels, unsigned seed) {
-  good(pixels, seed);
-  for (int y = 20; y < 40; y++) {
-    memset(pixels + (y * SIDE + 24) * 3, y % 2 ? 255 : 0, 16 * 3);
-  }
-}
-
-static uflow_image image_of(const unsigned char *pixels) {
-  uflow_image image = UFLOW_IMAGE_INIT;
-  image.data = pixels;
-  image.size = BYTES;
-  image.width = SIDE;
-  image.height = SIDE;
-  image.format = UFLOW_FORMAT_RGB8;
-  return image;
-}
-
-/* ---- memory and threads of the process ---- */
-
-static long resident_kib(void) {
-  FILE *file = fopen("/proc/self/statm", "r");
-  long total = 0, resident = 0;
-  EXPECT(file != NULL && fscanf(file, "%ld %ld", &total, &resident) == 2);
-  fclose(file);
-  return resident * (sysconf(_SC_PAGESIZE) / 1024);
-}
-
-/* Memory that was allocated and not freed. The process's resident memory is larger and varies with the allocator. */
-static long allocated_kib(void) {
-  struct mallinfo2 info = mallinfo2();
-  return (long)((info.uordblks + info.hblkhd) / 1024);
-}
-
-static int threads(void) {
-  DIR *tasks = opendir("/proc/self/task");
-  EXPECT(tasks != NULL);
-  int count = 0;
-  for (struct dirent *entry; (entry = readdir(tasks)) != NULL;) {
-    count += entry->d_name[0] != '.';
-  }
-  closedir(tasks);
-  return count;
-}
+enum { GOOD = 12, THREADS = 8, KINDS = 4 };
 
 /* ---- fitting ---- */
 

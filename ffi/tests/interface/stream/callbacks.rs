@@ -1,0 +1,76 @@
+//! Callbacks that call the library.
+
+use super::{Event, RGB, Told, frame, number, options, released, stream};
+use crate::fixture;
+use crate::fixture::{Fixture, bad, failure, image, ok};
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use uflow_ffi::{uflow_status_code::*, *};
+
+/// How often the callback below was called, and whether it is through.
+static CALLED: AtomicUsize = AtomicUsize::new(0);
+static THROUGH: AtomicUsize = AtomicUsize::new(0);
+
+/// Asks for what would wait for itself, then frees the stream: by then every frame has been released.
+unsafe extern "C" fn frees(
+    user_data: *mut c_void,
+    _: *const uflow_frame,
+    _: *const uflow_status,
+    _: *const uflow_result,
+) {
+    let told: &Told = unsafe { &*user_data.cast() };
+    CALLED.fetch_add(1, Ordering::SeqCst);
+    // Until all frames are inside.
+    let stream = loop {
+        let stream = told.stream.load(Ordering::SeqCst);
+        if !stream.is_null() {
+            break stream;
+        }
+        std::thread::yield_now();
+    };
+    unsafe {
+        assert_eq!(failure(uflow_stream_flush(stream, UFLOW_WAIT_FOREVER)).0, UFLOW_STATUS_BUSY);
+        uflow_stream_free(stream);
+    }
+    assert!(told.released().into_iter().eq(0..5), "{:?}", told.released());
+    THROUGH.fetch_add(1, Ordering::SeqCst);
+}
+
+/// Hands the next frame over, which has no place while this one is looked at.
+unsafe extern "C" fn submits(
+    user_data: *mut c_void,
+    frame: *const uflow_frame,
+    _: *const uflow_status,
+    _: *const uflow_result,
+) {
+    let told: &Told = unsafe { &*user_data.cast() };
+    let pixels = bad(1);
+    let picture = image(&pixels, RGB);
+    let stream = told.stream.load(Ordering::SeqCst);
+    let status =
+        unsafe { uflow_stream_submit(stream, &raw const picture, ptr::null(), ptr::null(), UFLOW_WAIT_FOREVER) };
+    let (code, said) = failure(status);
+    Told::add(user_data, Event::Failed(number(frame), code as u32, said));
+}
+
+#[test]
+fn a_callback_that_hands_over_does_not_wait_for_itself() {
+    let fixture = Fixture::new();
+    let pixels = bad(1);
+    let picture = image(&pixels, RGB);
+    let told = Told::default();
+    let stream = stream(&fixture, |options| unsafe {
+        ok(uflow_stream_options_set_capacity(options, 1));
+        ok(uflow_stream_options_set_result_callback(options, Some(submits), told.user_data()));
+    });
+    told.stream.store(stream, Ordering::SeqCst);
+    ok(unsafe { uflow_stream_submit(stream, &raw const picture, ptr::null(), &frame(1), 0) });
+    ok(unsafe { uflow_stream_flush(stream, UFLOW_WAIT_FOREVER) });
+    let results = told.results();
+    assert!(
+        matches!(&results[..], [Event::Failed(1, code, _)] if *code == UFLOW_STATUS_OVERLOADED as u32),
+        "{results:?}"
+    );
+    unsafe { uflow_stream_free(stream) };
+}
