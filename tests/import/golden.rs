@@ -4,28 +4,18 @@
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    sync::OnceLock,
 };
 
+use crate::onnxruntime::environment;
 use ndarray::{Array3, ArrayD, Axis, Ix3};
 use ndarray_npy::NpzReader;
-use ort::{environment::Environment, session::Session, value::TensorRef};
+use ort::{session::Session, value::TensorRef};
 use prost::Message;
 use uflow::{
     flow::{Mixing, Normalisation},
     import::{Checkpoint, ClampSource, RecogniseOptions, Recognised},
     latents::ScaleShape,
 };
-
-fn environment() -> &'static Environment {
-    static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
-    ENVIRONMENT.get_or_init(|| {
-        let folder = std::env::var_os("UFLOW_ONNXRUNTIME").expect("Cargo sets it: see .cargo/config.toml");
-        let library = Path::new(&folder).join("libonnxruntime.so");
-        assert!(library.exists(), "{}: fetch it with `make onnxruntime`", library.display());
-        ort::init_from(library).unwrap().build().unwrap()
-    })
-}
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/checkpoints").join(name)

@@ -11,6 +11,8 @@ mod hostile;
 mod names;
 #[path = "../networks/mod.rs"]
 mod networks;
+#[path = "../onnxruntime/mod.rs"]
+mod onnxruntime;
 
 #[global_allocator]
 static ALLOCATOR: counting::Counting = counting::Counting;

@@ -1,122 +1,27 @@
 //! `uflow serve` and `uflow client` as processes: configuration, signals, and a model swap, under load.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::{SocketAddr, TcpStream},
     path::Path,
-    process::{Child, Command, Output, Stdio},
-    sync::mpsc,
-    time::{Duration, Instant},
+    process::Output,
+    time::Duration,
 };
 
 use crate::networks::models;
+use crate::process::{Process, uflow, until};
 use crate::server::{copy_of_repository, runtime, sample};
 use serde_json::Value;
 use tokio_stream::StreamExt;
 use tonic::{Code, transport::Endpoint};
 use uflow::serve::proto::v1::{detect_response::Outcome, detection_service_client::DetectionServiceClient};
 
-fn uflow() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_uflow"));
-    // Settings of whoever runs the tests are not the tests'.
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("UFLOW_") && name != "UFLOW_ONNXRUNTIME") {
-        command.env_remove(name);
-    }
-    command
-}
-
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
-/// A server that runs; killed when it goes out of scope.
-struct Server {
-    child: Child,
-    grpc: SocketAddr,
-    http: SocketAddr,
-    log: mpsc::Receiver<Value>,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Server {
-    fn start(models: &Path, options: &[&str]) -> Self {
-        let mut child = uflow()
-            .args(["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log-format", "json", "--models"])
-            .arg(models)
-            .args(options)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (sender, log) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                let _ = sender.send(serde_json::from_str(&line).unwrap_or(Value::String(line)));
-            }
-        });
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Self { child, grpc: any, http: any, log };
-        let listening = server.says("listening");
-        let address = |port: &str| listening[port].as_str().unwrap().parse().unwrap();
-        (server.grpc, server.http) = (address("grpc"), address("http"));
-        server.until(|server| server.get("/readyz").0 == 200);
-        server
-    }
-
-    /// The next line of the log with this message.
-    fn says(&self, message: &str) -> Value {
-        loop {
-            let line =
-                self.log.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| panic!("no `{message}` in the log"));
-            if line["message"] == message {
-                return line;
-            }
-        }
-    }
-
-    fn until(&self, holds: impl Fn(&Self) -> bool) {
-        let start = Instant::now();
-        while !holds(self) {
-            assert!(start.elapsed() < Duration::from_secs(60), "it never came");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn get(&self, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.http).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: uflow\r\nConnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
-    }
-
-    fn signal(&self) {
-        assert!(Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap().success());
-    }
-
-    /// The exit code, which must come in time.
-    fn ends(&mut self, within: Duration) -> Option<i32> {
-        let start = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            assert!(start.elapsed() < within, "the server is still there");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    fn client(&self, options: &[&str]) -> Output {
-        uflow().args(["client", "--server", &format!("http://{}", self.grpc)]).args(options).output().unwrap()
-    }
+fn client(server: &Process, options: &[&str]) -> Output {
+    uflow().args(["client", "--server", &format!("http://{}", server.grpc)]).args(options).output().unwrap()
 }
 
 fn check(models: &Path, options: &[&str], variables: &[(&str, &str)]) -> Output {
@@ -185,10 +90,10 @@ fn a_check_names_what_is_wrong() {
 #[test]
 fn one_package_is_served_under_a_name_as_kserve_mounts_it() {
     let repository = copy_of_repository();
-    let mut server = Server::start(&repository.path().join("bolt/1"), &["--name", "m-16"]);
+    let mut server = Process::start(&repository.path().join("bolt/1"), &["--name", "m-16"]);
     let (status, found) = server.get("/v2/models/m-16");
     assert_eq!((status, serde_json::from_str::<Value>(&found).unwrap()["name"].as_str()), (200, Some("m-16")));
-    assert!(server.client(&["--model", "m-16", "--camera", "48x32", "--frames", "20"]).status.success());
+    assert!(client(&server, &["--model", "m-16", "--camera", "48x32", "--frames", "20"]).status.success());
     server.signal();
     assert_eq!(server.ends(Duration::from_secs(20)), Some(0));
 }
@@ -207,21 +112,21 @@ fn a_swap_under_full_load_fails_no_frame() {
     let repository = copy_of_repository();
     let (_staging, deploy) = prepare(repository.path());
     let options = ["--poll-seconds", "0.05", "--stream-overload", "wait", "--log", "info"];
-    let server = Server::start(repository.path(), &options);
+    let server = Process::start(repository.path(), &options);
     let address = format!("http://{}", server.grpc);
     let client = std::thread::spawn(move || {
         let options = ["--model", "bolt,nut", "--camera", "96x64", "--frames", "6000", "--streams", "4", "--json"];
         uflow().args(["client", "--server", &address]).args(options).output().unwrap()
     });
-    let frames = |server: &Server| -> f64 {
+    let frames = |server: &Process| -> f64 {
         let metrics = server.get("/metrics").1;
         let line = metrics.lines().find(|line| line.starts_with("uflow_requests_total{code=\"OK\",model=\"bolt\""));
         line.map_or(0.0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
     };
-    server.until(|server| frames(server) > 200.0);
+    until("the load has begun", || frames(&server) > 200.0);
     deploy();
     loop {
-        let line = server.says("model is ready");
+        let line = server.next("model is ready");
         if (line["model"].as_str(), line["version"].as_u64()) == (Some("bolt"), Some(2)) {
             break;
         }
@@ -240,7 +145,7 @@ fn a_swap_under_full_load_fails_no_frame() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_under_full_load_answers_what_was_accepted_and_exits_with_0() {
     let repository = copy_of_repository();
-    let mut server = Server::start(repository.path(), &["--stream-overload", "wait", "--log", "info"]);
+    let mut server = Process::start(repository.path(), &["--stream-overload", "wait", "--log", "info"]);
     let mut streams = Vec::new();
     let (busy, mut under_load) = tokio::sync::mpsc::channel(64);
     for _ in 0..4 {
@@ -277,18 +182,18 @@ async fn sigterm_under_full_load_answers_what_was_accepted_and_exits_with_0() {
         assert!(stream.await.unwrap() >= 100);
     }
     assert_eq!(server.ends(Duration::from_secs(20)), Some(0));
-    server.says("stopped");
+    server.next("stopped");
 }
 
 #[test]
 fn a_second_signal_ends_the_server_at_once() {
     let repository = copy_of_repository();
-    let mut server = Server::start(repository.path(), &["--shutdown-delay-seconds", "300"]);
+    let mut server = Process::start(repository.path(), &["--shutdown-delay-seconds", "300"]);
     server.signal();
-    server.until(|server| server.get("/readyz").0 == 503);
+    until("the server drains", || server.status("/readyz") == Some(503));
     assert_eq!(server.get("/healthz").0, 200);
     // Frames are still taken while load balancers learn of it.
-    assert!(server.client(&["--model", "bolt", "--camera", "48x32", "--frames", "5"]).status.success());
+    assert!(client(&server, &["--model", "bolt", "--camera", "48x32", "--frames", "5"]).status.success());
     server.signal();
     assert_eq!(server.ends(Duration::from_secs(5)), Some(1));
 }
@@ -296,20 +201,20 @@ fn a_second_signal_ends_the_server_at_once() {
 #[test]
 fn the_client_counts_what_it_sends_and_says_what_failed() {
     let repository = copy_of_repository();
-    let server = Server::start(repository.path(), &[]);
+    let server = Process::start(repository.path(), &[]);
     let folder = tempfile::tempdir().unwrap();
     for seed in [0, 20, 40] {
         std::fs::write(folder.path().join(format!("{seed}.png")), sample(seed).png()).unwrap();
     }
     std::fs::write(folder.path().join("bad.png"), b"no picture").unwrap();
-    let found = server.client(&["--model", "bolt", folder.path().to_str().unwrap()]);
+    let found = client(&server, &["--model", "bolt", folder.path().to_str().unwrap()]);
     let said = text(&found.stdout);
     assert_eq!(found.status.code(), Some(1), "{said}");
     assert!(said.contains("4 frames sent, 4 answered, 0 lost, 0 out of order"), "{said}");
     assert!(said.contains("bad.png: ") && said.contains("cannot be decoded"), "{said}");
     assert!(said.contains("1 answered INVALID_ARGUMENT"), "{said}");
 
-    let found = server.client(&["--model", "none", "--camera", "48x32", "--frames", "3"]);
+    let found = client(&server, &["--model", "none", "--camera", "48x32", "--frames", "3"]);
     assert_eq!(found.status.code(), Some(1));
     assert!(text(&found.stdout).contains("3 answered NOT_FOUND"), "{}", text(&found.stdout));
 
@@ -326,7 +231,7 @@ async fn request_lines_tell_who_asked_and_refused_ones_why() {
     let tokens = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(tokens.path(), "camera-token-0001\n").unwrap();
     let server =
-        Server::start(repository.path(), &["--log", "uflow=debug", "--tokens", tokens.path().to_str().unwrap()]);
+        Process::start(repository.path(), &["--log", "uflow=debug", "--tokens", tokens.path().to_str().unwrap()]);
     let trace = "0af7651916cd43dd8448eb211c80319c";
     let headers = [
         ("authorization", "Bearer camera-token-0001"),
@@ -353,7 +258,7 @@ async fn request_lines_tell_who_asked_and_refused_ones_why() {
     };
     assert_eq!(post(&headers), 200);
     for protocol in ["uflow.v1", "http"] {
-        let line = server.says("request");
+        let line = server.next("request");
         assert_eq!((line["protocol"].as_str(), line["code"].as_str()), (Some(protocol), Some("OK")), "{line}");
         assert_eq!((line["request_id"].as_str(), line["trace_id"].as_str()), (Some("order-4711"), Some(trace)));
         let client: SocketAddr = line["client"].as_str().unwrap().parse().unwrap();
@@ -364,7 +269,7 @@ async fn request_lines_tell_who_asked_and_refused_ones_why() {
     let status = client.detect(sample(20).request(2)).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
     for (request, id) in [("/v1/models/bolt/detect", Some("order-4711")), ("/uflow.v1.DetectionService/Detect", None)] {
-        let line = server.says("request refused");
+        let line = server.next("request refused");
         assert_eq!((line["request"].as_str(), line["reason"].as_str()), (Some(request), Some("no_token")), "{line}");
         assert!(id.is_none_or(|id| line["request_id"] == id) && line["client"].is_string(), "{line}");
     }
@@ -373,8 +278,8 @@ async fn request_lines_tell_who_asked_and_refused_ones_why() {
         client.detect(sample(20).request(2)).await.unwrap_err();
     }
     server.signal();
-    let lines = std::iter::from_fn(|| server.log.recv_timeout(Duration::from_secs(20)).ok());
-    let refused =
-        lines.take_while(|line| line["message"] != "stopped").filter(|line| line["message"] == "request refused");
+    server.next("stopped");
+    let lines = server.log();
+    let refused = lines.iter().filter(|line| line.contains("\"request refused\""));
     assert!(refused.count() < 200);
 }

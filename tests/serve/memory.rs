@@ -4,10 +4,10 @@
 //! 60 MiB, six slow readers, 300 dripping sockets. `UFLOW_SOAK_BINARY` names another build of the command, to compare with.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::{SocketAddr, TcpStream},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::Command,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -22,6 +22,7 @@ use uflow::serve::proto::v1::{
     detection_service_client::DetectionServiceClient, model_service_client::ModelServiceClient,
 };
 
+use crate::process::{Process, command, until};
 use crate::server::{copy, copy_of_repository, sample};
 
 /// One process at a time: each may take all of the machine's memory.
@@ -36,80 +37,19 @@ fn count(soaked: usize, part: usize) -> usize {
     if soak() { soaked } else { part }
 }
 
-/// A server in another process; killed when it goes out of scope.
-struct Process {
-    child: Child,
-    grpc: SocketAddr,
-    http: SocketAddr,
-    log: Arc<Mutex<Vec<String>>>,
+/// `uflow serve` on a repository, with at most so many open files.
+fn start(models: &Path, files: usize, options: &[&str]) -> Process {
+    start_at(("127.0.0.1:0", "127.0.0.1:0"), models, files, options)
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn start_at(addresses: (&str, &str), models: &Path, files: usize, options: &[&str]) -> Process {
+    let program = std::env::var("UFLOW_SOAK_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_uflow").to_owned());
+    let mut limited = command("sh");
+    limited.args(["-c", "ulimit -n \"$1\"; shift; exec \"$@\"", "sh", &files.to_string(), &program]);
+    Process::run(limited, addresses, models, options)
 }
 
 impl Process {
-    /// `uflow serve` on a repository, with at most so many open files.
-    fn start(models: &Path, files: usize, options: &[&str]) -> Self {
-        Self::start_at(("127.0.0.1:0", "127.0.0.1:0"), models, files, options)
-    }
-
-    fn start_at((grpc, http): (&str, &str), models: &Path, files: usize, options: &[&str]) -> Self {
-        let program = std::env::var("UFLOW_SOAK_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_uflow").to_owned());
-        let mut command = Command::new("sh");
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("UFLOW_") && name != "UFLOW_ONNXRUNTIME")
-        {
-            command.env_remove(name);
-        }
-        let mut child = command
-            .args(["-c", "ulimit -n \"$1\"; shift; exec \"$@\"", "sh", &files.to_string(), &program, "serve"])
-            .args(["--grpc", grpc, "--http", http, "--log-format", "json", "--models"])
-            .arg(models)
-            .args(options)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&log);
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| kept.lock().unwrap().push(line)));
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Self { child, grpc: any, http: any, log };
-        let listening: serde_json::Value = serde_json::from_str(&server.says("\"listening\"")).unwrap();
-        let address = |port: &str| listening[port].as_str().unwrap().parse().unwrap();
-        (server.grpc, server.http) = (address("grpc"), address("http"));
-        until("the models are loaded", || server.get("/readyz").is_some_and(|status| status == 200));
-        server
-    }
-
-    fn log(&self) -> Vec<String> {
-        self.log.lock().unwrap().clone()
-    }
-
-    /// The first line of the log with this in it.
-    fn says(&self, text: &str) -> String {
-        let mut line = None;
-        until(text, || {
-            line = self.log().into_iter().find(|line| line.contains(text));
-            line.is_some()
-        });
-        line.unwrap()
-    }
-
-    /// The status of a path, if the server answers.
-    fn get(&self, path: &str) -> Option<u16> {
-        let mut stream = TcpStream::connect(self.http).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: uflow\r\nConnection: close\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        answer.split(' ').nth(1)?.parse().ok()
-    }
-
     async fn channel(&self) -> Channel {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.grpc)).unwrap();
         endpoint.timeout(Duration::from_secs(300)).connect().await.unwrap()
@@ -155,14 +95,6 @@ impl Process {
     }
 }
 
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(120), "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 /// Another build is being measured: it may lack options, and its numbers are printed only.
 fn is_comparison() -> bool {
     std::env::var_os("UFLOW_SOAK_BINARY").is_some()
@@ -190,7 +122,7 @@ fn regions_of_interest_are_decoded_by_the_workers_within_their_memory() {
     let (calls, side) = (count(24, 8), count(4096, 3000) as u32);
     let options = ["--workers", "2", "--max-work-mib", "256"];
     let options = if is_comparison() { &options[..2] } else { &options[..] };
-    let server = Process::start(copy_of_repository().path(), 4096, options);
+    let server = start(copy_of_repository().path(), 4096, options);
     let (before, region) = (server.resident(), large_region(side));
     event_loop().block_on(async {
         let client = server.client().await;
@@ -224,7 +156,7 @@ fn frames_are_bounded_in_bytes_and_the_others_are_refused() {
     let budget = if soak() { "600" } else { "120" };
     let options = ["--workers", "2", "--max-frames-mib", budget, "--max-work-mib", "256", "--max-message-mib", "64"];
     let options = if is_comparison() { &options[..2] } else { &options[..] };
-    let server = Process::start(copy_of_repository().path(), 4096, options);
+    let server = start(copy_of_repository().path(), 4096, options);
     let before = server.resident();
     let (taken, refused) = event_loop().block_on(async {
         let client = server.client().await;
@@ -272,7 +204,7 @@ fn frames_are_bounded_in_bytes_and_the_others_are_refused() {
 fn memory_comes_back_after_model_changes() {
     let _alone = ALONE.lock();
     let (versions, repository) = (count(400, 60), copy_of_repository());
-    let server = Process::start(repository.path(), 4096, &["--model-control", "poll", "--poll-seconds", "0.02"]);
+    let server = start(repository.path(), 4096, &["--model-control", "poll", "--poll-seconds", "0.02"]);
     let before = server.resident();
     event_loop().block_on(async {
         let mut models = ModelServiceClient::new(server.channel().await);
@@ -302,7 +234,7 @@ fn memory_comes_back_after_model_changes() {
 fn memory_comes_back_after_slow_readers() {
     let _alone = ALONE.lock();
     let repository = copy_of_repository();
-    let server = Process::start(repository.path(), 4096, &["--stream-overload", "wait"]);
+    let server = start(repository.path(), 4096, &["--stream-overload", "wait"]);
     let before = server.resident();
     let clients = event_loop();
     let (width, height) = (count(3000, 1500) as u32, count(2000, 1000) as u32);
@@ -375,7 +307,7 @@ impl Drop for Drips {
 #[test]
 fn dripping_sockets_leave_probes_and_calls_alive() {
     let _alone = ALONE.lock();
-    let server = Process::start(copy_of_repository().path(), 256, &[]);
+    let server = start(copy_of_repository().path(), 256, &[]);
     let before = server.resident();
     if !is_comparison() {
         server.says("the limit of open files allows fewer connections");
@@ -383,7 +315,7 @@ fn dripping_sockets_leave_probes_and_calls_alive() {
     let drips = Drips::start(server.http, 300);
     let mut probes = 0;
     for _ in 0..5 {
-        probes += u32::from(server.get("/readyz") == Some(200));
+        probes += u32::from(server.status("/readyz") == Some(200));
         std::thread::sleep(Duration::from_millis(300));
     }
     let call = async {
@@ -406,7 +338,7 @@ fn dripping_sockets_leave_probes_and_calls_alive() {
 #[test]
 fn heads_that_do_not_come_in_time_end_their_connection() {
     let _alone = ALONE.lock();
-    let server = Process::start(copy_of_repository().path(), 4096, &["--head-seconds", "0.5"]);
+    let server = start(copy_of_repository().path(), 4096, &["--head-seconds", "0.5"]);
     for address in [server.http, server.grpc] {
         let mut socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
@@ -427,20 +359,20 @@ fn heads_that_do_not_come_in_time_end_their_connection() {
             }
         }
     }
-    assert_eq!(server.get("/readyz"), Some(200));
+    assert_eq!(server.status("/readyz"), Some(200));
 }
 
 #[test]
 fn hosts_are_looked_up_and_open_ones_are_warned_about() {
     let _alone = ALONE.lock();
     let repository = copy_of_repository();
-    let server = Process::start_at(("localhost:0", "0.0.0.0:0"), repository.path(), 4096, &[]);
+    let server = start_at(("localhost:0", "0.0.0.0:0"), repository.path(), 4096, &[]);
     assert!(server.grpc.ip().is_loopback(), "{}", server.grpc);
     server.says("every machine that reaches this address may use the server");
     server.says("cross the network unencrypted");
     let warnings: Vec<_> = server.log().into_iter().filter(|line| line.contains("\"port\":")).collect();
     assert!(warnings.iter().all(|line| line.contains("\"port\":\"http\"")), "{warnings:?}");
-    assert_eq!(server.get("/readyz"), Some(200));
+    assert_eq!(server.status("/readyz"), Some(200));
 }
 
 #[test]

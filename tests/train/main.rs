@@ -15,4 +15,6 @@ mod imported;
 mod networks;
 mod null;
 mod onnx;
+#[path = "../onnxruntime/mod.rs"]
+mod onnxruntime;
 mod training;

@@ -1,9 +1,8 @@
 //! The exported flow in ONNX Runtime gives the trainer's own latents and energies, for any batch and normalisation.
 
-use std::{path::Path, sync::OnceLock};
-
+use crate::onnxruntime::environment;
 use ndarray::{Array4, Axis, s};
-use ort::{environment::Environment, session::Session, value::TensorRef};
+use ort::{session::Session, value::TensorRef};
 use prost::Message;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -11,18 +10,6 @@ use uflow::{
     flow::{Architecture, Flow, Normalisation, Topology},
     latents::{ScaleShape, energy},
 };
-
-/// The environment of the ONNX Runtime that `make` fetched. A process has one, and other tests of this program make it through
-/// [`uflow::runtime::Runtime`], so those that use it here run alone.
-fn environment() -> &'static Environment {
-    static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
-    ENVIRONMENT.get_or_init(|| {
-        let folder = std::env::var_os("UFLOW_ONNXRUNTIME").expect("Cargo sets it: see .cargo/config.toml");
-        let library = Path::new(&folder).join("libonnxruntime.so");
-        assert!(library.exists(), "{}: fetch it with `make onnxruntime`", library.display());
-        ort::init_from(library).unwrap().build().unwrap()
-    })
-}
 
 fn normalisation(kind: usize, shape: &ScaleShape, random: &mut ChaCha8Rng) -> Normalisation {
     let mut values = |count: usize, low: f32, high: f32| (0..count).map(|_| random.random_range(low..high)).collect();

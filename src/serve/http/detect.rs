@@ -17,9 +17,8 @@ use strum::{Display, EnumString};
 use tokio_stream::StreamExt as _;
 
 use super::{
-    Server,
-    answer::{self, DetectionBody},
-    document::DetectErrors,
+    Server, answer,
+    document::DetectResponses,
     error::Problem,
     query::Query,
     target::{Model, Target, Version},
@@ -32,19 +31,22 @@ use crate::{
     },
 };
 
+/// What a request for a detection may have as its body.
+const BODY: &str = "A PNG, JPEG, BMP, TIFF, WebP, GIF or PNM file with one image, turned upright by its EXIF orientation (sizes and \
+                    coordinates are those of the upright image); or raw pixels, described by `width`, `height`, `format` and \
+                    `stride`. A file of several pages is refused.";
+
 /// Find defects in an image
 ///
 /// Parameters that are not listed here are refused. The body may be compressed (`Content-Encoding: gzip` or `deflate`).
 #[utoipa::path(post, path = "/v1/models/{model}/detect", operation_id = "detect", tag = "detection",
     params(Model, Query),
     request_body(
-        description = "A PNG, JPEG, BMP, TIFF, WebP, GIF or PNM file with one image, turned upright by its EXIF orientation \
-                       (sizes and coordinates are those of the upright image); or raw pixels, described by `width`, \
-                       `height`, `format` and `stride`. A file of several pages is refused.",
+        description = BODY,
         content((Vec<u8> = "image/*"), (Vec<u8> = "application/octet-stream"),
             (Vec<u8> = "application/x-www-form-urlencoded")),
     ),
-    responses((status = 200, description = "What was found.", body = DetectionBody), DetectErrors),
+    responses(DetectResponses),
     security(("bearer" = []), ()))]
 // When the client goes away, the server drops this future and with it the pending answer, and the frame is given up.
 pub(super) async fn detect(
@@ -71,13 +73,11 @@ pub(super) async fn detect(
 #[utoipa::path(post, path = "/v1/models/{model}/versions/{version}/detect", operation_id = "detectVersion",
     tag = "detection", params(Model, Version, Query),
     request_body(
-        description = "A PNG, JPEG, BMP, TIFF, WebP, GIF or PNM file with one image, turned upright by its EXIF orientation \
-                       (sizes and coordinates are those of the upright image); or raw pixels, described by `width`, \
-                       `height`, `format` and `stride`. A file of several pages is refused.",
+        description = BODY,
         content((Vec<u8> = "image/*"), (Vec<u8> = "application/octet-stream"),
             (Vec<u8> = "application/x-www-form-urlencoded")),
     ),
-    responses((status = 200, description = "What was found.", body = DetectionBody), DetectErrors),
+    responses(DetectResponses),
     security(("bearer" = []), ()))]
 pub(super) async fn detect_version(
     server: State<Arc<Server>>,

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use utoipa::{
-    IntoResponses, Modify, OpenApi,
+    IntoResponses, Modify, OpenApi, ToSchema as _,
     openapi::{
         ContentBuilder, Header, Object, OpenApi as Description, Ref, RefOr, Response, ResponseBuilder, Type,
         security::{Http, HttpAuthScheme, SecurityScheme},
     },
 };
 
-use super::error::Error;
+use super::{answer::DetectionBody, error::Error};
 
 /// The description without its paths.
 #[derive(OpenApi)]
@@ -30,7 +30,7 @@ use super::error::Error;
         (name = "open inference protocol",
             description = "Health and metadata as the Open Inference Protocol v2 has them over REST."),
     ),
-    components(schemas(Error)),
+    components(schemas(DetectionBody, Error)),
     modifiers(&Bearer),
 )]
 pub(super) struct Document;
@@ -52,8 +52,8 @@ pub(super) struct TokenErrors;
 /// Errors of routes that name a model.
 pub(super) struct ModelErrors;
 
-/// Errors of detection.
-pub(super) struct DetectErrors;
+/// A detection, and its errors.
+pub(super) struct DetectResponses;
 
 const TOKEN: [(u16, &str); 2] =
     [(401, "The request has no token, or one that is not known."), (403, "The token does not allow this.")];
@@ -86,9 +86,13 @@ impl IntoResponses for ModelErrors {
     }
 }
 
-impl IntoResponses for DetectErrors {
+impl IntoResponses for DetectResponses {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        responses(&[TOKEN.as_slice(), &DETECT].concat())
+        let found = ContentBuilder::new().schema(Some(Ref::from_schema_name(DetectionBody::name()))).build();
+        let found = ResponseBuilder::new().description("What was found.").content("application/json", found).build();
+        let mut all = responses(&[TOKEN.as_slice(), &DETECT].concat());
+        all.insert("200".to_owned(), RefOr::T(found));
+        all
     }
 }
 
