@@ -53,6 +53,7 @@ mod files;
 mod import_graph;
 mod kernel;
 mod quantile;
+mod sync;
 
 pub use error::{Error, Reason, Result};
 

@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
         config::{Address, Config, ModelControl, Overload, Settings},
         proto::v1::{DetectRequest, DetectResponse, detect_request::Image, detect_response::Outcome},
     },
+    sync::lock,
 };
 
 /// Parallel streams, and unanswered frames of each.
@@ -47,13 +48,13 @@ pub(super) fn stream(runtime: &Runtime, models: &Path, pictures: &[Looked]) -> R
         let connection = Connection { server: format!("http://{}", server.grpc_address()), ..Connection::default() };
         let (frames, seen) = (frames(Arc::clone(&order)), Arc::clone(&difference));
         let watch = Arc::new(move |index: u64, answer: &DetectResponse, _| {
-            seen.lock().unwrap_or_else(PoisonError::into_inner).take(&order[index as usize], answer);
+            lock(&seen).take(&order[index as usize], answer);
         });
         let report = client::run(&connection, PACE, frames, watch).await;
         server.stop().await;
         report
     })?;
-    let difference = difference.lock().unwrap_or_else(PoisonError::into_inner);
+    let difference = lock(&difference);
     if !report.is_clean() || report.answered != count as u64 || difference.score > TOLERANCE {
         return Err(Error::internal(format!(
             "the server's results differ from the detector's: {report:?}, scores differ by up to {:e}",

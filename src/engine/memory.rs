@@ -5,12 +5,15 @@
 //! thread decodes or segments a frame it needs several times the picture's size for a moment ([`decoding`], [`segmenting`]);
 //! [`Budget`] bounds the sum over all threads.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use prometheus::IntGauge;
 
 use super::{Model, Source};
-use crate::frame::ImageInfo;
+use crate::{
+    frame::ImageInfo,
+    sync::{lock, wait},
+};
 
 /// What a decoder's buffers may take beside the picture.
 const DECODER: u64 = 4 << 20;
@@ -59,16 +62,16 @@ impl Budget {
     }
 
     fn taken(&self) -> MutexGuard<'_, u64> {
-        self.0.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.taken)
     }
 
     /// Waits for so many bytes. A thread must not ask while it holds a share.
     pub(super) fn take(&self, bytes: u64) -> Share {
         let bytes = bytes.min(self.0.limit);
-        let _turn = self.0.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = lock(&self.0.turn);
         let mut taken = self.taken();
         while *taken + bytes > self.0.limit {
-            taken = self.0.freed.wait(taken).unwrap_or_else(PoisonError::into_inner);
+            taken = wait(&self.0.freed, taken);
         }
         *taken += bytes;
         self.0.gauge.set(*taken as i64);

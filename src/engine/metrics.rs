@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -18,6 +18,7 @@ use super::{Answer, EngineOptions, Model, Priority};
 use crate::{
     Error, Reason, Result,
     package::{Manifest, ScoreStatistics},
+    sync::lock,
 };
 
 /// Bounds of histograms of seconds: 0.5 ms to about 8 s, doubling.
@@ -154,7 +155,7 @@ impl Metrics {
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inside)
     }
 
     /// A place for a frame of so many bytes. Frames of high priority have an eighth more places and bytes, so that they neither
@@ -212,7 +213,7 @@ impl Metrics {
     }
 
     fn models(&self) -> MutexGuard<'_, HashMap<(String, u32), usize>> {
-        self.models.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.models)
     }
 
     /// Removes the series of a version that no loaded model uses.
@@ -385,7 +386,7 @@ impl Drift {
     }
 
     fn saw(&self, score: f64) {
-        let mut mean = self.mean.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mean = lock(&self.mean);
         *mean += DRIFT_WEIGHT * (score - *mean);
         self.gauge.set((*mean - self.good_mean) / self.good_std);
     }

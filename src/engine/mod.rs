@@ -54,6 +54,7 @@ use crate::{
     frame::{Limits, check_significant_bits},
     package::Package,
     runtime::{Backbone, Runtime, SessionOptions, cpu_quota},
+    sync::lock,
 };
 
 /// An engine's options.
@@ -182,7 +183,7 @@ impl Engine {
     }
 
     fn worker(&self, package: &Package) -> Result<Arc<BackboneWorker>> {
-        let mut backbone_workers = self.backbone_workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut backbone_workers = lock(&self.backbone_workers);
         if let Some(worker) = backbone_workers.get(&package.backbone.sha256).and_then(Weak::upgrade) {
             return Ok(worker);
         }

@@ -1,7 +1,7 @@
 //! A loaded model: its flow on a shared backbone, and the scratch memory of its stages.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -20,6 +20,7 @@ use crate::{
     preprocess::Preprocessor,
     runtime::{Backbone, Device, Network, Runtime},
     segment::{DecisionOptions, Roi},
+    sync::lock,
 };
 
 /// A post-processor that has seen a frame of more pixels than this is not kept: one enormous frame must not hold memory
@@ -131,7 +132,7 @@ impl Model {
     }
 
     pub(super) fn network(&self) -> MutexGuard<'_, Network> {
-        self.network.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.network)
     }
 
     pub(super) fn preprocessors(&self) -> &Scratch<Preprocessor> {
@@ -221,7 +222,7 @@ impl<T> Scratch<T> {
     }
 
     fn free(&self) -> MutexGuard<'_, Vec<T>> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.free)
     }
 
     /// Lends one to `work`. If `work` panics it is not used again.

@@ -6,14 +6,18 @@
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
     thread::JoinHandle,
 };
 
 use ndarray::{Array2, Array3};
 
 use super::{Metrics, Priority, Source, job::Job, memory::Budget, rois::RoiCache, stages, worker::Upstream};
-use crate::{Error, Result, frame::Limits};
+use crate::{
+    Error, Result,
+    frame::Limits,
+    sync::{lock, wait},
+};
 
 /// Work for a thread of the pool.
 #[derive(Debug)]
@@ -96,7 +100,7 @@ impl Pending {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Pending> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn next(&self) -> Option<Task> {
@@ -109,7 +113,7 @@ impl Shared {
                 self.metrics.waiting_for_pool.set(state.waiting());
                 return Some(task);
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = wait(&self.changed, state);
         }
     }
 

@@ -3,13 +3,13 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use prost::bytes::Bytes;
 
 use super::memory::{Budget, decoding};
-use crate::{Error, Result, frame::Limits, package::sha256, segment::Roi};
+use crate::{Error, Result, frame::Limits, package::sha256, segment::Roi, sync::lock};
 
 /// Bytes of regions kept; the one used longest ago goes first. The last one used is kept whatever its size.
 const KEPT_BYTES: usize = 128 << 20;
@@ -72,7 +72,7 @@ impl RoiCache {
             let _share = self.memory.take(2 * decoding(&roi.encoded));
             Arc::new(Roi::decode(&roi.encoded, "the region of interest", &self.limits)?)
         };
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.kept);
         kept.retain(|(known, _)| *known != roi.sha256);
         kept.push_front((roi.sha256.clone(), Arc::clone(&decoded)));
         let mut bytes = 0;
@@ -86,7 +86,7 @@ impl RoiCache {
     }
 
     fn find(&self, hash: &str) -> Option<Arc<Roi>> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.kept);
         let index = kept.iter().position(|(known, _)| known == hash)?;
         let entry = kept.remove(index)?;
         let roi = Arc::clone(&entry.1);

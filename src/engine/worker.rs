@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
     thread::JoinHandle,
     time::Instant,
 };
@@ -18,6 +18,7 @@ use super::{
 use crate::{
     Error, Reason, Result,
     runtime::{Backbone, NetworkOutput},
+    sync::{lock, wait, wait_timeout},
 };
 
 /// A frame that is ready for the backbone.
@@ -136,7 +137,7 @@ impl BackboneWorker {
         drop(state);
         self.shared.changed.notify_all();
         drop(left);
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = lock(&self.thread).take();
         // The thread itself may drop the last handle, and cannot join itself.
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id()) {
             let _ = thread.join();
@@ -153,11 +154,11 @@ impl Drop for BackboneWorker {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Pending> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn buffers(&self) -> MutexGuard<'_, Vec<Vec<f32>>> {
-        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.buffers)
     }
 
     /// Keeps a tensor's memory for reuse: enough for the batch that runs and the one that is being filled. Memory beyond that is
@@ -189,7 +190,7 @@ impl Shared {
                 return None;
             }
             let Some(first) = state.queues.iter().find_map(VecDeque::front) else {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = wait(&self.changed, state);
                 continue;
             };
             let input = first.input();
@@ -199,7 +200,7 @@ impl Shared {
                 return Some(state.take(input, self.options.max_batch));
             }
             let rest = self.options.max_delay - waited;
-            state = self.changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0;
+            state = wait_timeout(&self.changed, state, rest);
         }
     }
 

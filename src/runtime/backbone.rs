@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
 use ndarray::{Array4, ArrayView4, CowArray, Ix4};
@@ -20,6 +20,7 @@ use crate::{
     Error, Reason, Result,
     backbone::{BackboneMeta, NetworkSource},
     latents::ScaleShape,
+    sync::lock,
 };
 
 /// A loaded backbone, shared (as `Arc<Backbone>`) by every network that uses it. Runs are serialised.
@@ -151,7 +152,7 @@ impl Backbone {
     /// [`Error::Network`] if the backbone does not accept images of this size.
     pub fn feature_shapes(&self, height: usize, width: usize) -> Result<Vec<ScaleShape>> {
         self.check_size(height, width)?;
-        let known = self.shapes.lock().unwrap_or_else(PoisonError::into_inner).get(&(height, width)).cloned();
+        let known = lock(&self.shapes).get(&(height, width)).cloned();
         if let Some(shapes) = known {
             return Ok(shapes);
         }
@@ -169,7 +170,7 @@ impl Backbone {
                 format!("the scales are not in the order finest first: {shapes:?}"),
             ));
         }
-        self.shapes.lock().unwrap_or_else(PoisonError::into_inner).insert((height, width), shapes.clone());
+        lock(&self.shapes).insert((height, width), shapes.clone());
         Ok(shapes)
     }
 
@@ -206,7 +207,7 @@ impl Backbone {
     /// Runs the backbone; returns the features in host memory.
     pub(super) fn run(&self, images: &CowArray<'_, f32, Ix4>) -> Result<Vec<DynValue>> {
         self.check_size(images.dim().2, images.dim().3)?;
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = lock(&self.running);
         let Running { session, fetch } = &mut *running;
         session::borrowed(images)
             .and_then(|images| session::run(session, &[SessionInputValue::from(images)], fetch))
@@ -215,7 +216,7 @@ impl Backbone {
 
     /// A binding that keeps the features in `memory`.
     pub(super) fn bind(&self, memory: &MemoryInfo<'_>) -> ort::Result<IoBinding> {
-        let mut binding = self.running.lock().unwrap_or_else(PoisonError::into_inner).session.create_binding()?;
+        let mut binding = lock(&self.running).session.create_binding()?;
         self.bind_outputs(&mut binding, memory)?;
         Ok(binding)
     }
@@ -231,7 +232,7 @@ impl Backbone {
         if let &[_, _, height, width] = &**images.shape() {
             self.check_size(height as usize, width as usize)?;
         }
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = lock(&self.running);
         let mut run = || {
             binding.bind_input(&self.input.name, images)?;
             let mut outputs = running.session.run_binding(binding)?;

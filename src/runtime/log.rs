@@ -10,12 +10,14 @@ use std::{
     cell::RefCell,
     collections::BTreeMap,
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use ort::logging::LogLevel;
+
+use crate::sync::lock;
 
 thread_local! {
     static ERRORS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
@@ -62,7 +64,7 @@ impl Placement {
                 return;
             }
         } else if let Some((provider, count)) = placed(message) {
-            *self.nodes.lock().unwrap_or_else(PoisonError::into_inner).entry(provider.to_owned()).or_default() += count;
+            *lock(&self.nodes).entry(provider.to_owned()).or_default() += count;
         }
         forward(level, category, id, location, message);
     }
@@ -70,7 +72,7 @@ impl Placement {
     /// Ends the collection. Returns the number of nodes of each provider; `None` if the log did not contain it.
     pub(super) fn finish(&self) -> Option<BTreeMap<String, usize>> {
         self.made.store(true, Ordering::Relaxed);
-        let nodes = std::mem::take(&mut *self.nodes.lock().unwrap_or_else(PoisonError::into_inner));
+        let nodes = std::mem::take(&mut *lock(&self.nodes));
         (!nodes.is_empty()).then_some(nodes)
     }
 }

@@ -27,7 +27,7 @@ mod threads;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 pub use self::{
@@ -37,7 +37,7 @@ pub use self::{
     network::{Network, NetworkOutput},
     threads::cpu_quota,
 };
-use crate::{Error, Reason, Result};
+use crate::{Error, Reason, Result, sync::lock};
 
 /// ONNX Runtime, loaded. Clones share the library; a process has at most one.
 #[derive(Clone, Debug)]
@@ -84,7 +84,7 @@ impl Runtime {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn find(search: LibrarySearch<'_>) -> Result<Self> {
-        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = lock(&LOADED);
         match &*loaded {
             Loaded::NotYet => {}
             Loaded::Yes(runtime) => return runtime.matching(&search),
@@ -121,7 +121,7 @@ impl Runtime {
     /// Shuts down ONNX Runtime and the threads of its pool until the process ends. Returns false and does nothing if a handle
     /// to it still exists.
     pub fn end() -> bool {
-        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = lock(&LOADED);
         if let Loaded::Yes(runtime) = &*loaded
             && Arc::strong_count(&runtime.inner) > 1
         {

@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -31,7 +31,7 @@ use super::{
         DetectRequest, DetectResponse, detect_response::Outcome, detection_service_client::DetectionServiceClient,
     },
 };
-use crate::{Error, Reason, Result, quantile::quantile};
+use crate::{Error, Reason, Result, quantile::quantile, sync::lock};
 
 /// The server's address and the client's credentials.
 #[derive(Clone, Debug, Default)]
@@ -257,7 +257,7 @@ struct Sent {
 
 impl OnTheWay {
     fn queue(&self) -> std::sync::MutexGuard<'_, VecDeque<Sent>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 }
 
@@ -309,7 +309,7 @@ async fn receive(
 
 impl StreamRun {
     fn tally(&self) -> std::sync::MutexGuard<'_, Tally> {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tally)
     }
 
     fn take(&self, answer: &DetectResponse, index: u64, latency: Duration) {

@@ -1,9 +1,11 @@
 //! A limit on log lines about the same thing, so that a client cannot fill the log.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     time::{Duration, Instant},
 };
+
+use crate::sync::lock;
 
 /// Lines in a period.
 const LINES: u64 = 20;
@@ -28,7 +30,7 @@ impl Limiter {
     }
 
     fn admit_at(&self, now: Instant) -> Option<u64> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.0);
         if state.began.is_none_or(|began| now.duration_since(began) >= PERIOD) {
             state.began = Some(now);
             state.logged = 0;

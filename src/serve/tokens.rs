@@ -11,7 +11,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::auth::{Refusal, Scope};
-use crate::{Error, Reason, Result, engine::register};
+use crate::{Error, Reason, Result, engine::register, sync::lock};
 
 /// A token shorter than this can be guessed.
 const SHORTEST: usize = 16;
@@ -109,7 +109,7 @@ impl Tokens {
     fn look(&self) {
         let read = std::fs::read(&self.path);
         let content = read.as_ref().ok().map(|bytes| hash(bytes));
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&self.seen);
         if content == seen.applied {
             seen.wrong = None;
             return;

@@ -5,13 +5,14 @@
 //! image after image; with fewer images than lanes, several threads also share the rows of one image. The lanes are summed in
 //! a fixed order at the end. The number of lanes depends only on the size of the flow.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use rayon::prelude::*;
 
 use crate::{
     flow::{Flow, Lane, Loss, Real, Workspace},
     kernel::{Vectorised, vectorised},
+    sync::lock,
 };
 
 /// Lanes for small flows.
@@ -131,12 +132,12 @@ impl<T: Real> Gradients<T> {
 }
 
 fn take<T: Real>(pool: &Mutex<Vec<Workspace<T>>>, flow: &Flow<T>) -> Workspace<T> {
-    let workspace = pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let workspace = lock(pool).pop();
     workspace.unwrap_or_else(|| Workspace::new(flow))
 }
 
 fn give<T: Real>(pool: &Mutex<Vec<Workspace<T>>>, workspace: Workspace<T>) {
-    pool.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
+    lock(pool).push(workspace);
 }
 
 /// `total += factor · part`.

@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -16,6 +16,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio_util::sync::CancellationToken;
+
+use crate::sync::lock;
 
 /// A connection keeps its place this long without a request, however many others wait: an honest client needs about a round
 /// trip for its request head.
@@ -44,7 +46,7 @@ impl Activity {
     }
 
     fn doing(&self) -> MutexGuard<'_, Doing> {
-        self.doing.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.doing)
     }
 
     /// A request's head is complete. The request lasts until the guard is dropped.
@@ -95,7 +97,7 @@ struct Table {
 
 impl Connections {
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Another connection, until the entry is dropped.

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, Weak},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -15,6 +15,7 @@ use crate::{
     engine::Model,
     pipeline::Timings,
     serve::proto::inference::{InferBatchStatistics, InferStatistics, ModelStatistics, StatisticDuration},
+    sync::lock,
 };
 
 /// The figures of all models, each since it was loaded.
@@ -123,7 +124,7 @@ impl Statistics {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<usize, (Weak<Model>, Figures)>> {
-        self.models.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.models)
     }
 }
 

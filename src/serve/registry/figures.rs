@@ -2,7 +2,7 @@
 //! table at each scrape, so that a version that leaves the table leaves no series behind.
 
 use std::{
-    sync::{Mutex, PoisonError, Weak},
+    sync::{Mutex, Weak},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -17,7 +17,7 @@ use super::{
     loader::Shared,
     table::{ModelState, Slot},
 };
-use crate::{Error, Reason, Result};
+use crate::{Error, Reason, Result, sync::lock};
 
 /// Gives the figures of a registry for as long as there is one.
 #[derive(Debug)]
@@ -129,7 +129,7 @@ impl Collector for ModelFigures {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
+        let families = lock(&self.families);
         families.reset();
         if let Some(shared) = self.shared.upgrade() {
             for (name, versions) in &*shared.read() {

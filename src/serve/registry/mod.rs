@@ -10,7 +10,7 @@ mod loader;
 mod table;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, RwLock},
     thread::JoinHandle,
     time::Duration,
 };
@@ -27,6 +27,7 @@ use crate::{
     Error, Reason, Result,
     engine::{Engine, Model},
     package::Repository,
+    sync::lock,
 };
 
 /// When models are loaded.
@@ -199,10 +200,6 @@ impl Drop for Registry {
             self.close();
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn stopping() -> Error {
