@@ -34,6 +34,7 @@ pub struct uflow_detector(Exclusive<DetectorState>);
 
 #[derive(Debug)]
 struct DetectorState {
+    model: Arc<Model>,
     detector: Detector,
     read: ReadOptions,
     /// Holds a batch's results until all of them are there.
@@ -41,6 +42,11 @@ struct DetectorState {
 }
 
 impl DetectorState {
+    /// Logs if pictures plainly have fewer significant bits than is assumed.
+    fn watch_depth(&self, picture: &Picture<'_>) {
+        self.model.watch_depth(picture.significant_bits(), || picture.peak());
+    }
+
     /// (height, width) of the maps.
     fn maps(&self) -> (u32, u32) {
         let input = self.detector.manifest().input;
@@ -62,6 +68,7 @@ pub unsafe extern "C" fn uflow_detector_new(
         let (out, model) = unsafe { (Out::new(detector, "detector")?, pointer::required(model, "model")?) };
         let model: &Arc<Model> = &model.model;
         let state = DetectorState {
+            model: Arc::clone(model),
             detector: model.detector()?,
             read: model.manifest().input.read_options(model.limits(), None),
             spare: Vec::new(),
@@ -124,6 +131,7 @@ pub unsafe extern "C" fn uflow_detector_detect_into(
             let options = options::read(options)?.without_queue()?;
             let start = Instant::now();
             let picture = picture(image, &state.read)?;
+            state.watch_depth(&picture);
             let decode = picture.decode_ms(start);
             let frame = picture.frame();
             let mut buffers = Some(Buffers::new(buffers, (frame.height(), frame.width()), state.maps())?);
@@ -205,6 +213,7 @@ pub unsafe extern "C" fn uflow_detector_detect_batch(
                 let of = |status: uflow_status| status.prefixed(&format!("images[{index}]"));
                 let checked = Checked::new(&image?, &state.read.limits).map_err(of)?;
                 let picture: Picture<'_> = checked.picture(&state.read).map_err(of)?;
+                state.watch_depth(&picture);
                 let decode = picture.decode_ms(start);
                 pictures.push((picture, decode));
             }
@@ -245,6 +254,7 @@ pub unsafe extern "C" fn uflow_detector_score(
             let mut state = pointer::required(detector, "detector")?.0.take("detector")?;
             let options = options::read(options)?.without_queue()?;
             let picture = picture(image, &state.read)?;
+            state.watch_depth(&picture);
             let frame = picture.frame();
             let Some(anomalous) = anomalous else {
                 let found = state.detector.score(&frame, &options.decision)?;

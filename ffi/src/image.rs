@@ -76,14 +76,31 @@ impl Versioned for uflow_image {
 #[derive(Debug)]
 pub(crate) enum Picture<'a> {
     Lent(Frame<'a>),
-    Decoded(Image),
+    /// With the significant bits that it was decoded with, if any were given.
+    Decoded(Image, Option<u8>),
 }
 
 impl Picture<'_> {
     pub(crate) fn frame(&self) -> Frame<'_> {
         match self {
             Self::Lent(frame) => *frame,
-            Self::Decoded(image) => image.frame(),
+            Self::Decoded(image, _) => image.frame(),
+        }
+    }
+
+    /// The significant bits of 16-bit samples, if they were given.
+    pub(crate) fn significant_bits(&self) -> Option<u8> {
+        match self {
+            Self::Lent(frame) => frame.significant_bits(),
+            Self::Decoded(image, bits) => image.frame().significant_bits().or(*bits),
+        }
+    }
+
+    /// The largest 16-bit sample; `None` for 8-bit samples.
+    pub(crate) fn peak(&self) -> Option<u16> {
+        match self {
+            Self::Lent(frame) => frame.peak(),
+            Self::Decoded(image, _) => image.peak(),
         }
     }
 
@@ -91,7 +108,7 @@ impl Picture<'_> {
     pub(crate) fn decode_ms(&self, start: Instant) -> f64 {
         match self {
             Self::Lent(_) => 0.0,
-            Self::Decoded(_) => start.elapsed().as_secs_f64() * 1e3,
+            Self::Decoded(..) => start.elapsed().as_secs_f64() * 1e3,
         }
     }
 }
@@ -164,7 +181,7 @@ impl Checked {
         Ok(match self.format {
             None => {
                 let read = ReadOptions { significant_bits: self.bits.or(read.significant_bits), ..*read };
-                Picture::Decoded(Image::decode_with(data, ENCODED, &read)?)
+                Picture::Decoded(Image::decode_with(data, ENCODED, &read)?, read.significant_bits)
             }
             Some(format) => {
                 let frame = Frame::new(data, self.width, self.height, self.stride, format)?;

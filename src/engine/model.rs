@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Result,
-    frame::Limits,
+    frame::{Limits, depth::DepthWatch},
     package::{Manifest, Package},
     pipeline::{Batch, Detector, Evidence, Networks, PostProcessor, package_roi},
     preprocess::Preprocessor,
@@ -43,6 +43,7 @@ pub struct Model {
     preprocessors: Scratch<Preprocessor>,
     post_processors: Scratch<PostProcessor>,
     metrics: ModelMetrics,
+    depth: DepthWatch,
     warm_up: Duration,
     limits: Limits,
 }
@@ -67,6 +68,7 @@ impl Model {
             name: name.to_owned(),
             version,
             metrics: metrics.of_model(name, version, &manifest),
+            depth: DepthWatch::default(),
             _runtime: runtime.clone(),
             worker,
             network: Mutex::new(network),
@@ -105,6 +107,16 @@ impl Model {
     pub fn detector(self: &Arc<Self>) -> Result<Detector> {
         let networks = SharedNetworks { model: Arc::clone(self), energies: Vec::new(), latents: Vec::new() };
         Detector::on(Arc::clone(&self.manifest), Box::new(networks), self.roi.clone())
+    }
+
+    /// Logs a warning, once, if the first 16-bit frames plainly have fewer significant bits than is assumed. `bits` are those that were
+    /// given with the frame; `peak` finds its largest 16-bit sample, and is called only while that is not decided. Frames that go
+    /// through the engine are taken into account already; a [`detector`](Self::detector)'s are not.
+    pub fn watch_depth(&self, bits: Option<u8>, peak: impl FnOnce() -> Option<u16>) {
+        let bits = bits.or(self.manifest.input.significant_bits);
+        if let Some(advice) = self.depth.take(bits, peak) {
+            tracing::warn!(model = self.name, version = self.version, "{advice}");
+        }
     }
 
     /// What decoding a frame for it may take.

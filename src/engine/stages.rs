@@ -46,12 +46,16 @@ fn tensor(job: &mut Job, source: Source, shop: &Shop) -> Result<(Vec<f32>, (u32,
             let options = model.manifest().input.read_options(*limits, job.significant_bits);
             image = Image::decode_with(bytes, "the encoded frame", &options)?;
             job.timings.decode = job.was_in("decode", start);
+            model.watch_depth(image.frame().significant_bits().or(job.significant_bits), || image.peak());
             image.frame()
         }
         Source::Image(image) => image.frame(),
     };
     if let (Source::Raw { .. } | Source::Image(_), Some(bits)) = (&source, job.significant_bits) {
         frame = frame.with_significant_bits(bits)?;
+    }
+    if !matches!(source, Source::Encoded(_)) {
+        model.watch_depth(frame.significant_bits(), || frame.peak());
     }
     let start = Instant::now();
     let mut tensor = model.worker().buffer(model.manifest().input.len());

@@ -4,12 +4,12 @@
 //! is given with a frame, or recorded in a package; nothing scales an image by its own content. [`BitDepthCheck`] tells where
 //! the values of a run contradict the number of bits that is used.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Mutex};
 
 use serde::{Deserialize, Serialize};
 
 use super::Frame;
-use crate::{Error, Result};
+use crate::{Error, Result, sync::lock};
 
 /// Bits of a 16-bit sample where nothing else is said.
 pub const FULL_BITS: u8 = 16;
@@ -124,12 +124,56 @@ impl BitDepthCheck {
         let suggestion = self.suggestion(bits)?;
         Some(format!(
             "the values of {} 16-bit image{} reach only {} of {}: they seem to hold {suggestion} significant bits. Give the camera's \
-             number of bits with `--bits {suggestion}` (`significant_bits` in the library), or `--bits {bits}` if {bits} is right",
+             number of bits with `--bits {suggestion}` (`significant_bits` of a frame), or `--bits {bits}` if {bits} is right",
             self.images,
             if self.images == 1 { "" } else { "s" },
             self.peak,
             white(bits)
         ))
+    }
+}
+
+/// How many frames a [`DepthWatch`] looks at.
+const WATCHED: usize = 16;
+
+/// Looks at the first 16-bit frames of a model, and logs once if all of them use a small part of their range.
+///
+/// As soon as a frame uses more of it, or the line is logged, no further frame is looked at. Frames with other significant bits are
+/// watched separately.
+#[derive(Debug, Default)]
+pub(crate) struct DepthWatch(Mutex<BTreeMap<u8, Watched>>);
+
+#[derive(Debug)]
+enum Watched {
+    Looking(BitDepthCheck),
+    Decided,
+}
+
+impl DepthWatch {
+    /// Takes a frame. `bits` are the significant bits that it or its package says, `peak` finds its largest 16-bit sample. Gives what
+    /// to log, once.
+    pub(crate) fn take(&self, bits: Option<u8>, peak: impl FnOnce() -> Option<u16>) -> Option<String> {
+        // All 16 bits were asked for, so there is no doubt.
+        if bits == Some(FULL_BITS) {
+            return None;
+        }
+        let bits = bits.unwrap_or(FULL_BITS);
+        // Other frames pass while this one is looked at.
+        if matches!(lock(&self.0).get(&bits), Some(Watched::Decided)) {
+            return None;
+        }
+        let peak = peak()?;
+        let mut watched = lock(&self.0);
+        let state = watched.entry(bits).or_insert(Watched::Looking(BitDepthCheck::default()));
+        let Watched::Looking(check) = state else { return None };
+        check.push(Some(peak));
+        let advice = check.advice(bits);
+        // A black frame says nothing.
+        if check.peak > 0 && (advice.is_none() || check.images >= WATCHED) {
+            *state = Watched::Decided;
+            return advice;
+        }
+        None
     }
 }
 
@@ -142,4 +186,35 @@ pub(crate) fn peak(frame: &Frame<'_>) -> Option<u16> {
         row.chunks_exact(2).fold(0, |peak: u16, sample| peak.max(u16::from_ne_bytes([sample[0], sample[1]])))
     };
     frame.rows().map(largest).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(bits: Option<u8>, peaks: &[u16]) -> Vec<String> {
+        let watch = DepthWatch::default();
+        peaks.iter().filter_map(|&peak| watch.take(bits, || Some(peak))).collect()
+    }
+
+    #[test]
+    fn a_watch_tells_once_that_frames_use_a_small_part_of_their_range() {
+        assert_eq!(told(None, &[1023; WATCHED - 1]), Vec::<String>::new());
+        let said = told(None, &[1023; 10 * WATCHED]);
+        assert_eq!(said.len(), 1);
+        assert!(said[0].starts_with("the values of 16 16-bit images reach only 1023 of 65535"), "{}", said[0]);
+        assert_eq!(told(Some(12), &[900; 20]).len(), 1);
+    }
+
+    #[test]
+    fn a_frame_that_uses_its_range_ends_the_watch() {
+        let mut peaks = vec![1023; 5 * WATCHED];
+        peaks[3] = 40_000;
+        assert_eq!(told(None, &peaks), Vec::<String>::new());
+        assert_eq!(told(Some(16), &[1023; 20]), Vec::<String>::new());
+        assert_eq!(told(None, &[0; 50]), Vec::<String>::new());
+        let watch = DepthWatch::default();
+        watch.take(None, || Some(50_000));
+        watch.take(None, || panic!("no further frame is looked at"));
+    }
 }

@@ -90,6 +90,11 @@ impl<'a> Frame<'a> {
         self.significant_bits
     }
 
+    /// The largest 16-bit sample; `None` for frames of 8-bit samples.
+    pub fn peak(&self) -> Option<u16> {
+        depth::peak(self)
+    }
+
     /// Pixels in a row.
     pub fn width(&self) -> u32 {
         self.width

@@ -14,7 +14,10 @@ use crate::server::{copy_of_repository, runtime, sample};
 use serde_json::Value;
 use tokio_stream::StreamExt;
 use tonic::{Code, transport::Endpoint};
-use uflow::serve::proto::v1::{detect_response::Outcome, detection_service_client::DetectionServiceClient};
+use uflow::serve::proto::v1::{
+    DetectRequest, PixelFormat, RawImage, detect_request::Image, detect_response::Outcome,
+    detection_service_client::DetectionServiceClient,
+};
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
@@ -223,6 +226,31 @@ fn the_client_counts_what_it_sends_and_says_what_failed() {
     let found = found.unwrap();
     assert_eq!(found.status.code(), Some(1));
     assert!(text(&found.stderr).contains("127.0.0.1:1"), "{}", text(&found.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_that_plainly_have_fewer_bits_are_logged_once() {
+    let repository = copy_of_repository();
+    let server = Process::start(repository.path(), &[]);
+    let channel = Endpoint::from_shared(format!("http://{}", server.grpc)).unwrap().connect().await.unwrap();
+    let mut client = DetectionServiceClient::new(channel);
+    for frame in 0..40 {
+        let sample = |pixel: u16| (pixel * 37 + frame) % 1024;
+        let pixels: Vec<u8> = (0..48 * 32).flat_map(|pixel| sample(pixel).to_ne_bytes()).collect();
+        let format = PixelFormat::Gray16.into();
+        let raw = RawImage { pixels: pixels.into(), width: 48, height: 32, stride: 0, format };
+        let request = DetectRequest { image: Some(Image::Raw(raw)), ..sample_of("nut") };
+        client.detect(request).await.unwrap();
+    }
+    let line: Value = serde_json::from_str(&server.says("16-bit images reach only 1023 of 65535")).unwrap();
+    assert_eq!((line["level"].as_str(), line["model"].as_str()), (Some("WARN"), Some("nut")), "{line}");
+    let told = server.log().into_iter().filter(|line| line.contains("reach only")).count();
+    assert_eq!(told, 1, "{:?}", server.log());
+}
+
+/// A request to a model.
+fn sample_of(model: &str) -> DetectRequest {
+    DetectRequest { model: model.to_owned(), ..sample(20).request(1) }
 }
 
 #[tokio::test(flavor = "multi_thread")]

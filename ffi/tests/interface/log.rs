@@ -51,3 +51,51 @@ fn lines_of_the_level_and_graver_come_until_it_is_ended() {
     load();
     assert_eq!(said(), []);
 }
+
+/// Grey 16-bit samples that reach only 1023.
+fn ten_bits() -> Vec<u8> {
+    let pixels = fixture::SIZE.0 * fixture::SIZE.1;
+    (0..pixels).flat_map(|pixel| ((pixel * 37 % 1024) as u16).to_ne_bytes()).collect()
+}
+
+#[test]
+fn frames_that_plainly_have_fewer_bits_are_told_once_to_each_model() {
+    alone!();
+    ok(unsafe { uflow_log_set_callback(Some(line), ptr::null_mut(), UFLOW_LOG_LEVEL_WARNING as u32) });
+    let pixels = ten_bits();
+    let picture = fixture::image(&pixels, uflow_format::UFLOW_FORMAT_GRAY16);
+    let told = || {
+        let lines: Vec<_> = said().into_iter().filter(|(.., message)| message.contains("reach only")).collect();
+        let found = lines.iter().map(|(_, level, _, message)| {
+            assert!(message.starts_with("the values of 16 16-bit images reach only 1023 of 65535"), "{message}");
+            assert!(message.contains(" model=bolt"), "{message}");
+            *level
+        });
+        found.collect::<Vec<_>>()
+    };
+    let fixture = Fixture::new();
+    for _ in 0..40 {
+        ok(fixture.detect(&picture));
+    }
+    assert_eq!(told(), [UFLOW_LOG_LEVEL_WARNING as u32]);
+
+    let fixture = Fixture::new();
+    let stream = made(|out| unsafe { uflow_stream_new(fixture.model, ptr::null(), out) });
+    unsafe {
+        for _ in 0..40 {
+            ok(uflow_stream_submit(stream, &raw const picture, ptr::null(), ptr::null(), 60_000));
+            ok(uflow_stream_next(stream, 60_000, ptr::null_mut(), fixture.result, ptr::null_mut()));
+        }
+        uflow_stream_free(stream);
+    }
+    assert_eq!(told(), [UFLOW_LOG_LEVEL_WARNING as u32]);
+
+    // Not if the caller says the number of bits.
+    let fixture = Fixture::new();
+    let picture = uflow_image { significant_bits: 10, ..picture };
+    for _ in 0..40 {
+        ok(fixture.detect(&picture));
+    }
+    assert_eq!(told(), Vec::<u32>::new());
+    ok(unsafe { uflow_log_set_callback(None, ptr::null_mut(), 0) });
+}
