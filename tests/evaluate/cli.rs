@@ -129,6 +129,35 @@ fn a_data_set_is_evaluated_category_by_category_and_taken_up_again() {
     );
 }
 
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (from, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        if from.is_dir() { copy(&from, &to) } else { fs::copy(&from, &to).map(drop).unwrap() }
+    }
+}
+
+#[test]
+fn skipped_files_of_every_category_are_named() {
+    let root = tempfile::tempdir().unwrap();
+    let (data, out) = (root.path().join("data"), root.path().join("out").display().to_string());
+    for (name, file) in [("grid", "test/good/notes.txt"), ("weave", "train/good/late.heic")] {
+        copy(&fixture().path("data/printed_grid"), &data.join(name));
+        fs::write(data.join(name).join(file), "x").unwrap();
+    }
+    let data = data.display().to_string();
+    let run = |more: &[&str]| {
+        let common = ["evaluate", "--data", &data, "--out", &out, "--input-size", "128", "--epochs", "1", "--dry-run"];
+        let found = uflow(&[&common[..], more].concat());
+        assert!(found.status.success(), "{}", stderr(&found));
+        stderr(&found)
+    };
+    let all = run(&["--all-categories"]);
+    assert!(all.contains("grid/test/good/notes.txt") && all.contains("weave/train/good/late.heic"), "{all}");
+    let one = run(&["--category", "weave"]);
+    assert!(!one.contains("notes.txt") && one.contains("weave/train/good/late.heic"), "{one}");
+}
+
 #[test]
 fn one_model_is_reported_compared_and_calibrated() {
     let out = fixture().path("one");

@@ -11,7 +11,12 @@ use std::{
 use anyhow::{Result, bail};
 use serde_json::json;
 
-use super::{Args, cost, extremes::Extremes, merge, single::report};
+use super::{
+    Args, cost,
+    extremes::Extremes,
+    merge,
+    single::{report, report_skipped},
+};
 use crate::{
     Error,
     cli::{
@@ -69,6 +74,9 @@ pub(super) fn run(args: &Args, root: &Path, context: &Context) -> Result<Command
     }
     let progress = Progress::new(context.json);
     progress.say(&format!("{} categories, {} already done", chosen.len(), chosen.len() - waiting.len()));
+    for category in &waiting {
+        report_skipped(&category.data, context)?;
+    }
     if !waiting.is_empty() {
         let cost = cost::estimate(&run, &waiting)?;
         match context.json {

@@ -69,7 +69,7 @@ pub(super) fn run(
 }
 
 /// Names the files in the set's folders that are not looked at.
-fn report_skipped(dataset: &Dataset, context: &Context) -> Result<()> {
+pub(super) fn report_skipped(dataset: &Dataset, context: &Context) -> Result<()> {
     let skipped = dataset.skipped.iter().cloned().map(inputs::Skipped::no_image).collect::<Vec<_>>();
     Ok(inputs::report(&skipped, context)?)
 }
