@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use strum::{IntoStaticStr, VariantArray};
+use strum::IntoStaticStr;
 use tokio::{
     sync::{oneshot, watch},
     time::Sleep,
@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// The protocol of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum Protocol {
     /// `uflow.v1`.
@@ -124,7 +124,7 @@ impl App {
     pub fn new(engine: Arc<Engine>, registry: Registry, traces: Option<Traces>) -> Result<Self> {
         Ok(Self {
             admission: Admission::new(engine.options()),
-            requests: Requests::new(engine.metrics().registry())?,
+            requests: Requests::new(engine.metrics().registry(), registry.knows())?,
             budget: ResponseBudget::new(engine.metrics().registry())?,
             phase: watch::Sender::new(Phase::Serving),
             traces,

@@ -38,7 +38,6 @@ pub(super) async fn report(app: Arc<App>, mut reporter: HealthReporter) {
         }
         for gone in known.iter().filter(|name| !names.contains(name)) {
             reporter.clear_service_status(gone).await;
-            app.requests().forget(gone);
         }
         known = names;
         tokio::select! {

@@ -1,6 +1,7 @@
 //! Counters and log lines of requests. The engine counts frames.
 
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -9,8 +10,11 @@ use std::{
 };
 
 use opentelemetry::TraceId;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
-use strum::VariantArray as _;
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry,
+    core::{Collector, Desc},
+    proto::{Metric, MetricFamily},
+};
 use tonic::Code;
 
 use super::{app::Protocol, origin::Origin, status};
@@ -27,7 +31,7 @@ pub struct Requests {
 
 #[derive(Debug)]
 struct Inner {
-    total: IntCounterVec,
+    total: ByModel,
     seconds: HistogramVec,
     /// Open streams.
     streams: IntGauge,
@@ -36,16 +40,17 @@ struct Inner {
 }
 
 impl Requests {
-    /// Registers the figures.
+    /// Registers the figures. The requests of a model are told for as long as the server `knows` its name.
     ///
     /// # Errors
     /// They are registered already.
-    pub fn new(registry: &Registry) -> Result<Self> {
+    pub fn new(registry: &Registry, knows: impl Fn(&str) -> bool + Send + Sync + 'static) -> Result<Self> {
         let opts = Opts::new(
             "uflow_requests_total",
             "Requests for one frame, by protocol, model (empty where there is no such model) and gRPC status.",
         );
-        let total = register(registry, IntCounterVec::new(opts, &["protocol", "model", "code"]))?;
+        let total = IntCounterVec::new(opts, &["protocol", "model", "code"]);
+        let total = register(registry, total.map(|series| ByModel { series, knows: Arc::new(knows) }))?;
         let seconds = prometheus::exponential_buckets(0.000_5, 2.0, 16).and_then(|bounds| {
             let opts = HistogramOpts::new("uflow_request_seconds", "From a request's arrival to its answer.");
             HistogramVec::new(opts.buckets(bounds), &["protocol"])
@@ -70,16 +75,6 @@ impl Requests {
         }
     }
 
-    /// Removes the series of a model that the server no longer has.
-    pub(super) fn forget(&self, model: &str) {
-        for protocol in Protocol::VARIANTS {
-            for code in (0..=16).map(Code::from_i32) {
-                // An error says that there is no such series.
-                let _ = self.inner.total.remove_label_values(&[protocol.name(), model, name(code)]);
-            }
-        }
-    }
-
     /// Requests for frames that are not answered yet, and streams whose client has not closed its side.
     pub fn open(&self) -> usize {
         self.inner.open.load(Relaxed) + usize::try_from(self.inner.streams.get()).unwrap_or(0)
@@ -90,6 +85,47 @@ impl Requests {
         self.inner.streams.inc();
         OpenStream(self.clone())
     }
+}
+
+/// Counters with the label `model`. Each scrape removes the series of models that the server does not have, so that requests that were
+/// answered after their model was gone leave no name behind.
+#[derive(Clone)]
+struct ByModel {
+    series: IntCounterVec,
+    knows: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+}
+
+impl fmt::Debug for ByModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ByModel").field(&self.series).finish()
+    }
+}
+
+impl Collector for ByModel {
+    fn desc(&self) -> Vec<&Desc> {
+        self.series.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut families = self.series.collect();
+        for family in &mut families {
+            let (known, gone): (Vec<Metric>, Vec<Metric>) = family.take_metric().into_iter().partition(|metric| {
+                let model = label(metric, "model");
+                model.is_empty() || (self.knows)(model)
+            });
+            family.set_metric(known);
+            for metric in &gone {
+                // An error says that another scrape has removed it.
+                let _ = self.series.remove_label_values(&["protocol", "model", "code"].map(|name| label(metric, name)));
+            }
+        }
+        families
+    }
+}
+
+/// The value of a label; empty if there is none.
+fn label<'a>(metric: &'a Metric, name: &str) -> &'a str {
+    metric.get_label().iter().find(|label| label.name() == name).map_or("", |label| label.value())
 }
 
 /// An open stream.
@@ -146,7 +182,7 @@ impl RequestOutcome {
             );
             let inner = &self.requests.inner;
             inner.open.fetch_sub(1, Relaxed);
-            inner.total.with_label_values(&[protocol, &self.model, name(code)]).inc();
+            inner.total.series.with_label_values(&[protocol, &self.model, name(code)]).inc();
             inner.seconds.with_label_values(&[protocol]).observe(seconds);
         }
     }
@@ -179,5 +215,44 @@ pub fn name(code: Code) -> &'static str {
         Code::Unavailable => "UNAVAILABLE",
         Code::DataLoss => "DATA_LOSS",
         Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use axum::http::{Extensions, HeaderMap};
+
+    use super::*;
+
+    #[test]
+    fn a_request_that_is_answered_after_its_model_is_gone_leaves_no_series() {
+        let (registry, loaded) = (Registry::new(), Arc::new(AtomicBool::new(true)));
+        let known = Arc::clone(&loaded);
+        let requests = Requests::new(&registry, move |name| name == "bolt" && known.load(Relaxed)).unwrap();
+        let begin = |model: &str| {
+            let origin = Origin::of(&HeaderMap::new(), &Extensions::new());
+            let mut outcome = requests.begin(Protocol::Http, origin, None);
+            model.clone_into(&mut outcome.model);
+            outcome
+        };
+        let series = || {
+            let families = registry.gather();
+            let family = families.iter().find(|family| family.name() == "uflow_requests_total");
+            let metrics = family.map(|family| family.get_metric()).unwrap_or_default();
+            metrics.iter().map(|metric| label(metric, "model").to_owned()).collect::<Vec<_>>()
+        };
+        begin("bolt").done(None);
+        begin("").done(None);
+        let mut late = begin("bolt");
+        assert_eq!(series(), ["", "bolt"]);
+        loaded.store(false, Relaxed);
+        assert_eq!(series(), [""]);
+        late.done(None);
+        assert_eq!(series(), [""]);
+        // Removed, not hidden: the count begins anew with the model.
+        loaded.store(true, Relaxed);
+        assert_eq!(series(), [""]);
     }
 }

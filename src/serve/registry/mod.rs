@@ -10,7 +10,7 @@ mod loader;
 mod table;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, RwLock},
+    sync::{Arc, Mutex, RwLock},
     thread::JoinHandle,
     time::Duration,
 };
@@ -134,6 +134,12 @@ impl Registry {
             _ => all.iter().find(|status| status.version == version),
         };
         wanted.cloned().ok_or_else(|| Error::NotFound(format!("model `{name}` has no version {version}")))
+    }
+
+    /// Tells whether the table has a model of a name, also after this registry is gone: then it has none.
+    pub fn knows(&self) -> impl Fn(&str) -> bool + Send + Sync + use<> {
+        let shared = Arc::downgrade(&self.shared);
+        move |name| shared.upgrade().is_some_and(|shared| shared.read().contains_key(name))
     }
 
     /// A count of changes. Wait on it to see the next change.
