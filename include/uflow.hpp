@@ -741,6 +741,7 @@ class fit_options : public detail::handle<uflow_fit_options, uflow_fit_options_f
   outcome<void> set_float_range(float low, float high) {
     return detail::finish(uflow_fit_options_set_float_range(get(), low, high));
   }
+  outcome<void> set_cross_fit(bool on) { return detail::finish(uflow_fit_options_set_cross_fit(get(), on ? 1 : 0)); }
   outcome<void> reset() { return detail::finish(uflow_fit_options_reset(get())); }
   /** Its texts are valid until the next call. */
   outcome<uflow_fit_options_info> info() const {

@@ -110,10 +110,14 @@ pub struct uflow_fit_options_info {
     pub float_low: f32,
     /// The value of floating-point samples that is white; NaN if no range is set.
     pub float_high: f32,
+    /// 1 if the null is cross-fitted, else 0.
+    pub cross_fit: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 impl Versioned for uflow_fit_options_info {
-    const FIRST: usize = offset_of!(Self, float_high) + size_of::<f32>();
+    const FIRST: usize = offset_of!(Self, reserved) + size_of::<u32>();
     const EMPTY: Self = Self {
         struct_size: 0,
         name: ptr::null(),
@@ -140,6 +144,8 @@ impl Versioned for uflow_fit_options_info {
         significant_bits: 0,
         float_low: f32::NAN,
         float_high: f32::NAN,
+        cross_fit: 0,
+        reserved: 0,
     };
     const NAME: &str = "info";
 }
@@ -263,6 +269,8 @@ pub unsafe extern "C" fn uflow_fit_options_get_info(
             significant_bits: fit.significant_bits.map_or(0, u32::from),
             float_low,
             float_high,
+            cross_fit: fit.cross_fit.into(),
+            reserved: 0,
         });
         Ok(())
     })

@@ -163,7 +163,8 @@ impl CalibratedNull {
         (self.images < FEW_IMAGES).then(|| {
             format!(
                 "the null is calibrated on {} good images, fewer than {FEW_IMAGES}: with `tests` = sized, ε below {:.2} is \
-                 an extrapolation; fit with more images, or with --cross-fit",
+                 an extrapolation; fit with more images, or with cross-fitting (`--cross-fit`, \
+                 `uflow_fit_options_set_cross_fit`)",
                 self.images,
                 3.0 / self.images as f64
             )

@@ -172,6 +172,37 @@ fn a_flow_that_was_stopped_is_no_part_of_the_null() {
 }
 
 #[test]
+fn cross_fitting_gives_a_null_that_stands_on_all_images() {
+    let warnings = |fit: &Fit| {
+        let warnings = made(|out| unsafe { uflow_trainer_warnings(fit.trainer, out) });
+        let said = unsafe { std::ffi::CStr::from_ptr(uflow_text_data(warnings)) }.to_str().unwrap().to_owned();
+        unsafe { uflow_text_free(warnings) };
+        said
+    };
+    let fit = Fit::new(|options| unsafe {
+        ok(uflow_fit_options_set_cross_fit(options, 1));
+    });
+    fit.add(0..12);
+    let mut asked = Asked::default();
+    ok(fit.fit("bolt", Some(progress), ptr::from_mut(&mut asked).cast()));
+    let calls = asked.calls.into_inner().unwrap();
+    assert!(calls.iter().all(|call| call.folds == 4) && calls.iter().any(|call| call.fold == 3), "{calls:?}");
+    assert_eq!((fit.training().null_images, fit.training().null_images_planned), (12, 12));
+    assert_eq!(Package::open(fit.folder.path().join("bolt")).unwrap().manifest.calibration.unwrap().images, 12);
+
+    // The warning about a small null names this function.
+    let fit = Fit::new(|options| unsafe {
+        let detection = made(|out| uflow_options_new(out));
+        ok(uflow_options_set_tests(detection, uflow_tests::UFLOW_TESTS_SIZED as u32));
+        ok(uflow_fit_options_set_detection(options, detection));
+        uflow_options_free(detection);
+    });
+    fit.add(0..12);
+    ok(fit.fit("bolt", None, ptr::null_mut()));
+    assert!(warnings(&fit).contains("`uflow_fit_options_set_cross_fit`"), "{}", warnings(&fit));
+}
+
+#[test]
 fn the_package_decides_as_it_was_told() {
     let fit = Fit::new(|options| unsafe {
         let detection = made(|out| uflow_options_new(out));

@@ -43,6 +43,8 @@ fn trainers() {
             (uflow_fit_options_set_float_range(options, f32::NAN, 1.0), ARGUMENT, "range: NaN:1"),
             (uflow_fit_options_set_float_range(options, 0.0, f32::INFINITY), ARGUMENT, "range: 0:inf"),
             (uflow_fit_options_set_float_range(null(), 0.0, 1.0), ARGUMENT, "options: is NULL"),
+            (uflow_fit_options_set_cross_fit(options, 2), ARGUMENT, "cross_fit: 2 is not 0 or 1"),
+            (uflow_fit_options_set_cross_fit(null(), 1), ARGUMENT, "options: is NULL"),
             (uflow_fit_options_set_seed(null(), 1), ARGUMENT, "options: is NULL"),
             (uflow_fit_options_set_memory(null(), 1), ARGUMENT, "options: is NULL"),
             (uflow_fit_options_set_detection(options, ptr::null()), ARGUMENT, "detection: is NULL"),
@@ -57,6 +59,7 @@ fn trainers() {
         ok(uflow_fit_options_set_backbone(options, missing.as_ptr()));
         ok(uflow_fit_options_set_seed(options, 12));
         ok(uflow_fit_options_set_float_range(options, -1.0, 4.5));
+        ok(uflow_fit_options_set_cross_fit(options, 1));
         let mut info: uflow_fit_options_info = mem::zeroed();
         info.struct_size = size_of::<uflow_fit_options_info>();
         all_fail([(uflow_fit_options_get_info(null(), &raw mut info), ARGUMENT, "options: is NULL")]);
@@ -64,13 +67,13 @@ fn trainers() {
         assert_eq!([info.name, info.backbone].map(|text| CStr::from_ptr(text)), [c"bolt", c"/none.onnx"]);
         assert_eq!([info.input_width, info.input_height, info.epochs, info.patience, info.steps], [48, 32, 16, 4, 4]);
         assert_eq!((info.seed, info.batch, info.learning_rate, info.augmentation), (12, 8, 1e-3, 1));
-        assert_eq!([info.float_low, info.float_high], [-1.0, 4.5]);
+        assert_eq!(([info.float_low, info.float_high], info.cross_fit), ([-1.0, 4.5], 1));
         let (code, said) = failure(uflow_trainer_new(fixture.engine, options, &raw mut untouched));
         assert!(code != ARGUMENT && said.contains("/none.onnx"), "{code:?} {said}");
         ok(uflow_fit_options_reset(options));
         ok(uflow_fit_options_get_info(options, &raw mut info));
         assert_eq!([info.name, info.backbone].map(|text| CStr::from_ptr(text)), [c"bolt", c""]);
-        assert_eq!((info.seed, info.input_width), (0, 0));
+        assert_eq!((info.seed, info.input_width, info.cross_fit), (0, 0, 0));
         assert!(info.float_low.is_nan() && info.float_high.is_nan());
         uflow_fit_options_free(options);
 
