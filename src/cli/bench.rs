@@ -1,8 +1,8 @@
 //! `uflow bench`: latency and throughput of a model's networks by batch size, and the differences between two devices.
 //!
 //! One call takes images in host memory and returns energies in host memory. The images come from `--images`, in turn.
-//! Without it they are noise with the network's own input distribution (mean 0, deviation 1), the same in every run. On
-//! noise every image score is almost 1, so compare devices on images. The times do not include reading, resizing and
+//! Without this option they are noise with the distribution of the network's input (mean 0, deviation 1), the same in every
+//! run. On noise every image score is almost 1, so compare devices on images. The times do not include reading, resizing and
 //! segmentation; `uflow detect --json` measures those.
 
 use std::{

@@ -23,10 +23,10 @@ use crate::{
     sync::lock,
 };
 
-/// A post-processor that has seen a frame of more pixels than this is not kept: one enormous frame must not hold memory
-/// for good.
+/// A post-processor that has processed a frame of more pixels than this is not kept, so that the memory of one enormous frame is
+/// freed.
 const KEPT_MASK: usize = 1 << 25;
-/// The same for one whose last frame brought a region of interest of more bytes than this.
+/// The same for a post-processor whose last frame had a region of interest of more bytes than this.
 const KEPT_ROI: usize = 1 << 22;
 
 /// A model that takes frames.
@@ -36,7 +36,7 @@ pub struct Model {
     version: u32,
     manifest: Arc<Manifest>,
     roi: Option<Arc<Roi>>,
-    /// Kept so that ONNX Runtime is not ended while the networks are there.
+    /// Keeps ONNX Runtime alive as long as the networks exist.
     _runtime: Runtime,
     worker: Arc<BackboneWorker>,
     network: Mutex<Network>,
@@ -84,7 +84,7 @@ impl Model {
         })
     }
 
-    /// What it is called.
+    /// The model's name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -94,13 +94,13 @@ impl Model {
         self.version
     }
 
-    /// What its package says.
+    /// The manifest of its package.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// A detector on this model's networks, which costs the scratch memory of one thread. Its frames go to the networks
-    /// directly, in turn with the engine's batches, and not through the engine's queues.
+    /// A detector on this model's networks. It needs the scratch memory of one thread. Its frames do not go through the engine's
+    /// queues: they go to the networks directly, in turn with the engine's batches.
     ///
     /// # Errors
     /// None in practice: the model was loaded with the same sizes.
@@ -119,7 +119,7 @@ impl Model {
         }
     }
 
-    /// What decoding a frame for it may take.
+    /// Limits for decoding a frame.
     pub fn limits(&self) -> Limits {
         self.limits
     }
@@ -134,7 +134,7 @@ impl Model {
         self.worker.backbone()
     }
 
-    /// How long the last frame of its warm-up took.
+    /// Duration of the last run of its warm-up.
     pub fn warm_up(&self) -> Duration {
         self.warm_up
     }
@@ -160,7 +160,8 @@ impl Model {
     }
 }
 
-/// Runs empty images through everything, so that the first frame finds memory and kernels ready. Gives the time of the last.
+/// Runs empty images through network and post-processor, so that memory and kernels are ready for the first frame. Returns the time
+/// of the last run.
 fn warm_up(
     manifest: &Manifest,
     network: &mut Network,
@@ -185,8 +186,8 @@ fn warm_up(
     Ok(last)
 }
 
-/// A model's networks, lent to a detector. Energies are copied, so that the next user need not wait for the detector's
-/// post-processing.
+/// A model's networks, lent to a detector. Energies are copied, so that the next user of the networks does not wait until the detector
+/// has processed them.
 #[derive(Debug)]
 struct SharedNetworks {
     model: Arc<Model>,
@@ -211,7 +212,7 @@ impl Networks for SharedNetworks {
     }
 }
 
-/// Copies into memory that is used again where it has the same size.
+/// Copies an array, into the same memory if the size is the same.
 fn copy(from: ArrayView3<'_, f32>, to: &mut Array3<f32>) {
     if from.dim() == to.dim() {
         to.assign(&from);
@@ -220,11 +221,11 @@ fn copy(from: ArrayView3<'_, f32>, to: &mut Array3<f32>) {
     }
 }
 
-/// Things that one thread at a time uses, as many as threads have used them at once.
+/// A pool of values that one thread at a time uses. It grows to the number of threads that use it at once.
 pub(super) struct Scratch<T> {
     free: Mutex<Vec<T>>,
     make: Box<dyn Fn() -> Result<T> + Send + Sync>,
-    /// Whether one is kept for the next frame.
+    /// Whether a value is kept for the next frame.
     keeps: fn(&T) -> bool,
 }
 
@@ -237,7 +238,7 @@ impl<T> Scratch<T> {
         lock(&self.free)
     }
 
-    /// Lends one to `work`. If `work` panics it is not used again.
+    /// Lends a value to `work`. After a panic in `work` the value is not used again.
     pub(super) fn with<R>(&self, work: impl FnOnce(&mut T) -> Result<R>) -> Result<R> {
         let free = self.free().pop();
         let mut scratch = free.map_or_else(|| (self.make)(), Ok)?;

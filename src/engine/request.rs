@@ -16,21 +16,21 @@ use crate::{
     segment::DecisionOptions,
 };
 
-/// One frame and what is wanted of it.
+/// One frame and the requested outputs.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The model that is to look at it.
+    /// The model for the frame.
     pub model: Arc<Model>,
     /// The frame.
     pub source: Source,
     /// How a defect is decided, where it differs from the package.
     pub options: DecisionOptions,
-    /// A region of interest as an encoded image, decoded by the engine's threads; it goes before that of `options`. Empty for
-    /// none.
+    /// A region of interest as an encoded image, which the engine's threads decode. It replaces the region of `options`. Empty: no
+    /// such region.
     pub roi: Bytes,
-    /// What is wanted beyond the detection.
+    /// Requested outputs besides the detection.
     pub wanted: Wanted,
-    /// When an answer is of no use any more.
+    /// The time after which the answer is not needed.
     pub deadline: Option<Instant>,
     /// Which frames go first.
     pub priority: Priority,
@@ -39,7 +39,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// A frame with everything else as the package says.
+    /// A request with the package's settings for everything else.
     pub fn new(model: Arc<Model>, source: Source) -> Self {
         Self {
             model,
@@ -54,7 +54,7 @@ impl Request {
     }
 }
 
-/// A frame, as it comes.
+/// A frame as it arrives.
 #[derive(Clone, Debug)]
 pub enum Source {
     /// Pixels as a camera's driver holds them; see [`Frame::new`](crate::frame::Frame::new).
@@ -76,7 +76,7 @@ pub enum Source {
     Image(Image),
 }
 
-/// What is wanted beyond the detection.
+/// Requested outputs besides the detection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// The mask at the frame's size.
@@ -108,9 +108,9 @@ pub struct Answer {
     pub size: (u32, u32),
     /// Milliseconds from the frame's arrival to its answer.
     pub total_ms: f64,
-    /// Frames that went through the backbone together with it, itself included.
+    /// Number of frames in its run of the backbone, itself included.
     pub batch: usize,
-    /// When it was in which stage, in the order of the stages.
+    /// The time in each stage, in the order of the stages.
     pub stages: Stages,
     /// 1 where the frame is anomalous, else 0, if wanted.
     pub mask: Option<Array2<u8>>,
@@ -122,13 +122,13 @@ pub struct Answer {
     pub latents: Vec<Array3<f32>>,
 }
 
-/// When a frame was in the stages that it went through: name, start and end.
+/// The stages that a frame went through: name, start and end of each.
 pub type Stages = Vec<(&'static str, Instant, Instant)>;
 
 /// Receives the result. A thread of the engine calls [`answer`](Self::answer) once. Do heavy work (such as encoding a mask) there,
 /// not on an event loop.
 pub trait ResponseSink: Send + 'static {
-    /// Whether the answer is still of use; asked before each stage.
+    /// Whether the answer is still needed. The engine asks before each stage.
     fn waits(&self) -> bool {
         true
     }
@@ -140,7 +140,7 @@ pub trait ResponseSink: Send + 'static {
 /// The receiver gets the answer; its channel must have room.
 impl ResponseSink for SyncSender<Result<Answer>> {
     fn answer(self: Box<Self>, answer: Result<Answer>) {
-        // A receiver that has gone does not want it.
+        // The receiver is gone: the answer is not needed.
         let _ = self.try_send(answer);
     }
 }

@@ -8,9 +8,10 @@
 //! log₁₀NFA = log₁₀ Σ_s H_s·W_s + Σ_s upsample(p_s)                                         bicubic, corners on corners
 //! ```
 //!
-//! The block is 7×7 at the finest scale, half of it a scale further, 3×3 at least, and reflected at the borders. As it averages over the
-//! channels before it asks how likely the count is, it is blind to how many channels there are; and the scales' probabilities are multiplied
-//! as if they were independent. Where every value of a block is above τ the tail is empty; that block itself, n·log₁₀ ½, is counted instead.
+//! The block is 7×7 at the finest scale, half as large at each next scale, at least 3×3, and reflected at the borders. The count is averaged
+//! over the channels before its probability is computed, so the number of channels has no effect. The scales' probabilities are multiplied
+//! as if they were independent. If every value of a block is above τ, the tail is empty; the probability of that block itself, n·log₁₀ ½,
+//! is used instead.
 
 use ndarray::{Array2, ArrayView3};
 
@@ -27,7 +28,7 @@ const CUBIC: f32 = -0.75;
 #[derive(Debug)]
 pub struct Blocks {
     shapes: Vec<ScaleShape>,
-    /// log₁₀ P(Binomial(n, ½) > k) for k = 0 … n, one table a scale.
+    /// log₁₀ P(Binomial(n, ½) > k) for k = 0 … n; one table for each scale.
     tails: Vec<Vec<f32>>,
     log10_tests: f32,
     size: (usize, usize),
@@ -82,7 +83,7 @@ fn half(scale: usize) -> usize {
     ((BLOCK / 2) >> scale).max(1)
 }
 
-/// For each place the places of its block, reflected at the borders without repeating them.
+/// For each position, the positions of its block, reflected at the borders without repeating the border.
 fn windows(length: usize, half: isize) -> Vec<Vec<usize>> {
     let last = length as isize - 1;
     let reflect = |mut at: isize| {
@@ -106,7 +107,7 @@ fn tail(n: usize) -> Vec<f32> {
     (1..=n).map(sum).chain([-all]).map(|value| value as f32).collect()
 }
 
-/// Resizes by cubic convolution, the corners' centres on the corners' centres, the border repeated.
+/// Resizes by cubic convolution. The centres of the corner pixels stay at the corners, and the border is repeated.
 fn bicubic(map: &Array2<f32>, (height, width): (usize, usize)) -> Array2<f32> {
     let rows = taps(map.nrows(), height);
     let columns = taps(map.ncols(), width);
@@ -118,7 +119,7 @@ fn bicubic(map: &Array2<f32>, (height, width): (usize, usize)) -> Array2<f32> {
     })
 }
 
-/// For each target place the four sources and their weights.
+/// For each target position, the four source positions and their weights.
 fn taps(from: usize, to: usize) -> Vec<[(usize, f32); 4]> {
     let step = if to > 1 { (from - 1) as f64 / (to - 1) as f64 } else { 0.0 };
     let near = |d: f32| ((CUBIC + 2.0) * d - (CUBIC + 3.0)) * d * d + 1.0;

@@ -1,8 +1,8 @@
-//! The number of tests N_T (Eq. 9): how many connected sets of pixels, of every size and shape, anywhere, at any scale.
+//! The number of tests N_T (Eq. 9): the number of connected sets of pixels of every size and shape, at every position and scale.
 //!
 //! `N_T = Σ_s n_s Σ_{k=1..n_s} α·β^k / k`, where α·β^k / k is the number of polyominoes of k cells (Jensen and Guttmann).
-//! The value has hundreds to thousands of digits, so only its logarithm is formed. Each inner sum is dominated by its
-//! last terms, which shrink by about β towards smaller k: summing downwards from k = n needs some thirty terms whatever n.
+//! The value has hundreds to thousands of digits, so only its logarithm is computed. The last terms dominate each inner sum,
+//! and each term is smaller than the next by a factor of about β. Summing downwards from k = n needs about thirty terms for every n.
 
 use crate::latents::ScaleShape;
 
@@ -16,7 +16,7 @@ pub fn log10_number_of_tests(shapes: &[ScaleShape]) -> f64 {
 
 /// log₁₀ N_T for scales with these numbers of pixels taking part (a region of interest leaves some out).
 ///
-/// A scale without pixels adds no test; with none at all the answer is −∞.
+/// A scale without pixels adds no test. Without any pixels the result is −∞.
 pub fn log10_number_of_tests_in(pixels: impl IntoIterator<Item = usize>) -> f64 {
     let mut total = f64::NEG_INFINITY;
     for n in pixels.into_iter().filter(|&n| n > 0) {

@@ -2,8 +2,8 @@
 //!
 //! Every interface (the package's `detection`, the command, gRPC, the Open Inference Protocol, HTTP, C) fills the same
 //! options. [`DecisionOptions::check`] tests each value alone, so a wrong value fails before work starts and with the
-//! same words everywhere. A rule is made once per call from the call's options over the package's over the built-in
-//! ones, and from what the model knows of good images ([`ModelFacts`]).
+//! same words everywhere. Each call makes one rule. It takes each option from the call, else from the package, else the
+//! built-in default, and adds what the model knows of good images ([`ModelFacts`]).
 //!
 //! To add an option: add the field to [`DecisionOptions`] (the compiler then points at `over`, `with_roi` and `check`),
 //! and to [`DecisionRule`] what follows from it.
@@ -41,7 +41,7 @@ impl Verdict {
         self != Self::Nfa
     }
 
-    /// The verdict, from that by NFA and that by score.
+    /// The verdict, from the verdicts by NFA and by score.
     pub fn decide(self, by_nfa: bool, by_score: bool) -> bool {
         match self {
             Self::Nfa => by_nfa,
@@ -66,7 +66,7 @@ pub enum RegionOfInterest {
     /// All of it, even if the package has a region of its own.
     #[default]
     WholeFrame,
-    /// What the mask leaves.
+    /// The pixels that the mask selects.
     Mask(Arc<Roi>),
 }
 
@@ -91,7 +91,7 @@ const STANDARD_EPSILON: f64 = 1.0;
 
 /// How to decide. `None` leaves the choice to the package, and then to the [`standard`](Self::standard) options.
 ///
-/// `R` is how the region of interest is given: a call has the mask itself, a package's manifest the name of its file.
+/// `R` is the type of the region of interest: in a call the mask itself, in a package's manifest the name of its file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DecisionOptions<R = RegionOfInterest> {
@@ -101,8 +101,8 @@ pub struct DecisionOptions<R = RegionOfInterest> {
     /// What makes a frame anomalous.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
-    /// Image score above which a frame is anomalous, for verdicts that use the score; 0 to 1. Without one here or in the
-    /// package, the fair threshold.
+    /// Image score above which a frame is anomalous, for verdicts that use the score; 0 to 1. If neither this nor the package
+    /// sets one, the fair threshold is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score_threshold: Option<f32>,
     /// Smallest region that counts, in pixels of the frame.
@@ -134,7 +134,7 @@ impl<R> Default for DecisionOptions<R> {
 }
 
 impl<R> DecisionOptions<R> {
-    /// What holds where neither a call nor a package says otherwise: ε = 1, verdict by NFA, regions of any size, the
+    /// The defaults of options that neither the call nor the package sets: ε = 1, verdict by NFA, regions of any size, the
     /// paper's bound and count of tests, the whole frame.
     pub fn standard() -> Self {
         Self {
@@ -153,7 +153,7 @@ impl<R> DecisionOptions<R> {
         self.epsilon.unwrap_or(STANDARD_EPSILON)
     }
 
-    /// These options, and the `defaults`' where these say nothing.
+    /// These options; an option that is not set is taken from `defaults`.
     #[must_use]
     pub fn over(self, defaults: Self) -> Self {
         let Self { epsilon, verdict, score_threshold, min_area, bound, tests, roi } = self;
@@ -168,7 +168,7 @@ impl<R> DecisionOptions<R> {
         }
     }
 
-    /// The same with another region of interest.
+    /// The same options with another region of interest.
     pub fn with_roi<S>(&self, roi: Option<S>) -> DecisionOptions<S> {
         let &Self { epsilon, verdict, score_threshold, min_area, bound, tests, roi: _ } = self;
         DecisionOptions { epsilon, verdict, score_threshold, min_area, bound, tests, roi }
@@ -191,7 +191,7 @@ impl<R> DecisionOptions<R> {
     }
 }
 
-/// What a rule takes from the model.
+/// The part of a model that a rule depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct ModelFacts<'a> {
     /// The model's name, for messages.
@@ -203,7 +203,7 @@ pub struct ModelFacts<'a> {
 }
 
 impl ModelFacts<'_> {
-    /// Of latents that come without a package: tests counted by size stand on the theoretical null hypothesis.
+    /// For latents without a package: tests counted by size use the theoretical null hypothesis.
     pub const NONE: Self = Self { name: "", fair_threshold: None, sized: true };
 }
 
@@ -217,7 +217,7 @@ pub struct DecisionRule {
     pub log10_epsilon: f32,
     /// What makes a frame anomalous.
     pub verdict: Verdict,
-    /// Score above which a pixel counts; there is one wherever the verdict uses scores.
+    /// Score above which a pixel counts. It is set if the verdict uses scores.
     pub score_threshold: Option<f32>,
     /// Smallest region that counts, in pixels of the frame.
     pub min_area: u32,
@@ -230,7 +230,7 @@ pub struct DecisionRule {
 }
 
 impl DecisionRule {
-    /// The rule of a call: its options over the package's, for a model.
+    /// The rule of a call on a model: the call's options, else the package's.
     ///
     /// # Errors
     /// Values outside their range, a verdict by score without any threshold, or tests counted by size without a
@@ -269,7 +269,7 @@ impl DecisionRule {
         })
     }
 
-    /// The rule of latents that come without a package.
+    /// The rule for latents without a package.
     ///
     /// # Errors
     /// As [`new`](Self::new).

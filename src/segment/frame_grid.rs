@@ -1,20 +1,20 @@
-//! A map at the size of a frame: which pixels are found, so that no cell that is found gets lost.
+//! A map at the size of a frame: which pixels are found. No found cell is lost.
 //!
 //! A **cell** is a pixel of a map, a **pixel** one of the frame. A cell is found where log₁₀NFA < log₁₀ε (or where the score
 //! is above its threshold). A pixel is found
 //!
 //! 1. where the map, interpolated bilinearly at the pixel's centre, is beyond the threshold, or
-//! 2. where it stands for a found cell that rule 1 leaves without a pixel: of all pixels whose centre lies in the cell none
-//!    is found. The pixel that holds the cell's centre then stands for it.
+//! 2. if it represents a found cell for which rule 1 finds no pixel: no pixel whose centre lies in the cell is found. Then
+//!    the pixel that contains the cell's centre represents the cell.
 //!
-//! So every found cell has a found pixel whatever the two sizes, and with no found cell there is no found pixel: the lowest
-//! log₁₀NFA is below log₁₀ε exactly where the mask has a pixel. In a frame smaller than the map rule 2 makes each
-//! pixel take the extreme of the cells that it covers. In a larger frame it only adds peaks that lie between pixel centres.
+//! So every found cell has a found pixel, whatever the two sizes are, and without a found cell there is no found pixel: the mask
+//! has a pixel exactly if the lowest log₁₀NFA is below log₁₀ε. If the frame is smaller than the map, rule 2 gives each pixel the
+//! extreme of the cells that it covers. If the frame is larger, rule 2 only adds peaks that lie between pixel centres.
 //!
-//! A region of interest cuts rule 1 at the frame's own resolution. Rule 2 follows the map, where the region has been cut
-//! already: it takes a pixel inside if the cell has one.
+//! A region of interest limits rule 1 at the frame's own resolution. Rule 2 uses the map, which is limited to the region already,
+//! and prefers a pixel inside the region if the cell has one.
 //!
-//! The pixel that stands for a cell ([`Claim`]) also takes the cell's values, so a region's lowest log₁₀NFA and its highest
+//! The pixel that represents a cell ([`Claim`]) also takes the cell's values. So a region's lowest log₁₀NFA and its highest
 //! score are those of the map.
 
 use ndarray::ArrayView2;
@@ -52,7 +52,7 @@ struct Cover {
     holder: Vec<u32>,
 }
 
-/// A pixel that stands for a found cell; both as (row, column).
+/// A pixel that represents a found cell; both as (row, column).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Claim {
     pub(super) pixel: (u32, u32),
@@ -92,7 +92,7 @@ impl Interpolated {
 }
 
 impl FoundPixels {
-    /// Room for a frame's pixels, none of them found.
+    /// Makes room for a frame's pixels. No pixel is found yet.
     pub(super) fn clear(&mut self, (height, width): (usize, usize)) {
         self.mask.clear();
         self.mask.resize(height * width, 0);
@@ -134,8 +134,8 @@ impl FrameGrid {
         scratch.rows.blend(y, &self.rows, &self.columns, row(map)).write(&mut scratch.values);
     }
 
-    /// The pixels of the frame that are found in a map: those cells are for which `is_found` holds, and that lie `inside`
-    /// the map's region of interest. `found` was cleared for this frame.
+    /// Finds the pixels of the frame that a map marks. A cell is found if `is_found` holds for it and it lies `inside` the map's
+    /// region of interest. `found` was cleared for this frame.
     pub(super) fn find(
         &self,
         map: &ArrayView2<'_, f32>,
@@ -176,7 +176,7 @@ impl FrameGrid {
         found.claims.sort_unstable();
     }
 
-    /// The pixel that stands for a found cell: one that is found already, if there is one.
+    /// The pixel that represents a found cell: preferably one that is found already.
     fn pixel_of(&self, (y, x): (usize, usize), mask: &[u8]) -> (u32, u32) {
         let index = |(row, column): (u32, u32)| row as usize * self.frame.1 + column as usize;
         let holder = (self.row_cover.holder[y], self.column_cover.holder[x]);
@@ -195,7 +195,7 @@ impl FrameGrid {
         pixels().filter(|&pixel| inside[index(pixel)]).min_by_key(distance).unwrap_or(holder)
     }
 
-    /// Clears a row's pixels outside the region of interest; whether any is left.
+    /// Clears a row's pixels outside the region of interest. Tells whether any pixel is left.
     fn clear_outside(&self, y: usize, mask: &mut [u8]) -> bool {
         let Some(inside) = &self.inside else { return true };
         let mut any = 0;
@@ -272,7 +272,7 @@ mod tests {
             for (y, mask) in found.mask.chunks_exact(frame.1).enumerate() {
                 prop_assert_eq!(found.rows[y], mask.contains(&1));
             }
-            // Pixels that interpolation does not find stand for a cell.
+            // Pixels that interpolation does not find represent a cell.
             let values = super::super::upsample(map.view(), frame.0, frame.1).unwrap();
             for ((y, x), value) in values.indexed_iter().filter(|((y, x), _)| found.mask[y * frame.1 + x] != 0) {
                 let claimed = found.claims.iter().any(|claim| claim.pixel == (y as u32, x as u32));

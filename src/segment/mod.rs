@@ -7,11 +7,12 @@
 //!                                                     └─ threshold ──────── mask, regions, verdict
 //! ```
 //!
-//! With [`TestCount::PerSize`] the middle line weighs regions on the null of good images ([`CalibratedNull`]) and maps have log₁₀NFA itself, each
-//! pixel its nearest cell's.
+//! With [`TestCount::PerSize`], the middle line uses the null of good images ([`CalibratedNull`]). The maps then have log₁₀NFA itself, and
+//! each pixel has the value of its nearest cell.
 //!
-//! [`Segmenter`] owns every buffer of the first three lines and allocates nothing after it is built; [`RegionFinder`] does
-//! the last one in the frame the image came from, and does not allocate after warm-up at the largest input. Both are for one thread at a time: make one of each per thread.
+//! [`Segmenter`] does the first three lines. It owns all its buffers and does not allocate after it is built. [`RegionFinder`] does
+//! the last line, in the frame that the image came from. It does not allocate after warm-up at the largest input. One thread at a time
+//! can use each of them: make one of each for every thread.
 //!
 //! ```
 //! use ndarray::Array2;

@@ -1,9 +1,9 @@
-//! The null hypothesis as good images have it, and the count of tests by the size of a region that stands on it.
+//! The null hypothesis, estimated from good images, and the count of tests by the size of a region, which uses it.
 //!
 //! The paper takes U = Σ_c z² for χ² with C degrees of freedom, independent from pixel to pixel, and counts every region of
-//! every size as one family of N_T tests. Real latents are neither (see [`calibrate`](crate::calibrate)): only the enormous
-//! N_T hides it. This module holds what makes a sharper count honest, in three layers, each measured on good images that the
-//! flow was not fitted to:
+//! every size as one family of N_T tests. Real latents are neither χ² nor independent (see [`calibrate`](crate::calibrate)); the
+//! enormous N_T hides that. A smaller count needs a null hypothesis that good images obey. This module has one in three layers,
+//! each measured on good images that the flow was not fitted to:
 //!
 //! 1. **One pixel.** x = ln(U / C) is close to normal on good images: `z = (x − μ_p) / σ` with a mean for each position p
 //!    (edges, illumination) and one deviation for each scale, and `log₁₀ P(z ≥ a) ≤ −a² / (2 ln 10) − log₁₀ 2` for a ≥ 0.
@@ -15,22 +15,22 @@
 //!
 //!    sizes × (positions × shapes of that size) × probability. κ, the sum of the spatial autocorrelation, is the number of
 //!    pixels that vary together; for white noise it is 1 and m = n.
-//! 3. **The count itself.** Λ(t), how many regions of at most t a good image has on average, as measured: steps through
-//!    the regions of the good images, and a tail that is exponential in z below them (a normal one would fall
-//!    faster, real ones do not). `NFA(R) = S·Λ(t(R))`, so ε is a rate that was
-//!    seen, whatever layers 1 and 2 get wrong; they only decide which regions rank before which.
+//! 3. **The count itself.** Λ(t) is the measured mean number of regions of at most t in a good image: steps through the regions of
+//!    the good images, and below them a tail that is exponential in z (a normal tail would fall faster; real tails do not).
+//!    `NFA(R) = S·Λ(t(R))`, so ε is a measured rate even if layers 1 and 2 are wrong. Those two layers only decide the order of
+//!    the regions.
 //!
 //! # Why it keeps its promise
 //! *Where the null is the paper's* (κ = 1, no layer 3): a region R of size n is declared when `S·n_s·(n_s·α·β^n/n)·P(R) < ε`.
-//! For each of the `n_s·α·β^n/n` candidates of one size the probability of that is at most `ε / (S·n_s·(n_s·α·β^n/n))`, since
-//! P(R) is a bound of its tail; summed over the candidates of a size `ε / (S·n_s)`, over the n_s sizes `ε/S`, over the scales ε.
-//! By linearity of expectation that holds whatever the dependence between candidates, and the regions that the tree
-//! keeps are some of the candidates. Monte Carlo checks are in `tests/train/null.rs`, for white noise, and for noise
+//! There are `n_s·α·β^n/n` candidates of one size. Each is declared with a probability of at most `ε / (S·n_s·(n_s·α·β^n/n))`, because
+//! P(R) bounds its tail. The sum over the candidates of a size is `ε / (S·n_s)`, over the n_s sizes `ε/S`, over the scales ε.
+//! Expectations add whatever the dependence between candidates is, and the regions that the tree keeps are some of the
+//! candidates. Monte Carlo checks are in `tests/train/null.rs`, for white noise, and for noise
 //! that is correlated over a known length with the null calibrated on other images of it.
 //!
-//! *With layer 3*: good images to come are exchangeable with those it was measured on, so the number of regions below the
-//! t at which those have k has the expectation k/n up to one image's worth in n (conformal risk control, Angelopoulos et al.
-//! 2022). Below the few lowest t that is an extrapolation, and what it extrapolates by is in the package.
+//! *With layer 3*: future good images are exchangeable with the n images of the measurement. If these have k regions below some t,
+//! a future image has k/n such regions on average, up to the regions of one image divided by n (conformal risk control,
+//! Angelopoulos et al. 2022). Below the few lowest t this is an extrapolation; its slope is in the package.
 
 use serde::{Deserialize, Serialize};
 use strum::{Display, VariantArray, VariantNames};
@@ -61,7 +61,7 @@ pub enum TestCount {
 }
 
 impl TestCount {
-    /// Whether it is the paper's.
+    /// Whether this is the paper's count.
     pub fn is_paper(&self) -> bool {
         *self == Self::Paper
     }
@@ -75,17 +75,17 @@ impl std::str::FromStr for TestCount {
     }
 }
 
-/// Fewer good images than this calibrate a null that is not to be relied on.
+/// A null from fewer good images than this is not reliable.
 pub const FEW_IMAGES: usize = 30;
 
-/// Fewest good images a null is estimated from.
+/// Fewest good images from which a null is estimated.
 pub const FEWEST_IMAGES: usize = 3;
 
 /// The null hypothesis estimated from good images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CalibratedNull {
-    /// Good images it was estimated from; the flows that saw them were fitted without them.
+    /// Number of good images of the estimate. Each was held out from the flow that processed it.
     pub images: usize,
     /// Each scale, finest first.
     pub scales: Vec<ScaleNull>,
@@ -105,22 +105,22 @@ pub struct ScaleNull {
     pub correlated_pixels: f32,
     /// (t, log₁₀ Λ(t)), both increasing.
     pub rates: Vec<[f32; 2]>,
-    /// Decades of Λ for each unit of `e` beyond the first of them, where t = T − e² / (2 ln 10), T that of one pixel
-    /// without evidence: e is the z of one pixel of that t.
+    /// Slope of the tail beyond the first rate, in decades of Λ for each unit of e. e is the z of a single pixel with that t:
+    /// t = T − e² / (2 ln 10), where T is the t of one pixel without evidence.
     pub tail_slope: f32,
 }
 
-/// Largest shift at which the autocorrelation is looked at, in pixels.
+/// Largest shift of the autocorrelation, in pixels.
 const FARTHEST: usize = 4;
-/// Points that Λ is kept at.
+/// Number of points of Λ that are kept.
 const KNOTS: usize = 24;
-/// Weight of a slope of 1, about a normal tail's where it begins, in numbers of regions.
+/// Weight of the prior slope 1, which is about that of a normal tail at its start, as a number of regions.
 const PRIOR_REGIONS: f64 = 2.0;
-/// Weight of the theory's deviation, √(2/C), in numbers of images.
+/// Weight of the theoretical deviation √(2/C), as a number of images.
 const PRIOR_IMAGES: f64 = 1.0;
 
 impl CalibratedNull {
-    /// From U (H, W) of each scale, finest first, of good images that the flow was not fitted to.
+    /// Estimates the null from good images that the flow was not fitted to. Each image gives U (H, W) of each scale, finest first.
     ///
     /// # Errors
     /// Fewer than [`FEWEST_IMAGES`] images, or maps of other shapes.
@@ -141,7 +141,7 @@ impl CalibratedNull {
         Ok(Self { images: images.len(), scales })
     }
 
-    /// Whether it fits these shapes and every number is in its range.
+    /// Checks that the null fits these shapes and that every number is in its range.
     ///
     /// # Errors
     /// What is wrong.
@@ -209,7 +209,7 @@ impl ScaleNull {
         let count = pixels.len().max(1) as f64;
         let over = |value: &dyn Fn(usize) -> f64| pixels.iter().map(|&pixel| value(pixel)).sum::<f64>() / count;
         let mean = over(&|pixel| means[pixel]);
-        // How far positions differ beyond what so many images would show by chance.
+        // How far positions differ, beyond the differences that chance gives with this number of images.
         let within =
             over(&|pixel| logs.iter().map(|x| (x[pixel] - means[pixel]).powi(2)).sum::<f64>() / (images - 1.0));
         let between = (over(&|pixel| (means[pixel] - mean).powi(2)) - within / images).max(0.0);
@@ -226,7 +226,7 @@ impl ScaleNull {
             rates: Vec::new(),
             tail_slope: 1.0,
         };
-        // Each image against the locations of the others: its own part in a mean would make it look calm.
+        // Each image is compared with the locations of the others: with its own part in the mean it would look calmer than it is.
         let mut found = Vec::new();
         let mut search = Search::new(shape);
         for (x, map) in logs.iter().zip(maps) {
@@ -248,7 +248,7 @@ fn log_ratio(u: f32, channels: f64) -> f64 {
     (f64::from(u).max(1e-9) / channels).ln()
 }
 
-/// To four decimals, which is more than is known.
+/// Rounds to four decimals; the estimate is less exact than that.
 fn rounded(value: f64) -> f32 {
     ((value * 1e4).round() / 1e4) as f32
 }
@@ -302,20 +302,20 @@ fn correlated_pixels(
     sum.clamp(1.0, shape.pixels() as f64)
 }
 
-/// Λ from the t of every region of so many images.
+/// Λ from the t of every region of `images` images.
 fn rates(mut found: Vec<f64>, images: usize, shift: impl Fn(f64) -> f64) -> (Vec<[f32; 2]>, f32) {
     found.sort_by(f64::total_cmp);
     if found.is_empty() {
-        // Not one pixel above its location in any image: nothing can be said but that there are fewer than one in all.
+        // No image has a pixel above its location: all that is known is that there is less than one region in all images.
         return (vec![[0.0, -(images as f64).log10() as f32]], 1.0);
     }
     let regions = found.len();
-    // Where the tail begins: few enough to be the tail, enough to tell its slope.
+    // Where the tail begins: few regions, so that they are the tail, but enough to estimate its slope.
     let tail = (regions / 10).max(10).min(regions);
     let start = shift(found[tail - 1]);
     let excess: f64 = found[..tail].iter().map(|&t| shift(t) - start).sum();
     let slope = (tail as f64 + PRIOR_REGIONS) / (excess * std::f64::consts::LN_10 + PRIOR_REGIONS);
-    // One standard error on the careful side, of the slope and of every count.
+    // The slope and every count are moved by one standard error to the safe side.
     let slope = slope * (1.0 - 1.0 / (tail as f64 + PRIOR_REGIONS).sqrt());
     let mut rates: Vec<[f32; 2]> = Vec::with_capacity(KNOTS + 1);
     for knot in 0..=KNOTS {
@@ -331,7 +331,7 @@ fn rates(mut found: Vec<f64>, images: usize, shift: impl Fn(f64) -> f64) -> (Vec
     (rates, slope.clamp(0.05, 5.0) as f32)
 }
 
-/// What a scale needs to weigh regions by the null: tables by size, for so many pixels taking part.
+/// Tables by the size of a region, with which a scale weighs regions by the null.
 #[derive(Clone, Debug)]
 pub(super) struct Weights {
     /// Per number of pixels: log₁₀ of the number of tests of that size, and m.
@@ -349,7 +349,7 @@ impl Weights {
         Self { by_size: (0..=largest.max(1)).map(of).collect() }
     }
 
-    /// log₁₀ of the tests of its size times its probability, from one pixel's log₁₀ tail.
+    /// log₁₀ of the number of tests of this size times the probability of the region, from the log₁₀ tail of one pixel.
     pub(super) fn weigh(&self, size: u32, log10_tail: f64) -> f64 {
         let [tests, m] = self.by_size[size as usize];
         tests + m * log10_tail
@@ -401,7 +401,7 @@ impl ScaleNull {
     }
 }
 
-/// Finds the regions of good images while a null is estimated.
+/// Finds the regions of good images for the estimate of a null.
 struct Search {
     shape: ScaleShape,
     tree: Tree,

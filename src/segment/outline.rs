@@ -1,9 +1,9 @@
 //! Outlines of regions: the exact boundary between the pixels of a mask and the rest, as closed polygons.
 //!
-//! Vertices are pixel **corners**: pixel (x, y) is the square from (x, y) to (x + 1, y + 1). A ring lists its corners once
-//! (no closing repetition, no vertex on a straight side), the region on the right hand: outer boundaries run clockwise
-//! as seen on the screen, holes the other way. Regions are 8-connected, so where two pixels touch at a corner only, the
-//! boundary crosses from one to the other: each region has exactly one outer ring, and its holes are 4-connected.
+//! Vertices are pixel **corners**: pixel (x, y) is the square from (x, y) to (x + 1, y + 1). A ring lists each corner once: the
+//! first corner is not repeated at the end, and straight sides have no vertex. The region lies on the right of the path: outer
+//! boundaries run clockwise on the screen, holes counter-clockwise. Regions are 8-connected, so the boundary crosses from one pixel
+//! to another that touches it only at a corner. Each region has exactly one outer ring, and its holes are 4-connected.
 //!
 //! Walking a ring, with the pixels ahead on the left and on the right:
 //!
@@ -11,8 +11,8 @@
 //! left is in → turn left     else right is in → go straight     else → turn right
 //! ```
 //!
-//! Every ring has a side that runs rightwards along the top of a pixel. So scanning pixels in raster order for tops not
-//! yet walked finds each ring once, and a region's outer ring first.
+//! Every ring has a side that runs rightwards along the top of a pixel. A scan in raster order for tops that were not walked yet
+//! therefore finds each ring once, and a region's outer ring first.
 
 use std::ops::Range;
 
@@ -31,7 +31,7 @@ pub(crate) fn starts(mask: &[u8], width: usize, x: usize, y: usize) -> bool {
     mask[pixel] & WALKED == 0 && (y == 0 || mask[pixel - width] == 0)
 }
 
-/// Walks the ring along the top of pixel (x, y), which [`starts`] one. Its corners go to the end of `corners`; gives where.
+/// Walks the ring along the top of pixel (x, y), where a ring [`starts`]. Appends its corners to `corners` and returns their range.
 pub(crate) fn walk(mask: &mut [u8], width: usize, x: usize, y: usize, corners: &mut Vec<[u32; 2]>) -> Range<u32> {
     let height = mask.len() / width;
     let start = (x as isize, y as isize);

@@ -19,30 +19,30 @@
 //! two or more         closed if all are and log₁₀PFA(node) ≤ the least of their bests'; then best = the node
 //! ```
 //!
-//! A fork that fails once always fails: its children are leaves already and nothing below them can change. The
-//! leaves that remain are the bests of the closed subtrees whose parent is not closed: from such a subtree's top down, the
-//! first node that is the best of its own subtree. One pass up and one down, both without branches on what they find, which
-//! no CPU can predict.
+//! A fork that cannot be merged once can never be merged: its children are leaves already, and nothing below them changes. The
+//! leaves that remain are the bests of the closed subtrees whose parent is not closed. From the top of such a subtree down,
+//! that is the first node that is the best of its own subtree. One pass goes up and one down. Neither branches on the data,
+//! because no CPU could predict such branches.
 //!
-//! **Chernoff's bound needs only pixels with U > C.** A node with a ≤ 1 has log₁₀PFA 0, and all its descendants' are ≤ 0:
-//! it is never chosen over a node below 0, and merging at it removes only leaves at 0, whose pixels carry 0 either way.
-//! Leaving such pixels out halves the tree and does not change the map; the tests hold this against the full tree.
+//! **Chernoff's bound needs only pixels with U > C.** A node with a ≤ 1 has log₁₀PFA 0, and its descendants have at most 0. A node
+//! below 0 is always chosen before it, and a merge at it removes only leaves at 0, whose pixels have 0 in any case. Without such
+//! pixels the tree is half as large and the map is the same; the tests compare it with that of the full tree.
 
 use super::tree::Tree;
 use crate::kernel::prefetch;
 
-/// What is known of a node once its descendants have been seen.
+/// What is known about a node after its descendants were visited.
 #[derive(Clone, Copy, Debug)]
 struct Node {
-    /// Least log₁₀PFA of the children's bests; once the node has been seen, of its own best if it is closed. On the way
-    /// down that of the region the node belongs to, 0 where none.
+    /// Least log₁₀PFA of the children's bests. After the visit of a closed node: log₁₀PFA of its own best. On the way down:
+    /// log₁₀PFA of the region that the node belongs to, 0 if it belongs to no region.
     log10_pfa: f64,
     /// Pixels of the component.
     pixels: u32,
     /// 0, 1, or 2 for more.
     children: u8,
     closed: bool,
-    /// Closed, and its own best.
+    /// Whether the node is closed and its own best.
     is_best: bool,
     /// On the way down: no region holds the node, so one may start below.
     is_open: bool,
@@ -51,7 +51,7 @@ struct Node {
 const FRESH: Node =
     Node { log10_pfa: f64::INFINITY, pixels: 1, children: 0, closed: true, is_best: false, is_open: true };
 
-/// Least value of a map: far below anything meaningful, and its interpolation stays finite in f32.
+/// Least value of a map. It is far below every meaningful value, and interpolation between such values stays finite in f32.
 const LOWEST: f64 = -1e38;
 
 /// Scratch of the two passes.
@@ -61,13 +61,13 @@ pub(crate) struct Pruner {
 }
 
 impl Pruner {
-    /// Room for trees of up to `pixels` pixels.
+    /// Makes room for trees of up to `pixels` pixels.
     pub(crate) fn with_capacity(pixels: usize) -> Self {
         Self { nodes: Vec::with_capacity(pixels) }
     }
 
-    /// Writes the regions of `tree` to `map`, which holds zeros. `weigh(n, u)` is the log₁₀PFA, or log₁₀NFA, of a node of n
-    /// pixels of at least u; `write` turns a region's into what its pixels get, and is called once for each.
+    /// Writes the regions of `tree` to `map`, which holds zeros. `weigh(n, u)` is the log₁₀PFA or log₁₀NFA of a node of n pixels
+    /// of at least u. `write` turns the value of a region into the value of its pixels; it is called once for each region.
     pub(crate) fn run(
         &mut self,
         tree: &Tree,
@@ -99,7 +99,7 @@ impl Pruner {
             node.is_best = node.closed & (is_fork | (own < node.log10_pfa));
             node.log10_pfa = lesser(own, node.log10_pfa);
             let node = *node;
-            // A root adds to itself what is not read any more.
+            // A root adds to its own entry, which is not read after this.
             let parent = &mut self.nodes[parent];
             parent.log10_pfa = lesser(node.log10_pfa, parent.log10_pfa);
             parent.pixels = parent.pixels.wrapping_add(node.pixels);
@@ -108,7 +108,7 @@ impl Pruner {
         }
     }
 
-    /// Turns each node's log₁₀PFA into what is written of the region it belongs to, 0 where none.
+    /// Turns each node's log₁₀PFA into the value of the region that the node belongs to; 0 if it belongs to no region.
     fn descend(&mut self, tree: &Tree, mut write: impl FnMut(f64) -> f64, map: &mut [f32]) {
         let (parents, ahead) = (tree.parents(), tree.ahead());
         for (rank, &parent) in parents.iter().enumerate().rev() {
@@ -127,7 +127,7 @@ impl Pruner {
     }
 }
 
-/// `f64::min` of two numbers, without its care for NaN: this is where one node waits for the one before.
+/// `f64::min` without its treatment of NaN. Each node waits for this result of the node before, so it must be fast.
 fn lesser(a: f64, b: f64) -> f64 {
     if a < b { a } else { b }
 }

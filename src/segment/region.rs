@@ -1,4 +1,4 @@
-//! Regions: one by one as users hold them, and all of a frame in flat memory that is used again for the next.
+//! Regions: each as a value of its own for users, and all regions of a frame in flat memory that is reused for the next frame.
 
 use std::ops::Range;
 
@@ -28,16 +28,16 @@ pub struct Region {
     pub outline: Vec<Ring>,
 }
 
-/// The regions of one frame, the most significant first. Its memory grows to what the busiest frame needed and stays.
+/// The regions of one frame, the most significant first. The memory grows to the needs of the frame with the most regions, and is kept.
 #[derive(Clone, Debug, Default)]
 pub struct Regions {
     pub(super) measures: Vec<Measures>,
-    /// Each ring's corners; those of one region lie side by side.
+    /// Each ring's corners. The rings of one region are neighbours.
     pub(super) rings: Vec<Range<u32>>,
     pub(super) corners: Vec<[u32; 2]>,
 }
 
-/// What a region measures, and which rings are its outline.
+/// A region's measurements, and the rings of its outline.
 #[derive(Clone, Debug)]
 pub(super) struct Measures {
     pub(super) bbox: [u32; 4],
@@ -57,7 +57,7 @@ pub struct RegionView<'a> {
 }
 
 impl Regions {
-    /// How many there are.
+    /// Number of regions.
     pub fn len(&self) -> usize {
         self.measures.len()
     }
@@ -67,29 +67,29 @@ impl Regions {
         self.measures.is_empty()
     }
 
-    /// One of them; the most significant is number 0.
+    /// A region by its number. Number 0 is the most significant.
     pub fn get(&self, index: usize) -> Option<RegionView<'_>> {
         self.measures.get(index).map(|measures| RegionView { measures, all: self })
     }
 
-    /// All of them.
+    /// All regions.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = RegionView<'_>> {
         self.measures.iter().map(|measures| RegionView { measures, all: self })
     }
 
-    /// Each with memory of its own.
+    /// All regions, each with memory of its own.
     pub fn to_vec(&self) -> Vec<Region> {
         self.iter().map(|region| region.to_region()).collect()
     }
 
-    /// Takes over others' content, into memory that is there already.
+    /// Copies other regions into the memory that is there already.
     pub fn copy_from(&mut self, other: &Self) {
         self.measures.clone_from(&other.measures);
         self.rings.clone_from(&other.rings);
         self.corners.clone_from(&other.corners);
     }
 
-    /// Takes over regions that have memory of their own.
+    /// Copies regions that have memory of their own.
     pub fn copy_from_slice(&mut self, regions: &[Region]) {
         self.clear();
         for region in regions {
@@ -105,14 +105,14 @@ impl Regions {
         }
     }
 
-    /// Leaves none.
+    /// Removes all regions.
     pub fn clear(&mut self) {
         self.measures.clear();
         self.rings.clear();
         self.corners.clear();
     }
 
-    /// Leaves those of at least so many pixels.
+    /// Keeps the regions of at least `pixels` pixels.
     pub(super) fn keep_at_least(&mut self, area: u32) {
         self.measures.retain(|region| region.area >= area);
     }
@@ -156,7 +156,7 @@ impl<'a> RegionView<'a> {
         rings.iter().map(|ring| &all.corners[ring.start as usize..ring.end as usize])
     }
 
-    /// With memory of its own.
+    /// The region with memory of its own.
     pub fn to_region(&self) -> Region {
         let Measures { bbox, area, centroid, log10_nfa_min, score_max, scale, .. } = *self.measures;
         let outline = self.outline().map(<[_]>::to_vec).collect();

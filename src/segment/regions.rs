@@ -1,10 +1,10 @@
 //! From the log₁₀NFA map to what users see: mask, regions and verdict in the frame that the image came from.
 //!
 //! There is one definition of "found", for verdicts by NFA and by score, for the mask and for the regions: that of
-//! [`frame_grid`](super::frame_grid). So `log10_nfa_min < log₁₀ε` exactly where the mask has a pixel, which is exactly where
-//! there is a region, which makes the frame anomalous by NFA unless all regions are smaller than `min_area`; and likewise
-//! for the image score and its threshold. That holds for frames smaller and larger than the map. Rows of the frame whose
-//! neighbourhood in the map is not found are skipped, and a frame without any evidence costs nothing.
+//! [`frame_grid`](super::frame_grid). If `log10_nfa_min < log₁₀ε`, the mask has a pixel, so there is a region, and the frame is anomalous
+//! by NFA unless all regions are smaller than `min_area`. Otherwise the mask is empty. The same holds for the image score and its
+//! threshold, and for frames smaller and larger than the map. Rows of the frame without a found cell nearby are skipped, so a frame
+//! without evidence takes almost no time.
 
 use std::ops::Range;
 
@@ -38,8 +38,8 @@ pub fn log10_epsilon(epsilon: f64) -> Result<f32> {
     Err(Error::parameter("epsilon", reason))
 }
 
-/// The mask of a log₁₀NFA map at height × width: 1 where the map, interpolated bilinearly, is below log₁₀ ε, and where
-/// that leaves a cell of the map that is below log₁₀ ε without a pixel.
+/// The mask of a log₁₀NFA map at height × width: 1 where the map, interpolated bilinearly, is below log₁₀ ε. A cell of the map
+/// that is below log₁₀ ε always gets a pixel, even if interpolation gives it none.
 ///
 /// # Errors
 /// An ε that is not positive, or an empty map or size.
@@ -57,7 +57,7 @@ pub fn mask(log10_nfa: ArrayView2<'_, f32>, epsilon: f64, height: usize, width: 
     Array2::from_shape_vec((height, width), found.mask).map_err(|error| Error::parameter("size", Reason::of(error)))
 }
 
-/// Finds mask, regions and verdict of one frame after another, in buffers that are kept for as long as sizes stay.
+/// Finds mask, regions and verdict of one frame after another. The buffers are reused while the sizes stay the same.
 #[derive(Debug)]
 pub struct RegionFinder {
     roi: Option<Roi>,
@@ -69,7 +69,7 @@ pub struct RegionFinder {
     scratch: Scratch,
 }
 
-/// Memory of the last steps that the next frame uses again.
+/// Memory of the last steps, reused for the next frame.
 #[derive(Debug)]
 struct Scratch {
     log10_nfa: Interpolated,
@@ -84,7 +84,7 @@ struct Scratch {
     areas: Vec<u32>,
 }
 
-/// Most pixels of a frame: corners of outlines, of which a pixel can have four, are counted in 32 bits.
+/// Most pixels of a frame. A pixel can add four corners to an outline, and corners are counted in 32 bits.
 const MOST_PIXELS: usize = 1 << 30;
 
 impl Default for RegionFinder {
@@ -94,7 +94,7 @@ impl Default for RegionFinder {
 }
 
 impl RegionFinder {
-    /// A finder without buffers yet.
+    /// Makes a finder; its buffers are made with the first frame.
     pub fn new() -> Self {
         Self {
             roi: None,
@@ -133,7 +133,7 @@ impl RegionFinder {
         &self.regions
     }
 
-    /// Leaves regions of at least so many pixels; the mask stays as it is.
+    /// Keeps the regions of at least `pixels` pixels. The mask does not change.
     pub fn keep_at_least(&mut self, area: u32) {
         self.regions.keep_at_least(area);
     }
@@ -185,7 +185,7 @@ impl RegionFinder {
         }
         check_frame(frame.0, frame.1)?;
         self.grid = Some(FrameGrid::new(map, frame, self.roi.as_ref()));
-        // A smaller frame does not keep a larger one's memory.
+        // The memory of a larger frame is not kept for a smaller one.
         self.found.mask = Vec::new();
         self.found.clear(frame);
         self.blank = true;
@@ -204,7 +204,7 @@ impl RegionFinder {
         for (y, mask) in found.mask.chunks_exact(grid.frame.1).enumerate().filter(|(y, _)| found.rows[*y]) {
             grid.interpolate(y, &segmentation.log10_nfa, log10_nfa);
             grid.interpolate(y, &segmentation.score, score);
-            // A rounding of the interpolation does not lead beyond what the map has.
+            // Rounding in the interpolation must not give values beyond those of the map.
             log10_nfa.values.iter_mut().for_each(|value| *value = value.max(segmentation.log10_nfa_min));
             score.values.iter_mut().for_each(|value| *value = value.min(segmentation.image_score));
             for claim in found.claims_of_row(y) {
@@ -255,7 +255,7 @@ impl RegionFinder {
         let mut first = 0;
         for (region, builder) in builders.iter().enumerate() {
             let count = walked[first..].iter().take_while(|(of, _)| *of == region).count();
-            // The cell that gave the region its lowest value; where interpolation did, the one that the pixel lies in.
+            // The cell with the region's lowest value; if that value was interpolated, the cell that contains the pixel.
             let start = claims.partition_point(|claim| claim.pixel < builder.lowest_at);
             let claimed = claims[start..].iter().take_while(|claim| claim.pixel == builder.lowest_at);
             let cells = claimed.map(|claim| (claim.cell.0 as usize, claim.cell.1 as usize));
@@ -276,7 +276,7 @@ impl RegionFinder {
         grid.find(&segmentation.score, segmentation.inside, |value| value > threshold, score, found);
         runs.clear();
         for (y, mask) in found.mask.chunks_exact(grid.frame.1).enumerate().filter(|(y, _)| found.rows[*y]) {
-            // The values along the runs are of no interest.
+            // The values along the runs are not used.
             runs.add_row(y, mask, &score.values, &score.values);
         }
         areas.clear();

@@ -1,8 +1,7 @@
 //! The region of interest: the part of the frame that counts.
 //!
-//! A mask of any size stands for the whole frame. Wherever it is needed at another size (each scale's map, the network's
-//! input, the source frame) a cell is inside when **at least half of its area** is, computed exactly in integers from a
-//! summed-area table.
+//! A mask of any size covers the whole frame. At another size (each scale's map, the network's input, the source frame), a cell is
+//! inside if **at least half of its area** is inside. This is computed exactly, in integers, from a summed-area table.
 //!
 //! This is also the one place that reads a region: from an image file, from its bytes, or from a caller's buffer.
 
@@ -25,7 +24,7 @@ pub struct Roi {
 }
 
 impl Roi {
-    /// From a mask of the frame, 0 outside and anything else inside, at any resolution.
+    /// From a mask of the frame at any resolution: 0 is outside, every other value inside.
     ///
     /// # Errors
     /// A mask without pixels, with none inside, or with more than can be counted in 32 bits.
@@ -53,10 +52,10 @@ impl Roi {
         Ok(Self { height, width, sums: sums.into() })
     }
 
-    /// From an image file: what is not black counts. Transparency makes no difference.
+    /// From an image file: pixels that are not black count. Transparency is ignored.
     ///
     /// # Errors
-    /// A file that is not an image within these limits, or one that is black all over.
+    /// A file that is not an image within these limits, or whose pixels are all black.
     pub fn open(path: &Path, limits: &Limits) -> Result<Self> {
         Self::from_image(&Image::open(path, limits)?)
     }
@@ -69,10 +68,10 @@ impl Roi {
         Self::from_image(&Image::decode(encoded, name, limits)?)
     }
 
-    /// From an image: what is not black counts.
+    /// From an image: pixels that are not black count.
     ///
     /// # Errors
-    /// An image that is black all over.
+    /// An image whose pixels are all black.
     pub fn from_image(image: &Image) -> Result<Self> {
         let frame = image.frame();
         let bytes = frame.format().bytes_per_pixel();
@@ -86,11 +85,11 @@ impl Roi {
         Self::new(ArrayView2::from_shape(size, &pixels).map_err(|error| Error::frame(Reason::of(error)))?)
     }
 
-    /// From a buffer of `height` rows of `width` bytes, `stride` bytes from one row to the next (0: `width`); what is not
-    /// 0 counts.
+    /// From a buffer of `height` rows of `width` bytes, `stride` bytes from one row to the next (0: `width`); pixels
+    /// that are not 0 count.
     ///
     /// # Errors
-    /// A size without pixels, a stride below the width, a buffer that is too small, or a mask that is 0 all over.
+    /// A size without pixels, a stride below the width, a buffer that is too small, or a mask whose pixels are all 0.
     pub fn from_rows(buffer: &[u8], width: usize, height: usize, stride: usize) -> Result<Self> {
         let stride = if stride == 0 { width } else { stride };
         if width == 0 || height == 0 || stride < width {
@@ -112,7 +111,7 @@ impl Roi {
         Self::new(ArrayView2::from_shape((height, width), &pixels).map_err(|error| Error::frame(Reason::of(error)))?)
     }
 
-    /// As a package keeps it: a PNG, white inside and black outside.
+    /// The PNG of a package: white inside and black outside.
     ///
     /// # Errors
     /// None in practice.
@@ -148,7 +147,7 @@ impl Roi {
         Err(Error::parameter("roi", reason))
     }
 
-    /// Memory it takes.
+    /// Its memory in bytes.
     pub fn bytes(&self) -> usize {
         size_of_val(&*self.sums)
     }

@@ -1,7 +1,7 @@
 //! 8-connected components of a mask, by runs: maximal horizontal stretches of pixels, joined to the touching runs of the
 //! row above by union-find. Cost follows the number of runs, not of pixels.
 
-/// Pixels `start..end` of a row, with the extremes of what was measured there.
+/// Pixels `start..end` of a row, with the extremes of their values.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PixelRun {
     pub(crate) row: u32,
@@ -20,7 +20,7 @@ pub(crate) struct PixelRun {
 #[derive(Debug, Default)]
 pub(crate) struct Runs {
     runs: Vec<PixelRun>,
-    /// Where the runs of the row above and of the row added last begin.
+    /// Start of the runs of the row above, and of the runs of the last row.
     above: usize,
     row: usize,
 }

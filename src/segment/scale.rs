@@ -1,4 +1,4 @@
-//! What the segmenter keeps and does for each scale: energies in, likelihoods and log₁₀PFA map out, at the scale's own size.
+//! The segmenter's work for one scale: energies in, likelihoods and log₁₀PFA map out, at the scale's own size.
 
 use ndarray::ArrayView3;
 
@@ -24,11 +24,11 @@ pub(super) struct Scale {
     /// Which rows of `log10_pfa` have a region.
     pub(super) occupied: Vec<bool>,
     pub(super) inside: Option<Vec<bool>>,
-    /// What good images are like, once it is known.
+    /// The null of good images, if it is known.
     pub(super) null: Option<ScaleNull>,
-    /// For the count by size, with the null and the region of interest as they are.
+    /// For the count by size, with the present null and region of interest.
     weights: Weights,
-    /// U or z, whatever the tree is built of where tests are counted by size.
+    /// The values of which the tree is built if tests are counted by size: U or z.
     statistic: Vec<f32>,
 }
 
@@ -128,9 +128,9 @@ impl Scale {
         self.inside.as_ref().map_or(self.shape.pixels(), |inside| inside.iter().filter(|&&inside| inside).count())
     }
 
-    /// To be called when the null or the region of interest has changed.
+    /// Call this after a change of the null or of the region of interest.
     pub(super) fn prepare_weights(&mut self) {
-        // Of a calibrated null t means what it meant there; how much of it takes part is another factor.
+        // t is the same as in the calibration; the share of the pixels that take part is a separate factor.
         let (pixels, correlated) = match &self.null {
             Some(null) => (null.pixels, f64::from(null.correlated_pixels)),
             None => (self.pixels(), 1.0),
@@ -138,7 +138,7 @@ impl Scale {
         self.weights = Weights::new(pixels, self.shape.pixels(), correlated);
     }
 
-    /// log₁₀ NFA where there is no evidence, of tests counted by size at one of `scales` scales.
+    /// log₁₀ NFA without evidence, if tests are counted by size at `scales` scales.
     pub(super) fn log10_nothing(&self, scales: usize) -> f64 {
         let at_one = match &self.null {
             Some(null) => null.log10_rate_of_all() + self.log10_share(null),
@@ -147,12 +147,12 @@ impl Scale {
         at_one + (scales as f64).log10()
     }
 
-    /// log₁₀ of the part of the null's pixels that take part: so many fewer regions are there to be found.
+    /// log₁₀ of the share of the null's pixels that take part. The number of regions falls with it.
     fn log10_share(&self, null: &ScaleNull) -> f64 {
         (self.pixels() as f64 / null.pixels as f64).log10()
     }
 
-    /// As [`find_regions`](Self::find_regions) with tests counted by size; the map then holds log₁₀NFA less `nothing`.
+    /// As [`find_regions`](Self::find_regions), with tests counted by size. The map then holds log₁₀NFA minus `nothing`.
     pub(super) fn find_sized_regions(
         &mut self,
         bound: Bound,
@@ -177,7 +177,7 @@ impl Scale {
             }
             None => {
                 let tail = self.tail;
-                // Below its expectation no bound says anything, and no region there can be meaningful.
+                // Below the expectation no bound holds, and no region is meaningful.
                 tree.build(&self.energy, width, |pixel, u| takes_part(pixel) & (u > channels as f32));
                 let weigh = |size, u| weights.weigh(size, tail.log10_tail(f64::from(u), bound));
                 pruner.run(tree, weigh, |t| (t + beyond).min(0.0), &mut self.log10_pfa);
@@ -186,7 +186,7 @@ impl Scale {
         self.note_occupied();
     }
 
-    /// What the map takes from this scale at a pixel.
+    /// The value of this scale at a pixel of the map.
     pub(super) fn log10_pfa_at(&self, row: usize, column: usize, tests: TestCount) -> f32 {
         if tests == TestCount::PerSize {
             return self.log10_pfa[self.rows.nearest(row) * self.shape.width + self.columns.nearest(column)];
@@ -201,7 +201,7 @@ impl Scale {
     }
 }
 
-/// Gives each cell outside the mean of the neighbours inside, as an edge is replicated, and 1 (normal) where it has none.
+/// Gives each cell outside the mean of its neighbours inside, as at a replicated edge, and 1 (normal) if it has no such neighbour.
 fn extend(map: &mut [f32], inside: &[bool], width: usize) {
     let height = map.len() / width;
     for cell in (0..map.len()).filter(|&cell| !inside[cell]) {

@@ -27,7 +27,7 @@ pub struct Segmenter {
     inside: Option<Vec<bool>>,
     log10_tests: f64,
     tests: TestCount,
-    /// log₁₀NFA of no evidence in the maps of the last image.
+    /// log₁₀NFA without evidence, in the maps of the last image.
     nothing: f64,
     last: Last,
 }
@@ -60,7 +60,7 @@ pub struct Segmentation<'a> {
     pub image_score: f32,
     /// Minimum of the log₁₀NFA map.
     pub log10_nfa_min: f32,
-    /// log₁₀NFA of no evidence: log₁₀ N_T (Eq. 9) where tests are counted as in the paper.
+    /// log₁₀NFA without evidence: log₁₀ N_T (Eq. 9) if tests are counted as in the paper.
     pub log10_number_of_tests: f64,
     tests: TestCount,
     /// The maps' pixels inside the region of interest.
@@ -128,14 +128,14 @@ impl Segmenter {
         self.log10_tests
     }
 
-    /// Restricts what follows to a region of interest, or lifts the restriction.
+    /// Restricts the images that follow to a region of interest, or lifts the restriction.
     ///
-    /// Pixels outside take no part: not in the trees, nor in n_s and N_T, nor in the score. At the border of the region
-    /// a score is interpolated from the cells inside alone.
+    /// Pixels outside are left out of the trees, of n_s and N_T, and of the score. At the border of the region, a score is
+    /// interpolated from the cells inside only.
     ///
     /// # Errors
-    /// A region so thin that no cell of any scale, or no pixel of the maps, is at least half inside. The segmenter then
-    /// stays as it was.
+    /// A region so thin that no cell of any scale, or no pixel of the maps, is at least half inside. The segmenter does not
+    /// change then.
     pub fn set_roi(&mut self, roi: Option<&Roi>) -> Result<()> {
         let inside = roi.map(|roi| roi.at_size(self.height, self.width));
         let at_scales: Vec<_> =
@@ -162,10 +162,10 @@ impl Segmenter {
         Ok(())
     }
 
-    /// Takes the null hypothesis that tests counted by size stand on; without one it is the theoretical, white noise.
+    /// Sets the null hypothesis for tests counted by size. `None` is the theoretical one, white noise.
     ///
     /// # Errors
-    /// One that does not fit the latents' shapes.
+    /// A null that does not fit the latents' shapes.
     pub fn set_null(&mut self, null: Option<&CalibratedNull>) -> Result<()> {
         if let Some(null) = null {
             let shapes: Vec<ScaleShape> = self.scales.iter().map(|scale| scale.shape).collect();
@@ -179,7 +179,7 @@ impl Segmenter {
         Ok(())
     }
 
-    /// How the tests of the images that follow are counted.
+    /// Sets how tests are counted for the images that follow.
     pub fn set_tests(&mut self, tests: TestCount) {
         if self.tests != tests {
             self.tests = tests;
@@ -366,8 +366,9 @@ impl Segmenter {
         highest
     }
 
-    /// Eqs. 8 and 10: the minimum over scales of the upsampled log₁₀PFA, plus log₁₀ N_T. Returns its minimum. Where tests are counted by
-    /// size each pixel has its nearest cell's: interpolated, a region would lose evidence that it was calibrated with.
+    /// Eqs. 8 and 10: the minimum over scales of the upsampled log₁₀PFA, plus log₁₀ N_T. Returns its minimum. If tests are
+    /// counted by size, each pixel has the value of its nearest cell: with interpolation, a region would lose evidence that the
+    /// calibration counted.
     fn write_log10_nfa(&mut self) -> f32 {
         let nothing = self.nothing as f32;
         for scale in &mut self.scales {
@@ -407,7 +408,7 @@ impl Segmenter {
     }
 }
 
-/// Sets what lies outside of row `y`.
+/// Sets the values outside the region in row `y`.
 fn blank(row: &mut [f32], y: usize, inside: Option<&[bool]>, outside: f32) {
     let Some(inside) = inside else { return };
     let start = y * row.len();
@@ -418,7 +419,7 @@ fn blank(row: &mut [f32], y: usize, inside: Option<&[bool]>, outside: f32) {
     }
 }
 
-/// Folds a row with an associative choice, in lanes so that it vectorises.
+/// Folds a row with an associative choice, in lanes, so that the compiler vectorises the loop.
 fn fold(row: &[f32], start: f32, choose: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [start; 16];
     let chunks = row.chunks_exact(lanes.len());

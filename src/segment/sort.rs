@@ -1,7 +1,7 @@
 //! Pixels in order of their values: a radix sort of the bits of non-negative floats.
 //!
-//! Bits of non-negative IEEE 754 numbers order as the numbers do. An entry carries the complement of its value's bits in
-//! the upper half and its pixel in the lower, so ascending entries are descending values, and equal values ascend by pixel.
+//! The bits of non-negative IEEE 754 numbers have the same order as the numbers. An entry has the complement of its value's bits
+//! in the upper half and its pixel in the lower half. So ascending entries are descending values, and equal values ascend by pixel.
 //! Three stable counting passes of eleven bits order the upper half; a pass over a digit that all entries share is skipped.
 
 const DIGIT_BITS: u32 = 11;

@@ -1,8 +1,8 @@
 //! log₁₀ P(U ≥ u) for U ~ χ² with C degrees of freedom: the energy of a normal pixel reaching u (Eqs. 6 and 7).
 //!
-//! Two ways. Chernoff's bound, the paper's: `−(C/2)·(a − 1 − ln a)/ln 10` with a = u / C, which holds for the **upper tail
-//! only**, so it is 0 where a ≤ 1. And the survival function itself, as its logarithm throughout: with s = C/2 and x = u/2
-//! it is ln Q(s, x), whose common factor
+//! There are two methods. The paper's is Chernoff's bound `−(C/2)·(a − 1 − ln a)/ln 10` with a = u / C. It holds for the **upper
+//! tail only**, so it is 0 where a ≤ 1. The other is the logarithm of the survival function itself, ln Q(s, x) with s = C/2 and
+//! x = u/2. Its common factor
 //!
 //! ```text
 //! ln(x^s·e^−x / Γ(s)) = −s·(λ − 1 − ln λ) + ½·ln(s / 2π) − stirling(s),   λ = x / s
@@ -42,7 +42,7 @@ impl FromStr for Bound {
     }
 }
 
-/// Number of terms after which the series and the continued fraction give up; both need about ten times √s.
+/// Most terms of the series and of the continued fraction. Both need about ten times √s.
 const TERMS: usize = 100_000;
 
 /// The χ² distribution with a given number of degrees of freedom, ready to evaluate tails.

@@ -10,7 +10,7 @@ use ndarray::ArrayView2;
 use super::{components, tree::Tree};
 use crate::{Error, Result};
 
-/// The fair threshold of good images that are shown one at a time.
+/// The fair threshold of good images, which are given one at a time.
 #[derive(Debug, Default)]
 pub struct FairThreshold {
     images: usize,

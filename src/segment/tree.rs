@@ -5,22 +5,22 @@
 //! all later passes are plain loops over ranks: children first upwards, parents first downwards. Neighbouring pixels of one
 //! value are one node, represented by the highest rank among them.
 //!
-//! Which component a pixel is in is kept beside the tree, by union-find with path halving. There a new pixel hangs directly
-//! below the one that names its component; as the top, where the tree has it, it would make every path longer.
+//! A union-find with path halving tells which component a pixel is in. There a new pixel hangs directly below the pixel that names
+//! its component. In the tree it is the top; as the top of the union-find it would make every path longer.
 //!
-//! Only the pixels handed in take part. Those left out (a region of interest, values too low to matter) may cut the map
-//! into several components, so the result is a forest, one tree per component of what takes part.
+//! Only the given pixels take part. Pixels that are left out (outside a region of interest, or with values too low to matter) may
+//! split the map into several components, so the result is a forest: one tree for each component.
 //!
-//! Consecutive ranks lie anywhere in the map, so on a map larger than the cache every visit would wait for memory. Where it
-//! goes is known long before, though: each pass that jumps asks for its memory some ranks ahead.
+//! Consecutive ranks lie anywhere in the map, so on a map larger than the cache every visit would wait for memory. The next visits are
+//! known in advance, so each pass that jumps prefetches some ranks ahead.
 
 use super::sort::{PixelEntry, sort_descending};
 use crate::kernel::prefetch;
 
 const ABSENT: u32 = u32::MAX;
-/// How many ranks ahead memory is asked for: long enough for it to arrive, too few to be evicted again.
+/// How many ranks ahead memory is prefetched: early enough to arrive in time, late enough not to be evicted before use.
 const AHEAD: usize = 16;
-/// Pixels up to which everything lies in the second cache and asking would only cost.
+/// Up to this number of pixels, everything lies in the second cache and prefetching has no use.
 const NEAR: usize = 1 << 14;
 
 /// Which pixels touch.
@@ -32,12 +32,12 @@ pub(crate) enum Connectivity {
     Eight,
 }
 
-/// A pixel in the union-find. Paths run over pixels, whose neighbours lie close in memory, as those of ranks do not.
+/// A pixel in the union-find. Paths run over pixels, because neighbouring pixels are close in memory and neighbouring ranks are not.
 #[derive(Clone, Copy, Debug)]
 struct Cell {
-    /// A pixel of the same component, itself for the one that names it; `ABSENT` before the visit.
+    /// A pixel of the same component; the pixel itself if it names the component; `ABSENT` before the visit.
     up: u32,
-    /// Of the pixel that names a component: the rank of its top.
+    /// For the pixel that names a component: the rank of the component's top.
     top: u32,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct Tree {
     cells: Vec<Cell>,
     /// The parent of each rank; a root is its own.
     parent: Vec<u32>,
-    /// Which ranks are further pixels of the node that their parent represents.
+    /// Whether a rank is a further pixel of the node that its parent represents.
     is_member: Vec<bool>,
     stride: usize,
 }
@@ -69,7 +69,7 @@ impl Tree {
         }
     }
 
-    /// How many ranks ahead to ask for memory; beyond the end where nothing is to be gained.
+    /// How many ranks ahead to prefetch; beyond the last rank if prefetching has no use.
     pub(crate) fn ahead(&self) -> usize {
         if self.entries.len() > NEAR { AHEAD } else { NEAR }
     }
@@ -90,7 +90,7 @@ impl Tree {
         let height = map.len() / width;
         self.stride = width + 2;
         self.entries.resize(map.len(), PixelEntry::default());
-        // Which pixels take part is as good as random: always written and sometimes kept, they need no branch.
+        // Which pixels take part is almost random. Every entry is written and some are kept, so no branch is needed.
         let mut kept = 0;
         for (y, row) in map.chunks_exact(width).enumerate() {
             let framed = (y + 1) * self.stride + 1;
@@ -185,8 +185,8 @@ impl Tree {
         framed - self.stride - 1 - 2 * (framed / self.stride - 1)
     }
 
-    /// After `join`, of each rank that of a pixel it was absorbed by, itself at the top. After `build`, of each rank that represents a node the rank of its parent, itself if it has none; of each other the
-    /// rank that represents its node.
+    /// After `join`: for each rank, the rank of the pixel that absorbed it; the top has its own. After `build`: for a rank that represents
+    /// a node, the rank of the node's parent, or its own if there is no parent; for every other rank, the rank that represents its node.
     pub(crate) fn parents(&self) -> &[u32] {
         &self.parent
     }

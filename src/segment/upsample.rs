@@ -1,13 +1,13 @@
 //! Bilinear interpolation with half-pixel centres (PyTorch's `align_corners = False`), one output row at a time.
 //!
-//! Separably: each source row is stretched to the output's width once, into one of two slots (even and odd rows), and an
-//! output row is a weighted sum of two stretched rows, which the compiler vectorises. Weights are made once per size.
+//! The two axes are separate. Each source row is stretched to the output's width once, into one of two slots (even and odd rows). An
+//! output row is a weighted sum of two stretched rows, which the compiler vectorises. Weights are made once for each size.
 
 use ndarray::{Array2, ArrayView2};
 
 use crate::{Error, Reason, Result};
 
-/// For each output position the two source positions it lies between and the weight of the second.
+/// For each output position, the two source positions around it and the weight of the second.
 #[derive(Clone, Debug)]
 pub(crate) struct Axis {
     low: Vec<u32>,
@@ -111,7 +111,7 @@ impl Rows {
         Self { slots: [vec![0.0; width], vec![0.0; width]], held: [usize::MAX; 2] }
     }
 
-    /// Forgets what is held; resizes to `width`.
+    /// Forgets the rows and resizes to `width`.
     pub(crate) fn reset(&mut self, width: usize) {
         self.held = [usize::MAX; 2];
         for slot in &mut self.slots {
@@ -138,7 +138,7 @@ impl Rows {
         Blend { first: &self.slots[low & 1], second: &self.slots[high & 1], weights: (1.0 - weight, weight) }
     }
 
-    /// Output row `y` of the nearest of `source(row)`. Not to be mixed with [`blend`](Self::blend) without a reset.
+    /// Output row `y` of the nearest of `source(row)`. Reset before a change between this and [`blend`](Self::blend).
     pub(crate) fn nearest<'a>(
         &mut self,
         y: usize,

@@ -1,5 +1,5 @@
 //! The binary interface: exported symbols, and sizes, offsets and numbers of structs and enumerations as C and Rust see them, the same
-//! as in the committed lists. A line that goes or changes breaks programs that are built already: it needs a new major version. New
+//! as in the committed lists. A line that is removed or changed breaks existing programs and needs a new major version. New
 //! lines are added with `UFLOW_WRITE_ABI=1 cargo test -p uflow-ffi --test interface abi::`.
 
 use std::{collections::BTreeSet, fmt::Write, fs, mem::offset_of, process::Command};
@@ -33,7 +33,7 @@ fn exports_are_those_of_the_list() {
     check("symbols.txt", &names.iter().map(|name| format!("{name}\n")).collect::<String>());
 }
 
-/// `name size` for a struct and `name.field offset` for its fields, as Rust has them and as C asks for them.
+/// `name size` for a struct and `name.field offset` for its fields: the values in Rust, and the C code that prints the values in C.
 macro_rules! layouts {
     ($($name:ident { $($field:ident),* $(,)? })*) => {{
         let (mut rust, mut c) = (String::new(), String::new());

@@ -1,5 +1,5 @@
-//! With the caller's buffers a call allocates nothing beside the network's own run, once it has seen as much as there is to see:
-//! counted, not assumed. Segmentation of latents, without a network, allocates nothing at all.
+//! After warm-up at the largest input, a call with the caller's buffers makes no allocations except those of the network's run. The tests
+//! count allocations. Segmentation of latents needs no network and makes no allocations.
 
 use std::{ptr, sync::Arc};
 

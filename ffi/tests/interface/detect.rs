@@ -12,7 +12,7 @@ use uflow::{
 };
 use uflow_ffi::*;
 
-/// Compares what a result has with a detection, and its maps with those of the detector that found it; gives its regions.
+/// Compares a result with a detection, and its maps with those of the detector. Returns its regions.
 fn compare(result: *const uflow_result, expected: &Detection, detector: &Detector) -> usize {
     let summary = summary(result);
     assert_eq!(
@@ -239,7 +239,7 @@ fn the_package_s_region_can_be_cleared_for_a_call() {
     let picture = image(&pixels, uflow_format::UFLOW_FORMAT_RGB8);
     ok(fixture.detect(&picture));
     let whole = fixture.summary().score;
-    // A package whose region of interest leaves the defect out.
+    // The package's region of interest does not contain the defect.
     let (width, height) = (SIZE.0 as usize, SIZE.1 as usize);
     let mask: Vec<u8> =
         (0..width * height).map(|at| u8::from(at % width < width / 3 && at / width < height / 3)).collect();
@@ -310,7 +310,7 @@ fn latents_are_those_of_the_engine() {
         }
         assert!(expected.iter().flatten().count() > 100);
     }
-    // A result that is filled again without them has none.
+    // A result that is filled again without maps has no maps.
     ok(unsafe { uflow_options_set_maps(fixture.options, 0) });
     ok(unsafe { uflow_detector_detect(fixture.detector, &raw const picture, fixture.options, results[0]) });
     assert_eq!(summary(results[0]).latents, 0);
@@ -346,14 +346,14 @@ fn a_mask_of_a_turned_image_is_told_and_checked() {
         let buffers = &raw const buffers;
         uflow_detector_detect_into(fixture.detector, &raw const picture, fixture.options, buffers, fixture.result)
     };
-    // The file's own width and height: as many bytes, and it would be filled row by row in another shape.
+    // The file's own width and height give the same number of bytes, but the rows would have another length.
     let (code, said) = fixture::failure(detect(SIZE.0, SIZE.1));
     assert!(code == uflow_status_code::UFLOW_STATUS_INVALID_ARGUMENT, "{said}");
     assert!(said.contains("is 61×43 (mask_width × mask_height), and the image is 43×61"), "{said}");
     ok(detect(info.width, info.height));
     assert!(mask.iter().all(|&value| value < 2));
     assert_eq!((fixture.summary().width, fixture.summary().height), (info.width, info.height));
-    // Raw pixels are as they are given.
+    // Raw pixels are not turned.
     let pixels = bad(1);
     ok(unsafe { uflow_image_get_info(&image(&pixels, uflow_format::UFLOW_FORMAT_RGB8), &raw mut info) });
     assert_eq!((info.width, info.height, info.orientation, info.bits), (SIZE.0, SIZE.1, 1, 8));
@@ -364,7 +364,7 @@ fn twelve_bits_in_sixteen_score_as_all_sixteen_do() {
     let fixture = Fixture::new();
     let full = models::bad(2, SIZE.0, SIZE.1, PixelFormat::Gray16);
     let samples = full.chunks(2).map(|sample| u16::from_ne_bytes([sample[0], sample[1]]));
-    // The same brightness in 12 bits, and its 16-bit equal.
+    // The same brightness in 12 and in 16 bits.
     let twelve: Vec<u16> = samples.map(|sample| sample >> 4).collect();
     let bytes = |samples: &[u16]| samples.iter().flat_map(|sample| sample.to_ne_bytes()).collect::<Vec<u8>>();
     let sixteen: Vec<u16> = twelve.iter().map(|&sample| (u32::from(sample) * 65535 / 4095) as u16).collect();
@@ -376,7 +376,7 @@ fn twelve_bits_in_sixteen_score_as_all_sixteen_do() {
     let (low, high) = (bytes(&twelve), bytes(&sixteen));
     let (expected, given, not_given) = (score(&high, 0), score(&low, 12), score(&low, 0));
     assert!((expected - given).abs() < 1e-3 && (expected - not_given).abs() > 1e-3, "{expected} {given} {not_given}");
-    // Through a stream as well.
+    // The same through a stream.
     let stream = made(|out| unsafe { uflow_stream_new(fixture.model, ptr::null(), out) });
     let picture = uflow_image { significant_bits: 12, ..image(&low, uflow_format::UFLOW_FORMAT_GRAY16) };
     let mut status = ptr::null_mut();

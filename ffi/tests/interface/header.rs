@@ -1,4 +1,4 @@
-//! `include/uflow.h`: it is what cbindgen makes of the crate, and compiles alone in every C and C++ it is meant for.
+//! `include/uflow.h`: the committed header is the one that cbindgen makes, and it compiles alone in every supported C and C++.
 //!
 //! `UFLOW_WRITE_HEADER=1 cargo test -p uflow-ffi --test interface header::` writes it anew.
 
@@ -113,7 +113,7 @@ fn generated() -> String {
         .unwrap()
         .write(&mut text);
     let text = String::from_utf8(text).unwrap();
-    // What a function may be given stands in its text; Rust's own heading for it says nothing to C.
+    // The text of a function says which arguments are valid; the heading `# Safety` is Rust's and has no meaning in C.
     let lines = text.lines().filter(|line| line.trim() != "* # Safety");
     let mut header: String = lines.map(|line| format!("{}\n", line.trim_end())).collect();
     header = header.replace("\nstruct uflow_status *uflow_", "\nUFLOW_MUST_USE struct uflow_status *uflow_");

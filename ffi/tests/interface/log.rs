@@ -1,4 +1,4 @@
-//! The log: to the caller's function, at the level that was asked for, and to nobody else.
+//! The log goes to the caller's function only, at the level that the caller asked for.
 
 use std::{
     ffi::{CStr, c_char, c_void},
@@ -20,9 +20,9 @@ fn said() -> Vec<(usize, u32, String, String)> {
     std::mem::take(&mut LINES.lock().unwrap())
 }
 
-/// The log is the process's.
+/// The whole process has one log, so the test runs in a process of its own.
 #[test]
-fn lines_of_the_level_and_graver_come_until_it_is_ended() {
+fn lines_of_the_level_and_of_more_severe_levels_come_until_the_log_is_off() {
     alone!();
     let load = || {
         let fixture = Fixture::new();

@@ -120,7 +120,7 @@ fn cancelled_nothing_is_written_and_no_frame_is_lost() {
     ok(fit.fit("bolt", Some(progress), ptr::from_mut(&mut asked).cast()));
     assert_eq!(fit.training().stop_reason, uflow_stop_reason::UFLOW_STOP_REASON_ASKED as u32);
     assert!(Package::open(fit.folder.path().join("bolt")).is_ok(), "the best model so far");
-    // More frames, and again.
+    // More frames are added, and the model is fitted again.
     fit.add(12..16);
     ok(fit.fit("bolt", None, ptr::null_mut()));
     assert_eq!(fit.training().images + fit.training().held_out, 16);
@@ -152,7 +152,7 @@ fn a_flow_that_was_stopped_is_no_part_of_the_null() {
         uflow_options_free(detection);
     });
     fit.add(0..12);
-    // Left out, and no failures.
+    // These frames are duplicates. They are left out without an error.
     fit.add(3..5);
     assert_eq!(unsafe { uflow_trainer_frames(fit.trainer) }, 12);
     let (code, _) = failure(fit.fit("bolt", Some(cancel_in_second_flow), ptr::null_mut()));
@@ -238,7 +238,7 @@ fn what_cannot_be_fitted_says_why() {
     std::fs::write(fit.folder.path().join("taken/file"), "x").unwrap();
     let (code, said) = failure(fit.fit("taken", None, ptr::null_mut()));
     assert!(code == UFLOW_STATUS_PACKAGE && said.contains("taken"), "{said}");
-    // A region of interest that leaves nothing of the maps is told before the first frame, not after training.
+    // A region of interest that leaves no pixel of the maps is refused before the first frame, not after training.
     let mut mask = vec![0_u8; 1000 * 1000];
     mask[0] = 1;
     let backbone = path_text(&models::backbone(fit.folder.path(), 1));

@@ -59,7 +59,7 @@ fn detectors() {
                 "buffers.mask: has room for 2622 values, and 2623 are needed",
             ),
             (
-                // As many bytes, of another shape.
+                // The same number of bytes in another shape.
                 into(uflow_buffers {
                     mask: mask.as_mut_ptr(),
                     mask_capacity: mask.len(),
@@ -148,7 +148,7 @@ fn a_roi_that_leaves_nothing_of_the_maps() {
     mask[0] = 1;
     ok(unsafe { uflow_options_set_roi(fixture.options, mask.as_ptr(), mask.len(), width, height, 0) });
     all_fail([(fixture.detect(&image(&pixels, RGB)), ARGUMENT, "too small or thin")]);
-    // Of another aspect ratio it is refused, and not stretched.
+    // A region of another aspect ratio is refused, not stretched.
     mask.fill(1);
     ok(unsafe { uflow_options_set_roi(fixture.options, mask.as_ptr(), mask.len(), 1000, 10, 0) });
     all_fail([(fixture.detect(&image(&pixels, RGB)), ARGUMENT, "the mask is 1000×10 and the frame 61×43")]);

@@ -1,7 +1,6 @@
 //! Images: wrong sizes, formats and pointers in every function that takes one.
 
 use super::{ARGUMENT, RGB, all_fail, null, trainer};
-use crate::fixture;
 use crate::fixture::{Fixture, bad, image, made, ok, path_text};
 use std::{mem, ptr};
 use uflow_ffi::{uflow_status_code::*, *};

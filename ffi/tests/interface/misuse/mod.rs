@@ -31,7 +31,7 @@ fn null<T>() -> *mut T {
     ptr::null_mut()
 }
 
-/// A pointer that nothing can be read or written through: outputs are looked at last.
+/// A pointer that cannot be read or written. Outputs are checked last.
 fn misaligned<T>() -> *mut T {
     ptr::without_provenance_mut(1)
 }

@@ -1,8 +1,7 @@
 //! Engines, packages, repositories.
 
 use super::{ARGUMENT, all_fail, null};
-use crate::fixture;
-use crate::fixture::{Fixture, made, ok, path_text, root, text};
+use crate::fixture::{Fixture, made, ok, path_text};
 use std::ffi::CStr;
 use std::{fs, mem, ptr};
 use uflow_ffi::{uflow_status_code::*, *};
@@ -43,7 +42,6 @@ fn engines_and_models() {
         ]);
         info.struct_size = size_of::<uflow_model_info>();
         all_fail([(uflow_model_get_info(ptr::null(), &raw mut info), ARGUMENT, "model: is NULL")]);
-        // A detector alone keeps ONNX Runtime, too.
         assert_eq!((model, metrics, info.input_width), (ptr::dangling_mut(), ptr::dangling_mut(), 0));
         ok(uflow_model_get_info(fixture.model, &raw mut info));
         assert_eq!((info.input_width, info.input_height, info.scales), (48, 32, 2));

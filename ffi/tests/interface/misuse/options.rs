@@ -1,7 +1,7 @@
 //! Options and the log callback.
 
 use super::{ARGUMENT, all_fail, misaligned, null};
-use crate::fixture::{failure, made, ok, text};
+use crate::fixture::{failure, made, ok};
 use std::ffi::CStr;
 use std::{mem, ptr};
 use uflow_ffi::{uflow_status_code::*, *};
@@ -33,7 +33,7 @@ fn engine_options() {
             (uflow_engine_options_reset(null()), ARGUMENT, "options: is NULL"),
             (uflow_engine_options_get_info(options, null()), ARGUMENT, "info: is NULL"),
         ]);
-        // A mistake changes nothing, and earlier settings stay.
+        // A mistake does not change earlier settings.
         ok(uflow_engine_options_set_device(options, c"cpu".as_ptr()));
         ok(uflow_engine_options_set_precision(options, c"fp32".as_ptr()));
         ok(uflow_engine_options_set_threads(options, 1));
@@ -62,7 +62,7 @@ fn engine_options() {
         uflow_engine_free(engine);
         let mut untouched: *mut uflow_engine = ptr::dangling_mut();
         ok(uflow_engine_options_set_onnxruntime(options, c"/none".as_ptr()));
-        // Another library than the loaded one.
+        // The path is not that of the loaded library.
         all_fail([
             (uflow_engine_new(options, &raw mut untouched), UFLOW_STATUS_LIBRARY, "/none"),
             (uflow_engine_new(misaligned(), &raw mut untouched), ARGUMENT, "options: is not aligned"),

@@ -69,7 +69,7 @@ fn results() {
 fn a_struct_of_an_older_and_of_a_newer_header() {
     let fixture = Fixture::new();
     ok(fixture.detect(&image(&bad(1), RGB)));
-    // What is beyond the library's struct belongs to a newer header, and stays as it was.
+    // Bytes beyond the library's struct belong to a newer header and do not change.
     #[repr(C)]
     struct Newer {
         known: uflow_summary,
@@ -95,7 +95,7 @@ fn a_struct_of_an_older_and_of_a_newer_header() {
         uflow_detector_detect_batch(fixture.detector, newer.as_ptr().cast(), 2, fixture.options, results.as_ptr())
     };
     ok(batch(&newer));
-    // What a newer program asks for must not be passed over in silence.
+    // A field that is set and that the library does not know must be an error.
     newer[1].more[1] = 1;
     all_fail([(batch(&newer), ARGUMENT, "a field set that this version of the library does not know")]);
     for result in results {

@@ -1,7 +1,6 @@
 //! Streams and their options.
 
 use super::{ARGUMENT, RGB, all_fail, misaligned, null};
-use crate::fixture;
 use crate::fixture::{Fixture, bad, image, made, ok};
 use std::{mem, ptr};
 use uflow_ffi::{uflow_status_code::*, *};
@@ -90,7 +89,7 @@ fn streams() {
             ARGUMENT,
             "its results go to the result callback",
         )]);
-        // Options that the model cannot do: before the frame is taken.
+        // Options that the model does not support are refused before the frame is taken.
         ok(uflow_options_set_verdict(fixture.options, uflow_verdict::UFLOW_VERDICT_SCORE as u32));
         ok(uflow_stream_submit(stream, &raw const picture, fixture.options, null(), 0));
         assert_eq!(uflow_stream_pending(stream), 1, "the fair threshold is the package's");

@@ -1,11 +1,10 @@
 //! Trainers and the options of a fit.
 
 use super::{ARGUMENT, all_fail, fit_options, null, trainer};
-use crate::fixture;
-use crate::fixture::{Fixture, failure, image, ok, text};
+use crate::fixture::{Fixture, failure, ok, text};
 use std::ffi::CStr;
 use std::{mem, ptr};
-use uflow_ffi::{uflow_status_code::*, *};
+use uflow_ffi::*;
 
 #[test]
 fn trainers() {

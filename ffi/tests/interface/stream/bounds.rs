@@ -1,7 +1,6 @@
 //! Limits: places in a stream and in its engine, time.
 
-use super::{Event, RGB, Told, found, frame, number, options, released, stream};
-use crate::fixture;
+use super::{Event, RGB, Told, found, frame, options, released, stream};
 use crate::fixture::{Fixture, bad, failure, image, made, ok};
 use std::ptr;
 use uflow_ffi::{uflow_status_code::*, *};
@@ -75,7 +74,7 @@ fn a_time_limit_that_passed_is_a_frame_s_result() {
     });
     ok(unsafe { uflow_stream_submit(stream, &raw const picture, ptr::null(), &frame(1), 0) });
     ok(unsafe { uflow_stream_flush(stream, UFLOW_WAIT_FOREVER) });
-    // A frame's own time limit comes before the stream's.
+    // A frame's own time limit replaces the stream's.
     unsafe {
         ok(uflow_options_set_time_limit(fixture.options, 3_600_000));
         ok(uflow_options_set_priority(fixture.options, uflow_priority::UFLOW_PRIORITY_HIGH as u32));

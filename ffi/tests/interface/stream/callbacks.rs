@@ -1,43 +1,13 @@
 //! Callbacks that call the library.
 
-use super::{Event, RGB, Told, frame, number, options, released, stream};
-use crate::fixture;
+use super::{Event, RGB, Told, frame, number, stream};
 use crate::fixture::{Fixture, bad, failure, image, ok};
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use uflow_ffi::{uflow_status_code::*, *};
 
-/// How often the callback below was called, and whether it is through.
-static CALLED: AtomicUsize = AtomicUsize::new(0);
-static THROUGH: AtomicUsize = AtomicUsize::new(0);
-
-/// Asks for what would wait for itself, then frees the stream: by then every frame has been released.
-unsafe extern "C" fn frees(
-    user_data: *mut c_void,
-    _: *const uflow_frame,
-    _: *const uflow_status,
-    _: *const uflow_result,
-) {
-    let told: &Told = unsafe { &*user_data.cast() };
-    CALLED.fetch_add(1, Ordering::SeqCst);
-    // Until all frames are inside.
-    let stream = loop {
-        let stream = told.stream.load(Ordering::SeqCst);
-        if !stream.is_null() {
-            break stream;
-        }
-        std::thread::yield_now();
-    };
-    unsafe {
-        assert_eq!(failure(uflow_stream_flush(stream, UFLOW_WAIT_FOREVER)).0, UFLOW_STATUS_BUSY);
-        uflow_stream_free(stream);
-    }
-    assert!(told.released().into_iter().eq(0..5), "{:?}", told.released());
-    THROUGH.fetch_add(1, Ordering::SeqCst);
-}
-
-/// Hands the next frame over, which has no place while this one is looked at.
+/// Submits the next frame. There is no place for that frame while this one is processed.
 unsafe extern "C" fn submits(
     user_data: *mut c_void,
     frame: *const uflow_frame,

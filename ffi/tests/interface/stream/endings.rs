@@ -2,7 +2,7 @@
 
 use super::{Event, RGB, Told, found, frame, number, options, released, stream};
 use crate::fixture;
-use crate::fixture::{Fixture, bad, image, made, ok};
+use crate::fixture::{Fixture, bad, failure, image, made, ok};
 use std::ffi::c_void;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use uflow_ffi::{uflow_status_code::*, *};
 /// Whether the callback below may go on.
 static GO: AtomicUsize = AtomicUsize::new(0);
 
-/// Keeps the engine's only worker until it is told to go on.
+/// Holds the engine's only worker until `GO` is set.
 unsafe extern "C" fn released_when_told(user_data: *mut c_void, frame: *const uflow_frame) {
     while GO.load(Ordering::SeqCst) == 0 {
         std::thread::yield_now();
@@ -96,12 +96,41 @@ fn a_flush_ends_beside_a_thread_that_goes_on_handing_over() {
     unsafe { uflow_stream_free(shared.0) };
 }
 
+/// How often the callback below was called, and how often it returned.
+static CALLED: AtomicUsize = AtomicUsize::new(0);
+static THROUGH: AtomicUsize = AtomicUsize::new(0);
+
+/// Makes calls that would wait for this callback, then frees the stream. Every frame has been released by then.
+unsafe extern "C" fn frees(
+    user_data: *mut c_void,
+    _: *const uflow_frame,
+    _: *const uflow_status,
+    _: *const uflow_result,
+) {
+    let told: &Told = unsafe { &*user_data.cast() };
+    CALLED.fetch_add(1, Ordering::SeqCst);
+    // Until all frames are inside.
+    let stream = loop {
+        let stream = told.stream.load(Ordering::SeqCst);
+        if !stream.is_null() {
+            break stream;
+        }
+        std::thread::yield_now();
+    };
+    unsafe {
+        assert_eq!(failure(uflow_stream_flush(stream, UFLOW_WAIT_FOREVER)).0, UFLOW_STATUS_BUSY);
+        uflow_stream_free(stream);
+    }
+    assert!(told.released().into_iter().eq(0..5), "{:?}", told.released());
+    THROUGH.fetch_add(1, Ordering::SeqCst);
+}
+
 #[test]
 fn a_stream_can_be_freed_at_any_time() {
     let fixture = Fixture::new();
     let pixels = bad(1);
     let picture = image(&pixels, RGB);
-    // With frames inside, with and without a callback, before its model and engine and after them.
+    // The stream is freed with frames inside, with and without a callback, before and after its model and engine.
     for callback in [None, Some(found as unsafe extern "C" fn(_, _, _, _))] {
         let told = Told::default();
         let stream = stream(&fixture, |options| unsafe {
@@ -114,7 +143,7 @@ fn a_stream_can_be_freed_at_any_time() {
         unsafe { uflow_stream_free(stream) };
         assert!(told.released().into_iter().eq(0..8), "every buffer came back");
     }
-    // By its own callback, with frames inside.
+    // The stream is freed by its own callback, with frames inside.
     let told = Told::default();
     let stream = stream(&fixture, |options| unsafe {
         ok(uflow_stream_options_set_result_callback(options, Some(frees), told.user_data()));

@@ -1,8 +1,8 @@
 //! The examples with a camera.
 
-use super::{RGB, frame, scores};
+use super::RGB;
 use crate::fixture;
-use crate::fixture::{Fixture, bad, build, image, libraries, ok, root, summary};
+use crate::fixture::{Fixture, bad, build, image, libraries, ok, root};
 use std::process::Command;
 
 #[test]
@@ -39,7 +39,7 @@ fn the_reject_gate_rejects_the_right_parts() {
 
     let program = fixture.folder.path().join("reject_gate");
     build(&root().join("examples/c/reject_gate.c"), &program, libraries.path(), &["-lpthread"]);
-    // Slow verdicts: with four buffers, every buffer holds a later part when its verdict comes.
+    // Verdicts are slow. With four buffers, every buffer already holds a later part when its verdict comes.
     let output = Command::new(&program).arg(&package).args([&SLOTS.to_string(), "5"]).args(&files).output().unwrap();
     let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && complained.is_empty(), "{said}{complained}");

@@ -6,13 +6,12 @@ mod endings;
 mod examples;
 mod results;
 
-use crate::fixture;
 use crate::fixture::{Fixture, image, made, message, ok, summary};
 use std::ffi::c_void;
 use std::ptr;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicPtr;
-use uflow_ffi::{uflow_status_code::*, *};
+use uflow_ffi::*;
 
 const RGB: uflow_format = uflow_format::UFLOW_FORMAT_RGB8;
 
@@ -58,7 +57,7 @@ impl Told {
     }
 }
 
-/// The number of a frame that [`frame`] made; the rest of it came back with it.
+/// The number of a frame that [`frame`] made. Checks that its other fields came back with it.
 fn number(frame: *const uflow_frame) -> usize {
     let frame = unsafe { &*frame };
     let number = frame.id as usize;

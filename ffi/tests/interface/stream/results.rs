@@ -1,6 +1,6 @@
 //! Results: by callback, on request, with maps and latents.
 
-use super::{Event, RGB, Told, found, frame, number, options, released, scores, stream};
+use super::{Event, RGB, Told, found, frame, number, released, scores, stream};
 use crate::fixture;
 use crate::fixture::{Fixture, bad, failure, image, made, ok, summary};
 use std::ptr;
@@ -91,7 +91,7 @@ fn results_on_request_with_maps_and_statuses() {
     ok(status);
     assert_eq!((number(&raw const which), failure(frame_status).0), (99, UFLOW_STATUS_UNDECODABLE));
     assert_eq!(fixture.summary().score, before);
-    // Closed: what is inside comes, nothing more goes in.
+    // After closing, the frames inside are delivered and no frame is accepted.
     let picture = image(&images[0], RGB);
     ok(unsafe { uflow_stream_submit(stream, &raw const picture, fixture.options, &frame(5), 0) });
     ok(unsafe { uflow_stream_close(stream) });
