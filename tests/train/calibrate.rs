@@ -106,10 +106,10 @@ fn a_promise_that_is_not_kept_is_said() {
     assert!(found.alternatives[2..].iter().all(|way| way.expected == Some(1.0 / 51.0)));
     let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
     for line in [
-        "--verdict nfa --epsilon 1 50 of 50 (the package's now)",
-        "--verdict score --score-threshold 0.1 50 of 50 (the package's now)",
-        "--verdict nfa --epsilon 3.1e-4 0 of 50 (at most 2.0% of other good images)",
-        "--verdict score --score-threshold 0.4415 0 of 50 (at most 2.0%",
+        "--verdict nfa --epsilon 1 50 of 50 the package's now",
+        "--verdict score --score-threshold 0.1 50 of 50 the package's now",
+        "--verdict nfa --epsilon 3.1e-4 0 of 50 at most 2.0% of other good images",
+        "--verdict score --score-threshold 0.4415 0 of 50 at most 2.0%",
         "uflow package set PKG OPTIONS --out NEW",
     ] {
         assert!(words.contains(line), "no `{line}` in {words}");

@@ -81,10 +81,12 @@ fn frames_that_plainly_have_fewer_bits_are_told_once_to_each_model() {
 
     let fixture = Fixture::new();
     let stream = made(|out| unsafe { uflow_stream_new(fixture.model, ptr::null(), out) });
+    let mut status = ptr::null_mut();
     unsafe {
         for _ in 0..40 {
             ok(uflow_stream_submit(stream, &raw const picture, ptr::null(), ptr::null(), 60_000));
-            ok(uflow_stream_next(stream, 60_000, ptr::null_mut(), fixture.result, ptr::null_mut()));
+            ok(uflow_stream_next(stream, 60_000, ptr::null_mut(), fixture.result, &raw mut status));
+            ok(status);
         }
         uflow_stream_free(stream);
     }
