@@ -12,7 +12,7 @@ use std::{
 /// Lower modules first. Modules of one line do not import each other.
 const ORDER: &[&[&str]] = &[
     &["choice", "columns", "digest", "quantile", "sync"],
-    &["error", "files", "frame", "kernel", "latents", "onnx"],
+    &["checkpoint", "error", "files", "frame", "kernel", "latents", "onnx"],
     &["preprocess", "flow"],
     &["backbone", "segment"],
     &["runtime", "package"],

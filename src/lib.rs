@@ -45,6 +45,7 @@ pub mod cli;
 #[cfg(feature = "cli")]
 pub mod demo;
 
+mod checkpoint;
 mod choice;
 mod columns;
 mod digest;

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Checkpoint, nodes::Id};
+use super::Checkpoint;
 use crate::Reason;
 
 /// Continuations of the names of a block's tensors, after its number.
@@ -73,7 +73,7 @@ impl Chain {
     /// The checkpoint's flow, or the flow with this prefix.
     pub(super) fn find(checkpoint: &Checkpoint, wanted: Option<&str>) -> Result<Self, Reason> {
         let mut flows: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
-        for name in checkpoint.tensors.keys().chain(checkpoint.others.keys()) {
+        for name in checkpoint.tensors().map(|(name, _)| name).chain(checkpoint.others()) {
             if let Some((prefix, number)) = block_of(name) {
                 flows.entry(prefix).or_default().insert(number);
             }
@@ -118,7 +118,7 @@ fn missing_flow(checkpoint: &Checkpoint, wanted: Option<&str>) -> String {
         Some(wanted) => format!("no flow's names begin with `{wanted}`"),
         None => format!(
             "none of the {} tensors is named like a block of a flow (`<number>.global_scale` and so on)",
-            checkpoint.tensors.len()
+            checkpoint.len()
         ),
     }
 }
@@ -148,8 +148,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn shape(&self, name: &str) -> Option<&[usize]> {
-        let id: Id = *self.checkpoint.tensors.get(name)?;
-        Some(&self.checkpoint.node(id)?.shape)
+        self.checkpoint.shape(name)
     }
 
     /// One block. A number that cannot be determined is 0 and recorded as a problem.
@@ -178,10 +177,10 @@ impl Reader<'_> {
     /// The stems of the subnetwork's convolutions: the names with a weight of four dimensions.
     fn convolutions(&self, name: &str) -> [String; 2] {
         let start = format!("{name}subnet.");
-        let names = self.checkpoint.tensors.range(start.clone()..).take_while(|(name, _)| name.starts_with(&start));
-        let stems = names.filter_map(|(name, id)| {
+        let names = self.checkpoint.tensors_from(&start).take_while(|(name, _)| name.starts_with(&start));
+        let stems = names.filter_map(|(name, shape)| {
             let stem = name.strip_suffix(".weight")?;
-            (self.checkpoint.node(*id)?.shape.len() == 4).then(|| stem.to_owned())
+            (shape.len() == 4).then(|| stem.to_owned())
         });
         let mut stems: Vec<String> = stems.collect();
         let number = |stem: &String| stem.rsplit('.').next().and_then(|number| number.parse::<usize>().ok());
@@ -212,7 +211,7 @@ impl Reader<'_> {
     /// Records a problem unless the tensor has this shape; 0 stands for an unknown number.
     fn expect(&mut self, name: &str, wanted: &[usize]) {
         let found = self.shape(name).map(<[usize]>::to_vec);
-        let other = self.checkpoint.others.get(name).map(|id| self.checkpoint.graph.describe(*id));
+        let other = self.checkpoint.describe_other(name);
         match (found, other) {
             (Some(found), _) if fits(&found, wanted) => {}
             (Some(found), _) => self.problems.shapes.push(format!("`{name}` ({found:?} for {wanted:?})")),
@@ -225,10 +224,10 @@ impl Reader<'_> {
     /// Names with the flow's prefix that no block uses are unexpected, except the upsampling's.
     fn finish(mut self, prefix: &str) -> Result<Vec<String>, Reason> {
         let mut kernels = Vec::new();
-        for (name, id) in self.checkpoint.tensors.iter().chain(&self.checkpoint.others) {
+        for name in self.checkpoint.tensors().map(|(name, _)| name).chain(self.checkpoint.others()) {
             let Some(rest) = owned(prefix, name) else { continue };
-            if rest == UPSAMPLING && self.checkpoint.node(*id).is_some() {
-                kernels.push(name.clone());
+            if rest == UPSAMPLING && self.checkpoint.shape(name).is_some() {
+                kernels.push(name.to_owned());
             } else if !self.used.contains(name) {
                 self.problems.unexpected.push(format!("`{name}`"));
             }

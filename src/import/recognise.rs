@@ -9,7 +9,7 @@ use super::{
     chain::{Block, Chain},
 };
 use crate::{
-    Error, Reason, Result,
+    Reason, Result,
     flow::{Architecture, Flow, Mixing, Normalisation, PUBLISHED_CLAMP, StepWeights, Topology, shape_text},
     latents::ScaleShape,
 };
@@ -80,8 +80,8 @@ impl Checkpoint {
     /// Finds and reads the flow, for a backbone with feature maps of these shapes, finest first.
     ///
     /// # Errors
-    /// [`Error::Data`] names the tensors that are missing, unexpected or of the wrong shape, or says how the flow differs
-    /// from a flow for these features; [`Error::Parameter`] for a clamp that is not above zero.
+    /// [`Error::Data`](crate::Error::Data) names the tensors that are missing, unexpected or of the wrong shape, or says how the flow differs
+    /// from a flow for these features; [`Error::Parameter`](crate::Error::Parameter) for a clamp that is not above zero.
     pub fn recognise(&mut self, features: &[ScaleShape], options: &RecogniseOptions) -> Result<Recognised> {
         let chain = Chain::find(self, options.prefix.as_deref()).map_err(|reason| self.refuse(reason))?;
         let named = ["affine_clamp", "affine_clamping"].iter().find_map(|name| self.hyper_parameter(name));
@@ -133,10 +133,6 @@ impl Checkpoint {
             warnings,
         };
         Ok(Recognised { flow, facts })
-    }
-
-    pub(super) fn refuse(&self, reason: impl Into<Reason>) -> Error {
-        Error::data(self.path.clone(), reason)
     }
 
     fn weights(&mut self, block: &Block) -> Result<StepWeights> {
@@ -197,13 +193,11 @@ impl Checkpoint {
     /// LayerNorms over (C, H, W) of a scale's features, recognised by their shape.
     fn layer_norms(&self, chain: &Chain, features: &[ScaleShape]) -> Result<Vec<Option<String>>> {
         let mut found = vec![None; features.len()];
-        for (name, id) in self.tensors.iter().filter(|(name, _)| !chain.owns(name)) {
+        for (name, shape) in self.tensors().filter(|(name, _)| !chain.owns(name)) {
             let Some(stem) = name.strip_suffix(".weight") else { continue };
-            let Some(&[channels, height, width]) = self.node(*id).map(|tensor| tensor.shape.as_slice()) else {
-                continue;
-            };
-            let bias = self.tensors.get(&format!("{stem}.bias")).and_then(|id| self.node(*id));
-            if bias.is_none_or(|bias| bias.shape != [channels, height, width]) {
+            let &[channels, height, width] = shape else { continue };
+            let bias = self.shape(&format!("{stem}.bias"));
+            if bias != Some([channels, height, width].as_slice()) {
                 let reason =
                     format!("`{stem}.bias` is missing or not of the shape of `{name}`, {channels}×{height}×{width}");
                 return Err(self.refuse(reason));
@@ -234,8 +228,8 @@ impl Checkpoint {
             layer_norms.iter().flatten().any(|norm| norm == stem)
         };
         let mut unused = BTreeMap::new();
-        for name in self.tensors.keys().filter(|name| !of_a_norm(name) && !chain.owns(name)) {
-            let module = name.rsplit_once('.').map_or(name.as_str(), |(module, _)| module);
+        for (name, _) in self.tensors().filter(|(name, _)| !of_a_norm(name) && !chain.owns(name)) {
+            let module = name.rsplit_once('.').map_or(name, |(module, _)| module);
             let parts: Vec<&str> = module.splitn(3, '.').take(2).collect();
             *unused.entry(parts.join(".")).or_default() += 1;
         }
