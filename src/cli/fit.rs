@@ -1,6 +1,7 @@
 //! `uflow fit`: a folder of good images in, a package out.
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -17,7 +18,7 @@ use super::{
     progress::Progress,
 };
 use crate::{
-    Error, Result,
+    Error, Result, backbone,
     flow::{NormalisationKind, Topology},
     frame::Limits,
     package,
@@ -78,9 +79,9 @@ pub struct Args {
 /// Options of a model, independent of the images.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ModelArgs {
-    /// ONNX file of the backbone with U-Flow's metadata [default: the built-in backbone].
-    #[arg(long, value_name = "FILE")]
-    backbone: Option<PathBuf>,
+    /// The backbone: a name (`uflow backbone list`) or an ONNX file with U-Flow's metadata.
+    #[arg(long, value_name = "NAME|FILE", default_value = backbone::DEFAULT)]
+    backbone: OsString,
 
     /// Width and height of the network's input [default: the backbone's].
     #[arg(long, value_name = "N")]
@@ -172,7 +173,7 @@ impl ModelArgs {
         let detection = decision.options()?;
         let training = &self.training;
         Ok(FitOptions {
-            backbone: self.backbone.clone().map_or(BackboneChoice::Embedded, BackboneChoice::File),
+            backbone: BackboneChoice::from_text(&self.backbone),
             input_size: self.input_size.map(|size| (size, size)),
             augmentation: self.augment,
             training: TrainOptions {

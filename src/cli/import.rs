@@ -1,6 +1,7 @@
 //! `uflow import`: converts a checkpoint that was trained elsewhere to a package.
 
 use std::{
+    ffi::OsString,
     fmt::Write as _,
     path::{Path, PathBuf},
 };
@@ -41,9 +42,9 @@ pub struct Args {
     /// The checkpoint: .ckpt, .pt or .pth.
     checkpoint: PathBuf,
 
-    /// ONNX file of the backbone with U-Flow's metadata, or `photonet` for the built-in backbone.
-    #[arg(long, value_name = "FILE")]
-    backbone: PathBuf,
+    /// The backbone: a name (`uflow backbone list`) or an ONNX file with U-Flow's metadata.
+    #[arg(long, value_name = "NAME|FILE")]
+    backbone: OsString,
 
     /// The package to write: a folder, or one file if it ends in .uflow. An existing package is replaced.
     #[arg(short, long, value_name = "PKG")]
@@ -97,10 +98,7 @@ impl Args {
         }
         Ok(ImportOptions {
             name: self.name.clone().unwrap_or_else(|| stem.to_owned()),
-            backbone: match self.backbone.to_str() {
-                Some("photonet") => BackboneChoice::Embedded,
-                _ => BackboneChoice::File(self.backbone.clone()),
-            },
+            backbone: BackboneChoice::from_text(&self.backbone),
             input_size: self.input_size.map(|size| (size, size)),
             resize: self.resize,
             recognise: RecogniseOptions { clamp: self.clamp, prefix: self.prefix.clone() },

@@ -3,6 +3,7 @@
 //! Exit codes: 0 success, 1 something failed, 2 wrong usage, 130 Ctrl-C before there was a result. With `--json`, results are
 //! printed to standard output as JSON, one object per line. Messages are printed to standard error.
 
+mod backbone;
 mod bench;
 mod calibrate;
 mod choices;
@@ -142,6 +143,8 @@ enum Command {
     Info(info::Args),
     /// Change a package's name, decision or region of interest.
     Package(package::Args),
+    /// List, fetch and describe backbones.
+    Backbone(backbone::Args),
     /// Measure the speed of a model's networks and compare devices.
     Bench(bench::Args),
     /// Serve models over gRPC and HTTP.
@@ -222,6 +225,7 @@ fn run(command: Command, context: &Context) -> anyhow::Result<CommandOutcome> {
         Command::Calibrate(args) => calibrate::run(&args, context),
         Command::Info(args) => info::run(&args, context),
         Command::Package(args) => package::run(&args, context),
+        Command::Backbone(args) => backbone::run(&args, context),
         Command::Bench(args) => bench::run(&args, context),
         #[cfg(feature = "serve")]
         Command::Serve(args) => serve::run(&args, context),

