@@ -12,6 +12,7 @@
 
 mod known;
 mod lite;
+mod part;
 mod store;
 mod wheel;
 
@@ -23,6 +24,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use prost::bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -58,6 +60,14 @@ impl NetworkSource<'_> {
                 let mut file = fs::File::open(path).map_err(Error::io("open", *path))?;
                 Ok(sha256_reader(&mut file).map_err(Error::io("read", *path))?.0)
             }
+        }
+    }
+
+    /// All bytes of the file.
+    pub(crate) fn read(&self) -> Result<Bytes> {
+        match self {
+            Self::Bytes(bytes) => Ok(Bytes::copy_from_slice(bytes)),
+            Self::Path(path) => Ok(fs::read(path).map_err(Error::io("read", *path))?.into()),
         }
     }
 

@@ -8,7 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{EMBEDDED, KNOWN, Known, NetworkSource};
+use prost::bytes::Bytes;
+
+use super::{EMBEDDED, KNOWN, Known, NetworkSource, part::part};
 use crate::{Error, Result};
 
 /// Environment variable that names the folder of backbones.
@@ -24,6 +26,8 @@ pub enum BackboneFile {
     Embedded,
     /// An ONNX file.
     File(PathBuf),
+    /// A whole ONNX model in memory: a part of one of the others.
+    Part(Bytes),
 }
 
 impl BackboneFile {
@@ -32,7 +36,17 @@ impl BackboneFile {
         match self {
             Self::Embedded => NetworkSource::Bytes(EMBEDDED),
             Self::File(path) => NetworkSource::Path(path),
+            Self::Part(bytes) => NetworkSource::Bytes(bytes),
         }
+    }
+
+    /// The same backbone with the feature maps of some strides, without the layers that only the others need. All strides give the
+    /// backbone itself. The same choice gives the same bytes.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for strides that it does not have; [`Error::Network`] if it is damaged or keeps weights in another file.
+    pub fn with_strides(self, strides: &[usize]) -> Result<Self> {
+        Ok(part(self.source(), strides)?.map_or(self, Self::Part))
     }
 }
 

@@ -83,6 +83,10 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "NAME|FILE", default_value = backbone::DEFAULT)]
     backbone: OsString,
 
+    /// Use only the backbone's feature maps of these strides, finest first [default: all].
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    strides: Vec<usize>,
+
     /// Width and height of the network's input [default: the backbone's].
     #[arg(long, value_name = "N")]
     input_size: Option<u32>,
@@ -174,6 +178,7 @@ impl ModelArgs {
         let training = &self.training;
         Ok(FitOptions {
             backbone: BackboneChoice::from_text(&self.backbone),
+            strides: self.strides.clone(),
             input_size: self.input_size.map(|size| (size, size)),
             augmentation: self.augment,
             training: TrainOptions {

@@ -28,7 +28,7 @@ pub(crate) struct Scan {
 
 const MAX_TEXT: u64 = 1 << 20;
 /// Protobuf's own limit.
-const MAX_DEPTH: u32 = 100;
+pub(crate) const MAX_DEPTH: u32 = 100;
 
 /// Field `data_location` of a tensor, and its value for external data.
 const DATA_LOCATION: u64 = 14;

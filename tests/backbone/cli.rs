@@ -187,7 +187,14 @@ fn names_in_every_command() {
     }
     user.backbone("backbones", name);
     says(&stdout(&user.uflow(&[&fit[..], &[name]].concat())), &["bolt.uflow: "]);
-    says(&stdout(&user.uflow(&["info", "bolt.uflow"])), &["backbone   tiny"]);
+    says(&stdout(&user.uflow(&["info", "bolt.uflow"])), &["backbone   tiny", "1: features 6×8×8"]);
+    stdout(&user.uflow(&[&fit[..], &[name, "--strides", "4"]].concat()));
+    let info = stdout(&user.uflow(&["info", "bolt.uflow"]));
+    says(&info, &["backbone   tiny", "0: features 6×8×8"]);
+    assert!(!info.contains("1: features"), "{info}");
+    let output = user.uflow(&[&fit[..], &[name, "--strides", "3"]].concat());
+    assert_eq!(output.status.code(), Some(2));
+    says(&stderr(&output), &["--strides", "finest first: 2, 4"]);
     says(&stderr(&user.uflow(&[&import[..], &[name]].concat())), &["trained on another backbone"]);
     stdout(&user.uflow(&[&evaluate[..], &[name]].concat()));
     says(&stdout(&user.uflow(&["backbone", "info", name])), &["tiny"]);

@@ -13,6 +13,7 @@ mod convert;
 mod golden;
 #[path = "../networks/mod.rs"]
 mod networks;
+mod strides;
 mod wheels;
 
 use std::path::{Path, PathBuf};

@@ -158,6 +158,7 @@ impl Description {
     fn of(choice: &BackboneChoice, context: &Context) -> Result<Self> {
         let (path, bytes) = match choice.find()? {
             BackboneFile::Embedded => (None, backbone::EMBEDDED.len() as u64),
+            BackboneFile::Part(bytes) => (None, bytes.len() as u64),
             BackboneFile::File(path) => {
                 let bytes = std::fs::metadata(&path).map_err(Error::io("open", &path))?.len();
                 (Some(path), bytes)

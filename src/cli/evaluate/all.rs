@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args, root: &Path, context: &Context) -> Result<Command
     }
     let options = args.fit.options("category", &args.decision, &args.device)?;
     options.check()?;
-    let backbone = Arc::new(options.backbone.load(context.runtime()?, &options.session)?);
+    let backbone = Arc::new(options.load_backbone(context.runtime()?)?);
     let settings = settings(&options, &backbone)?;
     let run = CategoriesRun { args, context, out, backbone, settings };
     let mut waiting = Vec::new();

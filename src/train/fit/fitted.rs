@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::file_source;
 use crate::{
     Error, Result,
-    backbone::{BackboneFile, EMBEDDED},
+    backbone::BackboneFile,
     package::{self, Files, Manifest},
     segment::CalibratedNull,
     train::{TrainOptions, TrainingSummary},
@@ -65,21 +65,17 @@ impl Fitted {
     /// # Errors
     /// As [`write`](Self::write).
     pub fn write_to_repository(&self, root: &Path, version: u32) -> Result<PathBuf> {
-        match &self.backbone {
-            BackboneFile::Embedded => package::write_repository_backbone(root, EMBEDDED)?,
-            BackboneFile::File(file) => {
-                let bytes = std::fs::read(file).map_err(Error::io("read", file))?;
-                let (found, expected) = (package::sha256(&bytes), &self.manifest.backbone.sha256);
-                if found != *expected {
-                    let reason = format!(
-                        "its SHA-256 is {found}, but the model was fitted on {expected}; the file was replaced during the \
-                         fit: restore the file, or fit again"
-                    );
-                    return Err(Error::network(format!("backbone {}", file.display()), reason));
-                }
-                package::write_repository_backbone(root, &bytes)?
-            }
-        };
+        let source = self.backbone.source();
+        let bytes = source.read()?;
+        let (found, expected) = (package::sha256(&bytes), &self.manifest.backbone.sha256);
+        if found != *expected {
+            let reason = format!(
+                "its SHA-256 is {found}, but the model was fitted on {expected}; the file was replaced during the fit: \
+                 restore the file, or fit again"
+            );
+            return Err(Error::network(source.name("backbone"), reason));
+        }
+        package::write_repository_backbone(root, &bytes)?;
         let mut manifest = self.manifest.clone();
         manifest.backbone.file = None;
         let path = root.join(&manifest.name).join(version.to_string());

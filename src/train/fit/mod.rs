@@ -66,7 +66,7 @@ impl Fitter {
     /// A backbone that cannot be loaded, an input size it does not take, options outside their range.
     pub fn new(runtime: &Runtime, options: FitOptions) -> Result<Self> {
         options.check()?;
-        let backbone = Arc::new(options.backbone.load(runtime, &options.session)?);
+        let backbone = Arc::new(options.load_backbone(runtime)?);
         Self::with_backbone(runtime, backbone, options)
     }
 
@@ -76,7 +76,7 @@ impl Fitter {
     /// As [`new`](Self::new).
     pub fn with_backbone(runtime: &Runtime, backbone: Arc<Backbone>, options: FitOptions) -> Result<Self> {
         options.check()?;
-        let file = options.backbone.find()?;
+        let file = options.find_backbone()?;
         let meta = backbone.meta();
         let (width, height) = options.input_size.unwrap_or((meta.input_size[1] as u32, meta.input_size[0] as u32));
         let turned = options.augmentation.versions().iter().any(|&(_, turns)| turns % 2 == 1);

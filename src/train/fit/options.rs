@@ -75,22 +75,29 @@ impl BackboneChoice {
         }
     }
 
-    /// Loads the backbone.
+    /// Loads the backbone, all of it.
     ///
     /// # Errors
     /// As [`find`](Self::find) and [`Backbone::load`]; also a backbone that keeps weights in another file, which no package can hold.
     pub fn load(&self, runtime: &Runtime, session: &SessionOptions) -> Result<Backbone, Error> {
-        let file = self.find()?;
-        let source = file.source();
-        if let Some(location) = source.check("backbone")?.external.first() {
-            let reason = format!(
-                "it keeps weights in another file, `{location}`; a package holds its backbone as one file: save it without \
-                 external data"
-            );
-            return Err(Error::network(source.name("backbone"), reason));
-        }
-        Backbone::load(runtime, source, session)
+        load_file(&self.find()?, runtime, session)
     }
+}
+
+/// Loads a backbone for a package.
+///
+/// # Errors
+/// As [`Backbone::load`]; also a backbone that keeps weights in another file, which no package can hold.
+pub(crate) fn load_file(file: &BackboneFile, runtime: &Runtime, session: &SessionOptions) -> Result<Backbone, Error> {
+    let source = file.source();
+    if let Some(location) = source.check("backbone")?.external.first() {
+        let reason = format!(
+            "it keeps weights in another file, `{location}`; a package holds its backbone as one file: save it without \
+             external data"
+        );
+        return Err(Error::network(source.name("backbone"), reason));
+    }
+    Backbone::load(runtime, source, session)
 }
 
 /// What a package that holds the backbone is given.
@@ -166,6 +173,8 @@ pub struct FitOptions {
     pub name: String,
     /// The backbone.
     pub backbone: BackboneChoice,
+    /// Strides of its feature maps to use, finest first; all if empty. The package holds the backbone without what only the others need.
+    pub strides: Vec<usize>,
     /// Width and height of the network's input; the backbone's own if `None`.
     pub input_size: Option<(u32, u32)>,
     /// Augmentation of the good images.
@@ -224,11 +233,29 @@ impl FitOptions {
         Err(Error::parameter("input_size", reason))
     }
 
+    /// The backbone that the package will hold.
+    ///
+    /// # Errors
+    /// As [`BackboneChoice::find`] and [`BackboneFile::with_strides`].
+    pub fn find_backbone(&self) -> Result<BackboneFile, Error> {
+        let file = self.backbone.find()?;
+        if self.strides.is_empty() { Ok(file) } else { file.with_strides(&self.strides) }
+    }
+
+    /// Loads that backbone.
+    ///
+    /// # Errors
+    /// As [`find_backbone`](Self::find_backbone) and [`BackboneChoice::load`].
+    pub fn load_backbone(&self, runtime: &Runtime) -> Result<Backbone, Error> {
+        load_file(&self.find_backbone()?, runtime, &self.session)
+    }
+
     /// The defaults, for a product of this name.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             backbone: BackboneChoice::default(),
+            strides: Vec::new(),
             input_size: None,
             augmentation: Augmentation::None,
             training: TrainOptions::default(),
