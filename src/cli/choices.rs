@@ -10,6 +10,7 @@ use strum::VariantNames as _;
 
 use crate::{
     Error,
+    flow::NormalisationKind,
     frame::PixelFormat,
     runtime::{Device, Precision},
     segment::{Bound, TestCount, Verdict},
@@ -25,6 +26,7 @@ pub(crate) const AUGMENTATIONS: Choices<Augmentation> = Choices::new(Augmentatio
 pub(crate) const BOUNDS: Choices<Bound> = Choices::new(Bound::VARIANTS);
 pub(crate) const DEVICES: Choices<Device> = Choices::new(&["cpu", "openvino", "cuda", "tensorrt"]);
 pub(crate) const FORMATS: Choices<PixelFormat> = Choices::new(PixelFormat::VARIANTS);
+pub(crate) const NORMALISATIONS: Choices<NormalisationKind> = Choices::new(NormalisationKind::VARIANTS);
 pub(crate) const PRECISIONS: Choices<Precision> = Choices::new(Precision::VARIANTS);
 pub(crate) const TESTS: Choices<TestCount> = Choices::new(TestCount::VARIANTS);
 pub(crate) const VERDICTS: Choices<Verdict> = Choices::new(Verdict::VARIANTS);

@@ -138,7 +138,7 @@ struct TrainingArgs {
     #[arg(long, default_value_t = TrainOptions::default().noise)]
     noise: f64,
 
-    /// Steps in each stage of the flow.
+    /// Steps in each stage of the flow. 0, with --flow parallel --normalisation whiten, is a Gaussian of the features of each scale.
     #[arg(long, default_value_t = TrainOptions::default().steps)]
     steps: usize,
 
@@ -150,9 +150,10 @@ struct TrainingArgs {
     #[arg(long, value_name = "KIND", default_value = "u")]
     flow: FlowKind,
 
-    /// Normalise the features by LayerNorm, as published, instead of by the mean and deviation of the good images.
-    #[arg(long)]
-    layer_norm: bool,
+    /// Normalisation of the features: by the mean and deviation of each channel in the good images, by their mean and covariance
+    /// (whiten), or by LayerNorm, as published.
+    #[arg(long, value_name = "KIND", default_value_t, value_parser = super::choices::NORMALISATIONS)]
+    normalisation: NormalisationKind,
 }
 
 /// The flow's topology on the command line.
@@ -193,10 +194,7 @@ impl ModelArgs {
                     FlowKind::U => Topology::UShaped,
                     FlowKind::Parallel => Topology::Parallel,
                 },
-                normalisation: match training.layer_norm {
-                    true => NormalisationKind::LayerNorm,
-                    false => NormalisationKind::Standardise,
-                },
+                normalisation: training.normalisation,
                 seed: self.seed,
                 threads: device.threads,
                 ..TrainOptions::default()

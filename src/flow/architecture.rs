@@ -15,7 +15,8 @@ use crate::{Error, Result, latents::ScaleShape};
 pub struct Architecture {
     /// Shapes of the feature maps, finest first; each map is exactly twice as high and as wide as the next.
     pub features: Vec<ScaleShape>,
-    /// Steps of each stage.
+    /// Steps of each stage. Parallel stages may have none; the latents are then the normalised features, and the model is a Gaussian
+    /// of each scale.
     pub steps: usize,
     /// Kernel sizes (odd) of the steps' convolutions, used in turn.
     pub kernels: Vec<usize>,
@@ -73,34 +74,31 @@ impl Architecture {
     /// # Errors
     /// As [`validate`](Self::validate).
     pub fn with_steps(features: Vec<ScaleShape>, steps: usize, kernels: Vec<usize>) -> Result<Self> {
-        let architecture =
-            Self { features, steps, kernels, clamp: PUBLISHED_CLAMP, hidden: Vec::new(), topology: Topology::UShaped };
-        architecture.validate()?;
-        Ok(architecture)
+        Self::connected(features, steps, kernels, Topology::UShaped)
     }
 
-    /// The same architecture with its stages connected in another way.
+    /// With another number of steps, other kernels, and stages connected in another way.
     ///
     /// # Errors
     /// As [`validate`](Self::validate).
-    pub fn joined(mut self, topology: Topology) -> Result<Self> {
-        self.topology = topology;
-        self.validate()?;
-        Ok(self)
+    pub fn connected(features: Vec<ScaleShape>, steps: usize, kernels: Vec<usize>, topology: Topology) -> Result<Self> {
+        let architecture = Self { features, steps, kernels, clamp: PUBLISHED_CLAMP, hidden: Vec::new(), topology };
+        architecture.validate()?;
+        Ok(architecture)
     }
 
     /// Checks that this architecture is valid.
     ///
     /// # Errors
     /// [`Error::Parameter`] if there is no scale, a map is empty, a map is not twice the next, a stage has fewer than two channels,
-    /// there is no step, a kernel is even, the clamp is not positive, or the hidden widths are zero or not one per scale.
+    /// a U has no step, a kernel is even, the clamp is not positive, or the hidden widths are zero or not one per scale.
     pub fn validate(&self) -> Result<()> {
         let wrong = |reason: String| Err(Error::parameter("flow architecture", reason));
         if self.features.is_empty() {
             return wrong("there are no feature maps; at least one scale is needed".to_owned());
         }
-        if self.steps == 0 {
-            return wrong("a stage needs at least one step".to_owned());
+        if self.steps == 0 && self.topology != Topology::Parallel {
+            return wrong("a stage of a U needs at least one step; parallel stages may have none".to_owned());
         }
         if self.kernels.is_empty() || self.kernels.iter().any(|kernel| kernel % 2 == 0 || *kernel > 15) {
             return wrong(format!("kernel sizes must be odd, 1 to 15, not {:?}", self.kernels));

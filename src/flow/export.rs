@@ -73,9 +73,14 @@ impl Export<'_> {
         if let Some(risen) = risen {
             x = self.graph.node("Concat", &[&x, &risen], &format!("s{scale}/input"), vec![int("axis", 1)]);
         }
+        let steps = self.flow.architecture.steps;
+        if steps == 0 {
+            let latent = self.graph.node("Identity", &[&x], &format!("latent{scale}"), vec![]);
+            self.energy(scale, &latent);
+            return None;
+        }
         let active = shape.channels / 2;
         let mut halves = self.split(&format!("s{scale}"), &x, [shape.channels - active, active]);
-        let steps = self.flow.architecture.steps;
         let rising = self.flow.architecture.rising(scale);
         for index in 0..steps {
             let y = self.step(scale, index, &halves);
@@ -116,6 +121,17 @@ impl Export<'_> {
                 let offset: Vec<f32> =
                     mean.iter().zip(inverse_deviation).map(|(mean, factor)| -mean * factor).collect();
                 self.affine(&input, inverse_deviation, &offset, &output)
+            }
+            // A 1×1 convolution: W·(x − mean) = W·x − W·mean.
+            Normalisation::Whiten { mean, matrix } => {
+                let channels = shape.channels;
+                let row = |row: &[f32]| -> f64 {
+                    row.iter().zip(mean).map(|(weight, mean)| f64::from(*weight) * f64::from(*mean)).sum()
+                };
+                let bias: Vec<f32> = matrix.chunks_exact(channels).map(|weights| -row(weights) as f32).collect();
+                let weight = self.graph.floats(&format!("s{scale}/whitening"), &[channels, channels, 1, 1], matrix);
+                let bias = self.graph.floats(&format!("s{scale}/whitening_bias"), &[channels], &bias);
+                self.graph.node("Conv", &[&input, &weight, &bias], &output, vec![ints("kernel_shape", &[1, 1])])
             }
             Normalisation::LayerNorm { affine: Some((gamma, beta)) } => {
                 let dims = [shape.channels, shape.height, shape.width];

@@ -1,10 +1,19 @@
 //! Quantities that are computed from the data before training: the features' normalisation, the noise's deviations, ActNorm.
 
+use nalgebra::{DMatrix, SymmetricEigen};
+
 use super::FeatureCache;
-use crate::flow::{Flow, Lane, Normalisation, NormalisationKind, Workspace};
+use crate::{
+    flow::{Flow, Lane, Normalisation, NormalisationKind, Workspace},
+    kernel::{Matrix, MatrixMut, multiply},
+};
 
 /// A channel is constant if its deviation is below this part of its mean.
 const CONSTANT: f64 = 1e-4;
+
+/// Part of the identity in the correlation matrix that whitening inverts: directions in which the good images hardly vary are not
+/// amplified without limit.
+const SHRINKAGE: f64 = 0.01;
 
 /// Per scale: how its features are normalised, and each channel's standard deviation after that.
 pub(super) fn normalisations(
@@ -31,9 +40,50 @@ pub(super) fn normalisations(
                 let inverse_deviation = moments.iter().map(inverse).collect();
                 (Normalisation::Standardise { mean, inverse_deviation }, vec![1.0; channels])
             }
+            NormalisationKind::Whiten => (whitening(cache, images, scale), vec![1.0; channels]),
         }
     };
     (0..cache.shapes().len()).map(fit).unzip()
+}
+
+/// Whitening by the inverse root of the correlation matrix R (ZCA-cor; Kessy, Lewin and Strimmer, "Optimal whitening and
+/// decorrelation", 2018): W = ((1 − λ)·R + λ·I)^(−1/2)·D^(−1), with D the deviations and λ the [`SHRINKAGE`]. Each output stays as
+/// close to its own channel as uncorrelated outputs can.
+fn whitening(cache: &FeatureCache, images: &[usize], scale: usize) -> Normalisation {
+    let shape = cache.shapes()[scale];
+    let channels = shape.channels;
+    let moments = moments(cache, images, scale, &Normalisation::Identity);
+    let constant = |mean: f64, deviation: f64| deviation <= CONSTANT * mean.abs().max(CONSTANT);
+    let factors: Vec<f64> = (moments.iter())
+        .map(|&(mean, deviation)| if constant(mean, deviation) { 1.0 } else { 1.0 / deviation })
+        .collect();
+    let standardise = Normalisation::Standardise {
+        mean: moments.iter().map(|&(mean, _)| mean as f32).collect(),
+        inverse_deviation: factors.iter().map(|&factor| factor as f32).collect(),
+    };
+    let mut correlation = DMatrix::<f64>::zeros(channels, channels);
+    let (mut map, mut product) = (vec![0.0_f32; shape.len()], vec![0.0_f32; channels * channels]);
+    let mut count = 0.0;
+    for &image in images {
+        for version in 0..cache.versions(image) {
+            cache.read(image, version, scale, &mut map);
+            standardise.apply(shape, &mut map);
+            let view = Matrix::new(&map, channels, shape.pixels());
+            multiply(&mut MatrixMut::new(&mut product, channels, channels), view, view.transposed(), false);
+            correlation.iter_mut().zip(&product).for_each(|(sum, value)| *sum += f64::from(*value));
+            count += shape.pixels() as f64;
+        }
+    }
+    correlation *= (1.0 - SHRINKAGE) / f64::max(count, 1.0);
+    // (1 − λ)·1 + λ; a constant channel keeps its unit, as where channels are standardised.
+    correlation.fill_diagonal(1.0);
+    let SymmetricEigen { eigenvectors, eigenvalues } = SymmetricEigen::new(correlation);
+    let roots = eigenvalues.map(|value| 1.0 / value.max(SHRINKAGE / 2.0).sqrt());
+    let root = &eigenvectors * DMatrix::from_diagonal(&roots) * eigenvectors.transpose();
+    let matrix = (0..channels * channels)
+        .map(|index| (root[(index / channels, index % channels)] * factors[index % channels]) as f32)
+        .collect();
+    Normalisation::Whiten { mean: moments.iter().map(|&(mean, _)| mean as f32).collect(), matrix }
 }
 
 /// Mean and standard deviation of each channel of a scale over images, all versions.

@@ -95,8 +95,8 @@ impl TrainOptions {
         positive("batch", self.batch)?;
         positive("patience", self.patience)?;
         positive("initial images", self.initial_images)?;
-        if !(1..=MOST_STEPS).contains(&self.steps) {
-            return Err(Error::parameter("steps", format!("{} is not 1 to {MOST_STEPS}", self.steps)));
+        if self.steps > MOST_STEPS {
+            return Err(Error::parameter("steps", format!("{} is more than {MOST_STEPS}", self.steps)));
         }
         positive("threads", self.threads.unwrap_or(1))?;
         let within = |name, value: f64, allowed: bool, range: &str| {
@@ -218,7 +218,9 @@ impl TrainingSummary {
                 self.epochs, self.best_epoch
             ));
         }
-        if self.best_epoch == 0 {
+        // A flow without steps has nothing to train.
+        let complete = self.stopped == StopReason::Finished && self.epochs == 0;
+        if self.best_epoch == 0 && !complete {
             warnings.push(
                 match self.stopped {
                     StopReason::Asked => {

@@ -130,8 +130,8 @@ impl<'a> Session<'a> {
         let training = order;
         held_out.sort_unstable();
 
-        let architecture = Architecture::with_steps(cache.shapes().to_vec(), options.steps, options.kernels.clone())?
-            .joined(options.topology)?;
+        let TrainOptions { steps, kernels, topology, .. } = options;
+        let architecture = Architecture::connected(cache.shapes().to_vec(), *steps, kernels.clone(), *topology)?;
         let (normalisations, mut deviations) = initialise::normalisations(cache, &training, options.normalisation);
         deviations.iter_mut().flatten().for_each(|deviation| *deviation *= options.noise as f32);
         let mut flow = Flow::new(architecture, normalisations.clone(), options.seed)?;
@@ -150,6 +150,9 @@ impl<'a> Session<'a> {
         let held_out = self.watch(0)?;
         if progress(self.progress([0, 0, batches], f64::NAN, 0.0, Some(held_out))) != Control::Continue {
             return Ok(StopReason::Asked);
+        }
+        if self.trainer.flow().parameters().is_empty() {
+            return Ok(StopReason::Finished);
         }
         for epoch in 1..=self.options.epochs {
             let stopped = self.epoch(epoch, batches, progress);

@@ -227,7 +227,7 @@ fn every_gradient_equals_central_differences() {
 #[test]
 fn parallel_stages_are_flows_of_one_scale() {
     let features = [(5, 8, 4), (7, 4, 2), (17, 2, 1)];
-    let architecture = Architecture::new(shapes(&features)).unwrap().joined(Topology::Parallel).unwrap();
+    let architecture = Architecture::connected(shapes(&features), 4, vec![3, 1], Topology::Parallel).unwrap();
     let mut flow = Flow::<f64>::new(architecture.clone(), vec![Normalisation::Identity; 3], 3).unwrap();
     let mut random = ChaCha8Rng::seed_from_u64(4);
     flow.parameters_mut().iter_mut().for_each(|parameter| *parameter += random.random_range(-0.05..0.05));

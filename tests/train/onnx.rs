@@ -20,6 +20,10 @@ fn normalisation(kind: usize, shape: &ScaleShape, random: &mut ChaCha8Rng) -> No
             inverse_deviation: values(shape.channels, 0.2, 5.0),
         },
         2 => Normalisation::LayerNorm { affine: None },
+        4 => Normalisation::Whiten {
+            mean: values(shape.channels, -3.0, 3.0),
+            matrix: values(shape.channels * shape.channels, -0.5, 0.5),
+        },
         _ => Normalisation::LayerNorm { affine: Some((values(shape.len(), 0.5, 1.5), values(shape.len(), -0.5, 0.5))) },
     }
 }
@@ -103,10 +107,11 @@ fn one_scale() {
 #[test]
 fn three_scales_with_odd_channels() {
     alone!();
-    for kind in 0..4 {
+    for kind in 0..5 {
         check(&[(5, 8, 4), (7, 4, 2), (17, 2, 1)], 4, &[kind]);
     }
     check(&[(5, 8, 12), (7, 4, 6), (17, 2, 3)], 3, &[1, 2, 3]);
+    check(&[(5, 8, 12), (7, 4, 6), (17, 2, 3)], 3, &[4, 0, 4]);
 }
 
 #[test]
@@ -146,8 +151,21 @@ fn parallel_stages() {
     let features: Vec<ScaleShape> =
         features.iter().map(|&(channels, height, width)| ScaleShape { channels, height, width }).collect();
     let normalisations = features.iter().map(|shape| normalisation(1, shape, &mut random)).collect();
-    let architecture = Architecture::new(features).unwrap().joined(Topology::Parallel).unwrap();
+    let architecture = Architecture::connected(features, 4, vec![3, 1], Topology::Parallel).unwrap();
     check_flow(&crate::flows::imported(architecture, normalisations, 7, 0.1, |_| false), &mut random);
+}
+
+#[test]
+fn parallel_stages_without_steps() {
+    alone!();
+    let mut random = ChaCha8Rng::seed_from_u64(8);
+    let features = [(5, 8, 4), (2, 4, 2)];
+    let features: Vec<ScaleShape> =
+        features.iter().map(|&(channels, height, width)| ScaleShape { channels, height, width }).collect();
+    assert!(Architecture::with_steps(features.clone(), 0, vec![3, 1]).is_err(), "a U needs steps");
+    let normalisations = features.iter().map(|shape| normalisation(4, shape, &mut random)).collect();
+    let architecture = Architecture::connected(features, 0, vec![3, 1], Topology::Parallel).unwrap();
+    check_flow(&Flow::new(architecture, normalisations, 7).unwrap(), &mut random);
 }
 
 #[test]

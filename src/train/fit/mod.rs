@@ -26,7 +26,7 @@ use ndarray::{Array3, Array4, ArrayView3, Axis};
 use prost::Message;
 
 use self::{cross::Plan, pushed::PushedFrames, survey::Pixels};
-use super::{Control, FeatureCache, Progress, StopReason, Trained, session::thread_pool, train};
+use super::{Control, FeatureCache, Progress, StopReason, TrainOptions, Trained, session::thread_pool, train};
 use crate::{
     Error, Reason, Result,
     backbone::BackboneFile,
@@ -94,9 +94,8 @@ impl Fitter {
         };
         let shapes = backbone.feature_shapes(height as usize, width as usize)?;
         // What could not be fitted or measured in the end is told before the first frame.
-        let architecture =
-            Architecture::with_steps(shapes.clone(), options.training.steps, options.training.kernels.clone())?
-                .joined(options.training.topology)?;
+        let TrainOptions { steps, kernels, topology, .. } = &options.training;
+        let architecture = Architecture::connected(shapes.clone(), *steps, kernels.clone(), *topology)?;
         let roi = options.detection.roi.as_ref().and_then(RegionOfInterest::mask).cloned();
         Segmenter::new(&architecture.latents(), height as usize, width as usize)?.set_roi(roi.as_deref())?;
         Ok(Self {
