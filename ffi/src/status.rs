@@ -36,7 +36,7 @@ pub enum uflow_status_code {
     UFLOW_STATUS_TRAINING = 11,
     /// The caller cancelled the work.
     UFLOW_STATUS_CANCELLED = 12,
-    /// There is no such model, version, region, ring or map; or a closed stream is empty.
+    /// There is no such model, version, backbone, region, ring or map; or a closed stream is empty.
     UFLOW_STATUS_NOT_FOUND = 13,
     /// Too much work is in progress; try again when some is done.
     UFLOW_STATUS_OVERLOADED = 14,

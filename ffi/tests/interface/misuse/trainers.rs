@@ -69,6 +69,16 @@ fn trainers() {
         assert_eq!(([info.float_low, info.float_high], info.cross_fit), ([-1.0, 4.5], 1));
         let (code, said) = failure(uflow_trainer_new(fixture.engine, options, &raw mut untouched));
         assert!(code != ARGUMENT && said.contains("/none.onnx"), "{code:?} {said}");
+        let named = text("no-such-net");
+        ok(uflow_fit_options_set_backbone(options, named.as_ptr()));
+        ok(uflow_fit_options_get_info(options, &raw mut info));
+        assert_eq!(CStr::from_ptr(info.backbone), c"no-such-net");
+        let (code, said) = failure(uflow_trainer_new(fixture.engine, options, &raw mut untouched));
+        assert_eq!(code, uflow_status_code::UFLOW_STATUS_NOT_FOUND, "{said}");
+        assert!(
+            said.contains("share/uflow/backbones (beside the library)") && said.contains("uflow backbone list"),
+            "{said}"
+        );
         ok(uflow_fit_options_reset(options));
         ok(uflow_fit_options_get_info(options, &raw mut info));
         assert_eq!([info.name, info.backbone].map(|text| CStr::from_ptr(text)), [c"bolt", c""]);
