@@ -39,6 +39,7 @@ mod outline;
 mod prune;
 mod region;
 mod regions;
+mod reject;
 mod roi;
 mod runs;
 mod scale;
@@ -56,6 +57,10 @@ pub use null::{CalibratedNull, FEW_IMAGES, FEWEST_IMAGES, ScaleNull, TestCount};
 pub use outline::Ring;
 pub use region::{Region, RegionView, Regions};
 pub use regions::{Findings, RegionFinder, log10_epsilon, mask};
+pub use reject::{
+    CONFIDENCE as PROMISE_CONFIDENCE, PValue, Promise, RejectThreshold, Rejection, RejectionOrigin, check_rate,
+    images_needed, parse_rate, percent, rounded_percent,
+};
 pub use roi::Roi;
 pub use segmenter::{Scores, Segmentation, Segmenter};
 pub use tail::{Bound, ChiSquared};
