@@ -38,8 +38,10 @@ fn main() {
                 score: score.view(),
                 log10_nfa: log10_nfa.view(),
                 truth: Some(truth.view()),
-                image_score: score.iter().copied().fold(0.0, f32::max),
+                score_max: score.iter().copied().fold(0.0, f32::max),
                 anomalous: defective,
+                level: 0.0,
+                p_value: None,
                 regions: usize::from(defective),
                 timings: &[],
             })

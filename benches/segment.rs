@@ -67,7 +67,7 @@ fn families(criterion: &mut Criterion) {
             bench.iter(|| black_box(segmenter.run(&energies, Bound::Exact).unwrap().log10_nfa_min));
         });
         group.bench_function(BenchmarkId::new("score_only", name), |bench| {
-            bench.iter(|| black_box(segmenter.run_score(&energies).unwrap().image_score));
+            bench.iter(|| black_box(segmenter.run_score(&energies).unwrap().score_max));
         });
         segmenter.set_null(Some(&null(shapes))).unwrap();
         segmenter.set_tests(TestCount::PerSize);

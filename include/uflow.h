@@ -236,6 +236,10 @@ enum uflow_verdict
    * At least one of the two.
    */
   UFLOW_VERDICT_EITHER = 4,
+  /**
+   * A lowest log₁₀NFA that at most the reject rate of good images falls below.
+   */
+  UFLOW_VERDICT_REJECT = 5,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -913,6 +917,10 @@ typedef struct uflow_fit_options_info {
    * 0.
    */
   uint32_t reserved;
+  /**
+   * The package's reject rate; NaN if its verdict is another.
+   */
+  double reject_rate;
 } uflow_fit_options_info;
 
 /**
@@ -1044,6 +1052,22 @@ typedef struct uflow_model_info {
    * The SHA-256 of the backbone, in hexadecimal. Models of one engine with the same backbone share it in memory.
    */
   const char *backbone_sha256;
+  /**
+   * The default reject rate; NaN if the package's verdict is another.
+   */
+  double reject_rate;
+  /**
+   * The number of good images that reject rates and p-values stand on; 0: the package knows none.
+   */
+  uint32_t good_images;
+  /**
+   * 1 if the threshold at the default reject rate is extrapolated, because the good images are too few for it.
+   */
+  uint32_t reject_extrapolated;
+  /**
+   * How the package decides by default, in words; one sentence per line.
+   */
+  const char *decision;
 } uflow_model_info;
 
 /**
@@ -1098,6 +1122,10 @@ typedef struct uflow_options_info {
    * A `uflow_roi`.
    */
   uint32_t roi;
+  /**
+   * The reject rate; NaN if not set.
+   */
+  double reject_rate;
 } uflow_options_info;
 
 /**
@@ -1113,11 +1141,12 @@ typedef struct uflow_summary {
    */
   uint32_t anomalous;
   /**
-   * The image score: the maximum of the score map, in [0, 1].
+   * The image score: −log₁₀NFA of the most unusual region. Higher is more anomalous, without an upper limit.
    */
   float score;
   /**
-   * The lowest log₁₀NFA of the image. If it is below log₁₀ ε, the mask has at least one pixel, whatever the size of the image.
+   * The lowest log₁₀NFA of the image. If it is below log₁₀ ε (with `UFLOW_VERDICT_REJECT`: if the image is anomalous), the mask
+   * has at least one pixel, whatever the size of the image.
    */
   float log10_nfa_min;
   /**
@@ -1160,6 +1189,20 @@ typedef struct uflow_summary {
    * The number of scales whose latents the result has; 0 unless `UFLOW_MAPS_LATENTS` asked for them.
    */
   uint32_t latents;
+  /**
+   * The share of good images that are at least as unusual, above 0 and at most 1; NaN if the package knows no good images that
+   * were measured with these options. With `UFLOW_VERDICT_REJECT` an image is anomalous exactly if this is at most the reject
+   * rate, unless every region is smaller than the smallest area.
+   */
+  double p_value;
+  /**
+   * 1 if `p_value` is smaller than the package's good images can tell, below 1/(n + 1) for n images; it is then extrapolated.
+   */
+  uint32_t p_extrapolated;
+  /**
+   * The paper's image score: the maximum of the score map, in [0, 1]. Score thresholds apply to it.
+   */
+  float score_max;
 } uflow_summary;
 
 /**
@@ -1218,6 +1261,10 @@ typedef struct uflow_region {
    * 0.
    */
   uint32_t reserved;
+  /**
+   * The share of good images that have a region at least as unusual; NaN where the summary's is.
+   */
+  double p_value;
 } uflow_region;
 
 /**
@@ -1510,7 +1557,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_detector_detect_into(struct uflow_dete
 
 /**
  * Finds defects in `count` images (1 to 1024) that go through the network together, and fills as many results. `images` is an array of
- * structs, `results` an array of handles, all different. Scores differ from those of single images by at most 1e-5. If an image or
+ * structs, `results` an array of handles, all different. `score_max` differs from that of single images by at most 1e-5. If an image or
  * a network fails, the call fails as `uflow_detector_detect` does, and no result changes. Messages name the element, e.g.
  * `images[3]`.
  *
@@ -1525,8 +1572,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_detector_detect_batch(struct uflow_det
                                                  struct uflow_result *const *results);
 
 /**
- * Gives the score and the verdict of an image, without regions. Either pointer may be NULL. With `anomalous` NULL, and no verdict to
- * find, the image is not segmented, which is faster. Otherwise as `uflow_detector_detect`.
+ * Gives the score and the verdict of an image, without regions. Either pointer may be NULL. Otherwise as `uflow_detector_detect`.
  *
  * As `uflow_detector_detect`; `score` and `anomalous` are NULL or may be written.
  */
@@ -1836,7 +1882,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_memory(struct uflow_fi
                                                   uint64_t bytes);
 
 /**
- * Sets the package's defaults for detection, from the ε, verdict, score threshold, smallest area, bound and count of tests that are set in
+ * Sets the package's defaults for detection, from the reject rate, ε, verdict, score threshold, smallest area, bound and count of tests that are set in
  * `detection`. Its region of interest is stored in the package, and the fair threshold is computed only inside it.
  *
  * `options` and `detection` are NULL (an error) or options that were not freed.
@@ -1986,8 +2032,17 @@ UFLOW_MUST_USE struct uflow_status *uflow_options_set_time_limit(struct uflow_op
                                                   uint32_t milliseconds);
 
 /**
+ * Sets the share of good images that may be rejected: above 0 and below 1, 0.01 for 1%. If no verdict is set, this also means
+ * `UFLOW_VERDICT_REJECT`. A detection fails if the model's package knows no good images (`uflow_model_info.good_images` is 0).
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_options_set_reject_rate(struct uflow_options *options,
+                                                   double rate);
+
+/**
  * Sets ε, the number of false alarms expected per image (above 0; a package's default is usually 1). 0.01 allows a hundredth of
- * the false alarms that 1 allows.
+ * the false alarms that 1 allows. With `UFLOW_VERDICT_REJECT`, ε only decides which regions an anomalous image has.
  *
  * `options` is NULL (an error) or options that were not freed.
  */

@@ -282,6 +282,9 @@ class options : public detail::handle<uflow_options, uflow_options_free> {
   outcome<void> set_epsilon(double epsilon) {
     return change([&](uflow_options* to) { return uflow_options_set_epsilon(to, epsilon); });
   }
+  outcome<void> set_reject_rate(double rate) {
+    return change([&](uflow_options* to) { return uflow_options_set_reject_rate(to, rate); });
+  }
   outcome<void> set_verdict(std::uint32_t verdict) {
     return change([&](uflow_options* to) { return uflow_options_set_verdict(to, verdict); });
   }
@@ -566,7 +569,7 @@ class detector : public detail::handle<uflow_detector, uflow_detector_free> {
     }
     return detail::finish<std::vector<result>>(status, [&] { return std::move(results); });
   }
-  /** The image score alone: nothing is segmented, which is faster than classify(). */
+  /** The image score alone. */
   outcome<float> score(const uflow_image& of, const options& with = options()) {
     float found = 0;
     uflow_status* status = uflow_detector_score(get(), &of, with.get(), &found, nullptr);

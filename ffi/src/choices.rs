@@ -19,6 +19,8 @@ pub enum uflow_verdict {
     UFLOW_VERDICT_BOTH = 3,
     /// At least one of the two.
     UFLOW_VERDICT_EITHER = 4,
+    /// A lowest log₁₀NFA that at most the reject rate of good images falls below.
+    UFLOW_VERDICT_REJECT = 5,
 }
 
 /// The bound of a region's probability if the image is normal.
@@ -115,6 +117,7 @@ pub(crate) fn verdict_number(verdict: Verdict) -> u32 {
         Verdict::Score => UFLOW_VERDICT_SCORE,
         Verdict::Both => UFLOW_VERDICT_BOTH,
         Verdict::Either => UFLOW_VERDICT_EITHER,
+        Verdict::Reject => UFLOW_VERDICT_REJECT,
     };
     verdict as u32
 }

@@ -97,11 +97,11 @@ impl Contents {
 
     /// Copies an engine's answer, which has only the maps that were asked for.
     pub(crate) fn fill_answer(&mut self, answer: Answer) {
-        let Detection { score, anomalous, log10_nfa_min, regions, timings_ms } = &answer.detection;
+        let Detection { regions, timings_ms, .. } = &answer.detection;
         self.regions.copy_from_slice(regions);
         self.latents = answer.latents;
         self.fill_rest(&FoundContents {
-            decision: Decision { score: *score, anomalous: *anomalous, log10_nfa_min: *log10_nfa_min },
+            decision: answer.detection.decision(),
             timings: *timings_ms,
             size: answer.size,
             mask: answer.mask.as_ref().map(|map| map.view()),

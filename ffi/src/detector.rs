@@ -173,7 +173,7 @@ fn run(
 }
 
 /// Finds defects in `count` images (1 to 1024) that go through the network together, and fills as many results. `images` is an array of
-/// structs, `results` an array of handles, all different. Scores differ from those of single images by at most 1e-5. If an image or
+/// structs, `results` an array of handles, all different. `score_max` differs from that of single images by at most 1e-5. If an image or
 /// a network fails, the call fails as `uflow_detector_detect` does, and no result changes. Messages name the element, e.g.
 /// `images[3]`.
 ///
@@ -234,8 +234,7 @@ pub unsafe extern "C" fn uflow_detector_detect_batch(
     })
 }
 
-/// Gives the score and the verdict of an image, without regions. Either pointer may be NULL. With `anomalous` NULL, and no verdict to
-/// find, the image is not segmented, which is faster. Otherwise as `uflow_detector_detect`.
+/// Gives the score and the verdict of an image, without regions. Either pointer may be NULL. Otherwise as `uflow_detector_detect`.
 ///
 /// # Safety
 /// As `uflow_detector_detect`; `score` and `anomalous` are NULL or may be written.
@@ -256,16 +255,11 @@ pub unsafe extern "C" fn uflow_detector_score(
             let picture = picture(image, &state.read)?;
             state.watch_depth(&picture);
             let frame = picture.frame();
-            let Some(anomalous) = anomalous else {
-                let found = state.detector.score(&frame, &options.decision)?;
-                score.into_iter().for_each(|out| out.set(found));
-                return Ok(());
-            };
             let mut decision: Option<Decision> = None;
             run(&mut state, slice::from_ref(&frame), &options, |_, _, found| decision = Some(found.decision))?;
             if let Some(decision) = decision {
                 score.into_iter().for_each(|out| out.set(decision.score));
-                anomalous.set(decision.anomalous.into());
+                anomalous.into_iter().for_each(|out| out.set(decision.anomalous.into()));
             }
             Ok(())
         }

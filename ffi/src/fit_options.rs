@@ -9,10 +9,7 @@ use std::{
 };
 
 pub use self::set::*;
-use uflow::{
-    segment::DecisionOptions,
-    train::fit::{Augmentation, BackboneChoice, FitOptions},
-};
+use uflow::train::fit::{Augmentation, BackboneChoice, FitOptions};
 
 use crate::{
     choices::{bound_number, tests_number, verdict_number},
@@ -119,6 +116,8 @@ pub struct uflow_fit_options_info {
     pub cross_fit: u32,
     /// 0.
     pub reserved: u32,
+    /// The package's reject rate; NaN if its verdict is another.
+    pub reject_rate: f64,
 }
 
 impl Versioned for uflow_fit_options_info {
@@ -151,6 +150,7 @@ impl Versioned for uflow_fit_options_info {
         float_high: f32::NAN,
         cross_fit: 0,
         reserved: 0,
+        reject_rate: f64::NAN,
     };
     const NAME: &str = "info";
 }
@@ -248,7 +248,7 @@ pub unsafe extern "C" fn uflow_fit_options_get_info(
         let (input_width, input_height) = fit.input_size.unwrap_or_default();
         let training = &fit.training;
         let [float_low, float_high] = fit.float_range.map_or([f32::NAN; 2], Into::into);
-        let detection = fit.detection.clone().over(DecisionOptions::standard());
+        let detection = fit.decision();
         out.set(uflow_fit_options_info {
             struct_size: 0,
             name: name.as_ptr(),
@@ -277,6 +277,7 @@ pub unsafe extern "C" fn uflow_fit_options_get_info(
             float_high,
             cross_fit: fit.cross_fit.into(),
             reserved: 0,
+            reject_rate: detection.reject_rate.unwrap_or(f64::NAN),
         });
         Ok(())
     })

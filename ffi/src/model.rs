@@ -26,7 +26,7 @@ pub struct uflow_model {
     pub(crate) engine: Arc<SharedEngine>,
     pub(crate) model: Arc<Model>,
     name: CString,
-    texts: [CString; 4],
+    texts: [CString; 5],
 }
 
 impl uflow_model {
@@ -39,6 +39,7 @@ impl uflow_model {
             text(&manifest.flow.sha256),
             text(&manifest.backbone.name),
             text(&manifest.backbone.sha256),
+            text(&manifest.decision_in_words().unwrap_or_default().join("\n")),
         ];
         Self { engine: Arc::clone(engine), name: text(model.name()), model, texts }
     }
@@ -85,6 +86,14 @@ pub struct uflow_model_info {
     pub backbone: *const c_char,
     /// The SHA-256 of the backbone, in hexadecimal. Models of one engine with the same backbone share it in memory.
     pub backbone_sha256: *const c_char,
+    /// The default reject rate; NaN if the package's verdict is another.
+    pub reject_rate: f64,
+    /// The number of good images that reject rates and p-values stand on; 0: the package knows none.
+    pub good_images: u32,
+    /// 1 if the threshold at the default reject rate is extrapolated, because the good images are too few for it.
+    pub reject_extrapolated: u32,
+    /// How the package decides by default, in words; one sentence per line.
+    pub decision: *const c_char,
 }
 
 impl Versioned for uflow_model_info {
@@ -108,6 +117,10 @@ impl Versioned for uflow_model_info {
         flow_sha256: ptr::null(),
         backbone: ptr::null(),
         backbone_sha256: ptr::null(),
+        reject_rate: f64::NAN,
+        good_images: 0,
+        reject_extrapolated: 0,
+        decision: ptr::null(),
     };
     const NAME: &str = "info";
 }
@@ -136,7 +149,7 @@ pub unsafe extern "C" fn uflow_model_get_info(
         let (out, model) = unsafe { (OutStruct::new(info)?, pointer::required(model, "model")?) };
         let manifest = model.model.manifest();
         let rule = manifest.rule(&DecisionOptions::default())?;
-        let [device, flow_sha256, backbone, backbone_sha256] = &model.texts;
+        let [device, flow_sha256, backbone, backbone_sha256, decision] = &model.texts;
         out.set(uflow_model_info {
             struct_size: 0,
             version: model.model.version(),
@@ -156,6 +169,10 @@ pub unsafe extern "C" fn uflow_model_get_info(
             flow_sha256: flow_sha256.as_ptr(),
             backbone: backbone.as_ptr(),
             backbone_sha256: backbone_sha256.as_ptr(),
+            reject_rate: rule.reject.map_or(f64::NAN, |reject| reject.rate),
+            good_images: manifest.rejection.as_ref().map_or(0, |rejection| rejection.images() as u32),
+            reject_extrapolated: rule.reject.is_some_and(|reject| reject.promise.is_none()).into(),
+            decision: decision.as_ptr(),
         });
         Ok(())
     })

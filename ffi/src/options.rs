@@ -61,6 +61,8 @@ pub struct uflow_options_info {
     pub time_limit_ms: u32,
     /// A `uflow_roi`.
     pub roi: u32,
+    /// The reject rate; NaN if not set.
+    pub reject_rate: f64,
 }
 
 impl Versioned for uflow_options_info {
@@ -78,6 +80,7 @@ impl Versioned for uflow_options_info {
         priority: 0,
         time_limit_ms: 0,
         roi: 0,
+        reject_rate: f64::NAN,
     };
     const NAME: &str = "info";
 }
@@ -181,6 +184,7 @@ pub unsafe extern "C" fn uflow_options_get_info(
             priority: priority_number(options.priority),
             time_limit_ms: options.time_limit.map_or(0, |limit| limit.as_millis() as u32),
             roi: roi as u32,
+            reject_rate: decision.reject_rate.unwrap_or(f64::NAN),
         });
         Ok(())
     })

@@ -29,9 +29,10 @@ pub struct uflow_summary {
     pub struct_size: usize,
     /// 1 if the image is anomalous, else 0.
     pub anomalous: u32,
-    /// The image score: the maximum of the score map, in [0, 1].
+    /// The image score: −log₁₀NFA of the most unusual region. Higher is more anomalous, without an upper limit.
     pub score: f32,
-    /// The lowest log₁₀NFA of the image. If it is below log₁₀ ε, the mask has at least one pixel, whatever the size of the image.
+    /// The lowest log₁₀NFA of the image. If it is below log₁₀ ε (with `UFLOW_VERDICT_REJECT`: if the image is anomalous), the mask
+    /// has at least one pixel, whatever the size of the image.
     pub log10_nfa_min: f32,
     /// The number of regions.
     pub regions: u32,
@@ -53,6 +54,14 @@ pub struct uflow_summary {
     pub batch_size: u32,
     /// The number of scales whose latents the result has; 0 unless `UFLOW_MAPS_LATENTS` asked for them.
     pub latents: u32,
+    /// The share of good images that are at least as unusual, above 0 and at most 1; NaN if the package knows no good images that
+    /// were measured with these options. With `UFLOW_VERDICT_REJECT` an image is anomalous exactly if this is at most the reject
+    /// rate, unless every region is smaller than the smallest area.
+    pub p_value: f64,
+    /// 1 if `p_value` is smaller than the package's good images can tell, below 1/(n + 1) for n images; it is then extrapolated.
+    pub p_extrapolated: u32,
+    /// The paper's image score: the maximum of the score map, in [0, 1]. Score thresholds apply to it.
+    pub score_max: f32,
 }
 
 impl Versioned for uflow_summary {
@@ -72,6 +81,9 @@ impl Versioned for uflow_summary {
         segmentation_ms: 0.0,
         batch_size: 0,
         latents: 0,
+        p_value: f64::NAN,
+        p_extrapolated: 0,
+        score_max: 0.0,
     };
     const NAME: &str = "summary";
 }
@@ -106,6 +118,8 @@ pub struct uflow_region {
     pub rings: u32,
     /// 0.
     pub reserved: u32,
+    /// The share of good images that have a region at least as unusual; NaN where the summary's is.
+    pub p_value: f64,
 }
 
 impl Versioned for uflow_region {
@@ -124,6 +138,7 @@ impl Versioned for uflow_region {
         score_max: 0.0,
         rings: 0,
         reserved: 0,
+        p_value: f64::NAN,
     };
     const NAME: &str = "region";
 }
@@ -210,6 +225,9 @@ pub unsafe extern "C" fn uflow_result_get_summary(
             segmentation_ms: segmentation,
             batch_size: contents.batch as u32,
             latents: contents.latents.len() as u32,
+            p_value: found.p_value.map_or(f64::NAN, |p| p.value),
+            p_extrapolated: found.p_value.is_some_and(|p| p.extrapolated).into(),
+            score_max: found.score_max,
         });
         Ok(())
     })
@@ -245,6 +263,7 @@ pub unsafe extern "C" fn uflow_result_get_region(
             score_max: found.score_max(),
             rings: found.outline().len() as u32,
             reserved: 0,
+            p_value: found.p_value().unwrap_or(f64::NAN),
         });
         Ok(())
     })

@@ -8,6 +8,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::segment::percent;
+
 /// The part of good images that a proposed threshold may flag.
 pub const TARGET: f64 = 0.01;
 
@@ -19,6 +21,13 @@ pub enum Threshold {
     Epsilon(f64),
     /// Flagged where the image score is above this.
     Score(f32),
+    /// Flagged where the lowest log₁₀NFA is below `log10_nfa`, the threshold at the rejection rate.
+    RejectRate {
+        /// The share of good images that may be rejected.
+        rate: f64,
+        /// The threshold; `None` where any evidence is enough.
+        log10_nfa: Option<f32>,
+    },
 }
 
 impl Threshold {
@@ -26,6 +35,7 @@ impl Threshold {
         match self {
             Self::Epsilon(epsilon) => f64::from(image.log10_nfa_min) < epsilon.log10(),
             Self::Score(threshold) => image.score > threshold,
+            Self::RejectRate { log10_nfa, .. } => image.lowest.is_some_and(|x| log10_nfa.is_none_or(|below| x < below)),
         }
     }
 }
@@ -37,15 +47,18 @@ impl fmt::Display for Threshold {
             Self::Epsilon(epsilon) if (1e-3..1e4).contains(epsilon) => write!(out, "--verdict nfa --epsilon {epsilon}"),
             Self::Epsilon(epsilon) => write!(out, "--verdict nfa --epsilon {epsilon:e}"),
             Self::Score(threshold) => write!(out, "--verdict score --score-threshold {threshold}"),
+            Self::RejectRate { rate, .. } => write!(out, "--verdict reject --reject-rate {}", percent(*rate)),
         }
     }
 }
 
-/// The two numbers that a verdict depends on.
+/// The numbers that a verdict depends on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Judged {
     pub(super) score: f32,
     pub(super) log10_nfa_min: f32,
+    /// The same; `None` without any evidence.
+    pub(super) lowest: Option<f32>,
 }
 
 /// A way to decide, and how many of the good images it flags. Regions of every size count.
@@ -109,7 +122,8 @@ mod tests {
     use super::*;
 
     fn images(count: usize) -> Vec<Judged> {
-        (0..count).map(|i| Judged { score: 0.5 + 0.001 * i as f32, log10_nfa_min: -0.37 * i as f32 }).collect()
+        let judged = |score, log10_nfa_min| Judged { score, log10_nfa_min, lowest: Some(log10_nfa_min) };
+        (0..count).map(|i| judged(0.5 + 0.001 * i as f32, -0.37 * i as f32)).collect()
     }
 
     #[test]
@@ -135,13 +149,14 @@ mod tests {
             match alternative.threshold {
                 Threshold::Epsilon(epsilon) => assert_eq!(number.parse::<f64>().unwrap(), epsilon, "{text}"),
                 Threshold::Score(score) => assert_eq!(number.parse::<f32>().unwrap(), score, "{text}"),
+                Threshold::RejectRate { .. } => panic!("{text} is the package's, and none was given"),
             }
         }
     }
 
     #[test]
     fn an_epsilon_too_small_for_a_number_is_not_proposed() {
-        let far = [Judged { score: 0.9, log10_nfa_min: -2.7e8 }; 20];
+        let far = [Judged { score: 0.9, log10_nfa_min: -2.7e8, lowest: Some(-2.7e8) }; 20];
         let found = alternatives(&far, &[]);
         assert_eq!(found.len(), 1);
         assert!(matches!(found[0].threshold, Threshold::Score(_)) && found[0].flagged == 0);

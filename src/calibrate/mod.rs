@@ -123,11 +123,18 @@ impl Calibration {
         })
     }
 
-    /// Adds a good image: its latents (C, H, W), finest first, its log₁₀NFA map, and its score.
+    /// Adds a good image: its latents (C, H, W), finest first, its log₁₀NFA map, the lowest of that where there is any evidence, and
+    /// its score.
     ///
     /// # Errors
     /// [`Error::Parameter`] for other shapes; [`Error::NonFinite`].
-    pub fn push(&mut self, latents: &[ArrayView3<'_, f32>], log10_nfa: ArrayView2<'_, f32>, score: f32) -> Result<()> {
+    pub fn push(
+        &mut self,
+        latents: &[ArrayView3<'_, f32>],
+        log10_nfa: ArrayView2<'_, f32>,
+        lowest: Option<f32>,
+        score: f32,
+    ) -> Result<()> {
         if latents.len() != self.scales.len() {
             let reason = format!("{} scales given, {} expected", latents.len(), self.scales.len());
             return Err(Error::parameter("latents", reason));
@@ -144,7 +151,7 @@ impl Calibration {
         }
         self.alarms.push(log10_nfa);
         let log10_nfa_min = log10_nfa.iter().copied().fold(f32::INFINITY, f32::min);
-        self.images.push(Judged { score, log10_nfa_min });
+        self.images.push(Judged { score, log10_nfa_min, lowest });
         Ok(())
     }
 

@@ -90,7 +90,7 @@ struct Parity {
     /// Largest difference of an energy, relative to the largest energy of its scale.
     energy: f32,
     /// Largest difference of an image score.
-    image_score: f32,
+    score_max: f32,
     /// Pixels of the masks that differ although their log₁₀NFA is farther than 10⁻³ from the threshold; should be 0.
     mask_pixels: usize,
     /// Images with a pixel in the mask. If this is 0, the masks are not really compared.
@@ -249,7 +249,7 @@ impl Latency {
 
 impl Parity {
     fn with(device: Device) -> Self {
-        Self { with: device, energy: 0.0, image_score: 0.0, mask_pixels: 0, images_with_mask: 0 }
+        Self { with: device, energy: 0.0, score_max: 0.0, mask_pixels: 0, images_with_mask: 0 }
     }
 
     /// Runs images on both devices and keeps the largest differences.
@@ -266,7 +266,7 @@ impl Parity {
             let (size, threshold) = ((model.height as u32, model.width as u32), model.rule.log10_epsilon);
             let a = model.post.decide(Batch::Output(ours).frame(image), size, &model.rule)?;
             let b = other.post.decide(Batch::Output(theirs).frame(image), size, &other.rule)?;
-            self.image_score = self.image_score.max((a.score - b.score).abs());
+            self.score_max = self.score_max.max((a.score_max - b.score_max).abs());
             self.images_with_mask += usize::from(b.log10_nfa_min < threshold);
             let (Some(a), Some(b)) = (model.post.maps(), other.post.maps()) else { continue };
             let differs = |(a, b): (&f32, &f32)| {
@@ -306,8 +306,8 @@ fn print(measured: &Measured) {
     cells.extend(times);
     cells.push(format!("{:.1}", measured.images_per_second));
     print!("{}", table().line(&cells));
-    if let Some(Parity { with, energy, image_score, mask_pixels, images_with_mask }) = &measured.parity {
-        println!("       differences from {with}: energies {energy:.1e} (relative), image score {image_score:.1e},");
+    if let Some(Parity { with, energy, score_max, mask_pixels, images_with_mask }) = &measured.parity {
+        println!("       differences from {with}: energies {energy:.1e} (relative), highest score {score_max:.1e},");
         println!("       {mask_pixels} mask pixels; {images_with_mask} images have mask pixels");
     }
 }

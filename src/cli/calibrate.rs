@@ -1,4 +1,5 @@
-//! `uflow calibrate`: whether a model's ε can be trusted on good images, and what each way to decide does to them.
+//! `uflow calibrate`: whether a model's ε can be trusted on good images, what each way to decide does to them, and the threshold at a
+//! reject rate that they set.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +7,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::{
-    CommandOutcome, Context, good, info,
+    CommandOutcome, Context, good,
     inputs::images_below,
     options::{DecisionArgs, DeviceArgs, SampleArgs, warn_of_depth},
     progress::Progress,
@@ -18,7 +19,10 @@ use crate::{
     latents::energy,
     package::{self, Manifest, Package},
     pipeline::{Detector, package_roi},
-    segment::{CalibratedNull, DecisionOptions, DecisionRule, RegionOfInterest, TestCount},
+    segment::{
+        CalibratedNull, DecisionOptions, DecisionRule, Measurement, NullOf, RegionOfInterest, Rejection,
+        RejectionOrigin, TestCount, Verdict,
+    },
 };
 
 const AFTER_HELP: &str = "\
@@ -26,7 +30,15 @@ Examples:
   uflow calibrate bolt.uflow --good held-out/
   uflow calibrate bolt.uflow --good held-out/ --json
   uflow calibrate bolt.uflow --good held-out/ --report bolt.html
-  uflow calibrate bolt.uflow --good held-out/ --tests sized --out bolt-calibrated.uflow
+  uflow calibrate bolt.uflow --good new-lot/ --out bolt-2.uflow
+  uflow calibrate bolt.uflow --good new-lot/ --reject-rate 3% --out bolt-2.uflow
+
+With --out, a new package is written whose threshold is set on these images, in seconds and without
+training: at most the reject rate of good images is flagged (1% unless the package or --reject-rate
+says otherwise). 99 images are needed for 1%, 33 for 3%; with fewer the threshold is extrapolated.
+The package's null is kept, so these images serve nothing else and the promise is exact. A package
+without a null gets one from these images, as with --new-null and with another --roi. The new
+package decides by the reject rate and counts tests by size, unless --verdict or --tests is given.
 
 Use good images that were not used for training: on training images, latents are whiter than on
 new ones. A rate below 3 / (number of images) cannot be measured: use 100 images or more. Files
@@ -36,9 +48,10 @@ pixels as another, and images whose pixels all have one value, are left out and 
 The verdict allows for alarms that come in clusters, and for the eight ε: at most 5% of the models
 that keep their promise exactly are called broken.
 
-Exit codes: 0 ε can be trusted, 1 ε cannot be trusted or something failed, 2 wrong usage.";
+Exit codes: 0 ε can be trusted, or the new package is written; 1 ε cannot be trusted or something
+failed; 2 wrong usage.";
 
-/// Measure on good images whether ε can be trusted and how many of them each way to decide would flag. Exit code 1 if ε cannot be trusted.
+/// Measure on good images whether ε can be trusted and how many of them each way to decide would flag; with --out, set the threshold at a reject rate on them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
@@ -58,10 +71,13 @@ pub struct Args {
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
 
-    /// Also write the package with its null calibrated on these images, and with the decision options given here. Check the new
-    /// package on other images.
+    /// Also write the package with the threshold that these images set, and with the decision options given here.
     #[arg(long, value_name = "PKG")]
     out: Option<PathBuf>,
+
+    /// Estimate the package's null anew on these images. The same images then set the threshold, each with a null of the others.
+    #[arg(long, requires = "out")]
+    new_null: bool,
 
     #[command(flatten)]
     decision: DecisionArgs,
@@ -93,16 +109,24 @@ pub fn run(args: &Args, context: &Context) -> Result<CommandOutcome> {
         report.write_html(&package.manifest.name, path)?;
     }
     if let Some(out) = &args.out {
-        write(out, &package, &asked, &energies, context)?;
+        write(args, out, &package, &asked, &energies, context)?;
+        return Ok(CommandOutcome::Done);
     }
     Ok(if report.verdict.holds() { CommandOutcome::Done } else { CommandOutcome::Failed })
 }
 
-/// What is measured: the decision asked for. A package without a null cannot count by size yet; with `--out` it gets one, and is
-/// measured by the paper's count now.
+/// What is measured: the decision asked for. What a package cannot decide by yet and gets with `--out` is left out.
 fn measured(args: &Args, asked: &DecisionOptions, manifest: &Manifest) -> DecisionOptions {
-    let later = args.out.is_some() && manifest.calibration.is_none() && asked.tests == Some(TestCount::PerSize);
-    DecisionOptions { tests: if later { Some(TestCount::Paper) } else { asked.tests }, ..asked.clone() }
+    let mut measured = asked.clone();
+    if args.out.is_some() {
+        if manifest.calibration.is_none() {
+            measured.tests = Some(TestCount::Paper);
+        }
+        if asked.reject_rate.is_some() || asked.verdict == Some(Verdict::Reject) || manifest.rule(&measured).is_err() {
+            (measured.verdict, measured.reject_rate) = (Some(Verdict::Nfa), None);
+        }
+    }
+    measured
 }
 
 /// U of each scale of an image.
@@ -127,8 +151,8 @@ fn measure(
         detector.process(&[image.frame()], rule, true, |processed| {
             let latents: Option<Vec<_>> = (0..shapes.len()).map(|scale| processed.evidence.latents(scale)).collect();
             let latents = latents.ok_or_else(|| Error::internal("the network gave no latents"))?;
-            if let Some(maps) = processed.post.maps() {
-                calibration.push(&latents, maps.log10_nfa, processed.decision.score)?;
+            if let Some(maps) = processed.post.segmentation() {
+                calibration.push(&latents, maps.log10_nfa, maps.lowest(), processed.decision.score_max)?;
             }
             if args.out.is_some() {
                 let maps = latents.iter().map(|z| energy(z.view()).into_raw_vec_and_offset().0);
@@ -143,15 +167,20 @@ fn measure(
     Ok((calibration.finish(&thresholds(rule, &package.manifest))?, energies))
 }
 
-/// The thresholds in force: ε, and the score threshold or the fair one, whichever of them decides the verdict.
+/// The thresholds in force: that at the reject rate, ε, and the score threshold or the fair one, whichever of them decides.
 fn thresholds(rule: &DecisionRule, manifest: &Manifest) -> Vec<Threshold> {
     let fair = manifest.scores.as_ref().map(|scores| scores.fair_threshold);
     let score = rule.score_threshold.or(manifest.detection.score_threshold).or(fair).map(Threshold::Score);
-    [Some(Threshold::Epsilon(rule.epsilon)), score].into_iter().flatten().collect()
+    let reject = rule.reject.map(|reject| Threshold::RejectRate {
+        rate: reject.rate,
+        log10_nfa: reject.log10_nfa.is_finite().then_some(reject.log10_nfa),
+    });
+    [reject, Some(Threshold::Epsilon(rule.epsilon)), score].into_iter().flatten().collect()
 }
 
-/// Writes the package with a null of these images and the decision options that were given.
+/// Writes the package with the threshold that these images set and the decision options that were given.
 fn write(
+    args: &Args,
     out: &Path,
     package: &Package,
     asked: &DecisionOptions,
@@ -160,26 +189,46 @@ fn write(
 ) -> Result<()> {
     let own = package_roi(package)?;
     let mask = asked.roi.as_ref().and_then(RegionOfInterest::mask);
-    let null =
-        CalibratedNull::estimate(&package.manifest.latents(), mask.or(own.as_ref()).map(|roi| &**roi), energies)?;
-    let warning = null.warning();
-    warning.iter().for_each(|warning| eprintln!("uflow: warning: {warning}"));
     let roi = match mask {
         Some(mask) => Some(mask.to_png()?),
         None => package.roi.as_ref().map(|png| png.to_vec()),
     };
     let mut manifest = package.manifest.clone();
-    manifest.calibration = Some(null);
-    manifest.detection = asked.with_roi(None).over(manifest.detection);
+    // Calibration is for the reject rate: a verdict and a count that were not asked for again give way to it.
+    (manifest.detection.verdict, manifest.detection.tests) = (None, None);
+    manifest.detection = asked.with_roi(None).over(manifest.detection).of_new_package();
+    let mask = mask.or(own.as_ref()).map(|roi| &**roi);
+    let (latents, input) = (manifest.latents(), (manifest.input.height, manifest.input.width));
+    let (tests, bound) = (manifest.detection.tests.unwrap_or_default(), manifest.detection.bound.unwrap_or_default());
+    let kept = manifest.calibration.take().filter(|_| !args.new_null && asked.roi.is_none());
+    let null_of = match (&kept, tests) {
+        (_, TestCount::Paper) => NullOf::Theory,
+        (Some(null), TestCount::PerSize) => NullOf::Others(null),
+        (None, TestCount::PerSize) => NullOf::OtherParts,
+    };
+    let lowest = Measurement { shapes: &latents, maps: input, roi: mask, bound }.lowest(energies, null_of)?;
+    manifest.rejection = Some(Rejection::new(&lowest, RejectionOrigin::Calibrated, tests, bound)?);
+    let new_null = kept.is_none();
+    manifest.calibration = Some(match kept {
+        Some(null) => null,
+        None => CalibratedNull::estimate(&latents, mask, energies)?,
+    });
+    let rule = manifest.rule(&DecisionOptions::default())?;
+    let of_null = manifest.calibration.as_ref().filter(|_| new_null).and_then(CalibratedNull::warning);
+    let warnings: Vec<String> = of_null.into_iter().chain(rule.warning()).collect();
+    warnings.iter().for_each(|warning| eprintln!("uflow: warning: {warning}"));
     let manifest = package.write_changed(out, &manifest, roi.as_deref())?;
-    let images = energies.len();
+    let words = manifest.decision_in_words()?;
     if context.json {
-        let written =
-            json!({ "event": "written", "package": out, "null_images": images, "detection": manifest.detection });
-        context.print_json(&written)?;
+        context.print_json(&json!({
+            "event": "written", "package": out, "good_images": energies.len(),
+            "null_images": manifest.calibration.as_ref().map(|null| null.images), "new_null": new_null,
+            "detection": manifest.detection, "promise": rule.reject.and_then(|reject| reject.promise),
+            "decision": words, "warnings": warnings,
+        }))?;
     } else {
-        let lines: String = info::decision(&manifest)?.iter().map(|line| format!("  {line}\n")).collect();
-        context.print(&format!("{}: with a null calibrated on {images} good images\n{lines}", out.display()))?;
+        let lines: String = words.iter().map(|line| format!("  {line}\n")).collect();
+        context.print(&format!("{}:\n{lines}", out.display()))?;
     }
     Ok(())
 }

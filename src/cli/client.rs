@@ -8,10 +8,11 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{CommandOutcome, Context, choices, inputs};
+use super::{CommandOutcome, Context, choices, detect::p_value, inputs};
 use crate::{
     Error, Result,
     frame::PixelFormat,
+    segment::parse_rate,
     serve::{
         self,
         client::{self, Connection, Frames, Pace, Report},
@@ -66,6 +67,10 @@ pub struct Args {
     /// Most unanswered frames of a stream; with 1, each frame waits for the answer to the last.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     window: u16,
+
+    /// Share of good images that may be rejected, as 1% or 0.01 [default: as the package decides].
+    #[arg(long, value_name = "R", value_parser = parse_rate)]
+    reject_rate: Option<f64>,
 
     /// ε: false alarms expected per image [default: the package's].
     #[arg(long, value_name = "E")]
@@ -132,7 +137,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
 impl Args {
     /// The frames to send, and their names.
     fn frames(&self, context: &Context) -> anyhow::Result<(Frames, Vec<String>)> {
-        let options = v1::DetectOptions { epsilon: self.epsilon, ..v1::DetectOptions::default() };
+        let options =
+            v1::DetectOptions { epsilon: self.epsilon, reject_rate: self.reject_rate, ..v1::DetectOptions::default() };
         let (models, significant_bits) = (self.model.clone(), self.bits.map(u32::from));
         let request = move |index: u64, image: Image| DetectRequest {
             model: models[(index % models.len() as u64) as usize].clone(),
@@ -215,15 +221,19 @@ fn pattern(seed: u64, width: usize, height: usize, bytes: usize) -> Bytes {
 fn line(label: &str, answer: &v1::DetectResponse, latency: f64, json: bool) -> String {
     match (&answer.outcome, json) {
         (Some(detect_response::Outcome::Detection(found)), true) => serde_json::json!({
-            "path": label, "model": answer.model, "version": answer.version, "score": found.score,
-            "anomalous": found.anomalous, "log10_nfa_min": found.log10_nfa_min, "regions": found.regions.len(),
+            "path": label, "model": answer.model, "version": answer.version, "score": found.score, "score_max": found.score_max,
+            "anomalous": found.anomalous, "p_value": found.p_value, "p_extrapolated": found.p_extrapolated,
+            "log10_nfa_min": found.log10_nfa_min, "regions": found.regions.len(),
             "latency_ms": latency,
         })
         .to_string(),
         (Some(detect_response::Outcome::Detection(found)), false) => {
             let verdict = if found.anomalous { "ANOMALOUS" } else { "good" };
-            let (score, nfa, regions) = (found.score, found.log10_nfa_min, found.regions.len());
-            format!("{label}: {verdict}  score {score:.4}  log10 NFA {nfa:.1}  {regions} regions  {latency:.1} ms")
+            let (score, regions) = (found.score, found.regions.len());
+            let p_value = p_value(found.p_value, found.p_extrapolated);
+            format!(
+                "{label}: {verdict}  {p_value}score {score:.2}  {regions} regions  {latency:.1} ms"
+            )
         }
         (Some(detect_response::Outcome::Error(error)), true) => {
             serde_json::json!({ "path": label, "error": error.message }).to_string()

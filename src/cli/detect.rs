@@ -89,6 +89,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
     let package = Package::open(&args.model)?;
     let read = args.samples.read_options(&package.manifest.input, limits);
     let mut depth = BitDepthCheck::default();
+    let rule = package.manifest.rule(&options)?;
+    rule.warning().iter().for_each(|warning| eprintln!("uflow: warning: {warning}"));
     let mut detector = Detector::open(context.runtime()?, &package, &args.device.session())?;
 
     let (mut anomalous, mut failed) = (0, 0);
@@ -178,13 +180,24 @@ fn print(context: &Context, path: &str, detection: &Detection) -> Result<()> {
             format!("  {width}×{height} at ({x}, {y}), {} px{more}", first.area)
         }
     };
-    println!(
-        "{path}: {verdict}  score {:.4}  log10 NFA {:.1}{found}  {:.1} ms",
-        detection.score,
-        detection.log10_nfa_min,
-        detection.timings_ms.total()
-    );
+    let p_value = p_value(detection.p_value, detection.p_extrapolated);
+    println!("{path}: {verdict}  {p_value}score {:.2}{found}  {:.1} ms", detection.score, detection.timings_ms.total());
     Ok(())
+}
+
+/// The p-value for a line of results, if there is one.
+pub(super) fn p_value(value: Option<f64>, extrapolated: bool) -> String {
+    let how = if extrapolated { " (extrapolated)" } else { "" };
+    value.map_or_else(String::new, |value| format!("p {}{how}  ", significant(value)))
+}
+
+/// Two digits that count.
+fn significant(value: f64) -> String {
+    if value < 1e-4 {
+        return format!("{value:.1e}");
+    }
+    let digits = (1.0 - value.log10().floor()).max(0.0) as usize;
+    format!("{value:.digits$}")
 }
 
 fn write(detector: &Detector, image: &Image, detection: &Detection, base: &Path, maps: bool) -> anyhow::Result<()> {

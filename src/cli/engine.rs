@@ -113,8 +113,10 @@ pub(super) fn inspection<'a>(
         size: (image.height() as usize, image.width() as usize),
         score: maps.score,
         log10_nfa: maps.log10_nfa,
-        image_score: detection.score,
+        score_max: detection.score_max,
         anomalous: detection.anomalous,
+        level: detector.level(),
+        p_value: detection.p_value,
         timings: vec![
             ("decode", decode),
             ("preprocess", timings.preprocess),

@@ -31,6 +31,7 @@ use crate::{
 const AFTER_HELP: &str = "\
 Examples:
   uflow fit --good parts/train/good --out bracket.uflow
+  uflow fit --good good/ --out bracket.uflow --reject-rate 0.5%
   uflow fit --good good/ --out models/bracket/1 --augment flip --roi field.png
   uflow fit --good good/ --out bracket.uflow --backbone resnet18.onnx --input-size 256
 
@@ -38,9 +39,14 @@ All files are read before work starts. Unreadable files are skipped and named; i
 are unreadable, the run ends. Repeated images and uniform images are left out and named. At least 8
 images must remain.
 
-Ctrl-C during training writes the best model so far. During cross-fitting (--cross-fit, --tests
-sized) the model is already written, and its null uses the finished flows. Before training, Ctrl-C
-writes nothing. A second Ctrl-C ends at once.
+The threshold is set so that at most the reject rate of good images is flagged (1% by default). It
+needs good images that the flow did not see: 99 for 1%. Where one training holds out fewer, up to
+three more flows are fitted, each with other images held out (cross-fitting). With fewer images the
+threshold is extrapolated, and the summary says so. --tests paper decides as the paper does.
+
+Ctrl-C during training writes the best model so far. During cross-fitting the model is already
+written, and its null and threshold use the finished flows. Before training, Ctrl-C writes nothing.
+A second Ctrl-C ends at once.
 
 Exit codes: 0 the package is written, also after Ctrl-C; 1 nothing is written, or the package is
 written but cross-fitting failed (the message says which); 2 wrong usage; 130 Ctrl-C before
@@ -272,7 +278,7 @@ impl Phase {
                 "stopping; the best model so far will be written (press Ctrl-C again to write nothing)"
             }
             _ => {
-                "stopping; the model is written, its null will stand on the images of the flows that are finished (press Ctrl-C \
+                "stopping; the model is written, its null and threshold will use the images of the finished flows (press Ctrl-C \
                  again to leave the package as it is)"
             }
         }
@@ -363,6 +369,7 @@ fn summarise(fitted: &Fitted, out: &Path, context: &Context) -> anyhow::Result<(
         context.print_json(&json!({
             "event": "fitted", "package": out, "summary": fitted.summary, "warnings": warnings,
             "scores": fitted.manifest.scores, "cross_fit": fitted.cross_fit,
+            "decision": fitted.manifest.decision_in_words()?,
         }))?;
         return Ok(());
     }
@@ -389,9 +396,10 @@ fn summarise(fitted: &Fitted, out: &Path, context: &Context) -> anyhow::Result<(
     println!("  variance of the held-out latents, finest scale first: {} (1 is white)", variances.join(", "));
     if let Some(scores) = &fitted.manifest.scores {
         println!(
-            "  image scores of held-out good images: mean {:.4}, largest {:.4}; fair threshold {:.4}",
+            "  highest scores of held-out good images: mean {:.4}, largest {:.4}; fair threshold {:.4}",
             scores.mean, scores.max, scores.fair_threshold
         );
     }
+    fitted.manifest.decision_in_words()?.iter().for_each(|line| println!("  {line}"));
     Ok(())
 }

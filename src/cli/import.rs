@@ -188,8 +188,9 @@ fn not_white(variances: &[f64]) -> Vec<String> {
 fn report(args: &Args, model: &Imported, report: &Report, context: &Context) -> Result<()> {
     let Report { warnings, compared, variance } = report;
     if context.json {
-        let compared =
-            compared.iter().map(|(path, found)| json!({ "path": path, "score": found.score, "scales": found.scales }));
+        let compared = compared
+            .iter()
+            .map(|(path, found)| json!({ "path": path, "score_max": found.score_max, "scales": found.scales }));
         return context.print_json(&json!({
             "event": "imported", "checkpoint": args.checkpoint, "package": args.out, "name": model.manifest.name,
             "backbone": model.manifest.backbone.name, "input": model.manifest.input, "scales": model.manifest.scales,
@@ -216,7 +217,7 @@ fn report(args: &Args, model: &Imported, report: &Report, context: &Context) -> 
         );
     }
     for (path, found) in compared {
-        let _ = writeln!(text, "{path}: score {:.4}", found.score);
+        let _ = writeln!(text, "{path}: highest score {:.4}", found.score_max);
         for (scale, latents) in found.scales.iter().enumerate() {
             let _ = writeln!(
                 text,

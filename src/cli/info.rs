@@ -7,7 +7,6 @@ use crate::{
     Result,
     columns::{WIDTH, shortened},
     package::{Manifest, Package, Scale},
-    segment::{Bound, DecisionOptions, TestCount, Verdict},
 };
 
 /// Show the content of a package.
@@ -81,7 +80,7 @@ fn facts(manifest: &Manifest) -> Result<Vec<(&'static str, Vec<String>)>> {
         facts.push(("scores", lines));
     }
     facts.push(("null", null(manifest)));
-    facts.push(("decision", decision(manifest)?));
+    facts.push(("decision", manifest.decision_in_words()?));
     Ok(facts)
 }
 
@@ -94,44 +93,4 @@ fn null(manifest: &Manifest) -> Vec<String> {
         format!("calibrated on {} good images", null.images),
         format!("pixels that vary together, finest scale first: {}", scales.join(", ")),
     ]
-}
-
-/// How a package decides, in words.
-pub(super) fn decision(manifest: &Manifest) -> Result<Vec<String>> {
-    let rule = manifest.rule(&DecisionOptions::default())?;
-    let by_nfa = format!("a region has NFA < ε = {} (false alarms expected per image)", rule.epsilon);
-    let by_score = rule.score_threshold.map_or_else(String::new, |threshold| {
-        let set = manifest.detection.score_threshold.is_some();
-        let from = if set { "set in the package" } else { "the fair threshold" };
-        format!("its score is above {threshold} ({from})")
-    });
-    let mut lines = match rule.verdict {
-        Verdict::Nfa => vec![format!("an image is anomalous where {by_nfa}")],
-        Verdict::Score => vec![format!("an image is anomalous where {by_score}")],
-        Verdict::Both => vec![format!("an image is anomalous where {by_nfa}"), format!("and {by_score}")],
-        Verdict::Either => vec![format!("an image is anomalous where {by_nfa}"), format!("or {by_score}")],
-    };
-    let size = match rule.min_area {
-        0 => "regions of every size count".to_owned(),
-        area => format!("regions of at least {area} pixels count"),
-    };
-    let place = match manifest.detection.roi {
-        Some(_) => "inside the region of interest",
-        None => "in the whole image",
-    };
-    lines.push(format!("{size}, {place}"));
-    lines.push(match (rule.tests, &manifest.calibration) {
-        (TestCount::PerSize, Some(null)) => {
-            format!("tests: sized, by region size on a null calibrated on {} good images", null.images)
-        }
-        (TestCount::PerSize, None) => "tests: sized, by region size".to_owned(),
-        (TestCount::Paper, _) => {
-            "tests: paper, on the theoretical null; `uflow calibrate` measures if ε holds".to_owned()
-        }
-    });
-    lines.push(match rule.bound {
-        Bound::Chernoff => "bound: chernoff, as in the paper".to_owned(),
-        Bound::Exact => "bound: exact tail probabilities".to_owned(),
-    });
-    Ok(lines)
 }

@@ -9,7 +9,7 @@ use crate::{
     frame::{BitDepthCheck, FloatRange, Limits, ReadOptions},
     preprocess::Preprocess,
     runtime::{Device, Precision, SessionOptions},
-    segment::{Bound, DecisionOptions, RegionOfInterest, Roi, TestCount, Verdict},
+    segment::{Bound, DecisionOptions, RegionOfInterest, Roi, TestCount, Verdict, parse_rate},
 };
 
 /// Device options.
@@ -71,11 +71,15 @@ pub fn warn_of_depth(check: &BitDepthCheck, read: &ReadOptions) {
 /// Options of the decision.
 #[derive(Args, Clone, Debug, Default)]
 pub struct DecisionArgs {
-    /// ε: false alarms expected per image.
+    /// Share of good images that may be rejected, as 1% or 0.01. Without --verdict this also means --verdict reject.
+    #[arg(long, value_name = "R", value_parser = parse_rate, help_heading = "Decision")]
+    pub reject_rate: Option<f64>,
+
+    /// ε: false alarms expected per image. It decides which regions are reported.
     #[arg(long, value_name = "E", help_heading = "Decision")]
     pub epsilon: Option<f64>,
 
-    /// Criterion for an anomalous image: its NFA, its score, both, or either of them.
+    /// Criterion for an anomalous image: the reject rate (reject), NFA below ε (nfa), its score, both of the last two, or either.
     #[arg(long, value_parser = super::choices::VERDICTS, help_heading = "Decision")]
     pub verdict: Option<Verdict>,
 
@@ -103,8 +107,8 @@ pub struct DecisionArgs {
 impl DecisionArgs {
     /// All but the region of interest.
     fn values(&self) -> DecisionOptions {
-        let &Self { epsilon, verdict, score_threshold, min_area, bound, tests, roi: _ } = self;
-        DecisionOptions { epsilon, verdict, score_threshold, min_area, bound, tests, roi: None }
+        let &Self { reject_rate, epsilon, verdict, score_threshold, min_area, bound, tests, roi: _ } = self;
+        DecisionOptions { epsilon, verdict, reject_rate, score_threshold, min_area, bound, tests, roi: None }
     }
 
     /// Refuses values outside their range; reads no file.

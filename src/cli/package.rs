@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{CommandOutcome, Context, info, options::DecisionArgs};
+use super::{CommandOutcome, Context, options::DecisionArgs};
 use crate::{
     Error,
     package::{self, Manifest, Package},
@@ -13,7 +13,7 @@ use crate::{
 
 const AFTER_HELP: &str = "\
 Examples:
-  uflow package set bolt.uflow --epsilon 0.01              (in place)
+  uflow package set bolt.uflow --reject-rate 3%            (in place)
   uflow package set bolt.uflow --verdict score --score-threshold 0.93 --out strict.uflow
   uflow package set bolt --name bolt-m8 --roi field.png --out bolt-m8.uflow
 
@@ -98,17 +98,17 @@ fn set(args: &SetArgs, context: &Context) -> anyhow::Result<()> {
     let (height, width) = (manifest.input.height as usize, manifest.input.width as usize);
     Segmenter::new(&manifest.latents(), height, width)?.set_roi(mask.map(|mask| &**mask))?;
     let manifest = package.write_changed(out, &manifest, roi.as_deref())?;
-    let warning = stale_null(&package, &manifest, roi.as_deref());
+    let extrapolated = manifest.rule(&Default::default())?.warning();
+    let warnings: Vec<_> = stale_null(&package, &manifest, roi.as_deref()).into_iter().chain(extrapolated).collect();
     if context.json {
-        let warnings: Vec<_> = warning.iter().collect();
         let detection = &manifest.detection;
         context.print_json(&json!({
             "event": "changed", "package": out, "name": manifest.name, "detection": detection, "warnings": warnings,
         }))?;
         return Ok(());
     }
-    warning.iter().for_each(|warning| eprintln!("uflow: warning: {warning}"));
-    let lines: String = info::decision(&manifest)?.iter().map(|line| format!("  {line}\n")).collect();
+    warnings.iter().for_each(|warning| eprintln!("uflow: warning: {warning}"));
+    let lines: String = manifest.decision_in_words()?.iter().map(|line| format!("  {line}\n")).collect();
     context.print(&format!("{}: {}\n{lines}", out.display(), manifest.name))?;
     Ok(())
 }
@@ -117,8 +117,8 @@ fn set(args: &SetArgs, context: &Context) -> anyhow::Result<()> {
 fn stale_null(package: &Package, manifest: &Manifest, roi: Option<&[u8]>) -> Option<String> {
     let changed = package.roi.as_deref() != roi;
     (changed && manifest.calibration.is_some()).then(|| {
-        "the null was calibrated in the former region of interest, and ε may not hold in this one; calibrate again \
-         (uflow calibrate --model PKG --good DIR --out NEW)"
+        "the null and the threshold at the reject rate were calibrated in the former region of interest, and may not hold in \
+         this one; calibrate again (uflow calibrate --model PKG --good DIR --out NEW)"
             .to_owned()
     })
 }

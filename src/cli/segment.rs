@@ -53,8 +53,10 @@ pub struct Args {
 /// The report that the command prints.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Highest score.
-    pub image_score: f32,
+    /// The image score: −`log10_nfa_min`.
+    pub score: f32,
+    /// Maximum of the score map.
+    pub score_max: f32,
     /// Lowest log₁₀NFA.
     pub log10_nfa_min: f32,
     /// log₁₀ of the number of tests.
@@ -97,7 +99,7 @@ pub fn run(args: &Args, json: bool) -> Result<()> {
     }
     let verdict = if report.anomalous { "anomalous" } else { "normal" };
     writeln!(out, "{}: {verdict}", args.latents.display())?;
-    writeln!(out, "  image score     {:.6}", report.image_score)?;
+    writeln!(out, "  highest score   {:.6}", report.score_max)?;
     writeln!(out, "  lowest log10NFA {:.3} (no evidence: {:.3})", report.log10_nfa_min, report.log10_number_of_tests)?;
     writeln!(out, "  mask            {} of {} pixels", report.mask_pixels, args.size.0 * args.size.1)?;
     let times = report.timings_ms;
@@ -138,7 +140,8 @@ pub fn segment(args: &Args) -> Result<Report> {
     let (decision, maps) = decision.zip(post.segmentation()).context("the segmentation left no maps")?;
     write(&args.out, &maps, post.mask()).with_context(|| format!("cannot write {}", args.out.display()))?;
     Ok(Report {
-        image_score: decision.score,
+        score: decision.score,
+        score_max: decision.score_max,
         log10_nfa_min: decision.log10_nfa_min,
         log10_number_of_tests: maps.log10_number_of_tests,
         anomalous: decision.anomalous,

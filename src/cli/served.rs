@@ -90,7 +90,7 @@ struct Difference {
 impl Difference {
     fn take(&mut self, known: &Looked, answer: &DetectResponse) {
         if let Some(Outcome::Detection(found)) = &answer.outcome {
-            self.score = self.score.max((found.score - known.score).abs());
+            self.score = self.score.max((found.score_max - known.score_max).abs());
             self.verdicts += usize::from(found.anomalous != known.anomalous);
         }
     }
@@ -106,7 +106,7 @@ fn facts(report: &Report, difference: &Difference) -> Vec<(String, String)> {
         ("frames per batch", format!("{:.1} (mean), over all models", report.mean_batch)),
         (
             "difference from the detector",
-            format!("{} verdicts; image scores by at most {:.0e}", difference.verdicts, difference.score),
+            format!("{} verdicts; highest scores by at most {:.0e}", difference.verdicts, difference.score),
         ),
     ]
     .map(|(name, value)| (name.to_owned(), value))

@@ -45,8 +45,8 @@ pub struct Looked {
     pub product: &'static str,
     /// Its file.
     pub path: PathBuf,
-    /// Its image score.
-    pub score: f32,
+    /// The maximum of its score map.
+    pub score_max: f32,
     /// Its verdict.
     pub anomalous: bool,
 }
@@ -211,7 +211,7 @@ fn run_product(
         looked.push(Looked {
             product: product.name(),
             path: seen.sample.path.clone(),
-            score: seen.inspection.image_score,
+            score_max: seen.inspection.score_max,
             anomalous: seen.inspection.anomalous,
         });
         gallery.take(&seen)

@@ -112,7 +112,12 @@ impl Metrics {
                 &["model", "version", "stage"],
                 &SECONDS,
             )?,
-            scores: histogram("uflow_image_score", "Image scores.", &["model", "version"], &SCORES)?,
+            scores: histogram(
+                "uflow_image_score",
+                "Highest scores of images (score_max).",
+                &["model", "version"],
+                &SCORES,
+            )?,
             drift: register(
                 &registry,
                 GaugeVec::new(
@@ -361,7 +366,7 @@ impl ModelMetrics {
             histogram.observe(milliseconds * 1e-3);
         }
         self.anomalies.inc_by(u64::from(answer.detection.anomalous));
-        let score = f64::from(answer.detection.score);
+        let score = f64::from(answer.detection.score_max);
         self.scores.observe(score);
         if let Some(drift) = &self.drift {
             drift.saw(score);

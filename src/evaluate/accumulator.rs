@@ -45,10 +45,14 @@ pub struct Observation<'a> {
     pub log10_nfa: ArrayView2<'a, f32>,
     /// The ground truth, H × W. `None` for a good image, and for a defective image without a mask.
     pub truth: Option<ArrayView2<'a, bool>>,
-    /// The image's score.
-    pub image_score: f32,
+    /// The maximum of the score map.
+    pub score_max: f32,
     /// The image's verdict.
     pub anomalous: bool,
+    /// A pixel belongs to the mask where log₁₀NFA is below this; −∞ where there is no mask.
+    pub level: f32,
+    /// The share of good images that are at least as unusual, where the package knows good images.
+    pub p_value: Option<f64>,
     /// Number of regions found.
     pub regions: usize,
     /// Milliseconds by stage; may be empty.
@@ -124,16 +128,19 @@ impl Accumulator {
             self.components.push(ComponentCounts::of(observation.score, f32::NEG_INFINITY));
             self.alarms.push(observation.log10_nfa);
         }
-        let iou = self.iou_at_epsilon(observation);
+        let iou = iou_of_mask(observation);
         self.kind_of.push(kind);
         self.marked.push(regions.iter().map(|&pixels| u64::from(pixels)).sum());
         self.times.push(observation.timings);
+        let log10_nfa_min = observation.log10_nfa.iter().copied().fold(f32::INFINITY, f32::min);
         let result = ImageResult {
             name: observation.name.to_owned(),
             kind: observation.kind.to_owned(),
-            score: observation.image_score,
-            log10_nfa_min: observation.log10_nfa.iter().copied().fold(f32::INFINITY, f32::min),
+            score: 0.0 - log10_nfa_min,
+            score_max: observation.score_max,
+            log10_nfa_min,
             anomalous: observation.anomalous,
+            p_value: observation.p_value,
             regions: observation.regions,
             iou: (!defective || observation.truth.is_some()).then_some(iou),
             defective_part: observation
@@ -154,22 +161,22 @@ impl Accumulator {
         }) as u32
     }
 
-    fn iou_at_epsilon(&self, observation: &Observation<'_>) -> f64 {
-        let limit = self.settings.epsilon.log10() as f32;
-        let (mut both, mut either) = (0, 0);
-        let mut truth = observation.truth.iter().flat_map(|truth| truth.iter());
-        for &log10_nfa in &observation.log10_nfa {
-            let (found, true_) = (log10_nfa < limit, truth.next().copied().unwrap_or(false));
-            both += u64::from(found && true_);
-            either += u64::from(found || true_);
-        }
-        ratio(both, either)
-    }
-
     /// Computes the metrics of all images added.
     pub fn finish(self) -> Evaluation {
         conclude(self)
     }
+}
+
+/// Of the mask that the decision gives.
+fn iou_of_mask(observation: &Observation<'_>) -> f64 {
+    let (mut both, mut either) = (0, 0);
+    let mut truth = observation.truth.iter().flat_map(|truth| truth.iter());
+    for &log10_nfa in &observation.log10_nfa {
+        let (found, true_) = (log10_nfa < observation.level, truth.next().copied().unwrap_or(false));
+        both += u64::from(found && true_);
+        either += u64::from(found || true_);
+    }
+    ratio(both, either)
 }
 
 /// Packs a map's values: one run for the pixels outside the mask, one for each region of the mask.
@@ -221,7 +228,7 @@ fn check(observation: &Observation<'_>) -> Result<()> {
             return Err(Error::NonFinite { what: format!("{what} of {}", observation.name), found, total: map.len() });
         }
     }
-    if !observation.image_score.is_finite() {
+    if !observation.score_max.is_finite() {
         return Err(Error::NonFinite { what: format!("score of {}", observation.name), found: 1, total: 1 });
     }
     Ok(())

@@ -175,13 +175,13 @@ impl Summary<'_> {
             None => self.pixels.total.as_ref(),
         };
         let images = self.image_curves(kind, |image| image.score);
-        let by_nfa = self.image_curves(kind, |image| -image.log10_nfa_min);
+        let by_maximum = self.image_curves(kind, |image| image.score_max);
         let nfa_oracle = self.pixels.nfa_oracle.as_ref();
         Metrics {
             images: self.found.images.iter().filter(|image| kind.is_none() || self.of(kind, image)).count(),
             pixel_auroc: pixels.map(|curves| curves.roc.auroc),
             image_auroc: images.as_ref().map(|curves| curves.roc.auroc),
-            image_auroc_nfa: by_nfa.map(|curves| curves.roc.auroc),
+            image_auroc_score_max: by_maximum.map(|curves| curves.roc.auroc),
             aupro: pixels.and_then(|curves| curves.pro.as_ref()).map(|pro| pro.aupro),
             pixel_f1_max: pixels.map(|curves| curves.f1_max),
             image_f1_max: images.map(|curves| curves.f1_max),
@@ -229,7 +229,7 @@ impl Summary<'_> {
 
     /// Metrics with the score map cut at a threshold. `at` holds the IoU of each image at this threshold, if masks are known.
     fn at_threshold(&self, kind: Option<usize>, threshold: f32, at: Option<&AtThreshold>) -> Operating {
-        let above = |image: &ImageResult| f64::from(image.score > threshold);
+        let above = |image: &ImageResult| f64::from(image.score_max > threshold);
         let components = |counts: &ComponentCounts| f64::from(counts.above(threshold));
         Operating {
             miou: at.and_then(|at| self.mean_iou(kind, at)),

@@ -67,7 +67,7 @@ pub fn metrics_csv(evaluations: &[Named<'_>]) -> Result<String> {
         "good_flagged_fair",
         "false_alarms_fair",
         "miou_nfa_oracle",
-        "image_auroc_nfa",
+        "image_auroc_score_max",
     ])?;
     for (category, evaluation) in evaluations {
         let kinds = evaluation.kinds.iter().map(|kind| (&*kind.kind, &kind.metrics));
@@ -82,7 +82,7 @@ pub fn metrics_csv(evaluations: &[Named<'_>]) -> Result<String> {
             let values = [metrics.pixel_auroc, metrics.image_auroc, metrics.aupro].into_iter();
             let values = values.chain(f1.into_iter().flatten()).chain(operating.into_iter().flatten());
             let values = values
-                .chain([metrics.miou_nfa_oracle, metrics.image_auroc_nfa])
+                .chain([metrics.miou_nfa_oracle, metrics.image_auroc_score_max])
                 .map(|value| value.map_or(String::new(), |value| value.to_string()));
             rows.push([(*category).to_owned(), kind.to_owned(), metrics.images.to_string()].into_iter().chain(values))?;
         }
@@ -97,7 +97,9 @@ pub fn images_csv(evaluations: &[Named<'_>]) -> Result<String> {
         "image",
         "kind",
         "score",
+        "score_max",
         "log10_nfa_min",
+        "p_value",
         "anomalous",
         "regions",
         "iou_epsilon",
@@ -110,7 +112,9 @@ pub fn images_csv(evaluations: &[Named<'_>]) -> Result<String> {
                 image.name.clone(),
                 image.kind.clone(),
                 image.score.to_string(),
+                image.score_max.to_string(),
                 image.log10_nfa_min.to_string(),
+                image.p_value.map_or(String::new(), |value| value.to_string()),
                 image.anomalous.to_string(),
                 image.regions.to_string(),
                 image.iou.map_or(String::new(), |iou| iou.to_string()),
@@ -151,7 +155,7 @@ pub fn false_alarms_csv(evaluations: &[Named<'_>]) -> Result<String> {
 /// A table of the categories with their mean, and one of the false alarms.
 pub fn markdown(evaluations: &[Named<'_>]) -> String {
     let mut text = String::from(
-        "| category | images | pixel AUROC | image AUROC | by NFA | AUPRO | pixel F1-max | mIoU at ε | mIoU, best ε | mIoU, oracle | mIoU, fair | recall at ε | \
+        "| category | images | pixel AUROC | image AUROC | by the maximum | AUPRO | pixel F1-max | mIoU at ε | mIoU, best ε | mIoU, oracle | mIoU, fair | recall at ε | \
          good images flagged | false alarms per good image |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     let mut row = |name: &str, metrics: &Metrics| {
@@ -162,7 +166,7 @@ pub fn markdown(evaluations: &[Named<'_>]) -> String {
             metrics.images.to_string(),
             number(metrics.pixel_auroc, 3),
             number(metrics.image_auroc, 3),
-            number(metrics.image_auroc_nfa, 3),
+            number(metrics.image_auroc_score_max, 3),
             number(metrics.aupro, 3),
             number(metrics.pixel_f1_max.map(|best| best.f1), 3),
             number(at.miou, 3),

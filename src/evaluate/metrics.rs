@@ -70,9 +70,9 @@ pub struct Metrics {
     pub pixel_auroc: Option<f64>,
     /// Area under the ROC curve of image scores.
     pub image_auroc: Option<f64>,
-    /// The same, with images ranked by their lowest log₁₀NFA instead of their score.
+    /// The same, with images ranked by the maximum of their score map, as in the paper.
     #[serde(default)]
-    pub image_auroc_nfa: Option<f64>,
+    pub image_auroc_score_max: Option<f64>,
     /// Area under the curve of per-region overlap up to a false-positive rate of 0.3, divided by 0.3.
     pub aupro: Option<f64>,
     /// Best F1 over pixels.
@@ -120,15 +120,21 @@ pub struct ImageResult {
     pub name: String,
     /// Its kind.
     pub kind: String,
-    /// Its score.
+    /// Its score: −`log10_nfa_min`.
     pub score: f32,
+    /// The maximum of its score map.
+    #[serde(default)]
+    pub score_max: f32,
     /// The lowest value of its log₁₀NFA map.
     pub log10_nfa_min: f32,
     /// Its verdict.
     pub anomalous: bool,
+    /// The share of good images that are at least as unusual, where the package knows good images.
+    #[serde(default)]
+    pub p_value: Option<f64>,
     /// Number of regions found.
     pub regions: usize,
-    /// Intersection over union at ε; `None` without ground truth.
+    /// Intersection over union of the decision's mask, which is that at ε unless the reject rate decides; `None` without ground truth.
     pub iou: Option<f64>,
     /// The share of a defective image that is marked as defective; `None` without a mask.
     #[serde(default)]
@@ -205,7 +211,7 @@ impl Metrics {
             images: sets.iter().map(|set| set.images).sum(),
             pixel_auroc: mean(&|set| set.pixel_auroc),
             image_auroc: mean(&|set| set.image_auroc),
-            image_auroc_nfa: mean(&|set| set.image_auroc_nfa),
+            image_auroc_score_max: mean(&|set| set.image_auroc_score_max),
             aupro: mean(&|set| set.aupro),
             pixel_f1_max: best(mean(&|set| Some(set.pixel_f1_max?.f1))),
             image_f1_max: best(mean(&|set| Some(set.image_f1_max?.f1))),

@@ -8,7 +8,8 @@
 //! | metric | definition | source |
 //! |---|---|---|
 //! | pixel AUROC | area under the ROC curve of all pixels; a tie counts one half | paper, §4 |
-//! | image AUROC | area under the ROC curve of the image scores; an image's score is the maximum of its score map | paper, Appendix A |
+//! | image AUROC | area under the ROC curve of the image scores; an image's score is −log₁₀NFA of its most unusual region, by which verdicts go | defined here |
+//! | … by the maximum | the same, an image's score being the maximum of its score map | paper, Appendix A |
 //! | AUPRO | area under the mean overlap of the masks' 8-connected regions against the false-positive rate over all unmarked pixels, up to 0.3, divided by 0.3 | named by the paper, §4; limit and regions from Bergmann et al., IJCV 2021 |
 //! | F1-max | the highest F1 over all thresholds, for pixels and for images | common practice |
 //! | mIoU | intersection over union per image, averaged over the images; two empty masks count 1 | paper, §4.1.1; the empty case is defined here |
@@ -69,10 +70,14 @@ pub struct Inspection<'a> {
     pub score: ArrayView2<'a, f32>,
     /// The log₁₀NFA map, H × W at the network's input size.
     pub log10_nfa: ArrayView2<'a, f32>,
-    /// The image's score.
-    pub image_score: f32,
+    /// The maximum of the score map.
+    pub score_max: f32,
     /// The image's verdict.
     pub anomalous: bool,
+    /// A pixel belongs to the mask where log₁₀NFA is below this; −∞ where there is no mask.
+    pub level: f32,
+    /// The share of good images that are at least as unusual, where the package knows good images.
+    pub p_value: Option<f64>,
     /// Outlines of the regions found.
     pub regions: Vec<Outline>,
     /// Milliseconds by stage, in the order in which the stages ran.
@@ -130,8 +135,10 @@ pub fn evaluate(
             score: inspection.score,
             log10_nfa: inspection.log10_nfa,
             truth,
-            image_score: inspection.image_score,
+            score_max: inspection.score_max,
             anomalous: inspection.anomalous,
+            level: inspection.level,
+            p_value: inspection.p_value,
             regions: inspection.regions.len(),
             timings: &inspection.timings,
         })?;

@@ -51,8 +51,8 @@ impl fmt::Display for Evaluation {
         }
         writeln!(
             out,
-            "image AUROC by the lowest log10 NFA: {} (the table's is by the highest score)",
-            number(self.total.image_auroc_nfa, 3)
+            "image AUROC by the maximum of the score map, as in the paper: {}",
+            number(self.total.image_auroc_score_max, 3)
         )?;
         let f1 = [self.total.pixel_f1_max, self.total.image_f1_max].map(|best| number(best.map(|best| best.f1), 3));
         writeln!(out, "F1-max: {} over pixels, {} over images", f1[0], f1[1])?;

@@ -47,8 +47,8 @@ impl LatentStatistics {
 /// An imported model's result for one image.
 #[derive(Clone, Debug, Serialize)]
 pub struct Examination {
-    /// The image score.
-    pub score: f32,
+    /// The maximum of the score map.
+    pub score_max: f32,
     /// The latents, finest scale first.
     pub scales: Vec<LatentStatistics>,
 }
@@ -97,7 +97,7 @@ impl Examiner {
     /// As [`examine`](Self::examine).
     pub fn add_good(&mut self, frame: &Frame<'_>) -> Result<Examination> {
         let found = self.run(frame, |good, score| good.add(score))?;
-        self.scores.push(found.score);
+        self.scores.push(found.score_max);
         for (sum, scale) in self.powers.iter_mut().zip(&found.scales) {
             *sum += scale.power();
         }
@@ -130,7 +130,7 @@ impl Examiner {
                 let latents = latents.ok_or_else(|| Error::internal(format!("no latents of scale {scale}")))?;
                 Ok(LatentStatistics::of(latents.iter().copied()))
             });
-            Ok(Examination { score: scores.image_score, scales: statistics.collect::<Result<_>>()? })
+            Ok(Examination { score_max: scores.score_max, scales: statistics.collect::<Result<_>>()? })
         })
     }
 }

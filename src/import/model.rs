@@ -111,6 +111,7 @@ pub fn import(runtime: &Runtime, checkpoint: &mut Checkpoint, options: ImportOpt
         training: None,
         scores: None,
         calibration: None,
+        rejection: None,
         detection,
     };
     manifest.validate()?;

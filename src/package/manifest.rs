@@ -11,7 +11,7 @@ use super::{MANIFEST_FILE, MAX_MANIFEST_BYTES};
 use crate::flow::Topology;
 use crate::latents::ScaleShape;
 use crate::preprocess::Preprocess;
-use crate::segment::{CalibratedNull, DecisionOptions, DecisionRule, ModelFacts};
+use crate::segment::{CalibratedNull, DecisionOptions, DecisionRule, ModelFacts, Rejection};
 use crate::{Error, Reason, Result};
 
 /// The manifest format that this version reads and writes.
@@ -49,6 +49,9 @@ pub struct Manifest {
     /// The null hypothesis as good images have it; none in packages from before it was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<CalibratedNull>,
+    /// The good images that rejection rates and p-values stand on; none in packages from before there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejection: Option<Rejection>,
     /// How a detection is decided unless a request says otherwise.
     #[serde(deserialize_with = "from_object")]
     pub detection: DecisionOptions<String>,
@@ -160,6 +163,7 @@ impl Manifest {
             name: &self.name,
             fair_threshold: self.scores.as_ref().map(|scores| scores.fair_threshold),
             sized: self.calibration.is_some(),
+            rejection: self.rejection.as_ref(),
         };
         DecisionRule::new(call, &self.detection, &model)
     }

@@ -23,6 +23,7 @@ mod read;
 mod repository;
 mod source;
 mod text;
+mod words;
 mod write;
 
 pub use self::manifest::{BackboneReference, FORMAT, FlowReference, Manifest, Scale, ScoreStatistics, TrainingRecord};

@@ -143,13 +143,14 @@ impl Detector {
         Ok(())
     }
 
-    /// The image score alone, at a fraction of the segmentation's cost. Afterwards there are no maps.
+    /// The maximum of the score map alone ([`Detection::score_max`]), at a fraction of the segmentation's cost. Afterwards there are no
+    /// maps.
     ///
     /// # Errors
     /// As [`detect`](Self::detect).
-    pub fn score(&mut self, frame: &Frame<'_>, options: &DecisionOptions) -> Result<f32> {
+    pub fn score_max(&mut self, frame: &Frame<'_>, options: &DecisionOptions) -> Result<f32> {
         let rule = self.manifest.rule(options)?;
-        self.score_map(frame, &rule, false, |scores, _| Ok(scores.image_score))
+        self.score_map(frame, &rule, false, |scores, _| Ok(scores.score_max))
     }
 
     /// The line as far as the score map, with latents if they are wanted.
@@ -203,8 +204,13 @@ impl Detector {
         self.post.maps()
     }
 
-    /// The mask of the last frame at the frame's own size: 1 where the frame is anomalous by NFA, else 0; regions under the
-    /// smallest area are part of it.
+    /// Below this a pixel of the last frame's log₁₀NFA map belongs to its mask; −∞ for an empty one.
+    pub fn level(&self) -> f32 {
+        self.post.level()
+    }
+
+    /// The mask of the last frame at the frame's own size: 1 where log₁₀NFA is below the [level](Self::level), else 0; regions under
+    /// the smallest area are part of it, where the frame is anomalous without them or the verdict is not `reject`.
     pub fn mask(&self) -> ArrayView2<'_, u8> {
         self.post.mask()
     }

@@ -31,18 +31,29 @@ use crate::{
     Result,
     frame::Limits,
     package::Package,
-    segment::{Region, Regions, Roi},
+    segment::{PValue, Region, Regions, Roi},
 };
 
 /// What was found in one frame.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Detection {
-    /// The image score: the maximum of the score map, in [0, 1).
+    /// The image score: −log₁₀NFA of the most unusual region, so −`log10_nfa_min`. Higher is more anomalous, without an upper limit. It
+    /// ranks images as the verdicts `reject` and `nfa` and p-values do, and every package has it. It never saturates, as a p-value of
+    /// few good images does.
     pub score: f32,
+    /// The paper's image score: the maximum of the score map (Eq. 2), in [0, 1). Score thresholds apply to it.
+    #[serde(default)]
+    pub score_max: f32,
     /// The verdict.
     pub anomalous: bool,
-    /// The lowest log₁₀NFA of the image; below log₁₀ε it is a detection.
+    /// The lowest log₁₀NFA of the image.
     pub log10_nfa_min: f32,
+    /// The share of good images that are at least as unusual; none where the package knows no good images.
+    #[serde(default)]
+    pub p_value: Option<f64>,
+    /// Whether the p-value is smaller than the good images can tell, and comes from their tail.
+    #[serde(default)]
+    pub p_extrapolated: bool,
     /// The regions of the mask of at least the smallest area that counts, in pixels of the frame, most significant first.
     pub regions: Vec<Region>,
     /// Where the time went.
@@ -54,16 +65,38 @@ pub struct Detection {
 pub struct Decision {
     /// As [`Detection::score`].
     pub score: f32,
+    /// As [`Detection::score_max`].
+    pub score_max: f32,
     /// As [`Detection::anomalous`].
     pub anomalous: bool,
     /// As [`Detection::log10_nfa_min`].
     pub log10_nfa_min: f32,
+    /// As [`Detection::p_value`].
+    pub p_value: Option<PValue>,
+}
+
+impl Detection {
+    /// The same without its regions.
+    pub fn decision(&self) -> Decision {
+        let &Self { score, score_max, anomalous, log10_nfa_min, p_value, p_extrapolated: extrapolated, .. } = self;
+        let p_value = p_value.map(|value| PValue { value, extrapolated });
+        Decision { score, score_max, anomalous, log10_nfa_min, p_value }
+    }
 }
 
 impl Decision {
     fn detection(self, regions: &Regions, timings_ms: Timings) -> Detection {
-        let Self { score, anomalous, log10_nfa_min } = self;
-        Detection { score, anomalous, log10_nfa_min, regions: regions.to_vec(), timings_ms }
+        let Self { score, score_max, anomalous, log10_nfa_min, p_value } = self;
+        Detection {
+            score,
+            score_max,
+            anomalous,
+            log10_nfa_min,
+            p_value: p_value.map(|p| p.value),
+            p_extrapolated: p_value.is_some_and(|p| p.extrapolated),
+            regions: regions.to_vec(),
+            timings_ms,
+        }
     }
 }
 

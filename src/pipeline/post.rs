@@ -11,7 +11,7 @@ use crate::{
     package::Manifest,
     segment::{
         Blocks, CalibratedNull, DecisionRule, RegionFinder, RegionOfInterest, Regions, Roi, Scores, Segmentation,
-        Segmenter,
+        Segmenter, Verdict,
     },
 };
 
@@ -33,6 +33,8 @@ pub struct PostProcessor {
     /// In place of the component trees, for comparison.
     blocks: Option<Blocks>,
     finder: RegionFinder,
+    /// Of the last frame.
+    level: f32,
 }
 
 impl PostProcessor {
@@ -59,7 +61,17 @@ impl PostProcessor {
         let mut segmenter = Segmenter::new(shapes, maps.0 as usize, maps.1 as usize)?;
         segmenter.set_null(null)?;
         let scales = shapes.iter().map(|shape| shape.channels).enumerate().collect();
-        Ok(Self { maps, scales, whole: true, roi, applied: None, segmenter, blocks: None, finder: RegionFinder::new() })
+        Ok(Self {
+            maps,
+            scales,
+            whole: true,
+            roi,
+            applied: None,
+            segmenter,
+            blocks: None,
+            finder: RegionFinder::new(),
+            level: f32::NEG_INFINITY,
+        })
     }
 
     /// For comparison: only some scales of a model count (from 0, the finest; in ascending order), by component trees or
@@ -108,13 +120,22 @@ impl PostProcessor {
         self.check_frame(size, rule)?;
         self.apply(rule)?;
         let maps = segment(&mut self.segmenter, self.blocks.as_ref(), (&self.scales, self.whole), evidence, rule)?;
-        self.finder.find(&maps, rule.log10_epsilon, size.0 as usize, size.1 as usize)?;
+        let lowest = maps.lowest();
+        self.level = rule.level(lowest, maps.log10_number_of_tests as f32);
+        self.finder.find(&maps, self.level, size.0 as usize, size.1 as usize)?;
         self.finder.keep_at_least(rule.min_area);
         let anomalous = self.finder.anomalous(&maps, rule);
-        Ok(Decision { score: maps.image_score, anomalous, log10_nfa_min: maps.log10_nfa_min })
+        if rule.verdict == Verdict::Reject && !anomalous {
+            self.finder.clear();
+            self.level = f32::NEG_INFINITY;
+        }
+        self.finder.set_p_values(|lowest| rule.p_value(Some(lowest)).map(|p| p.value));
+        let p_value = rule.p_value(lowest);
+        let (score_max, log10_nfa_min) = (maps.score_max, maps.log10_nfa_min);
+        Ok(Decision { score: 0.0 - log10_nfa_min, score_max, anomalous, log10_nfa_min, p_value })
     }
 
-    /// The image score alone, at a fraction of the cost of [`decide`](Self::decide). Afterwards there are no maps.
+    /// The score map and its maximum alone, at a fraction of the cost of [`decide`](Self::decide). Afterwards there are no maps.
     ///
     /// # Errors
     /// As [`decide`](Self::decide).
@@ -142,6 +163,11 @@ impl PostProcessor {
         self.finder.regions()
     }
 
+    /// Below this a pixel of the last frame's log₁₀NFA map belongs to its mask; −∞ for an empty one.
+    pub fn level(&self) -> f32 {
+        self.level
+    }
+
     /// The maps of the last frame; `None` before the first.
     pub fn maps(&self) -> Option<Maps<'_>> {
         self.segmentation().map(|last| Maps { score: last.score, log10_nfa: last.log10_nfa })
@@ -152,7 +178,7 @@ impl PostProcessor {
         self.segmenter.last()
     }
 
-    /// The mask of the last frame at the frame's own size: 1 where the frame is anomalous by NFA, else 0.
+    /// The mask of the last frame at the frame's own size: 1 where log₁₀NFA is below the [level](DecisionRule::level), else 0.
     pub fn mask(&self) -> ArrayView2<'_, u8> {
         self.finder.mask()
     }

@@ -101,17 +101,17 @@ pub(super) fn roc(image: Option<&Roc>, pixel: Option<&Roc>) -> String {
     svg + "</svg>"
 }
 
-/// Histogram of the image scores, good and defective images side by side in each bin, with the fair threshold.
+/// Histogram of the maxima of the score maps, good and defective images side by side in each bin, with the fair threshold.
 pub(super) fn scores(images: &[ImageResult], fair_threshold: Option<f32>) -> String {
     const BINS: usize = 24;
     let extremes = images.iter().fold((1.0_f64, 0.0_f64), |(low, high), image| {
-        (low.min(f64::from(image.score)), high.max(f64::from(image.score)))
+        (low.min(f64::from(image.score_max)), high.max(f64::from(image.score_max)))
     });
     let low = (extremes.0 * 20.0).floor() / 20.0;
     let high = ((extremes.1 * 20.0).ceil() / 20.0).max(low + 0.05);
     let mut counts = [[0_usize; BINS]; 2];
     for image in images {
-        let bin = (f64::from(image.score) - low) / (high - low) * BINS as f64;
+        let bin = (f64::from(image.score_max) - low) / (high - low) * BINS as f64;
         counts[usize::from(image.kind != GOOD)][(bin as usize).min(BINS - 1)] += 1;
     }
     let most = counts.iter().flatten().copied().max().unwrap_or(0).max(1);
@@ -122,7 +122,7 @@ pub(super) fn scores(images: &[ImageResult], fair_threshold: Option<f32>) -> Str
     } else {
         round_ticks(0.0, most as f64)
     };
-    let mut svg = frame("Histogram of image scores", ["image score", "images"], [&across, &up]);
+    let mut svg = frame("Histogram of the highest scores", ["highest score of the image", "images"], [&across, &up]);
     let width = (x(1.0) - x(0.0)) / BINS as f64;
     for (side, class) in ["good-bar", "bad-bar"].into_iter().enumerate() {
         for (bin, &count) in counts[side].iter().enumerate().filter(|(_, count)| **count > 0) {

@@ -175,13 +175,13 @@ fn table(out: &mut String, evaluation: &Evaluation) {
     let _ = write!(
         out,
         "</tbody></table></div>\n<p class=\"key\">{} good images: {} false alarms per image; share of them that is anomalous: {}. mIoU over the \
-         defective images alone: {} at ε. Image AUROC by the lowest log₁₀NFA: {}. The oracle threshold and the best ε are chosen on these test images: \
+         defective images alone: {} at ε. Image AUROC by the maximum of the score map: {}. The oracle threshold and the best ε are chosen on these test images: \
          their results are upper bounds. The fair threshold comes from the good training images.</p>\n",
         evaluation.good_images,
         number(at.false_alarms, 2),
         number(at.good_flagged, 2),
         number(at.miou_defective, 3),
-        number(evaluation.total.image_auroc_nfa, 3),
+        number(evaluation.total.image_auroc_score_max, 3),
     );
 }
 

@@ -5,6 +5,26 @@
 //! same words everywhere. Each call makes one rule. It takes each option from the call, else from the package, else the
 //! built-in default, and adds what the model knows of good images ([`ModelFacts`]).
 //!
+//! # Verdict, ε and what is shown
+//! With the verdict `reject` an image is anomalous where its lowest log₁₀NFA is below a threshold τ that at most a share r of good
+//! images falls below ([`reject`](super::reject)). ε keeps deciding which regions are evidence enough to be reported. Both
+//! meet in one level, [`DecisionRule::level`], below which a pixel of the log₁₀NFA map belongs to the mask and so to a region:
+//!
+//! | verdict | image | level |
+//! |---|---|---|
+//! | `reject` | anomalous | the larger of log₁₀ε and τ: every region with NFA < ε, and every region that makes the image anomalous by itself |
+//! | `reject` | not anomalous | none: no mask and no regions, whatever their NFA |
+//! | `nfa`, `score`, `both`, `either` | any | log₁₀ε |
+//!
+//! So an anomalous image shows at least the region with its lowest log₁₀NFA, and an image that is not anomalous shows nothing that
+//! reads as a defect. With ε = 1 most good images have a region with NFA < 1: one is expected in each. `--verdict nfa` shows them.
+//! A region of interest of the call leaves the threshold as it is: NFA is weighed by the part of the pixels that take part, so the
+//! share that is flagged stays about the same, without the finite-sample promise.
+//! `min_area` takes small regions out afterwards; an image whose unusual regions are all smaller is not anomalous, and the share
+//! of good images that is flagged only falls.
+//!
+//! A rate without a verdict in the same call means the verdict `reject`.
+//!
 //! To add an option: add the field to [`DecisionOptions`] (the compiler then points at `over`, `with_roi` and `check`),
 //! and to [`DecisionRule`] what follows from it.
 
@@ -13,7 +33,9 @@ use std::{str::FromStr, sync::Arc};
 use serde::{Deserialize, Serialize};
 use strum::{Display, VariantArray, VariantNames};
 
-use super::{Bound, Roi, TestCount, log10_epsilon};
+use super::{
+    Bound, PValue, RejectThreshold, Rejection, Roi, TestCount, check_rate, images_needed, log10_epsilon, percent,
+};
 use crate::{Error, Result, choice::choice};
 
 /// The criterion of the verdict.
@@ -33,18 +55,20 @@ pub enum Verdict {
     Both,
     /// At least one of them.
     Either,
+    /// A lowest log₁₀NFA that at most the rejection rate of good images falls below.
+    Reject,
 }
 
 impl Verdict {
     /// Whether it needs a score threshold.
     pub fn uses_score(self) -> bool {
-        self != Self::Nfa
+        matches!(self, Self::Score | Self::Both | Self::Either)
     }
 
-    /// The verdict, from the verdicts by NFA and by score.
+    /// The verdict, from the verdicts by NFA (or by the reject rate, if it decides) and by score.
     pub fn decide(self, by_nfa: bool, by_score: bool) -> bool {
         match self {
-            Self::Nfa => by_nfa,
+            Self::Nfa | Self::Reject => by_nfa,
             Self::Score => by_score,
             Self::Both => by_nfa && by_score,
             Self::Either => by_nfa || by_score,
@@ -89,6 +113,9 @@ impl From<Roi> for RegionOfInterest {
 /// One false alarm expected per image, as in the paper.
 const STANDARD_EPSILON: f64 = 1.0;
 
+/// One in a hundred good images may be rejected.
+pub const STANDARD_REJECT_RATE: f64 = 0.01;
+
 /// How to decide. `None` leaves the choice to the package, and then to the [`standard`](Self::standard) options.
 ///
 /// `R` is the type of the region of interest: in a call the mask itself, in a package's manifest the name of its file.
@@ -101,8 +128,12 @@ pub struct DecisionOptions<R = RegionOfInterest> {
     /// What makes a frame anomalous.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
-    /// Image score above which a frame is anomalous, for verdicts that use the score; 0 to 1. If neither this nor the package
-    /// sets one, the fair threshold is used.
+    /// The share of good images that may be rejected, for the verdict `reject`; above 0 and below 1. Needs a package that knows good
+    /// images (`rejection` in its manifest).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reject_rate: Option<f64>,
+    /// Maximum of the score map above which a frame is anomalous, for verdicts that use the score; 0 to 1. If neither this nor the
+    /// package sets one, the fair threshold is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score_threshold: Option<f32>,
     /// Smallest region that counts, in pixels of the frame.
@@ -124,6 +155,7 @@ impl<R> Default for DecisionOptions<R> {
         Self {
             epsilon: None,
             verdict: None,
+            reject_rate: None,
             score_threshold: None,
             min_area: None,
             bound: None,
@@ -140,12 +172,29 @@ impl<R> DecisionOptions<R> {
         Self {
             epsilon: Some(STANDARD_EPSILON),
             verdict: Some(Verdict::Nfa),
+            reject_rate: None,
             score_threshold: None,
             min_area: Some(0),
             bound: Some(Bound::Chernoff),
             tests: Some(TestCount::Paper),
             roi: None,
         }
+    }
+
+    /// What a package that was fitted or calibrated on good images decides by where nothing else is asked for: tests counted by size,
+    /// and at most 1% of good images rejected. With the paper's count the verdict is the paper's too, unless a rate is given.
+    pub fn of_new_package(self) -> Self {
+        let paper = self.tests == Some(TestCount::Paper) && self.reject_rate.is_none();
+        let verdict = if paper { Verdict::Nfa } else { Verdict::Reject };
+        let reject_rate = (self.verdict.unwrap_or(verdict) == Verdict::Reject).then_some(STANDARD_REJECT_RATE);
+        let defaults = Self {
+            verdict: Some(verdict),
+            reject_rate,
+            tests: Some(TestCount::PerSize),
+            roi: None,
+            ..Self::standard()
+        };
+        self.over(defaults)
     }
 
     /// ε, or the standard one.
@@ -156,10 +205,12 @@ impl<R> DecisionOptions<R> {
     /// These options; an option that is not set is taken from `defaults`.
     #[must_use]
     pub fn over(self, defaults: Self) -> Self {
-        let Self { epsilon, verdict, score_threshold, min_area, bound, tests, roi } = self;
+        let Self { epsilon, verdict, reject_rate, score_threshold, min_area, bound, tests, roi } = self;
+        let verdict = verdict.or(reject_rate.map(|_| Verdict::Reject));
         Self {
             epsilon: epsilon.or(defaults.epsilon),
             verdict: verdict.or(defaults.verdict),
+            reject_rate: reject_rate.or(defaults.reject_rate),
             score_threshold: score_threshold.or(defaults.score_threshold),
             min_area: min_area.or(defaults.min_area),
             bound: bound.or(defaults.bound),
@@ -170,8 +221,8 @@ impl<R> DecisionOptions<R> {
 
     /// The same options with another region of interest.
     pub fn with_roi<S>(&self, roi: Option<S>) -> DecisionOptions<S> {
-        let &Self { epsilon, verdict, score_threshold, min_area, bound, tests, roi: _ } = self;
-        DecisionOptions { epsilon, verdict, score_threshold, min_area, bound, tests, roi }
+        let &Self { epsilon, verdict, reject_rate, score_threshold, min_area, bound, tests, roi: _ } = self;
+        DecisionOptions { epsilon, verdict, reject_rate, score_threshold, min_area, bound, tests, roi }
     }
 
     /// Refuses values outside their range. Whether they suit a model is known when a [rule](DecisionRule) is made.
@@ -180,7 +231,8 @@ impl<R> DecisionOptions<R> {
     /// [`Error::Parameter`] that names the option.
     pub fn check(&self) -> Result<()> {
         // Every field is listed, so that a new one cannot be forgotten; the last four have no value that is wrong in itself.
-        let Self { epsilon, score_threshold, verdict: _, min_area: _, bound: _, tests: _, roi: _ } = self;
+        let Self { epsilon, reject_rate, score_threshold, verdict: _, min_area: _, bound: _, tests: _, roi: _ } = self;
+        reject_rate.map_or(Ok(()), check_rate)?;
         if let Some(epsilon) = epsilon {
             log10_epsilon(*epsilon)?;
         }
@@ -200,11 +252,40 @@ pub struct ModelFacts<'a> {
     pub fair_threshold: Option<f32>,
     /// Whether tests may be counted by size: the model has a calibrated null hypothesis, or the theoretical one is wanted.
     pub sized: bool,
+    /// The good images that rejection rates and p-values stand on.
+    pub rejection: Option<&'a Rejection>,
 }
 
 impl ModelFacts<'_> {
     /// For latents without a package: tests counted by size use the theoretical null hypothesis.
-    pub const NONE: Self = Self { name: "", fair_threshold: None, sized: true };
+    pub const NONE: Self = Self { name: "", fair_threshold: None, sized: true, rejection: None };
+
+    /// The threshold at the rejection rate.
+    fn reject_threshold(&self, rate: f64, tests: TestCount, bound: Bound) -> Result<RejectThreshold> {
+        let calibrate = "`uflow calibrate PKG --good DIR --reject-rate R --out NEW` measures some";
+        let reason = match self.rejection {
+            None if self.name.is_empty() => {
+                "verdict `reject` needs a package: the threshold is set on good images that the package knows"
+                    .to_owned()
+            }
+            None => format!(
+                "verdict `reject` needs good images to set its threshold on, and the package of `{}` knows none (it has no \
+                 `rejection`); {calibrate}",
+                self.name
+            ),
+            Some(rejection) if rejection.fits(tests, bound) => return rejection.threshold(rate),
+            Some(rejection) => {
+                let (measured, by) = rejection.measured_with();
+                format!(
+                    "the package of `{}` measured its good images with tests = {measured} and bound = {by}, which say nothing \
+                     about tests = {tests} and bound = {bound}; leave these options as they are, decide by verdict `nfa`, or \
+                     calibrate with them: {calibrate}",
+                    self.name
+                )
+            }
+        };
+        Err(Error::parameter("verdict", reason))
+    }
 }
 
 /// How one frame is decided: every option resolved and checked.
@@ -217,6 +298,10 @@ pub struct DecisionRule {
     pub log10_epsilon: f32,
     /// What makes a frame anomalous.
     pub verdict: Verdict,
+    /// The threshold of the verdict `reject`, which alone has one.
+    pub reject: Option<RejectThreshold>,
+    /// The good images that p-values stand on; `None` where the model has none that were measured in this way.
+    rejection: Option<Rejection>,
     /// Score above which a pixel counts. It is set if the verdict uses scores.
     pub score_threshold: Option<f32>,
     /// Smallest region that counts, in pixels of the frame.
@@ -256,17 +341,59 @@ impl DecisionRule {
             );
             return Err(Error::parameter("score_threshold", reason));
         }
-        let epsilon = options.epsilon();
+        let (epsilon, bound) = (options.epsilon(), options.bound.unwrap_or_default());
+        let rate = options.reject_rate.unwrap_or(STANDARD_REJECT_RATE);
+        let reject = (verdict == Verdict::Reject).then(|| model.reject_threshold(rate, tests, bound)).transpose()?;
         Ok(Self {
             epsilon,
             log10_epsilon: log10_epsilon(epsilon)?,
             verdict,
+            reject,
+            rejection: model.rejection.filter(|rejection| rejection.fits(tests, bound)).cloned(),
             score_threshold,
             min_area: options.min_area.unwrap_or(0),
-            bound: options.bound.unwrap_or_default(),
+            bound,
             tests,
             roi: options.roi,
         })
+    }
+
+    /// Below this a pixel of the log₁₀NFA map belongs to the mask, in an image whose lowest is `lowest` (`None` without any evidence)
+    /// and that has `nothing` where there is no evidence. See the head of this module.
+    pub fn level(&self, lowest: Option<f32>, nothing: f32) -> f32 {
+        match self.reject {
+            None => self.log10_epsilon,
+            Some(reject) if lowest.is_some_and(|lowest| lowest < reject.log10_nfa) => {
+                self.log10_epsilon.max(reject.log10_nfa).min(nothing)
+            }
+            Some(_) => f32::NEG_INFINITY,
+        }
+    }
+
+    /// The share of good images that are at least as unusual as an image or region of this lowest log₁₀NFA (`None` without any
+    /// evidence); `None` for a model that knows no good images.
+    pub fn p_value(&self, lowest: Option<f32>) -> Option<PValue> {
+        self.rejection.as_ref().map(|rejection| rejection.p_value(lowest))
+    }
+
+    /// What the user should know about the threshold: that it is extrapolated.
+    pub fn warning(&self) -> Option<String> {
+        let (reject, rejection) = (self.reject.as_ref()?, self.rejection.as_ref()?);
+        reject.promise.is_none().then(|| {
+            format!(
+                "a reject rate of {} needs {} good images, and the package knows {}: its threshold is extrapolated from their \
+                 tail; calibrate with more (uflow calibrate PKG --good DIR --out NEW), or ask for {} or more",
+                percent(reject.rate),
+                images_needed(reject.rate),
+                rejection.images(),
+                percent(1.0 / (rejection.images() + 1) as f64),
+            )
+        })
+    }
+
+    /// The good images that the threshold and p-values stand on.
+    pub fn rejection(&self) -> Option<&Rejection> {
+        self.rejection.as_ref()
     }
 
     /// The rule for latents without a package.

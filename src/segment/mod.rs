@@ -34,6 +34,7 @@ pub(crate) mod components;
 mod count;
 mod decision;
 mod frame_grid;
+mod lowest;
 mod null;
 mod outline;
 mod prune;
@@ -52,7 +53,8 @@ mod upsample;
 
 pub use block::Blocks;
 pub use count::{log10_number_of_tests, log10_number_of_tests_in};
-pub use decision::{DecisionOptions, DecisionRule, ModelFacts, RegionOfInterest, Verdict};
+pub use decision::{DecisionOptions, DecisionRule, ModelFacts, RegionOfInterest, STANDARD_REJECT_RATE, Verdict};
+pub use lowest::{Measurement, NullOf, enough_for_parts};
 pub use null::{CalibratedNull, FEW_IMAGES, FEWEST_IMAGES, ScaleNull, TestCount};
 pub use outline::Ring;
 pub use region::{Region, RegionView, Regions};

@@ -19,6 +19,9 @@ pub struct Region {
     pub centroid: [f64; 2],
     /// Its lowest log₁₀NFA.
     pub log10_nfa_min: f32,
+    /// The share of good images that have a region at least as unusual; none where the package knows no good images.
+    #[serde(default)]
+    pub p_value: Option<f64>,
     /// Its highest anomaly score.
     pub score_max: f32,
     /// The scale (0 = finest) with the strongest evidence where log₁₀NFA is lowest.
@@ -44,6 +47,7 @@ pub(super) struct Measures {
     pub(super) area: u32,
     pub(super) centroid: [f64; 2],
     pub(super) log10_nfa_min: f32,
+    pub(super) p_value: Option<f64>,
     pub(super) score_max: f32,
     pub(super) scale: usize,
     pub(super) rings: Range<u32>,
@@ -99,9 +103,9 @@ impl Regions {
                 self.corners.extend_from_slice(ring);
                 self.rings.push(start..self.corners.len() as u32);
             }
-            let &Region { bbox, area, centroid, log10_nfa_min, score_max, scale, .. } = region;
+            let &Region { bbox, area, centroid, log10_nfa_min, p_value, score_max, scale, .. } = region;
             let rings = first..self.rings.len() as u32;
-            self.measures.push(Measures { bbox, area, centroid, log10_nfa_min, score_max, scale, rings });
+            self.measures.push(Measures { bbox, area, centroid, log10_nfa_min, p_value, score_max, scale, rings });
         }
     }
 
@@ -115,6 +119,11 @@ impl Regions {
     /// Keeps the regions of at least `pixels` pixels.
     pub(super) fn keep_at_least(&mut self, area: u32) {
         self.measures.retain(|region| region.area >= area);
+    }
+
+    /// Gives every region its p-value, from its lowest log₁₀NFA.
+    pub(super) fn set_p_values(&mut self, p_value: impl Fn(f32) -> Option<f64>) {
+        self.measures.iter_mut().for_each(|region| region.p_value = p_value(region.log10_nfa_min));
     }
 }
 
@@ -139,6 +148,11 @@ impl<'a> RegionView<'a> {
         self.measures.log10_nfa_min
     }
 
+    /// As [`Region::p_value`].
+    pub fn p_value(&self) -> Option<f64> {
+        self.measures.p_value
+    }
+
     /// As [`Region::score_max`].
     pub fn score_max(&self) -> f32 {
         self.measures.score_max
@@ -158,8 +172,8 @@ impl<'a> RegionView<'a> {
 
     /// The region with memory of its own.
     pub fn to_region(&self) -> Region {
-        let Measures { bbox, area, centroid, log10_nfa_min, score_max, scale, .. } = *self.measures;
+        let Measures { bbox, area, centroid, log10_nfa_min, p_value, score_max, scale, .. } = *self.measures;
         let outline = self.outline().map(<[_]>::to_vec).collect();
-        Region { bbox, area, centroid, log10_nfa_min, score_max, scale, outline }
+        Region { bbox, area, centroid, log10_nfa_min, p_value, score_max, scale, outline }
     }
 }

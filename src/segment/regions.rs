@@ -138,6 +138,20 @@ impl RegionFinder {
         self.regions.keep_at_least(area);
     }
 
+    /// Leaves no region and an empty mask.
+    pub fn clear(&mut self) {
+        self.regions.clear();
+        if let (false, Some(grid)) = (self.blank, &self.grid) {
+            self.found.clear(grid.frame);
+            self.blank = true;
+        }
+    }
+
+    /// Gives every region its p-value.
+    pub fn set_p_values(&mut self, p_value: impl Fn(f32) -> Option<f64>) {
+        self.regions.set_p_values(p_value);
+    }
+
     /// Mask and regions at ε (`log10_epsilon`) in a frame of height × width.
     ///
     /// # Errors
@@ -153,11 +167,7 @@ impl RegionFinder {
             return Err(Error::parameter("epsilon", "log₁₀ ε is not a number"));
         }
         self.fit(segmentation.log10_nfa.dim(), (height, width))?;
-        self.regions.clear();
-        if let (false, Some(grid)) = (self.blank, &self.grid) {
-            self.found.clear(grid.frame);
-            self.blank = true;
-        }
+        self.clear();
         if segmentation.log10_nfa_min < log10_epsilon {
             self.blank = false;
             self.threshold(segmentation, log10_epsilon);
@@ -168,12 +178,16 @@ impl RegionFinder {
 
     /// The verdict on the frame that [`find`](Self::find) has just looked at.
     ///
-    /// By NFA: a region of at least `min_area` pixels. By score: a score above the threshold, on an 8-connected component
+    /// By NFA: a region of at least `min_area` pixels. By rejection rate: one that makes the image anomalous by itself. By score: a score above the threshold, on an 8-connected component
     /// of at least `min_area` pixels of the frame.
     pub fn anomalous(&mut self, segmentation: &Segmentation<'_>, rule: &DecisionRule) -> bool {
-        let by_nfa = self.regions.iter().any(|region| region.area() >= rule.min_area);
+        let by_nfa = self.regions.iter().any(|region| {
+            // Interpolated to the frame, a region may lose some of the evidence that its cells have.
+            let alone = |threshold| rule.min_area <= 1 || region.log10_nfa_min() < threshold;
+            region.area() >= rule.min_area && rule.reject.is_none_or(|reject| alone(reject.log10_nfa))
+        });
         let by_score = rule.score_threshold.is_some_and(|threshold| {
-            segmentation.image_score > threshold
+            segmentation.score_max > threshold
                 && (rule.min_area <= 1 || self.largest_above(segmentation, threshold) >= rule.min_area)
         });
         rule.verdict.decide(by_nfa, by_score)
@@ -206,7 +220,7 @@ impl RegionFinder {
             grid.interpolate(y, &segmentation.score, score);
             // Rounding in the interpolation must not give values beyond those of the map.
             log10_nfa.values.iter_mut().for_each(|value| *value = value.max(segmentation.log10_nfa_min));
-            score.values.iter_mut().for_each(|value| *value = value.min(segmentation.image_score));
+            score.values.iter_mut().for_each(|value| *value = value.min(segmentation.score_max));
             for claim in found.claims_of_row(y) {
                 let (column, cell) = (claim.pixel.1 as usize, [claim.cell.0 as usize, claim.cell.1 as usize]);
                 log10_nfa.values[column] = log10_nfa.values[column].min(segmentation.log10_nfa[cell]);
@@ -346,6 +360,7 @@ impl Builder {
             area: self.area,
             centroid: [self.sum[0] / area, self.sum[1] / area],
             log10_nfa_min: self.lowest,
+            p_value: None,
             score_max: self.highest,
             scale,
             rings,

@@ -35,7 +35,7 @@ pub struct Segmenter {
 /// What the maps' buffers hold.
 #[derive(Clone, Copy, Debug, Default)]
 struct Last {
-    image_score: Option<f32>,
+    score_max: Option<f32>,
     log10_nfa_min: Option<f32>,
 }
 
@@ -45,7 +45,7 @@ pub struct Scores<'a> {
     /// Anomaly score (Eq. 2), height × width, in [0, 1]; 0 outside the region of interest.
     pub score: ArrayView2<'a, f32>,
     /// Its maximum.
-    pub image_score: f32,
+    pub score_max: f32,
 }
 
 /// Score and log₁₀NFA maps of one image.
@@ -57,7 +57,7 @@ pub struct Segmentation<'a> {
     /// the region of interest. A pixel is anomalous where it is below log₁₀ ε.
     pub log10_nfa: ArrayView2<'a, f32>,
     /// Maximum of the score map.
-    pub image_score: f32,
+    pub score_max: f32,
     /// Minimum of the log₁₀NFA map.
     pub log10_nfa_min: f32,
     /// log₁₀NFA without evidence: log₁₀ N_T (Eq. 9) if tests are counted as in the paper.
@@ -69,6 +69,11 @@ pub struct Segmentation<'a> {
 }
 
 impl Segmentation<'_> {
+    /// The lowest log₁₀NFA; `None` where there is no evidence at all, so that images without any are equal whatever the null.
+    pub fn lowest(&self) -> Option<f32> {
+        (self.log10_nfa_min < self.log10_number_of_tests as f32).then_some(self.log10_nfa_min)
+    }
+
     /// The scale (0 = finest) with the strongest evidence at a pixel of the maps; the finest scale if no scale has evidence.
     pub fn scale_at(&self, row: usize, column: usize) -> usize {
         let mut best = (0, 0.0);
@@ -226,12 +231,12 @@ impl Segmenter {
     pub fn run_blocks(&mut self, latents: &[ArrayView3<'_, f32>], blocks: &Blocks) -> Result<Segmentation<'_>> {
         self.load_latents(latents)?;
         self.scales.iter_mut().for_each(|scale| scale.log10_pfa.fill(0.0));
-        let image_score = self.write_score();
+        let score_max = self.write_score();
         self.log10_nfa.assign(&blocks.log10_nfa(latents));
         let log10_nfa_min = self.log10_nfa.iter().copied().fold(f32::INFINITY, f32::min);
-        self.last = Last { image_score: Some(image_score), log10_nfa_min: Some(log10_nfa_min) };
+        self.last = Last { score_max: Some(score_max), log10_nfa_min: Some(log10_nfa_min) };
         self.nothing = f64::from(blocks.log10_number_of_tests());
-        Ok(self.segmentation(image_score, log10_nfa_min))
+        Ok(self.segmentation(score_max, log10_nfa_min))
     }
 
     /// The score map alone, at a fraction of the cost of [`run`](Self::run).
@@ -248,8 +253,8 @@ impl Segmenter {
     /// As [`run`](Self::run).
     pub fn run_score_latents(&mut self, latents: &[ArrayView3<'_, f32>]) -> Result<Scores<'_>> {
         self.load_latents(latents)?;
-        let image_score = self.write_score();
-        Ok(Scores { score: self.score.view(), image_score })
+        let score_max = self.write_score();
+        Ok(Scores { score: self.score.view(), score_max })
     }
 
     /// As [`run_score`](Self::run_score), from `scales` energies that are asked for one by one.
@@ -262,14 +267,14 @@ impl Segmenter {
         energies: impl Fn(usize) -> EnergyView<'e>,
     ) -> Result<Scores<'_>> {
         self.load(scales, energies)?;
-        let image_score = self.write_score();
-        Ok(Scores { score: self.score.view(), image_score })
+        let score_max = self.write_score();
+        Ok(Scores { score: self.score.view(), score_max })
     }
 
     /// The maps of the last image, if it was segmented (not only scored) and the region of interest is still the same.
     pub fn last(&self) -> Option<Segmentation<'_>> {
-        let (image_score, log10_nfa_min) = (self.last.image_score?, self.last.log10_nfa_min?);
-        Some(self.segmentation(image_score, log10_nfa_min))
+        let (score_max, log10_nfa_min) = (self.last.score_max?, self.last.log10_nfa_min?);
+        Some(self.segmentation(score_max, log10_nfa_min))
     }
 
     fn begin(&mut self, scales: usize) -> Result<()> {
@@ -309,7 +314,7 @@ impl Segmenter {
     }
 
     fn segment(&mut self, bound: Bound) -> Segmentation<'_> {
-        let image_score = self.write_score();
+        let score_max = self.write_score();
         let count = self.scales.len();
         self.nothing = match self.tests {
             TestCount::Paper => self.log10_tests,
@@ -325,15 +330,15 @@ impl Segmenter {
             }
         }
         let log10_nfa_min = self.write_log10_nfa();
-        self.last = Last { image_score: Some(image_score), log10_nfa_min: Some(log10_nfa_min) };
-        self.segmentation(image_score, log10_nfa_min)
+        self.last = Last { score_max: Some(score_max), log10_nfa_min: Some(log10_nfa_min) };
+        self.segmentation(score_max, log10_nfa_min)
     }
 
-    fn segmentation(&self, image_score: f32, log10_nfa_min: f32) -> Segmentation<'_> {
+    fn segmentation(&self, score_max: f32, log10_nfa_min: f32) -> Segmentation<'_> {
         Segmentation {
             score: self.score.view(),
             log10_nfa: self.log10_nfa.view(),
-            image_score,
+            score_max,
             log10_nfa_min,
             log10_number_of_tests: self.nothing,
             tests: self.tests,

@@ -130,6 +130,7 @@ impl Trace {
         match answer {
             Ok(answer) => self.span.set_attributes([
                 KeyValue::new("uflow.score", f64::from(answer.detection.score)),
+                KeyValue::new("uflow.score_max", f64::from(answer.detection.score_max)),
                 KeyValue::new("uflow.anomalous", answer.detection.anomalous),
                 KeyValue::new("uflow.batch", answer.batch as i64),
                 KeyValue::new("uflow.queue_ms", answer.detection.timings_ms.queue),

@@ -27,7 +27,7 @@ fn every_page_of_a_tiff_is_looked_at() {
     assert!(output.status.success(), "{}", stderr(&output));
     let lines = json_lines(&output);
     assert_eq!(paths(&lines), [format!("{}#1", path.display()), format!("{}#2", path.display())]);
-    assert!(lines[1]["score"].as_f64() > lines[0]["score"].as_f64());
+    assert!(lines[1]["score_max"].as_f64() > lines[0]["score_max"].as_f64());
     assert!(out.join("stack#1.overlay.png").is_file() && out.join("stack#2.mask.png").is_file());
 }
 
@@ -80,7 +80,19 @@ fn significant_bits_are_told_kept_and_held_to() {
     (0..12).for_each(|seed| deep(seed, 10, &at(&format!("good/{seed:02}.png"))));
     let (good, package) = (at("good"), at("deep.uflow"));
     let fit = |more: &[&str]| {
-        let first = ["fit", "--good", text(&good), "--out", text(&package), "--input-size", "128", "--epochs", "1"];
+        let first = [
+            "fit",
+            "--good",
+            text(&good),
+            "--out",
+            text(&package),
+            "--input-size",
+            "128",
+            "--epochs",
+            "1",
+            "--tests",
+            "paper",
+        ];
         uflow(&[&first, more].concat())
     };
     let refused = fit(&[]);
@@ -97,7 +109,7 @@ fn significant_bits_are_told_kept_and_held_to() {
     let run = |path: &Path, more: &[&str]| {
         uflow(&[&["detect", "--model", text(&package), "--json", text(path)], more].concat())
     };
-    let score = |output| json_lines(&output)[0]["score"].as_f64();
+    let score = |output| json_lines(&output)[0]["score_max"].as_f64();
     deep(30, 16, &at("full.png"));
     let error = stderr(&run(&at("full.png"), &[]));
     assert!(error.contains("but 10 significant bits reach only 1023"), "{error}");

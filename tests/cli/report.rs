@@ -46,8 +46,10 @@ impl Inspector for Oracle {
             size: (256, 256),
             score: self.maps[0].view(),
             log10_nfa: self.maps[1].view(),
-            image_score: score.iter().copied().fold(0.0, f32::max),
+            score_max: score.iter().copied().fold(0.0, f32::max),
             anomalous: found,
+            level: 0.0,
+            p_value: Some(if found { 0.001 } else { 0.5 }),
             regions: if found { vec![self.outline()] } else { Vec::new() },
             timings: vec![("network", 8.25), ("segmentation", 1.5)],
         })

@@ -49,8 +49,21 @@ fn tables_fit_100_columns() {
     pictures(&data.join("test/good"), 10, false);
     pictures(&data.join("test").join(&name), 2, true);
     let package = text(&root.path().join("model.uflow"));
-    let fit =
-        ["fit", "--good", &text(&good), "--out", &package, "--name", &name, "--epochs", "1", "--input-size", "64"];
+    let fit = [
+        "fit",
+        "--good",
+        &text(&good),
+        "--out",
+        &package,
+        "--name",
+        &name,
+        "--epochs",
+        "1",
+        "--input-size",
+        "64",
+        "--tests",
+        "paper",
+    ];
     let fitted = uflow(&fit);
     assert!(fitted.status.success(), "{}", String::from_utf8_lossy(&fitted.stderr));
 

@@ -17,7 +17,7 @@ import tritonclient.grpc as grpc
 from tritonclient.utils import InferenceServerException
 
 HEIGHT, WIDTH = 43, 61
-OUTPUTS = ["score", "anomalous", "log10_nfa_min", "regions", "mask", "mask_png", "score_map", "log10_nfa_map"]
+OUTPUTS = ["score", "score_max", "anomalous", "log10_nfa_min", "p_value", "regions", "mask", "mask_png", "score_map", "log10_nfa_map"]
 PARAMETERS = {"epsilon": 1e300}
 
 
@@ -94,7 +94,7 @@ def unary(client, model):
     assert one["mask"].shape == (1, HEIGHT, WIDTH) and one["mask"].dtype == np.uint8
     assert one["score_map"].shape == one["log10_nfa_map"].shape and one["score_map"].max() == one["score"][0]
     for region in json.loads(one["regions"][0]):
-        assert {"box", "area", "centroid", "log10_nfa_min", "score_max", "scale", "outline"} <= region.keys()
+        assert {"box", "area", "centroid", "log10_nfa_min", "p_value", "score_max", "scale", "outline"} <= region.keys()
     same(one, numbers(client.infer(model, raw_input(pixels), outputs=wanted(), parameters=PARAMETERS)))
     for name, files in [("image", [png(pixels)]), ("encoded_image", [[png(pixels)]])]:
         result = client.infer(model, encoded_input(name, files), outputs=wanted(), parameters=PARAMETERS)

@@ -57,7 +57,8 @@ fn stdout(output: &Output) -> String {
 fn evaluate(out: &Path, more: &[&str]) -> Output {
     let data = fixture().path("data");
     let mut arguments = vec!["evaluate", "--data", data.to_str().unwrap(), "--out", out.to_str().unwrap()];
-    arguments.extend(["--input-size", "128", "--epochs", "1"]);
+    // One flow a category is enough.
+    arguments.extend(["--input-size", "128", "--epochs", "1", "--tests", "paper"]);
     arguments.extend(more);
     uflow(&arguments)
 }

@@ -204,8 +204,10 @@ impl Inspector for Bright {
             size: (picture.height() as usize, picture.width() as usize),
             score: self.maps[0].view(),
             log10_nfa: self.maps[1].view(),
-            image_score: score,
+            score_max: score,
             anomalous: bright,
+            level: 0.0,
+            p_value: None,
             regions: if bright { vec![vec![vec![[0, 0], [8, 0], [8, 4], [0, 4]]]] } else { Vec::new() },
             timings: Vec::new(),
         })

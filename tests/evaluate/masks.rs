@@ -81,8 +81,10 @@ impl Inspector for Same {
             size: (10, 20),
             score: self.0.view(),
             log10_nfa: self.0.view(),
-            image_score: 0.5,
+            score_max: 0.5,
             anomalous: false,
+            level: 0.0,
+            p_value: None,
             regions: Vec::new(),
             timings: Vec::new(),
         })

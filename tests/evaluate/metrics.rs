@@ -29,8 +29,10 @@ fn tables_fit_a_terminal_whatever_the_names() {
             score: map.view(),
             log10_nfa: log10_nfa.view(),
             truth: Some(if kind == "dent" || !marked { none.view() } else { truth.view() }),
-            image_score: 0.9,
+            score_max: 0.9,
             anomalous: true,
+            level: -12.0,
+            p_value: None,
             regions: 1,
             timings: &[("network", 12345.6)],
         };
@@ -72,8 +74,10 @@ fn run(case: &Value) -> Evaluation {
             score: score.view(),
             log10_nfa: log10_nfa.view(),
             truth: Some(truth.view()),
-            image_score: image["image_score"].as_f64().unwrap() as f32,
+            score_max: image["image_score"].as_f64().unwrap() as f32,
             anomalous: image["anomalous"].as_bool().unwrap(),
+            level: settings.epsilon.log10() as f32,
+            p_value: None,
             regions: image["regions"].as_u64().unwrap() as usize,
             timings: &[("network", 2.0), ("segmentation", 1.0)],
         };
@@ -103,7 +107,7 @@ fn metrics_equal_scikit_learns() {
             assert_abs_diff_eq!(found.unwrap(), expected.as_f64().unwrap(), epsilon = 1e-12);
         };
         equal(found.total.pixel_auroc, &expected["pixel_auroc"]);
-        equal(found.total.image_auroc, &expected["image_auroc"]);
+        equal(found.total.image_auroc_score_max, &expected["image_auroc"]);
         assert_operating(&found.total.at_epsilon, &expected["at_epsilon"], "ε");
         assert_operating(found.total.at_fair.as_ref().unwrap(), &expected["at_fair"], "fair");
         let oracle = found.total.at_oracle.as_ref().unwrap();
@@ -112,12 +116,53 @@ fn metrics_equal_scikit_learns() {
         for kind in &found.kinds {
             let expected = &expected["kinds"][&kind.kind];
             equal(kind.metrics.pixel_auroc, &expected["pixel_auroc"]);
-            equal(kind.metrics.image_auroc, &expected["image_auroc"]);
+            equal(kind.metrics.image_auroc_score_max, &expected["image_auroc"]);
             equal(kind.metrics.at_epsilon.miou, &expected["miou"]);
         }
-        let points: Vec<[f64; 2]> =
-            found.image_roc.as_ref().unwrap().points.iter().map(|point| [point.fpr, point.tpr]).collect();
+        let of = |defective| -> Vec<f32> {
+            let images = found.images.iter().filter(|image| (image.kind != "good") == defective);
+            images.map(|image| image.score_max).collect()
+        };
+        let by_maximum = roc(&of(false), &of(true)).unwrap();
+        let points: Vec<[f64; 2]> = by_maximum.points.iter().map(|point| [point.fpr, point.tpr]).collect();
         assert_eq!(points, serde_json::from_value::<Vec<[f64; 2]>>(expected["image_roc"].clone()).unwrap());
+    }
+}
+
+/// The image score is −log₁₀NFA of the lowest pixel: counted pair by pair and threshold by threshold.
+#[test]
+fn images_are_ranked_by_their_lowest_nfa() {
+    for case in golden() {
+        let found = run(&case);
+        let lowest = |image: &Value| {
+            let rows = image["log10_nfa"].as_array().unwrap().iter().flat_map(|row| row.as_array().unwrap());
+            rows.map(|value| value.as_f64().unwrap() as f32).fold(f32::INFINITY, f32::min)
+        };
+        let images: Vec<(bool, f32)> = (case["images"].as_array().unwrap().iter())
+            .map(|image| (image["kind"] != "good", -lowest(image)))
+            .collect();
+        assert!(found.images.iter().map(|image| image.score).eq(images.iter().map(|image| image.1)));
+        let of = |defective: bool| images.iter().filter(move |image| image.0 == defective).map(|image| image.1);
+        let pairs = of(true).flat_map(|bad| of(false).map(move |good| (bad, good)));
+        let wins: f64 = pairs
+            .map(|(bad, good)| {
+                if bad > good {
+                    1.0
+                } else if bad == good {
+                    0.5
+                } else {
+                    0.0
+                }
+            })
+            .sum();
+        let auroc = wins / (of(true).count() * of(false).count()) as f64;
+        assert_abs_diff_eq!(found.total.image_auroc.unwrap(), auroc, epsilon = 1e-12);
+        let f1 = |threshold: f32| {
+            let [hits, alarms] = [true, false].map(|side| of(side).filter(|score| *score >= threshold).count() as f64);
+            2.0 * hits / (hits + alarms + of(true).count() as f64)
+        };
+        let best = images.iter().map(|image| f1(image.1)).fold(0.0, f64::max);
+        assert_abs_diff_eq!(found.total.image_f1_max.unwrap().f1, best, epsilon = 1e-12);
     }
 }
 
@@ -153,12 +198,7 @@ fn overlap_f1_and_false_alarms_equal_an_independent_count() {
         for kind in &found.kinds {
             equal(kind.metrics.aupro.unwrap(), &expected["kinds"][&kind.kind]["aupro"]);
         }
-        for (f1_max, expected) in [
-            (found.total.pixel_f1_max, &expected["pixel_f1_max"]),
-            (found.total.image_f1_max, &expected["image_f1_max"]),
-        ] {
-            equal(f1_max.unwrap().f1, &expected[0]);
-        }
+        equal(found.total.pixel_f1_max.unwrap().f1, &expected["pixel_f1_max"][0]);
         equal(found.total.miou_nfa_oracle.unwrap(), &expected["miou_nfa_oracle"]);
         for point in expected["miou_curve"].as_array().unwrap() {
             let at = point[0].as_f64().unwrap() as f32;
@@ -207,7 +247,7 @@ fn without_masks_only_images_are_judged() {
         accumulator.push(&observation).unwrap();
     }
     let found = accumulator.finish();
-    assert_eq!(found.total.image_auroc, Some(1.0));
+    assert_eq!(found.total.image_auroc_score_max, Some(1.0));
     assert_eq!((found.total.pixel_auroc, found.oracle_threshold), (None, None));
     assert_eq!(found.total.at_epsilon.miou, None);
     assert_eq!(found.total.at_fair.as_ref().unwrap().image_recall, Some(1.0));
@@ -228,8 +268,10 @@ fn observation<'a>(
         score: score.view(),
         log10_nfa: log10_nfa.view(),
         truth,
-        image_score,
+        score_max: image_score,
         anomalous: false,
+        level: 0.0,
+        p_value: None,
         regions: 0,
         timings: &[],
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use uflow::{
     frame::{Frame, PixelFormat},
     runtime::Runtime,
+    segment::{DecisionOptions, TestCount},
     train::{
         Control, TrainOptions,
         fit::{BackboneChoice, FitOptions, Fitted, Fitter},
@@ -47,13 +48,25 @@ pub fn backbone(folder: &Path, seed: u64) -> PathBuf {
     path
 }
 
-/// A model fitted on twelve good frames.
+/// A model fitted on twelve good frames that decides as the paper does, and so needs no null.
 pub fn fit(runtime: &Runtime, backbone: &Path, name: &str, seed: u64) -> Fitted {
+    let detection = DecisionOptions { tests: Some(TestCount::Paper), ..DecisionOptions::default() };
+    fit_with(runtime, backbone, name, (seed, 12), detection)
+}
+
+/// A model fitted on so many good frames that decides so.
+pub fn fit_with(
+    runtime: &Runtime,
+    backbone: &Path,
+    name: &str,
+    (seed, frames): (u64, u64),
+    detection: DecisionOptions,
+) -> Fitted {
     let training = TrainOptions { epochs: 3, seed, ..TrainOptions::default() };
     let backbone = BackboneChoice::File(backbone.to_owned());
-    let options = FitOptions { backbone, training, input_size: Some((48, 32)), ..FitOptions::new(name) };
+    let options = FitOptions { backbone, training, detection, input_size: Some((48, 32)), ..FitOptions::new(name) };
     let mut fitter = Fitter::new(runtime, options).unwrap();
-    for frame in 0..12 {
+    for frame in 0..frames {
         let pixels = good(seed * 100 + frame, 48, 32, PixelFormat::Rgb8);
         fitter.push(&Frame::packed(&pixels, 48, 32, PixelFormat::Rgb8).unwrap()).unwrap();
     }

@@ -5,7 +5,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use uflow::package::{Manifest, timestamp};
+use uflow::{
+    package::{Manifest, timestamp},
+    segment::{Bound, DecisionOptions, TestCount, Verdict},
+};
 
 fn full() -> Value {
     json!({
@@ -41,7 +44,7 @@ fn full() -> Value {
     })
 }
 
-/// A small model whose tests are counted by size, on a calibrated null.
+/// A small model whose tests are counted by size, on a calibrated null, and that rejects 5% of good images.
 fn calibrated() -> Value {
     let mut manifest = full();
     let shape = |channels, height, width| json!({ "channels": channels, "height": height, "width": width });
@@ -51,6 +54,11 @@ fn calibrated() -> Value {
     ]);
     manifest["training"]["latent_variance"] = json!([0.97, 1.01]);
     manifest["detection"]["tests"] = json!("sized");
+    manifest["detection"]["verdict"] = json!("reject");
+    manifest["detection"]["reject_rate"] = json!(0.05);
+    manifest["rejection"] = json!({
+        "images": 30, "origin": "cross_fitted", "tests": "sized", "bound": "chernoff", "lowest": [-1.75, -0.5, -0.5, 0.25]
+    });
     manifest["calibration"] = json!({
         "images": 30,
         "scales": [
@@ -96,7 +104,28 @@ fn a_manifest_from_before_nulls_were_calibrated_loads_and_counts_as_the_paper() 
     let manifest = load(&full()).unwrap();
     assert_eq!((manifest.calibration.as_ref(), manifest.detection.tests), (None, None));
     let written = manifest.to_json().unwrap();
-    assert!(!written.contains("calibration") && !written.contains("tests"), "an older uflow could not read {written}");
+    for later in ["calibration", "tests", "rejection", "reject_rate"] {
+        assert!(!written.contains(later), "an older uflow could not read {written}");
+    }
+}
+
+/// Neither the reject rate nor the count by size decides for packages that do not say so.
+#[test]
+fn a_manifest_from_before_reject_rates_decides_as_before() {
+    for calibration in [None, Some(calibrated()["calibration"].clone())] {
+        let mut manifest = calibrated();
+        manifest.as_object_mut().unwrap().remove("rejection");
+        manifest["calibration"] = calibration.unwrap_or_default();
+        manifest["detection"] = json!({ "epsilon": 0.5 });
+        let rule = load(&manifest).unwrap().rule(&DecisionOptions::default()).unwrap();
+        assert_eq!((rule.verdict, rule.tests, rule.bound), (Verdict::Nfa, TestCount::Paper, Bound::Chernoff));
+        assert_eq!((rule.epsilon, rule.reject, rule.p_value(Some(-3.0))), (0.5, None, None));
+        assert_eq!(rule.level(Some(-3.0), 9.0), 0.5_f64.log10() as f32);
+    }
+    let rule = load(&calibrated()).unwrap().rule(&DecisionOptions::default()).unwrap();
+    let reject = rule.reject.unwrap();
+    assert_eq!((rule.verdict, reject.rate, reject.log10_nfa), (Verdict::Reject, 0.05, -1.75));
+    assert_eq!(rule.p_value(Some(-0.5)).unwrap().value, 4.0 / 31.0);
 }
 
 #[test]
@@ -261,6 +290,20 @@ fn a_calibration_that_cannot_be_is_refused() {
     for (pointer, value, message) in cases {
         assert_eq!(refusal_of(calibrated(), pointer, value), message);
     }
+    for (pointer, value, message) in [
+        ("/rejection/images", json!(3), "rejection: images: 3 are fewer than the 4 that have a value"),
+        ("/rejection/lowest/3", json!(-0.75), "rejection: lowest: must be finite numbers in ascending order"),
+        (
+            "/rejection/tests",
+            json!("paper"),
+            "detection.verdict: the package of `capacitor` measured its good images with tests = paper",
+        ),
+        ("/rejection", json!(null), "detection.verdict: verdict `reject` needs good images"),
+        ("/detection/reject_rate", json!(1), "detection.reject_rate: must be a share above 0 and below 1"),
+    ] {
+        let found = refusal_of(calibrated(), pointer, value);
+        assert!(found.starts_with(message), "{found}");
+    }
     let none = refusal_of(calibrated(), "/calibration", json!(null));
     assert!(none.starts_with("detection.tests: `sized` needs a null hypothesis calibrated on good images"), "{none}");
 }
@@ -406,7 +449,7 @@ fn mutation() -> impl Strategy<Value = Mutation> {
         (-2.0..2.0_f64).prop_map(Value::from),
         prop::num::f64::NORMAL.prop_map(Value::from),
         "[a-z./\\\\]{0,12}".prop_map(Value::from),
-        prop::sample::select(vec!["nfa", "score", "exact", "bicubic", "flow.onnx", "backbone.onnx"])
+        prop::sample::select(vec!["nfa", "score", "reject", "exact", "bicubic", "flow.onnx", "backbone.onnx"])
             .prop_map(Value::from),
         Just(json!([])),
         Just(json!({})),

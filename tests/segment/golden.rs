@@ -34,7 +34,7 @@ fn maps_match_the_python_reference() {
             assert_close(&format!("{name} {key}"), found.log10_nfa.iter(), expected.iter(), 2e-4, 1e-6);
             let (highest, lowest) =
                 (found.score.fold(0.0, |a: f32, &b| a.max(b)), found.log10_nfa.fold(1e9, |a: f32, &b| a.min(b)));
-            assert_eq!((found.image_score, found.log10_nfa_min), (highest, lowest), "{name}");
+            assert_eq!((found.score_max, found.log10_nfa_min), (highest, lowest), "{name}");
         }
     }
 }

@@ -10,6 +10,7 @@ mod golden;
 mod noise;
 mod oracle;
 mod regions;
+mod reject;
 mod roi;
 mod threshold;
 mod trees;

@@ -79,10 +79,10 @@ fn latents_and_their_energies_give_the_same_maps() {
     let strided = [latents[0].view(), transposed.view().permuted_axes([0, 2, 1])];
     let b = by_latents.run_latents(&strided, Bound::Chernoff).unwrap();
     assert_eq!((a.score, a.log10_nfa), (b.score, b.log10_nfa));
-    assert_eq!((a.image_score, a.log10_nfa_min), (b.image_score, b.log10_nfa_min));
-    let (score, image_score) = (a.score.to_owned(), a.image_score);
+    assert_eq!((a.score_max, a.log10_nfa_min), (b.score_max, b.log10_nfa_min));
+    let (score, image_score) = (a.score.to_owned(), a.score_max);
     let alone = by_energy.run_score(&views).unwrap();
-    assert_eq!((alone.score, alone.image_score), (score.view(), image_score));
+    assert_eq!((alone.score, alone.score_max), (score.view(), image_score));
     assert!(by_energy.last().is_none(), "a log₁₀NFA map that does not belong to the score map must not be shown");
     assert!(by_latents.last().is_some());
 }

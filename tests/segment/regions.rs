@@ -89,7 +89,7 @@ fn at_frame(result: &Segmentation<'_>, threshold: f32, frame: (usize, usize)) ->
     let mut values = upsample(result.log10_nfa, frame.0, frame.1).unwrap();
     let mut scores = upsample(result.score, frame.0, frame.1).unwrap();
     values.mapv_inplace(|value| value.max(result.log10_nfa_min));
-    scores.mapv_inplace(|value| value.min(result.image_score));
+    scores.mapv_inplace(|value| value.min(result.score_max));
     let (rows, columns) = result.log10_nfa.dim();
     for ((y, x), &value) in result.log10_nfa.indexed_iter().filter(|(_, value)| **value < threshold) {
         let holder = ((2 * y + 1) * frame.0 / (2 * rows), (2 * x + 1) * frame.1 / (2 * columns));
@@ -195,7 +195,7 @@ fn a_peak_is_found_in_frames_of_every_size() {
     energy[[9, 4]] = 1060.0;
     let mut segmenter = Segmenter::new(&[shape], 16, 16).unwrap();
     let result = segmenter.run(&[EnergyView { energy: energy.view(), channels: 20 }], Bound::Exact).unwrap();
-    let (lowest, score) = (result.log10_nfa_min, result.image_score);
+    let (lowest, score) = (result.log10_nfa_min, result.score_max);
     assert!((-300.0..0.0).contains(&lowest), "{lowest}");
     let log10_epsilon = lowest + 0.25;
     let epsilon = Some(10_f64.powf(f64::from(lowest) + 0.25));
@@ -244,7 +244,7 @@ fn verdicts_go_by_nfa_score_and_area() {
     assert!(!decide(Verdict::Nfa, None, most + 1).unwrap());
     assert!(decide(Verdict::Score, Some(0.6), largest).unwrap());
     assert!(!decide(Verdict::Score, Some(0.6), largest + 1).unwrap());
-    assert!(!decide(Verdict::Score, Some(result.image_score), 0).unwrap(), "strictly above");
+    assert!(!decide(Verdict::Score, Some(result.score_max), 0).unwrap(), "strictly above");
     assert!(!decide(Verdict::Both, Some(1.0), 0).unwrap() && decide(Verdict::Either, Some(1.0), 0).unwrap());
     assert!(decide(Verdict::Both, None, 0).unwrap_err().to_string().contains("needs a score threshold"));
     let nothing = finder.find(&result, -1e9, 64, 64).unwrap();

@@ -85,7 +85,7 @@ fn a_defect_outside_changes_nothing_inside() {
         let result = segmenter.run(&views, Bound::Chernoff).unwrap();
         let regions = finder.find(&result, log10_epsilon(1.0).unwrap(), 200, 150).unwrap().regions.len();
         let anomalous = finder.anomalous(&result, &rule);
-        (result.score.to_owned(), result.log10_nfa.to_owned(), result.image_score, regions, anomalous)
+        (result.score.to_owned(), result.log10_nfa.to_owned(), result.score_max, regions, anomalous)
     };
     let roi = left_half(200, 150);
     let free = run(&defect, None);

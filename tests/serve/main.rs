@@ -18,6 +18,7 @@ mod networks;
 mod oip;
 mod process;
 mod protos;
+mod reject;
 mod security;
 mod server;
 mod traces;

@@ -186,7 +186,7 @@ impl Sample {
 /// The same to the bit, or within what batches may change.
 pub fn assert_same(found: &v1::Detection, expected: &Detection, exactly: bool) {
     let tolerance = if exactly { 0.0 } else { 1e-5 };
-    assert!((found.score - expected.score).abs() <= tolerance, "{} {}", found.score, expected.score);
+    assert!((found.score_max - expected.score_max).abs() <= tolerance, "{} {}", found.score_max, expected.score_max);
     if exactly {
         assert_eq!((found.anomalous, found.log10_nfa_min), (expected.anomalous, expected.log10_nfa_min));
         assert_eq!(found.regions.len(), expected.regions.len());

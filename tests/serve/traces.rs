@@ -71,7 +71,7 @@ async fn a_frame_is_a_span_under_the_client_s_with_its_stages_within() {
     assert_eq!(hex(&frame.trace_id), "0af7651916cd43dd8448eb211c80319c");
     assert_eq!(hex(&frame.parent_span_id), "b7ad6b7169203331");
     assert_eq!(attribute(frame, "uflow.model"), &Value::StringValue(sample(20).model.to_owned()));
-    assert!(matches!(attribute(frame, "uflow.score"), Value::DoubleValue(score) if *score > 0.0));
+    assert!(matches!(attribute(frame, "uflow.score_max"), Value::DoubleValue(score) if *score > 0.0));
     let mut stages: Vec<_> = spans.iter().filter(|span| span.parent_span_id == frame.span_id).collect();
     stages.sort_by_key(|span| span.start_time_unix_nano);
     let names: Vec<_> = stages.iter().map(|span| span.name.as_str()).collect();

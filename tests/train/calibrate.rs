@@ -31,7 +31,9 @@ fn report(images: usize, log10_nfa: f32, change: impl Fn(usize, &mut Array3<f32>
     for image in 0..images {
         let mut latents = SHAPES.map(|shape| white(&mut random, shape));
         latents.iter_mut().enumerate().for_each(|(scale, z)| change(scale, z));
-        calibration.push(&latents.each_ref().map(|z| z.view()), map.view(), 0.25 + image as f32 / 256.0).unwrap();
+        calibration
+            .push(&latents.each_ref().map(|z| z.view()), map.view(), Some(log10_nfa), 0.25 + image as f32 / 256.0)
+            .unwrap();
     }
     calibration.finish(&[Threshold::Epsilon(1.0), Threshold::Score(0.1)]).unwrap()
 }
@@ -124,14 +126,14 @@ fn what_cannot_be_calibrated_with_is_refused() {
     let mut calibration = Calibration::new(&SHAPES).unwrap();
     let map = Array2::from_elem((4, 4), 1.0_f32);
     let good = SHAPES.map(|shape| Array3::<f32>::zeros((shape.channels, shape.height, shape.width)));
-    let error = calibration.push(&[good[0].view()], map.view(), 0.5).unwrap_err().to_string();
+    let error = calibration.push(&[good[0].view()], map.view(), None, 0.5).unwrap_err().to_string();
     assert!(error.contains("1 scales given, 2 expected"), "{error}");
-    let error = calibration.push(&[good[1].view(), good[0].view()], map.view(), 0.5).unwrap_err().to_string();
+    let error = calibration.push(&[good[1].view(), good[0].view()], map.view(), None, 0.5).unwrap_err().to_string();
     assert!(error.contains("scale 0 is"), "{error}");
     let mut broken = good.clone();
     broken[1][[0, 0, 0]] = f32::NAN;
-    assert!(calibration.push(&broken.each_ref().map(|z| z.view()), map.view(), 0.5).is_err());
-    calibration.push(&good.each_ref().map(|z| z.view()), map.view(), 0.5).unwrap();
+    assert!(calibration.push(&broken.each_ref().map(|z| z.view()), map.view(), None, 0.5).is_err());
+    calibration.push(&good.each_ref().map(|z| z.view()), map.view(), None, 0.5).unwrap();
     let error = calibration.finish(&[]).unwrap_err().to_string();
     assert!(error.contains("1 are too few"), "{error}");
 }

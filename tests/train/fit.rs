@@ -16,7 +16,7 @@ use uflow::{
     package::Package,
     preprocess::Resize,
     runtime::Runtime,
-    segment::TestCount,
+    segment::{DecisionOptions, TestCount},
     train::{
         Control, Progress, TrainOptions,
         fit::{BackboneChoice, Event, FitOptions, Fitted, Fitter, Pushed, Survey, fit_files},
@@ -32,7 +32,9 @@ fn runtime() -> Runtime {
 fn options(backbone: &Path) -> FitOptions {
     let training = TrainOptions { epochs: 3, ..TrainOptions::default() };
     let backbone = BackboneChoice::File(backbone.to_owned());
-    FitOptions { backbone, training, input_size: Some(SIZE), ..FitOptions::new("bolt") }
+    // One flow is enough for what most tests look at.
+    let detection = DecisionOptions { tests: Some(TestCount::Paper), ..DecisionOptions::default() };
+    FitOptions { backbone, training, detection, input_size: Some(SIZE), ..FitOptions::new("bolt") }
 }
 
 fn good(seed: u64) -> Vec<u8> {
@@ -278,7 +280,18 @@ fn fit(folder: &Path, good: &str, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_uflow"));
     let (good, out) = (folder.join(good), folder.join("bolt.uflow"));
     let backbone = models::backbone(folder, 1);
-    command.args(["fit", "--good", text(&good), "--out", text(&out), "--backbone", text(&backbone), "--json"]);
+    command.args([
+        "fit",
+        "--good",
+        text(&good),
+        "--out",
+        text(&out),
+        "--backbone",
+        text(&backbone),
+        "--tests",
+        "paper",
+        "--json",
+    ]);
     command.args(["--input-size", "32"]).args(more).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -17,4 +17,5 @@ mod null;
 mod onnx;
 #[path = "../onnxruntime/mod.rs"]
 mod onnxruntime;
+mod reject;
 mod training;

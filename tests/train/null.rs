@@ -10,7 +10,7 @@ use uflow::{
     segment::{Bound, CalibratedNull, Segmenter, TestCount},
 };
 
-const SHAPES: [ScaleShape; 2] =
+pub(crate) const SHAPES: [ScaleShape; 2] =
     [ScaleShape { channels: 24, height: 16, width: 16 }, ScaleShape { channels: 40, height: 8, width: 8 }];
 
 /// Standard normal numbers (Box and Muller).
@@ -21,7 +21,7 @@ fn normal(random: &mut ChaCha8Rng) -> f32 {
 
 /// Latents of variance 1: sums over a (2·radius + 1)² window, which correlate over twice that length; of every image, `spread` of a
 /// common factor, so that tails are heavier than χ²'s.
-fn image(random: &mut ChaCha8Rng, radius: usize, spread: f32) -> Vec<Array2<f32>> {
+pub(crate) fn image(random: &mut ChaCha8Rng, radius: usize, spread: f32) -> Vec<Array2<f32>> {
     let factor = (spread * normal(random)).exp();
     let of = |shape: &ScaleShape| {
         let (height, width) = (shape.height + 2 * radius, shape.width + 2 * radius);
@@ -37,11 +37,11 @@ fn image(random: &mut ChaCha8Rng, radius: usize, spread: f32) -> Vec<Array2<f32>
     SHAPES.iter().map(of).collect()
 }
 
-fn flat(image: &[Array2<f32>]) -> Vec<Vec<f32>> {
+pub(crate) fn flat(image: &[Array2<f32>]) -> Vec<Vec<f32>> {
     image.iter().map(|map| map.iter().copied().collect()).collect()
 }
 
-fn views(image: &[Array2<f32>]) -> Vec<EnergyView<'_>> {
+pub(crate) fn views(image: &[Array2<f32>]) -> Vec<EnergyView<'_>> {
     image.iter().zip(SHAPES).map(|(map, shape)| EnergyView { energy: map.view(), channels: shape.channels }).collect()
 }
 
@@ -56,7 +56,7 @@ fn alarms(segmenter: &mut Segmenter, images: impl Iterator<Item = Vec<Array2<f32
     [10.0, 1.0, 0.1, 0.01].map(|epsilon| found.iter().find(|at| at.epsilon == epsilon).unwrap().rate)
 }
 
-fn sized(null: Option<&CalibratedNull>) -> Segmenter {
+pub(crate) fn sized(null: Option<&CalibratedNull>) -> Segmenter {
     let mut segmenter = Segmenter::new(&SHAPES, 64, 64).unwrap();
     segmenter.set_null(null).unwrap();
     segmenter.set_tests(TestCount::PerSize);

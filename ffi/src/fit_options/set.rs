@@ -188,7 +188,7 @@ pub unsafe extern "C" fn uflow_fit_options_set_memory(
     }
 }
 
-/// Sets the package's defaults for detection, from the ε, verdict, score threshold, smallest area, bound and count of tests that are set in
+/// Sets the package's defaults for detection, from the reject rate, ε, verdict, score threshold, smallest area, bound and count of tests that are set in
 /// `detection`. Its region of interest is stored in the package, and the fair threshold is computed only inside it.
 ///
 /// # Safety

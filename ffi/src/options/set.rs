@@ -65,8 +65,24 @@ pub unsafe extern "C" fn uflow_options_set_time_limit(
     })
 }
 
+/// Sets the share of good images that may be rejected: above 0 and below 1, 0.01 for 1%. If no verdict is set, this also means
+/// `UFLOW_VERDICT_REJECT`. A detection fails if the model's package knows no good images (`uflow_model_info.good_images` is 0).
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_options_set_reject_rate(options: *mut uflow_options, rate: f64) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            options.reject_rate = Some(rate);
+            Ok(())
+        })
+    }
+}
+
 /// Sets ε, the number of false alarms expected per image (above 0; a package's default is usually 1). 0.01 allows a hundredth of
-/// the false alarms that 1 allows.
+/// the false alarms that 1 allows. With `UFLOW_VERDICT_REJECT`, ε only decides which regions an anomalous image has.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -95,6 +111,7 @@ pub unsafe extern "C" fn uflow_options_set_verdict(options: *mut uflow_options, 
                 2 => Verdict::Score,
                 3 => Verdict::Both,
                 4 => Verdict::Either,
+                5 => Verdict::Reject,
                 other => {
                     return Err(uflow_status::argument("verdict", format_args!("{other} is not a UFLOW_VERDICT")));
                 }

@@ -62,7 +62,7 @@ fn layouts_are_the_same_on_both_sides_and_those_of_the_list() {
         uflow_frame { struct_size, id, timestamp, buffer }
         uflow_options_info {
             struct_size, epsilon, score_threshold, verdict, bound, tests, has_min_area, min_area, maps, priority,
-            time_limit_ms, roi,
+            time_limit_ms, roi, reject_rate,
         }
         uflow_engine_options_info {
             struct_size, device, precision, onnxruntime, max_delay_ms, max_pixels, max_bytes,
@@ -77,19 +77,22 @@ fn layouts_are_the_same_on_both_sides_and_those_of_the_list() {
             struct_size, name, backbone, input_width, input_height, augmentation, epochs, patience, batch,
             learning_rate, weight_decay, noise, seed, memory, steps, verdict, epsilon, score_threshold, min_area,
             bound, tests, has_roi, significant_bits, float_low, float_high, cross_fit, reserved,
+            reject_rate,
         }
         uflow_latents { struct_size, data, size, channels, height, width, reserved }
         uflow_model_info {
             struct_size, version, input_width, input_height, scales, epsilon, verdict, min_area, fair_threshold,
             score_threshold, bound, tests, has_roi, calibration_images, device, flow_sha256, backbone, backbone_sha256,
+            reject_rate, good_images, reject_extrapolated, decision,
         }
         uflow_summary {
             struct_size, anomalous, score, log10_nfa_min, regions, width, height, decode_ms, queue_ms, preprocess_ms,
-            network_ms, segmentation_ms, batch_size, latents,
+            network_ms, segmentation_ms, batch_size, latents, p_value, p_extrapolated,
+            score_max,
         }
         uflow_region {
             struct_size, x, y, width, height, area, scale, centroid_x, centroid_y, log10_nfa_min, score_max, rings,
-            reserved,
+            reserved, p_value,
         }
         uflow_point { x, y }
         uflow_progress {

@@ -16,9 +16,10 @@ use uflow_ffi::*;
 fn compare(result: *const uflow_result, expected: &Detection, detector: &Detector) -> usize {
     let summary = summary(result);
     assert_eq!(
-        (summary.score, summary.log10_nfa_min, summary.anomalous == 1, summary.regions as usize),
-        (expected.score, expected.log10_nfa_min, expected.anomalous, expected.regions.len())
+        (summary.score_max, summary.log10_nfa_min, summary.anomalous == 1, summary.regions as usize),
+        (expected.score_max, expected.log10_nfa_min, expected.anomalous, expected.regions.len())
     );
+    assert_eq!((summary.score, summary.score), (expected.score, -expected.log10_nfa_min));
     assert_eq!((summary.width, summary.height), SIZE);
     for (index, expected) in expected.regions.iter().enumerate() {
         let mut region: uflow_region = unsafe { mem::zeroed() };
@@ -156,7 +157,7 @@ fn a_batch_gives_what_its_images_give_alone() {
         for (image, &result) in images[..count].iter().zip(&results) {
             ok(fixture.detect(image));
             let (alone, together) = (fixture.summary(), summary(result));
-            assert!((alone.score - together.score).abs() <= 1e-5, "{} {}", alone.score, together.score);
+            assert!((alone.score_max - together.score_max).abs() <= 1e-5, "{} {}", alone.score_max, together.score_max);
             assert_eq!((alone.anomalous, alone.regions), (together.anomalous, together.regions));
         }
     }
@@ -238,7 +239,7 @@ fn the_package_s_region_can_be_cleared_for_a_call() {
     let pixels = bad(1);
     let picture = image(&pixels, uflow_format::UFLOW_FORMAT_RGB8);
     ok(fixture.detect(&picture));
-    let whole = fixture.summary().score;
+    let whole = fixture.summary().score_max;
     // The package's region of interest does not contain the defect.
     let (width, height) = (SIZE.0 as usize, SIZE.1 as usize);
     let mask: Vec<u8> =
@@ -262,7 +263,7 @@ fn the_package_s_region_can_be_cleared_for_a_call() {
         assert_eq!(info.has_roi, 1);
         let score = || {
             ok(uflow_detector_detect(detector, &raw const picture, fixture.options, fixture.result));
-            fixture.summary().score
+            fixture.summary().score_max
         };
         let inside = score();
         assert!(inside < whole, "{inside} {whole}");

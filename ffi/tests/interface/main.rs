@@ -17,6 +17,7 @@ mod header;
 mod log;
 mod misuse;
 mod programs;
+mod reject;
 mod segment;
 mod stream;
 mod trainer;

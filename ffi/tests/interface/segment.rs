@@ -77,7 +77,7 @@ fn the_numbers_are_the_segmenter_s_to_the_bit() {
             )
         });
         let summary = summary(result);
-        assert_eq!((summary.score, summary.log10_nfa_min), (maps.image_score, maps.log10_nfa_min));
+        assert_eq!((summary.score_max, summary.log10_nfa_min), (maps.score_max, maps.log10_nfa_min));
         assert_eq!((summary.width, summary.height), (frame_width, frame_height));
         assert_eq!((summary.regions as usize, summary.anomalous == 1), (regions.len(), !regions.is_empty()));
         assert!(map.iter().eq(maps.log10_nfa.iter()));

@@ -23,6 +23,11 @@ impl Fit {
             ok(uflow_fit_options_set_input_size(options, 48, 32));
             ok(uflow_fit_options_set_epochs(options, 3, 4));
             ok(uflow_fit_options_set_seed(options, 1));
+            // One flow is enough for what most tests look at.
+            let detection = made(|out| uflow_options_new(out));
+            ok(uflow_options_set_tests(detection, uflow_tests::UFLOW_TESTS_PAPER as u32));
+            ok(uflow_fit_options_set_detection(options, detection));
+            uflow_options_free(detection);
             change(options);
             let trainer = made(|out| uflow_trainer_new(engine, options, out));
             uflow_fit_options_free(options);

@@ -49,7 +49,7 @@ fn figures(evaluation: &Evaluation) -> Vec<(Metric, f64)> {
     let at_one = total.at_epsilon.miou.filter(|_| evaluation.epsilon == 1.0);
     [
         (Metric::PixelAuroc, total.pixel_auroc),
-        (Metric::ImageAuroc, total.image_auroc),
+        (Metric::ImageAuroc, total.image_auroc_score_max),
         (Metric::Aupro, total.aupro),
         (Metric::MiouNfa, at_one),
         (Metric::MiouOracle, total.miou_nfa_oracle),

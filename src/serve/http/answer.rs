@@ -27,12 +27,18 @@ pub(super) struct DetectionBody {
     width: u32,
     /// Height of the image, in pixels.
     height: u32,
-    /// The image score: the maximum of the score map, in [0, 1).
+    /// The image score: -log10 NFA of the most unusual region. Higher is more anomalous, without an upper limit.
     score: f32,
+    /// The paper's image score: the maximum of the score map, in [0, 1).
+    score_max: f32,
     /// The verdict.
     anomalous: bool,
     /// The lowest log10 NFA of the image.
     log10_nfa_min: f32,
+    /// The share of good images that are at least as unusual; null if the package knows no good images.
+    p_value: Option<f64>,
+    /// Whether the p-value is smaller than the package's good images can tell, and so extrapolated.
+    p_extrapolated: bool,
     /// The regions of the mask of at least the smallest area that counts, most significant first.
     regions: Vec<Region>,
     /// Where the time went.
@@ -91,15 +97,19 @@ struct Map {
 /// # Errors
 /// Pictures that cannot be written, which no network gives.
 pub(super) fn json(outputs: Outputs, model: &Model, answer: Answer) -> Result<Vec<u8>> {
-    let Detection { score, anomalous, log10_nfa_min, regions, timings_ms, .. } = answer.detection;
+    let Detection { score, score_max, anomalous, log10_nfa_min, p_value, p_extrapolated, regions, timings_ms, .. } =
+        answer.detection;
     let found = DetectionBody {
         model: model.name().to_owned(),
         version: model.version(),
         width: answer.size.1,
         height: answer.size.0,
         score,
+        score_max,
         anomalous,
         log10_nfa_min,
+        p_value,
+        p_extrapolated,
         regions,
         timings_ms,
         mask: mask(outputs.mask, answer.mask.as_ref())?,

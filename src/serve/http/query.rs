@@ -16,7 +16,7 @@ use crate::{
     Error, Result,
     engine::{Priority, Source, Wanted},
     frame::{PixelFormat, check_significant_bits},
-    segment::{Bound, DecisionOptions, TestCount, Verdict},
+    segment::{Bound, DecisionOptions, TestCount, Verdict, parse_rate},
     serve::{pixels, shown::shown},
 };
 
@@ -78,11 +78,16 @@ pub(super) struct Query {
     #[serde(default, deserialize_with = "number")]
     #[param(exclusive_minimum = 0.0)]
     epsilon: Option<f64>,
+    /// Share of good images that may be rejected, above 0 and below 1: `1%` (in a query `1%25`) or `0.01`. Without `verdict` this
+    /// also means the verdict `reject`. The package's own if absent.
+    #[serde(default, deserialize_with = "share")]
+    #[param(value_type = Option<String>, example = "0.01")]
+    reject_rate: Option<f64>,
     /// What makes the image anomalous. The package's own if absent.
     #[serde(default, deserialize_with = "word")]
     #[param(inline)]
     verdict: Option<Verdict>,
-    /// Image score above which an image is anomalous by score. The package's own, else its fair threshold, if absent.
+    /// Maximum of the score map above which an image is anomalous by score. The package's own, else its fair threshold, if absent.
     #[serde(default, deserialize_with = "number")]
     score_threshold: Option<f32>,
     /// Smallest region that counts, in pixels of the image. The package's own if absent.
@@ -163,8 +168,8 @@ impl Query {
 
     /// How a defect is decided, without the region of interest.
     pub(super) fn options(&self) -> DecisionOptions {
-        let &Self { epsilon, verdict, score_threshold, min_area, bound, tests, .. } = self;
-        DecisionOptions { epsilon, verdict, score_threshold, min_area, bound, tests, roi: None }
+        let &Self { epsilon, reject_rate, verdict, score_threshold, min_area, bound, tests, .. } = self;
+        DecisionOptions { epsilon, verdict, reject_rate, score_threshold, min_area, bound, tests, roi: None }
     }
 
     /// The region of interest as an encoded image; empty for none.
@@ -235,14 +240,22 @@ fn whole<'de, D: Deserializer<'de>, T: FromStr>(deserializer: D) -> Result<Optio
     read(deserializer, |text| text.parse().map_err(|_| format!("`{}` is not a whole number that fits", shown(text))))
 }
 
+/// A share, as a number or in percent.
+fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    read(deserializer, |text| parse_rate(&shown(text)).map_err(reason))
+}
+
 /// A name out of a few. The error lists them.
 fn word<'de, D: Deserializer<'de>, T: FromStr<Err = Error>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    read(deserializer, |text| {
-        shown(text).parse().map_err(|error| match error {
-            Error::Parameter { reason, .. } => reason,
-            other => other.to_string(),
-        })
-    })
+    read(deserializer, |text| shown(text).parse().map_err(reason))
+}
+
+/// What is wrong with a value whose parameter is named already.
+fn reason(error: Error) -> String {
+    match error {
+        Error::Parameter { reason, .. } => reason,
+        other => other.to_string(),
+    }
 }
 
 /// Base64 in the alphabet that is safe in a query, with or without padding.
@@ -265,12 +278,13 @@ mod tests {
 
     #[test]
     fn every_parameter_arrives_where_it_belongs() {
-        let query = of("epsilon=0.5&verdict=either&score_threshold=0.25&min_area=9&bound=exact&roi=_-8&priority=high\
+        let query = of("epsilon=0.5&reject_rate=2%25&verdict=either&score_threshold=0.25&min_area=9&bound=exact&roi=_-8&priority=high\
                         &time_limit_ms=250&mask=rle&score_map=f16&log10_nfa_map=png&width=4&height=3&format=gray16&stride=10&significant_bits=12")
         .unwrap();
         let options = query.options();
         assert_eq!((options.epsilon, options.score_threshold), (Some(0.5), Some(0.25)));
         assert_eq!((options.verdict, options.bound), (Some(Verdict::Either), Some(Bound::Exact)));
+        assert_eq!(options.reject_rate, Some(0.02));
         assert_eq!((options.min_area, &query.roi()[..]), (Some(9), &[0xff, 0xef][..]));
         assert_eq!((query.priority(), query.time_limit()), (Priority::High, Some(Duration::from_millis(250))));
         assert_eq!(query.significant_bits(), Some(12));
@@ -287,11 +301,16 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (query, expected) in [
-            ("epsilom=1", "query: epsilom: unknown field `epsilom`, expected one of `epsilon`, `verdict`,"),
+            (
+                "epsilom=1",
+                "query: epsilom: unknown field `epsilom`, expected one of `epsilon`, `reject_rate`, `verdict`,",
+            ),
             ("epsilon=1&epsilon=2", "query: duplicate field `epsilon`"),
             ("epsilon=one", "query: epsilon: `one` is not a number"),
             ("min_area=-1", "query: min_area: `-1` is not a whole number that fits"),
-            ("verdict=nasty", "query: verdict: `nasty` is not one of nfa, score, both, either"),
+            ("verdict=nasty", "query: verdict: `nasty` is not one of nfa, score, both, either, reject"),
+            ("reject_rate=0", "query: reject_rate: must be a share above 0 and below 1"),
+            ("reject_rate=few", "query: reject_rate: `few` is not a share; write 1% or 0.01"),
             ("bound=", "query: bound: `` is not one of chernoff, exact"),
             ("priority=urgent", "query: priority: unknown variant `urgent`, expected `normal` or `high`"),
             ("time_limit_ms=0", "time_limit_ms: it must be above 0"),

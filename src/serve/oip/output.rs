@@ -27,8 +27,10 @@ use crate::{
 #[strum(serialize_all = "snake_case")]
 pub(super) enum Output {
     Score,
+    ScoreMax,
     Anomalous,
     Log10NfaMin,
+    PValue,
     Regions,
     Mask,
     MaskPng,
@@ -38,7 +40,8 @@ pub(super) enum Output {
 
 impl Output {
     /// The answer to a request that names no output: those that are small.
-    const DEFAULT: [Self; 4] = [Self::Score, Self::Anomalous, Self::Log10NfaMin, Self::Regions];
+    const DEFAULT: [Self; 6] =
+        [Self::Score, Self::ScoreMax, Self::Anomalous, Self::Log10NfaMin, Self::PValue, Self::Regions];
 
     pub(super) fn name(self) -> &'static str {
         self.into()
@@ -47,7 +50,10 @@ impl Output {
     /// The type, as requests and metadata write it, and as the configuration does.
     pub(super) fn datatype(self) -> (&'static str, DataType) {
         match self {
-            Self::Score | Self::Log10NfaMin | Self::ScoreMap | Self::Log10NfaMap => ("FP32", DataType::TypeFp32),
+            Self::Score | Self::ScoreMax | Self::Log10NfaMin | Self::ScoreMap | Self::Log10NfaMap => {
+                ("FP32", DataType::TypeFp32)
+            }
+            Self::PValue => ("FP64", DataType::TypeFp64),
             Self::Anomalous => ("BOOL", DataType::TypeBool),
             Self::Regions | Self::MaskPng => ("BYTES", DataType::TypeString),
             Self::Mask => ("UINT8", DataType::TypeUint8),
@@ -58,7 +64,13 @@ impl Output {
     pub(super) fn dims(self, model: &Model) -> Vec<i64> {
         let input = model.manifest().input;
         match self {
-            Self::Score | Self::Anomalous | Self::Log10NfaMin | Self::Regions | Self::MaskPng => Vec::new(),
+            Self::Score
+            | Self::ScoreMax
+            | Self::Anomalous
+            | Self::Log10NfaMin
+            | Self::PValue
+            | Self::Regions
+            | Self::MaskPng => Vec::new(),
             Self::Mask => vec![-1, -1],
             Self::ScoreMap | Self::Log10NfaMap => vec![i64::from(input.height), i64::from(input.width)],
         }
@@ -155,7 +167,15 @@ fn part(output: Output, answer: &Answer, raw: bool, budget: &Budget) -> Result<P
     let missing = || Error::internal(format!("the engine gave no {}", output.name()));
     Ok(match output {
         Output::Score => floats(Vec::new(), &[found.score], raw),
+        Output::ScoreMax => floats(Vec::new(), &[found.score_max], raw),
         Output::Log10NfaMin => floats(Vec::new(), &[found.log10_nfa_min], raw),
+        Output::PValue => {
+            // NaN where the package knows no good images.
+            let value = found.p_value.unwrap_or(f64::NAN);
+            let typed = || InferTensorContents { fp64_contents: vec![value], ..Default::default() };
+            let elements = if raw { Elements::Raw(value.to_le_bytes().to_vec()) } else { Elements::Typed(typed()) };
+            Part { shape: Vec::new(), elements }
+        }
         Output::Anomalous => {
             let typed = || InferTensorContents { bool_contents: vec![found.anomalous], ..Default::default() };
             let elements = if raw { Elements::Raw(vec![u8::from(found.anomalous)]) } else { Elements::Typed(typed()) };
@@ -236,6 +256,7 @@ pub(super) fn join(output: Output, parts: Vec<Part>) -> Result<(InferOutputTenso
                 joined.bool_contents.extend(more.bool_contents);
                 joined.uint_contents.extend(more.uint_contents);
                 joined.fp32_contents.extend(more.fp32_contents);
+                joined.fp64_contents.extend(more.fp64_contents);
                 joined.bytes_contents.extend(more.bytes_contents);
             }
             _ => return Err(Error::internal("a request was answered in two ways")),

@@ -7,7 +7,7 @@ use crate::{
     Error, Result,
     engine::Priority,
     frame::check_significant_bits,
-    segment::DecisionOptions,
+    segment::{DecisionOptions, parse_rate},
     serve::{
         proto::inference::{InferParameter, infer_parameter::ParameterChoice},
         shown::shown,
@@ -27,8 +27,9 @@ pub(super) struct Parameters {
 }
 
 /// Parameters that mean something here.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     "epsilon",
+    "reject_rate",
     "verdict",
     "score_threshold",
     "min_area",
@@ -78,6 +79,7 @@ pub(super) fn parse(parameters: &HashMap<String, InferParameter>) -> Result<Para
     let options = DecisionOptions {
         epsilon: get("epsilon").map(|parameter| parameter.number()).transpose()?,
         verdict: get("verdict").map(|parameter| parameter.word()).transpose()?,
+        reject_rate: get("reject_rate").map(|parameter| parameter.share()).transpose()?,
         score_threshold: get("score_threshold").map(|parameter| parameter.number()).transpose()?.map(|x| x as f32),
         min_area: min_area.transpose()?,
         bound: get("bound").map(|parameter| parameter.word()).transpose()?,
@@ -144,6 +146,14 @@ impl Parameter<'_> {
             _ => None,
         };
         value.ok_or_else(|| self.wrong("give a number, as double_param, int64_param or a text of one"))
+    }
+
+    /// A number, or a text of a share such as `1%`.
+    fn share(&self) -> Result<f64> {
+        match self.choice {
+            Some(ParameterChoice::StringParam(value)) if value.len() <= LONGEST_WORD => parse_rate(value),
+            _ => self.number(),
+        }
     }
 
     fn integer(&self) -> Result<u64> {

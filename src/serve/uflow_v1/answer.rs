@@ -53,8 +53,11 @@ fn detection(outputs: &proto::Outputs, answer: &Answer) -> Result<proto::Detecti
     };
     Ok(proto::Detection {
         score: found.score,
+        score_max: found.score_max,
         anomalous: found.anomalous,
         log10_nfa_min: found.log10_nfa_min,
+        p_value: found.p_value,
+        p_extrapolated: found.p_extrapolated,
         regions: found.regions.iter().map(region).collect(),
         width: answer.size.1,
         height: answer.size.0,
@@ -73,6 +76,7 @@ fn region(region: &Region) -> proto::Region {
         area: region.area,
         centroid: Some(proto::Point { x: region.centroid[0], y: region.centroid[1] }),
         log10_nfa_min: region.log10_nfa_min,
+        p_value: region.p_value,
         score_max: region.score_max,
         scale: region.scale as u32,
         outline: region.outline.iter().map(ring).collect(),

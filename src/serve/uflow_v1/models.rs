@@ -7,6 +7,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     Result,
     engine::Model,
+    segment::DecisionOptions,
     serve::{
         app::App,
         proto::v1::{self as proto, model_service_server::ModelService},
@@ -49,6 +50,8 @@ impl Models {
 
 fn description(model: &Model, device: String) -> proto::ModelDescription {
     let manifest = model.manifest();
+    // What a package cannot decide by is told when it is loaded.
+    let reject = manifest.rule(&DecisionOptions::default()).ok().and_then(|rule| rule.reject);
     let shape = |shape: &crate::package::Scale| proto::ScaleShape {
         channels: shape.latents.channels as u32,
         height: shape.latents.height as u32,
@@ -66,6 +69,10 @@ fn description(model: &Model, device: String) -> proto::ModelDescription {
         created: manifest.created.clone(),
         device,
         warm_up_ms: model.warm_up().as_secs_f64() * 1e3,
+        reject_rate: reject.map(|reject| reject.rate),
+        good_images: manifest.rejection.as_ref().map_or(0, |rejection| rejection.images() as u32),
+        reject_extrapolated: reject.is_some_and(|reject| reject.promise.is_none()),
+        decision: manifest.decision_in_words().unwrap_or_default(),
     }
 }
 

@@ -104,6 +104,7 @@ fn options(options: proto::DetectOptions) -> Result<(DecisionOptions, bytes::Byt
         proto::Verdict::Score => Some(Verdict::Score),
         proto::Verdict::Both => Some(Verdict::Both),
         proto::Verdict::Either => Some(Verdict::Either),
+        proto::Verdict::Reject => Some(Verdict::Reject),
     };
     let bound = match enumeration("options.bound", options.bound)? {
         proto::Bound::Unspecified => None,
@@ -115,8 +116,9 @@ fn options(options: proto::DetectOptions) -> Result<(DecisionOptions, bytes::Byt
         proto::TestCount::Paper => Some(TestCount::Paper),
         proto::TestCount::PerSize => Some(TestCount::PerSize),
     };
-    let (epsilon, score_threshold, min_area) = (options.epsilon, options.score_threshold, options.min_area);
-    let decision = DecisionOptions { epsilon, verdict, score_threshold, min_area, bound, tests, roi: None };
+    let proto::DetectOptions { epsilon, reject_rate, score_threshold, min_area, .. } = options;
+    let decision =
+        DecisionOptions { epsilon, verdict, reject_rate, score_threshold, min_area, bound, tests, roi: None };
     decision.check()?;
     Ok((decision, options.roi))
 }

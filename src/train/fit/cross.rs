@@ -2,7 +2,7 @@
 //!
 //! A null must be calibrated on images that the flow has not seen. Where the model's own held-out images are too few, further
 //! flows are fitted, each with another part of the images held out; the latents of all held-out parts together estimate the
-//! null. Only flows that were fitted to the end count: a flow that was stopped early is less fitted than the model, its
+//! null, and set the threshold at the rejection rate. Only flows that were fitted to the end count: a flow that was stopped early is less fitted than the model, its
 //! energies are too high, and a null that stands on them hides defects.
 
 use super::{
@@ -11,7 +11,11 @@ use super::{
 };
 use crate::{
     Error, Result,
-    segment::{CalibratedNull, FEWEST_IMAGES as FEWEST_TO_CALIBRATE, TestCount},
+    latents::ScaleShape,
+    segment::{
+        Bound, CalibratedNull, DecisionOptions, FEWEST_IMAGES as FEWEST_TO_CALIBRATE, Measurement, NullOf, Rejection,
+        RejectionOrigin, TestCount, Verdict, enough_for_parts, images_needed,
+    },
     train::{Control, Progress, StopReason, TrainOptions, train},
 };
 
@@ -37,14 +41,22 @@ impl Plan {
         if options.cross_fit {
             return Self { held_out: quarter, flows: FOLDS }.within(options, images);
         }
-        if options.detection.tests.unwrap_or_default().is_paper()
-            || options.training.held_out_images(images) >= ENOUGH_TO_CALIBRATE
-        {
+        let decision = options.decision();
+        let enough = Self::enough(&decision, images);
+        let needs_none = decision.tests.unwrap_or_default().is_paper() && decision.verdict != Some(Verdict::Reject);
+        if needs_none || options.training.held_out_images(images) >= enough {
             return Self { held_out: own, flows: 1 };
         }
-        let held_out = own.max(quarter.min(ENOUGH_TO_CALIBRATE as f64 / images as f64));
+        let held_out = own.max(quarter.min(enough as f64 / images as f64));
         let of_each = TrainOptions { held_out, ..options.training.clone() }.held_out_images(images);
-        Self { held_out, flows: ENOUGH_TO_CALIBRATE.div_ceil(of_each).min(FOLDS) }.within(options, images)
+        Self { held_out, flows: enough.div_ceil(of_each).min(FOLDS) }.within(options, images)
+    }
+
+    /// Images that should be held out: enough for the null, and for the rejection rate where there are so many at all.
+    fn enough(decision: &DecisionOptions, images: usize) -> usize {
+        let rate = decision.reject_rate.filter(|_| decision.verdict == Some(Verdict::Reject));
+        let needed = rate.map_or(0, images_needed);
+        if needed <= images { needed.max(ENOUGH_TO_CALIBRATE) } else { ENOUGH_TO_CALIBRATE }
     }
 
     /// No more flows than there are parts of the images.
@@ -133,19 +145,53 @@ impl Fitter {
         done
     }
 
-    /// Estimates the null of a model from the energies of held-out images. A model that was to count tests by size and has no
-    /// null counts them as the paper does.
+    /// Estimates the null of a model from the energies of held-out images, and measures these images for the rejection rate. A model
+    /// that was to count tests by size and has no null counts them as the paper does, and decides as the paper does.
     pub(super) fn set_null(&self, fitted: &mut Fitted, energies: &[Energies]) -> Result<()> {
         let latents: Vec<_> = fitted.manifest.scales.iter().map(|scale| scale.latents).collect();
+        let wanted = self.options.decision();
+        let paper = wanted.tests.unwrap_or_default().is_paper();
         let enough = energies.len() >= FEWEST_TO_CALIBRATE;
         let null = enough.then(|| CalibratedNull::estimate(&latents, self.roi.as_deref(), energies)).transpose()?;
-        fitted.cross_fit.images = null.as_ref().map_or(0, |null| null.images);
-        fitted.cross_fit.without_null = null.is_none() && !self.options.detection.tests.unwrap_or_default().is_paper();
-        let wanted = self.options.detection.tests.unwrap_or_default();
-        let tests = if fitted.cross_fit.without_null { TestCount::Paper } else { wanted };
-        fitted.manifest.detection.tests = Some(tests);
-        fitted.manifest.calibration = null;
+        let tests = if null.is_some() { wanted.tests.unwrap_or_default() } else { TestCount::Paper };
+        let origin = match fitted.cross_fit.finished {
+            1 => RejectionOrigin::HeldOut,
+            _ => RejectionOrigin::CrossFitted,
+        };
+        let measured_with = (tests, wanted.bound.unwrap_or_default());
+        let threads = fitted.training.threads;
+        let rejection = super::on(threads, || self.rejection(&latents, energies, measured_with, origin))?;
+        let by_rate = wanted.verdict == Some(Verdict::Reject);
+        let (manifest, cross_fit) = (&mut fitted.manifest, &mut fitted.cross_fit);
+        cross_fit.images = null.as_ref().map_or(0, |null| null.images);
+        cross_fit.without_null = null.is_none() && !paper;
+        cross_fit.without_rejection = rejection.is_none() && by_rate;
+        manifest.detection.tests = Some(tests);
+        (manifest.detection.verdict, manifest.detection.reject_rate) = match cross_fit.without_rejection {
+            true => (Some(Verdict::Nfa), None),
+            false => (wanted.verdict, wanted.reject_rate),
+        };
+        (manifest.calibration, manifest.rejection) = (null, rejection);
         Ok(())
+    }
+
+    /// The lowest log₁₀NFA of the held-out images; none where they are too few.
+    fn rejection(
+        &self,
+        shapes: &[ScaleShape],
+        energies: &[Energies],
+        (tests, bound): (TestCount, Bound),
+        origin: RejectionOrigin,
+    ) -> Result<Option<Rejection>> {
+        let null = if tests.is_paper() { NullOf::Theory } else { NullOf::OtherParts };
+        let enough =
+            if tests.is_paper() { energies.len() >= FEWEST_TO_CALIBRATE } else { enough_for_parts(energies.len()) };
+        if !enough {
+            return Ok(None);
+        }
+        let maps = (self.input().height, self.input().width);
+        let measurement = Measurement { shapes, maps, roi: self.roi.as_deref(), bound };
+        Rejection::new(&measurement.lowest(energies, null)?, origin, tests, bound).map(Some)
     }
 }
 
@@ -215,8 +261,9 @@ mod tests {
             let plan = Plan::new(options, images);
             (plan.options(&options.training).held_out_images(images), plan.flows)
         };
+        options.detection.tests = Some(TestCount::Paper);
         assert_eq!(plan(&options, 300), (30, 1), "the paper's count needs no null");
-        options.detection.tests = Some(TestCount::PerSize);
+        options.detection.tests = None;
         for (images, expected) in [
             (40, (10, 4)),
             (100, (25, 4)),
@@ -228,6 +275,10 @@ mod tests {
         ] {
             assert_eq!(plan(&options, images), expected, "{images} images");
         }
+        options.detection.reject_rate = Some(0.004);
+        assert_eq!(plan(&options, 400), (100, 3), "249 images keep 0.4%");
+        assert_eq!(plan(&options, 200), (50, 2), "200 images cannot");
+        options.detection.reject_rate = None;
         options.training.held_out = 0.5;
         assert_eq!(plan(&options, 100), (50, 2));
         options.cross_fit = true;

@@ -9,7 +9,7 @@ use crate::{
     Error, Result,
     backbone::BackboneFile,
     package::{self, Files, Manifest},
-    segment::CalibratedNull,
+    segment::{CalibratedNull, DecisionOptions},
     train::{TrainOptions, TrainingSummary},
 };
 
@@ -47,6 +47,7 @@ impl Fitted {
         if !self.manifest.detection.tests.unwrap_or_default().is_paper() {
             warnings.extend(self.manifest.calibration.as_ref().and_then(CalibratedNull::warning));
         }
+        warnings.extend(self.manifest.rule(&DecisionOptions::default()).ok().and_then(|rule| rule.warning()));
         warnings
     }
 
@@ -102,6 +103,8 @@ pub struct CrossFit {
     pub failures: Vec<String>,
     /// Whether the package was to count tests by size, and counts as the paper does for want of a null.
     pub without_null: bool,
+    /// Whether the package was to decide by a reject rate, and decides by NFA for want of good images to set the threshold on.
+    pub without_rejection: bool,
 }
 
 impl CrossFit {
@@ -112,7 +115,7 @@ impl CrossFit {
 
     /// What it means for the user that some flows are missing; `None` where none is.
     pub fn warning(&self) -> Option<String> {
-        if self.is_complete() && !self.without_null {
+        if self.is_complete() && !self.without_null && !self.without_rejection {
             return None;
         }
         let Self { planned, finished, planned_images, images, .. } = self;
@@ -121,6 +124,12 @@ impl CrossFit {
         let why = match self.failures.as_slice() {
             [] => "cross-fitting was stopped".to_owned(),
             failures => format!("cross-fitting failed ({})", failures.join("; ")),
+        };
+        let verdict = match self.without_rejection {
+            true => {
+                "; too few images were held out to set a threshold on, so the package decides by verdict nfa, not by reject rate"
+            }
+            false => "",
         };
         let consequence = match (self.without_null, *images) {
             (true, _) => {
@@ -136,7 +145,7 @@ impl CrossFit {
             ),
         };
         Some(format!(
-            "{why}: {missing} of {parts} further flows were not fitted. The model itself is complete; {consequence}. Fit again, \
+            "{why}: {missing} of {parts} further flows were not fitted. The model itself is complete; {consequence}{verdict}. Fit again, \
              or calibrate the package on other good images (uflow calibrate --model PKG --good DIR --out NEW)"
         ))
     }

@@ -87,7 +87,7 @@ impl Fitter {
             .map(|(energy, shape)| crate::latents::EnergyView { energy: energy.view(), channels: shape.channels })
             .collect();
         let scores = segmenter.run_score(&views)?;
-        Ok((scores.image_score, scores.score.to_owned()))
+        Ok((scores.score_max, scores.score.to_owned()))
     }
 }
 

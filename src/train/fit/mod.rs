@@ -35,7 +35,7 @@ use crate::{
     package::{self, BackboneReference, FORMAT, FlowReference, Manifest, Scale, ScoreStatistics, TrainingRecord},
     preprocess::{Preprocess, Preprocessor},
     runtime::{Backbone, Runtime},
-    segment::{DecisionOptions, RegionOfInterest, Roi, Segmenter},
+    segment::{RegionOfInterest, Roi, Segmenter},
 };
 
 /// Fewer good images cannot tell what is normal.
@@ -235,7 +235,7 @@ impl Fitter {
         let latents = trained.flow.architecture().latents();
         let (options, summary) = (&trained.options, &trained.summary);
         let roi = self.roi.as_ref().map(|_| package::ROI_FILE.to_owned());
-        let detection = self.options.detection.with_roi(roi).over(DecisionOptions::standard());
+        let detection = self.options.decision().with_roi(roi);
         Manifest {
             format: FORMAT,
             name: self.options.name.clone(),
@@ -269,6 +269,7 @@ impl Fitter {
             }),
             scores: Some(scores),
             calibration: None,
+            rejection: None,
             detection,
         }
     }

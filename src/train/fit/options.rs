@@ -185,9 +185,8 @@ pub struct FitOptions {
     /// the statistics of scores.
     pub detection: DecisionOptions,
     /// Calibrate the null hypothesis on all good images: a quarter of them is held out, and three more flows are fitted, each with
-    /// another quarter held out. Without this option the null stands on the images that the model's own training held out. A
-    /// package that counts tests by size needs more: as many flows are then fitted as hold out 100 images together, at most
-    /// four.
+    /// another quarter held out. Without this option as many flows are fitted as hold out together the images that the rejection
+    /// rate needs, 100 at least and four flows at most, where tests are counted by size; else the model's own.
     pub cross_fit: bool,
     /// Significant bits of 16-bit samples, kept in the package. Without them all 16 count, and images that plainly have fewer are
     /// refused.
@@ -248,6 +247,11 @@ impl FitOptions {
     /// As [`find_backbone`](Self::find_backbone) and [`BackboneChoice::load`].
     pub fn load_backbone(&self, runtime: &Runtime) -> Result<Backbone, Error> {
         load_file(&self.find_backbone()?, runtime, &self.session)
+    }
+
+    /// What the package decides by: what was asked for, over what [new packages](DecisionOptions::of_new_package) have.
+    pub fn decision(&self) -> DecisionOptions {
+        self.detection.clone().of_new_package()
     }
 
     /// The defaults, for a product of this name.

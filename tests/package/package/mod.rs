@@ -46,6 +46,7 @@ fn manifest(flow: &[u8], backbone: &[u8]) -> Manifest {
         training: None,
         scores: None,
         calibration: None,
+        rejection: None,
         detection: DecisionOptions { roi: Some("roi.png".to_owned()), ..DecisionOptions::default() },
     }
 }

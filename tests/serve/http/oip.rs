@@ -24,8 +24,10 @@ fn the_server_and_its_models_are_described() {
         "inputs": [{ "name": "image", "datatype": "UINT8", "shape": [-1, -1, -1, -1] }],
         "outputs": [
             { "name": "score", "datatype": "FP32", "shape": [-1] },
+            { "name": "score_max", "datatype": "FP32", "shape": [-1] },
             { "name": "anomalous", "datatype": "BOOL", "shape": [-1] },
             { "name": "log10_nfa_min", "datatype": "FP32", "shape": [-1] },
+            { "name": "p_value", "datatype": "FP64", "shape": [-1] },
             { "name": "regions", "datatype": "BYTES", "shape": [-1] },
             { "name": "mask", "datatype": "UINT8", "shape": [-1, -1, -1] },
             { "name": "mask_png", "datatype": "BYTES", "shape": [-1] },

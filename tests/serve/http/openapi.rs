@@ -248,7 +248,7 @@ fn the_parameters_described_are_those_there_are() {
     let (_, message) = server.post("/v1/models/bolt/detect?none=1", b"x").error();
     let known = message.rsplit_once("expected one of ").unwrap().1.split(", ");
     let known: BTreeSet<_> = known.map(|name| name.trim_matches('`').to_owned()).collect();
-    assert_eq!(known.len(), 17);
+    assert_eq!(known.len(), 18);
     for path in ["/v1/models/{model}/detect", "/v1/models/{model}/versions/{version}/detect"] {
         let parameters = document["paths"][path]["post"]["parameters"].as_array().unwrap();
         let in_query = parameters.iter().filter(|parameter| parameter["in"] == "query");
@@ -257,7 +257,7 @@ fn the_parameters_described_are_those_there_are() {
     }
     let parameters = document["paths"]["/v1/models/{model}/detect"]["post"]["parameters"].as_array().unwrap();
     let of = |name: &str| &parameters.iter().find(|parameter| parameter["name"] == name).unwrap()["schema"];
-    assert!(of("verdict").to_string().contains(r#"["nfa","score","both","either"]"#), "{}", of("verdict"));
+    assert!(of("verdict").to_string().contains(r#"["nfa","score","both","either","reject"]"#), "{}", of("verdict"));
     assert!(of("format").to_string().contains(r#""bgra8""#), "{}", of("format"));
 }
 

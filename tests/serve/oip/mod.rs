@@ -38,8 +38,18 @@ use uflow::{
     },
 };
 
-const ALL: [&str; 8] =
-    ["score", "anomalous", "log10_nfa_min", "regions", "mask", "mask_png", "score_map", "log10_nfa_map"];
+const ALL: [&str; 10] = [
+    "score",
+    "score_max",
+    "anomalous",
+    "log10_nfa_min",
+    "p_value",
+    "regions",
+    "mask",
+    "mask_png",
+    "score_map",
+    "log10_nfa_map",
+];
 /// With the paper's count of tests no region of so small a map means anything at an ε of 1.
 const EPSILON: f64 = 1e300;
 
@@ -113,6 +123,7 @@ fn png(seed: u64, width: u32, height: u32) -> Vec<u8> {
 struct Outputs {
     shapes: HashMap<String, Vec<i64>>,
     score: Vec<f32>,
+    score_max: Vec<f32>,
     anomalous: Vec<bool>,
     log10_nfa_min: Vec<f32>,
     regions: Vec<Vec<Region>>,
@@ -147,6 +158,7 @@ impl Outputs {
         Self {
             shapes: response.outputs.iter().map(|output| (output.name.clone(), output.shape.clone())).collect(),
             score: floats("score"),
+            score_max: floats("score_max"),
             anomalous,
             log10_nfa_min: floats("log10_nfa_min"),
             regions: regions(find("regions")),

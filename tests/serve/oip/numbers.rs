@@ -56,7 +56,10 @@ async fn one_frame_gives_the_detector_s_numbers_bit_for_bit_in_every_form() {
         assert_eq!(names, ALL);
         let outputs = Outputs::of(&response, raw);
         assert_eq!((outputs.score, outputs.anomalous), (vec![expected.score], vec![expected.anomalous]));
-        assert_eq!(outputs.log10_nfa_min, [expected.log10_nfa_min]);
+        assert_eq!(
+            (outputs.log10_nfa_min, outputs.score_max),
+            (vec![expected.log10_nfa_min], vec![expected.score_max])
+        );
         assert_eq!(outputs.regions, std::slice::from_ref(&expected.regions));
         assert_eq!(outputs.mask, mask.into_raw_vec_and_offset().0);
         assert_eq!(outputs.score_map, score_map.into_raw_vec_and_offset().0);
@@ -83,7 +86,7 @@ async fn a_batch_gives_each_image_its_own_numbers() {
     assert_eq!(outputs.shapes["log10_nfa_map"], [3, 32, 48]);
     for (index, pixels) in frames.iter().enumerate() {
         let expected = detect(&mut detector, pixels, 48, 32, PixelFormat::Rgb8);
-        assert!((outputs.score[index] - expected.score).abs() <= 1e-5);
+        assert!((outputs.score_max[index] - expected.score_max).abs() <= 1e-5);
         assert_eq!(outputs.anomalous[index], expected.anomalous);
         assert!((outputs.log10_nfa_min[index] - expected.log10_nfa_min).abs() <= 1e-3);
         assert_eq!(outputs.regions[index].len(), expected.regions.len());
@@ -99,13 +102,13 @@ async fn a_batch_gives_each_image_its_own_numbers() {
     }
     let response = client.model_infer(batch).await.unwrap().into_inner();
     let names: Vec<_> = response.outputs.iter().map(|output| output.name.as_str()).collect();
-    assert_eq!(names, ALL[..4], "what is cheap, where nothing is asked for");
+    assert_eq!(names, ALL[..6], "what is cheap, where nothing is asked for");
     let contents = InferTensorContents {
         bytes_contents: vec![png(1, 48, 32).into(), png(2, 40, 30).into()],
         ..Default::default()
     };
     let two_sizes = typed(tensor("encoded_image", "BYTES", &[2]), contents);
-    let response = client.model_infer(with(two_sizes.clone(), &ALL[6..], &[])).await.unwrap().into_inner();
+    let response = client.model_infer(with(two_sizes.clone(), &ALL[8..], &[])).await.unwrap().into_inner();
     assert_eq!(response.outputs[0].shape, [2, 32, 48], "maps have the network's size");
     let status = client.model_infer(with(two_sizes, &["mask"], &[])).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);

@@ -59,8 +59,8 @@ async fn parameters_are_heard() {
         (
             "Epsilon",
             Choice::DoubleParam(1.0),
-            "parameters: there is no parameter `Epsilon`; a request has epsilon, verdict, score_threshold, min_area, \
-             bound, tests, significant_bits, priority, timeout, triton_enable_empty_final_response",
+            "parameters: there is no parameter `Epsilon`; a request has epsilon, reject_rate, verdict, score_threshold, \
+             min_area, bound, tests, significant_bits, priority, timeout, triton_enable_empty_final_response",
         ),
         ("triton_enable_empty_final_response", text("yes"), "triton_enable_empty_final_response: it is the text `yes`"),
     ] {
@@ -80,7 +80,8 @@ fn wrong() -> Vec<(ModelInferRequest, &'static str)> {
         request
     };
     let bytes = |shape: &[i64], raw: &[u8]| request(tensor("encoded_image", "BYTES", shape), Some(raw.to_vec()));
-    let no_output = "outputs: there is no output `heat`; there are score, anomalous, log10_nfa_min, regions, mask,";
+    let no_output =
+        "outputs: there is no output `heat`; there are score, score_max, anomalous, log10_nfa_min, p_value,";
     vec![
         (change(|request| request.model_name.clear()), "model_name: no model is named"),
         (change(|request| request.model_version = "one".to_owned()), "version: `one` is not a decimal number"),

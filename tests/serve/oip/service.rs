@@ -28,8 +28,10 @@ async fn the_server_and_its_models_describe_themselves() {
         metadata.outputs.iter().map(|o| (o.name.as_str(), o.datatype.as_str(), o.shape.clone())).collect();
     let expected = [
         ("score", "FP32", vec![-1]),
+        ("score_max", "FP32", vec![-1]),
         ("anomalous", "BOOL", vec![-1]),
         ("log10_nfa_min", "FP32", vec![-1]),
+        ("p_value", "FP64", vec![-1]),
         ("regions", "BYTES", vec![-1]),
         ("mask", "UINT8", vec![-1; 3]),
         ("mask_png", "BYTES", vec![-1]),

@@ -36,7 +36,7 @@ async fn a_stream_answers_in_order_and_a_bad_request_in_band() {
             4 => assert!(error.starts_with("inputs: ") && response.outputs.is_empty(), "{error}"),
             5 => assert!(error.starts_with("there is no model `rivet`; there are bolt, nut"), "{error}"),
             number => {
-                assert_eq!((error.as_str(), response.outputs.len()), ("", 4));
+                assert_eq!((error.as_str(), response.outputs.len()), ("", 6));
                 assert_eq!(response.model_name, if number == 6 { "nut" } else { "bolt" });
             }
         }

@@ -49,7 +49,7 @@ async fn a_region_of_interest_and_options_hold_for_their_request_only() {
             ..server::options()
         };
         assert_same(detection(&inside), &detector.detect(&sample.frame(), &options).unwrap(), true);
-        assert_ne!(detection(&inside).score, whole.score);
+        assert_ne!(detection(&inside).score_max, whole.score_max);
         let without = client.detect(sample.request(2)).await.unwrap().into_inner();
         assert_same(detection(&without), &whole, true);
     }

@@ -84,6 +84,9 @@ fn options() {
     unsafe {
         all_fail([
             (uflow_options_new(null()), ARGUMENT, "options: is NULL"),
+            (uflow_options_set_reject_rate(options, 0.0), ARGUMENT, "must be a share above 0 and below 1"),
+            (uflow_options_set_reject_rate(options, f64::NAN), ARGUMENT, "NaN"),
+            (uflow_options_set_reject_rate(null(), 0.01), ARGUMENT, "options: is NULL"),
             (uflow_options_set_epsilon(options, f64::NAN), ARGUMENT, "NaN"),
             (uflow_options_set_epsilon(options, 0.0), ARGUMENT, "above 0"),
             (uflow_options_set_epsilon(null(), 1.0), ARGUMENT, "options: is NULL"),

@@ -20,7 +20,7 @@ fn the_reject_gate_rejects_the_right_parts() {
             ok(fixture.detect(&image(&pixels, RGB)));
             let file = fixture.folder.path().join(format!("part{seed}.png"));
             ::image::RgbImage::from_raw(width, height, pixels).unwrap().save(&file).unwrap();
-            (file, fixture.summary().score)
+            (file, fixture.summary().score_max)
         })
         .unzip();
     // A package that calls the three highest scores anomalous.
