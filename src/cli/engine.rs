@@ -94,7 +94,9 @@ impl Inspector for FileInspector {
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.depth.advice(self.read.significant_bits.unwrap_or(16)).into_iter().collect()
+        let rule = self.detector.manifest().rule(&self.options).ok();
+        let extrapolated = rule.and_then(|rule| rule.warning());
+        self.depth.advice(self.read.significant_bits.unwrap_or(16)).into_iter().chain(extrapolated).collect()
     }
 }
 

@@ -185,7 +185,7 @@ fn tests_are_counted_by_size_once_the_null_is_calibrated() {
     texture(102).save(&good).unwrap();
     defective(103).save(&bad).unwrap();
     let refused = detect(&[text(&bad), "--tests", "sized"]);
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(2));
     assert!(stderr(&refused).contains("uflow calibrate --model PKG --good DIR --out NEW"), "{}", stderr(&refused));
     let unseen = fixture.path("unseen");
     std::fs::create_dir(&unseen).unwrap();

@@ -144,7 +144,7 @@ fn compare_prints_the_latents_statistics() {
         assert!((number("max") - f64::from(largest)).abs() < 1e-2, "{found}, not {largest}");
     }
     let said = stdout(&import(folder.path(), &["--compare", text(&image)]).1);
-    assert!(said.contains("latents 2  mean") && said.contains("a.png: score"), "{said}");
+    assert!(said.contains("latents 2  mean") && said.contains("a.png: highest score"), "{said}");
 }
 
 #[test]
