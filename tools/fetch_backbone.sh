@@ -20,6 +20,7 @@ for name in "$@"; do
   "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes \
     --dest "$work" --requirement "$work/requirements.txt"
   mkdir -p "$folder"
+  rm -f "$folder/${name//-/_}"_*.whl
   mv "$work"/*.whl "$folder"/
   rm -rf "$work"
   echo "$name: $folder"

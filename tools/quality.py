@@ -18,7 +18,7 @@ import time
 GAUSSIAN = ["--flow", "parallel", "--steps", "0", "--normalisation", "whiten"]
 # Options of the flow that a Gaussian does not have, with the number of their values.
 FLOW_OPTIONS = {"--flow": 1, "--steps": 1, "--normalisation": 1, "--epochs": 1, "--patience": 1, "--learning-rate": 1}
-HEADS = ["product", "model", "image AUROC", "by NFA", "pixel AUROC", "AUPRO", "IoU, decided", "IoU, one threshold",
+HEADS = ["product", "model", "image AUROC", "by score_max", "pixel AUROC", "AUPRO", "IoU, decided", "IoU, one threshold",
          "recall", "good flagged", "fit, s"]
 
 
@@ -48,10 +48,10 @@ def measure(uflow, folder, work, model, options):
     run([uflow, "fit", "--good", folder / "train" / "good", "--out", package, *options])
     seconds = time.monotonic() - begun
     run([uflow, "evaluate", "--model", package, "--data", folder, "--out", result])
-    found = json.loads((result / "metrics.json").read_text())
-    total = found.get("total", found)
+    [found] = json.loads((result / "metrics.json").read_text()).values()
+    total = found["total"]
     decided, oracle = total["at_epsilon"], total.get("at_oracle") or {}
-    figures = [total["image_auroc"], total["image_auroc_nfa"], total["pixel_auroc"], total["aupro"],
+    figures = [total["image_auroc"], total["image_auroc_score_max"], total["pixel_auroc"], total["aupro"],
                decided["miou_defective"], oracle.get("miou_defective"), decided["image_recall"], decided["good_flagged"]]
     return [folder.name, model, *("–" if figure is None else f"{figure:.3f}" for figure in figures), f"{seconds:.0f}"]
 

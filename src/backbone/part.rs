@@ -20,6 +20,7 @@ mod field {
     pub(super) const MODEL_METADATA: u64 = 14;
     pub(super) const GRAPH_NODE: u64 = 1;
     pub(super) const GRAPH_INITIALIZER: u64 = 5;
+    pub(super) const GRAPH_INPUT: u64 = 11;
     pub(super) const GRAPH_OUTPUT: u64 = 12;
     pub(super) const GRAPH_VALUE_INFO: u64 = 13;
 }
@@ -103,7 +104,7 @@ fn graph(bytes: &Bytes, outputs: &[String]) -> Result<Vec<u8>, Reason> {
                 let tensor = TensorProto::decode(content(field)).map_err(Reason::of)?;
                 needed.contains(&tensor.name)
             }
-            field::GRAPH_OUTPUT | field::GRAPH_VALUE_INFO => {
+            field::GRAPH_INPUT | field::GRAPH_OUTPUT | field::GRAPH_VALUE_INFO => {
                 let value = ValueInfoProto::decode(content(field)).map_err(Reason::of)?;
                 match field.number {
                     field::GRAPH_OUTPUT => outputs.contains(&value.name),
@@ -124,7 +125,8 @@ fn needs(node: NodeProto, needed: &mut HashSet<String>, depth: u32) -> Result<()
     if depth > scan::MAX_DEPTH {
         return Err("is corrupt: graphs nest too deep".into());
     }
-    needed.extend(node.input);
+    // An optional input that is left out has no name.
+    needed.extend(node.input.into_iter().filter(|name| !name.is_empty()));
     let graphs = node.attribute.into_iter().flat_map(|attribute| attribute.g.into_iter().chain(attribute.graphs));
     for GraphProto { node: nodes, output, .. } in graphs {
         needed.extend(output.into_iter().map(|output| output.name));

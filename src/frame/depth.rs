@@ -162,14 +162,14 @@ impl DepthWatch {
         if matches!(lock(&self.0).get(&bits), Some(Watched::Decided)) {
             return None;
         }
-        let peak = peak()?;
+        // A black frame says nothing.
+        let peak = peak().filter(|&peak| peak > 0)?;
         let mut watched = lock(&self.0);
         let state = watched.entry(bits).or_insert(Watched::Looking(BitDepthCheck::default()));
         let Watched::Looking(check) = state else { return None };
         check.push(Some(peak));
         let advice = check.advice(bits);
-        // A black frame says nothing.
-        if check.peak > 0 && (advice.is_none() || check.images >= WATCHED) {
+        if advice.is_none() || check.images >= WATCHED {
             *state = Watched::Decided;
             return advice;
         }
@@ -213,6 +213,9 @@ mod tests {
         assert_eq!(told(None, &peaks), Vec::<String>::new());
         assert_eq!(told(Some(16), &[1023; 20]), Vec::<String>::new());
         assert_eq!(told(None, &[0; 50]), Vec::<String>::new());
+        let mut dark_first = vec![0; WATCHED - 1];
+        dark_first.extend([900, 40_000]);
+        assert_eq!(told(None, &dark_first), Vec::<String>::new());
         let watch = DepthWatch::default();
         watch.take(None, || Some(50_000));
         watch.take(None, || panic!("no further frame is looked at"));

@@ -232,7 +232,7 @@ impl Rejection {
         while anomalous(threshold) {
             threshold = threshold.next_up();
         }
-        while !anomalous(threshold.next_down()) {
+        while threshold > f32::NEG_INFINITY && !anomalous(threshold.next_down()) {
             threshold = threshold.next_down();
         }
         threshold
@@ -257,8 +257,8 @@ impl TryFrom<Record> for Rejection {
 
     fn try_from(record: Record) -> std::result::Result<Self, String> {
         let Record { images, lowest, ranks, .. } = &record;
-        if *images == 0 {
-            return Err("images: there must be at least 1".to_owned());
+        if !(1..u32::MAX as usize).contains(images) {
+            return Err(format!("images: there must be 1 to {}, not {images}", u32::MAX - 1));
         }
         if !lowest.iter().all(|value| value.is_finite()) || !lowest.is_sorted() {
             return Err("lowest: must be finite numbers in ascending order".to_owned());
@@ -350,15 +350,18 @@ pub fn images_needed(rate: f64) -> usize {
     images
 }
 
-/// Refuses a rate that is no share.
+/// The smallest rate. No set of images can tell a smaller one.
+const LEAST_RATE: f64 = 1e-9;
+
+/// Refuses a rate that is no share, or too small to mean anything.
 ///
 /// # Errors
 /// [`Error::Parameter`].
 pub fn check_rate(rate: f64) -> Result<()> {
-    if rate > 0.0 && rate < 1.0 {
+    if (LEAST_RATE..1.0).contains(&rate) {
         return Ok(());
     }
-    let reason = format!("must be a share above 0 and below 1, as 1% or 0.01, not {rate}");
+    let reason = format!("must be a share above 0 and below 1 (at least {LEAST_RATE:e}), as 1% or 0.01, not {rate}");
     Err(Error::parameter("reject_rate", reason))
 }
 

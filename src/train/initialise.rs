@@ -75,7 +75,12 @@ fn whitening(cache: &FeatureCache, images: &[usize], scale: usize) -> Normalisat
         }
     }
     correlation *= (1.0 - SHRINKAGE) / f64::max(count, 1.0);
-    // (1 − λ)·1 + λ; a constant channel keeps its unit, as where channels are standardised.
+    // A constant channel keeps its unit, as where channels are standardised, and stands alone.
+    for (channel, _) in moments.iter().enumerate().filter(|(_, of)| constant(of.0, of.1)) {
+        correlation.row_mut(channel).fill(0.0);
+        correlation.column_mut(channel).fill(0.0);
+    }
+    // (1 − λ)·1 + λ.
     correlation.fill_diagonal(1.0);
     let SymmetricEigen { eigenvectors, eigenvalues } = SymmetricEigen::new(correlation);
     let roots = eigenvalues.map(|value| 1.0 / value.max(SHRINKAGE / 2.0).sqrt());

