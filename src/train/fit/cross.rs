@@ -19,8 +19,8 @@ use crate::{
     train::{Control, Progress, StopReason, TrainOptions, train},
 };
 
-/// Parts that good images are divided into where each is held out once.
-const FOLDS: usize = 4;
+/// Parts that good images are divided into where each is held out once, and so the most flows.
+pub(super) const FOLDS: usize = 4;
 /// Good images that a null is calibrated on where there are so many: its promise is then kept within a factor of 3
 /// (benches/trust.md); with 30 images the factor can be larger.
 const ENOUGH_TO_CALIBRATE: usize = 100;
@@ -49,7 +49,8 @@ impl Plan {
         }
         let held_out = own.max(quarter.min(enough as f64 / images as f64));
         let of_each = TrainOptions { held_out, ..options.training.clone() }.held_out_images(images);
-        Self { held_out, flows: enough.div_ceil(of_each).min(FOLDS) }.within(options, images)
+        Self { held_out, flows: enough.div_ceil(of_each).min(FOLDS).min(options.most_flows.max(1)) }
+            .within(options, images)
     }
 
     /// Images that should be held out: enough for the null, and for the rejection rate where there are so many at all.
@@ -281,6 +282,8 @@ mod tests {
         options.detection.reject_rate = None;
         options.training.held_out = 0.5;
         assert_eq!(plan(&options, 100), (50, 2));
+        options.most_flows = 1;
+        assert_eq!(plan(&options, 60), (30, 1), "no cross-fitting");
         options.cross_fit = true;
         assert_eq!(plan(&options, 2000), (500, 4));
     }

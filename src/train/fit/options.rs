@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use strum::{Display, IntoStaticStr, VariantArray, VariantNames};
 
-use super::Fitted;
+use super::{Fitted, cross};
 use crate::{
     Error,
     backbone::{self, BackboneFile, NetworkSource},
@@ -188,6 +188,9 @@ pub struct FitOptions {
     /// another quarter held out. Without this option as many flows are fitted as hold out together the images that the rejection
     /// rate needs, 100 at least and four flows at most, where tests are counted by size; else the model's own.
     pub cross_fit: bool,
+    /// Most flows that are fitted in all where [`cross_fit`](Self::cross_fit) is not set; at least 1. With 1 the null and the threshold
+    /// stand on the images that the model's own training holds out, and are ready in a quarter of the time.
+    pub most_flows: usize,
     /// Significant bits of 16-bit samples, kept in the package. Without them all 16 count, and images that plainly have fewer are
     /// refused.
     pub significant_bits: Option<u8>,
@@ -265,6 +268,7 @@ impl FitOptions {
             training: TrainOptions::default(),
             detection: DecisionOptions::default(),
             cross_fit: false,
+            most_flows: cross::FOLDS,
             significant_bits: None,
             float_range: None,
             memory: 2 << 30,
