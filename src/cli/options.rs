@@ -83,7 +83,7 @@ pub struct DecisionArgs {
     #[arg(long, value_parser = super::choices::VERDICTS, help_heading = "Decision")]
     pub verdict: Option<Verdict>,
 
-    /// Smallest image score of an anomalous image, for the verdicts score, both and either.
+    /// Smallest maximum of the score map (score_max) of an anomalous image, for the verdicts score, both and either.
     #[arg(long, value_name = "S", help_heading = "Decision")]
     pub score_threshold: Option<f32>,
 

@@ -53,7 +53,7 @@ impl Manifest {
         let by_score = rule.score_threshold.map_or_else(String::new, |threshold| {
             let set = self.detection.score_threshold.is_some();
             let from = if set { "set in the package" } else { "the fair threshold" };
-            format!("its score is above {threshold} ({from})")
+            format!("its score_max is above {threshold} ({from})")
         });
         match rule.verdict {
             Verdict::Nfa | Verdict::Reject => vec![format!("an image is anomalous where {by_nfa}")],

@@ -95,7 +95,7 @@ fn set_changes_what_is_given_and_info_says_it_in_words() {
     assert_eq!((changed.detection.verdict, changed.detection.epsilon), (Some(Verdict::Either), Some(1.0)));
     let said = stdout(&["info", text(&path)]);
     for words in
-        ["or its score is above 0.75 (set in the package)", "regions of at least 9 pixels count", "tests: paper"]
+        ["or its score_max is above 0.75 (set in the package)", "regions of at least 9 pixels count", "tests: paper"]
     {
         assert!(said.contains(words), "no `{words}` in {said}");
     }
