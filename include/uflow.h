@@ -225,7 +225,7 @@ enum uflow_verdict
    */
   UFLOW_VERDICT_NFA = 1,
   /**
-   * An image score above the threshold.
+   * A `score_max` above the threshold.
    */
   UFLOW_VERDICT_SCORE = 2,
   /**
@@ -1012,11 +1012,11 @@ typedef struct uflow_model_info {
    */
   uint32_t min_area;
   /**
-   * The fair threshold of the image score (paper, §4.1.1), from the good training images; NaN if the package has none.
+   * The fair threshold of `score_max` (paper, §4.1.1), from the good training images; NaN if the package has none.
    */
   float fair_threshold;
   /**
-   * The default threshold of the image score, for verdicts that use it; NaN if the package has none: the fair one is used.
+   * The default threshold of `score_max`, for verdicts that use it; NaN if the package has none: the fair one is used.
    */
   float score_threshold;
   /**
@@ -1083,7 +1083,7 @@ typedef struct uflow_options_info {
    */
   double epsilon;
   /**
-   * The threshold of the image score; NaN if not set.
+   * The threshold of `score_max`; NaN if not set.
    */
   float score_threshold;
   /**
@@ -1481,7 +1481,7 @@ typedef struct uflow_training {
    */
   uint32_t stop_reason;
   /**
-   * The fair threshold of the image score (paper, §4.1.1).
+   * The fair threshold of `score_max` (paper, §4.1.1).
    */
   float fair_threshold;
   /**
@@ -2057,7 +2057,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_options_set_epsilon(struct uflow_optio
 UFLOW_MUST_USE struct uflow_status *uflow_options_set_verdict(struct uflow_options *options, uint32_t verdict);
 
 /**
- * Sets the threshold of the image score, from 0 to 1, for verdicts that use it.
+ * Sets the threshold of `score_max`, from 0 to 1, for verdicts that use it.
  *
  * `options` is NULL (an error) or options that were not freed.
  */

@@ -13,7 +13,7 @@ pub enum uflow_verdict {
     UFLOW_VERDICT_UNKNOWN = 0,
     /// A region with NFA < ε.
     UFLOW_VERDICT_NFA = 1,
-    /// An image score above the threshold.
+    /// A `score_max` above the threshold.
     UFLOW_VERDICT_SCORE = 2,
     /// Both.
     UFLOW_VERDICT_BOTH = 3,

@@ -65,9 +65,9 @@ pub struct uflow_model_info {
     pub verdict: u32,
     /// The default smallest region that counts, in pixels of the image.
     pub min_area: u32,
-    /// The fair threshold of the image score (paper, §4.1.1), from the good training images; NaN if the package has none.
+    /// The fair threshold of `score_max` (paper, §4.1.1), from the good training images; NaN if the package has none.
     pub fair_threshold: f32,
-    /// The default threshold of the image score, for verdicts that use it; NaN if the package has none: the fair one is used.
+    /// The default threshold of `score_max`, for verdicts that use it; NaN if the package has none: the fair one is used.
     pub score_threshold: f32,
     /// The default bound, a `uflow_bound`.
     pub bound: u32,

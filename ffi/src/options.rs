@@ -41,7 +41,7 @@ pub struct uflow_options_info {
     pub struct_size: usize,
     /// ε; NaN if not set.
     pub epsilon: f64,
-    /// The threshold of the image score; NaN if not set.
+    /// The threshold of `score_max`; NaN if not set.
     pub score_threshold: f32,
     /// A `uflow_verdict`; 0 if not set.
     pub verdict: u32,

@@ -104,7 +104,7 @@ pub struct uflow_training {
     pub best_epoch: u32,
     /// A `uflow_stop_reason`.
     pub stop_reason: u32,
-    /// The fair threshold of the image score (paper, §4.1.1).
+    /// The fair threshold of `score_max` (paper, §4.1.1).
     pub fair_threshold: f32,
     /// Negative log-likelihood of the held-out images, in nats per value.
     pub held_out_nll: f64,

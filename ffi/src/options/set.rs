@@ -121,7 +121,7 @@ pub unsafe extern "C" fn uflow_options_set_verdict(options: *mut uflow_options, 
     }
 }
 
-/// Sets the threshold of the image score, from 0 to 1, for verdicts that use it.
+/// Sets the threshold of `score_max`, from 0 to 1, for verdicts that use it.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
