@@ -92,7 +92,8 @@ def unary(client, model):
     assert one["score"].shape == (1,) and one["score"].dtype == np.float32
     assert one["anomalous"].dtype == np.bool_
     assert one["mask"].shape == (1, HEIGHT, WIDTH) and one["mask"].dtype == np.uint8
-    assert one["score_map"].shape == one["log10_nfa_map"].shape and one["score_map"].max() == one["score"][0]
+    assert one["score_map"].shape == one["log10_nfa_map"].shape and one["score_map"].max() == one["score_max"][0]
+    assert one["log10_nfa_map"].min() == one["log10_nfa_min"][0] and one["score"][0] == -one["log10_nfa_min"][0]
     for region in json.loads(one["regions"][0]):
         assert {"box", "area", "centroid", "log10_nfa_min", "p_value", "score_max", "scale", "outline"} <= region.keys()
     same(one, numbers(client.infer(model, raw_input(pixels), outputs=wanted(), parameters=PARAMETERS)))
@@ -104,8 +105,8 @@ def unary(client, model):
     assert answers.get_response().id == "four"
     assert answers.as_numpy("score").shape == (4,) and answers.as_numpy("mask") is None
     files = [png(pixels) for pixels in batch]
-    same_batch = client.infer(model, encoded_input("encoded_image", files)).as_numpy("score")
-    np.testing.assert_allclose(answers.as_numpy("score"), same_batch, atol=1e-5)
+    same_batch = client.infer(model, encoded_input("encoded_image", files))
+    np.testing.assert_allclose(answers.as_numpy("score_max"), same_batch.as_numpy("score_max"), atol=1e-5)
     for inputs, expected in [(raw_input(batch[..., :2].copy()), "2 channels"), (encoded_input("image", [b"x"]), "decoded")]:
         try:
             client.infer(model, inputs)
