@@ -171,7 +171,7 @@ pub unsafe extern "C" fn uflow_model_get_info(
             backbone_sha256: backbone_sha256.as_ptr(),
             reject_rate: rule.reject.map_or(f64::NAN, |reject| reject.rate),
             good_images: manifest.rejection.as_ref().map_or(0, |rejection| rejection.images() as u32),
-            reject_extrapolated: rule.reject.is_some_and(|reject| reject.promise.is_none()).into(),
+            reject_extrapolated: rule.reject.is_some_and(|reject| reject.is_extrapolated()).into(),
             decision: decision.as_ptr(),
         });
         Ok(())

@@ -223,7 +223,7 @@ fn write(
         context.print_json(&json!({
             "event": "written", "package": out, "good_images": energies.len(),
             "null_images": manifest.calibration.as_ref().map(|null| null.images), "new_null": new_null,
-            "detection": manifest.detection, "promise": rule.reject.and_then(|reject| reject.promise),
+            "detection": manifest.detection, "promise": rule.reject.and_then(|reject| reject.promise()),
             "decision": words, "warnings": warnings,
         }))?;
     } else {

@@ -76,7 +76,7 @@ fn by_reject_rate(reject: &RejectThreshold, rejection: &Rejection) -> Vec<String
     };
     let (images, origin) = (rejection.images(), rejection.origin().words());
     let from = format!("from {images} good images {origin}");
-    match reject.promise {
+    match reject.promise() {
         Some(promise) => {
             let [low, high] = promise.interval.map(rounded_percent);
             vec![

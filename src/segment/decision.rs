@@ -230,7 +230,7 @@ impl<R> DecisionOptions<R> {
     /// # Errors
     /// [`Error::Parameter`] that names the option.
     pub fn check(&self) -> Result<()> {
-        // Every field is listed, so that a new one cannot be forgotten; the last four have no value that is wrong in itself.
+        // Every field is listed, so that a new one cannot be forgotten; those without a name here have no value that is wrong in itself.
         let Self { epsilon, reject_rate, score_threshold, verdict: _, min_area: _, bound: _, tests: _, roi: _ } = self;
         reject_rate.map_or(Ok(()), check_rate)?;
         if let Some(epsilon) = epsilon {
@@ -379,7 +379,7 @@ impl DecisionRule {
     /// What the user should know about the threshold: that it is extrapolated.
     pub fn warning(&self) -> Option<String> {
         let (reject, rejection) = (self.reject.as_ref()?, self.rejection.as_ref()?);
-        reject.promise.is_none().then(|| {
+        reject.is_extrapolated().then(|| {
             format!(
                 "a reject rate of {} needs {} good images, and the package knows {}: its threshold is extrapolated from their \
                  tail; calibrate with more (uflow calibrate PKG --good DIR --out NEW), or ask for {} or more",

@@ -15,7 +15,7 @@
 //! An image without any evidence is never anomalous: its p is 1. It needs no value, only a place among the n images.
 //!
 //! # Too few images
-//! With n < 1/r − 1 no k ≥ 1 exists. The threshold is then [*extrapolated*](RejectThreshold::promise). The excesses of y = −x over
+//! With n < 1/r − 1 no k ≥ 1 exists. The threshold is then [*extrapolated*](RejectThreshold::is_extrapolated). The excesses of y = −x over
 //! u, the (m + 1)-th largest of the n values, are taken as exponential; log₁₀NFA is the logarithm of an expected number, so an
 //! exponential tail is what a null that holds gives. With S the sum of the m excesses
 //!
@@ -111,8 +111,20 @@ pub struct RejectThreshold {
     pub rate: f64,
     /// An image is anomalous where its lowest log₁₀NFA is below this; +∞ where any evidence is enough.
     pub log10_nfa: f32,
-    /// What it promises; `None` where the threshold is extrapolated because the images are too few for the rate.
-    pub promise: Option<Promise>,
+    /// k and n of its [promise](Self::promise); `None` where it is extrapolated.
+    promised: Option<(usize, usize)>,
+}
+
+impl RejectThreshold {
+    /// Whether the images are too few for the rate, so that the threshold comes from their tail and promises nothing.
+    pub fn is_extrapolated(&self) -> bool {
+        self.promised.is_none()
+    }
+
+    /// What it promises; `None` where it is extrapolated. Quantiles of a distribution are computed: not for every frame.
+    pub fn promise(&self) -> Option<Promise> {
+        self.promised.map(|(k, images)| Promise::new(k, images))
+    }
 }
 
 /// The share of good images that are at least as unusual.
@@ -195,13 +207,15 @@ impl Rejection {
             k -= 1;
         }
         if k == 0 {
-            return Ok(RejectThreshold { rate, log10_nfa: self.extrapolated(rate), promise: None });
+            return Ok(RejectThreshold { rate, log10_nfa: self.extrapolated(rate), promised: None });
         }
         // The last kept value of at most this rank flags no more than k − 1 of the images.
-        let kept = (1..=lowest.len()).take_while(|&kept| self.rank(kept - 1) <= k).count();
+        let ranks = &self.0.record.ranks;
+        let kept =
+            if ranks.is_empty() { k.min(lowest.len()) } else { ranks.partition_point(|&rank| rank as usize <= k) };
         let every_one = k > self.evident();
         let log10_nfa = if every_one { f32::INFINITY } else { lowest[kept - 1] };
-        Ok(RejectThreshold { rate, log10_nfa, promise: Some(Promise::new(k, *images)) })
+        Ok(RejectThreshold { rate, log10_nfa, promised: Some((k, *images)) })
     }
 
     /// Number of images that have any evidence.

@@ -1,9 +1,6 @@
 //! How a package's decision is changed: `uflow package set`, and `uflow calibrate --out`.
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use uflow::{
@@ -13,27 +10,12 @@ use uflow::{
     segment::{TestCount, Verdict},
 };
 
-use crate::networks::models;
+use crate::{
+    command::{stderr, stdout, text, uflow},
+    networks::models,
+};
 
 const SIZE: (u32, u32) = (48, 32);
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-fn uflow(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_uflow")).args(args).output().unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn stdout(args: &[&str]) -> String {
-    let output = uflow(args);
-    assert!(output.status.success(), "{args:?}: {}", stderr(&output));
-    String::from_utf8(output.stdout).unwrap()
-}
 
 /// A package without a null, in a folder of its own.
 fn package(folder: &Path) -> PathBuf {

@@ -3,10 +3,13 @@
 use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Stdio},
 };
 
-use crate::networks::{META, TinyBackbone, models};
+use crate::{
+    command::{stderr, text},
+    networks::{META, TinyBackbone, models},
+};
 use prost::Message;
 use serde_json::Value;
 use uflow::{
@@ -272,10 +275,6 @@ fn a_backbone_that_was_replaced_during_the_fit_is_refused() {
     }
 }
 
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
 fn fit(folder: &Path, good: &str, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_uflow"));
     let (good, out) = (folder.join(good), folder.join("bolt.uflow"));
@@ -294,10 +293,6 @@ fn fit(folder: &Path, good: &str, more: &[&str]) -> Command {
     ]);
     command.args(["--input-size", "32"]).args(more).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[test]

@@ -6,6 +6,7 @@
 #[path = "../alone/mod.rs"]
 mod alone;
 mod calibrate;
+mod command;
 mod decision;
 mod fit;
 mod flows;

@@ -1,9 +1,6 @@
 //! Good images set the threshold at the reject rate: when a model is fitted, and when it is calibrated.
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
+use std::path::{Path, PathBuf};
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -17,6 +14,7 @@ use uflow::{
 };
 
 use crate::{
+    command::{stderr, stdout, text, uflow},
     networks::models,
     null::{SHAPES, flat, image, sized, views},
 };
@@ -36,7 +34,7 @@ fn a_null_of_the_other_images_keeps_the_rate() {
         assert_eq!(lowest.len(), images);
         let rejection = Rejection::new(&lowest, RejectionOrigin::HeldOut, TestCount::PerSize, Bound::Chernoff).unwrap();
         let threshold = rejection.threshold(rate).unwrap();
-        assert!(threshold.promise.unwrap().expected == rate);
+        assert!(threshold.promise().unwrap().expected == rate);
         let null = CalibratedNull::estimate(&SHAPES, None, &good).unwrap();
         let mut segmenter = sized(Some(&null));
         let flagged = (0..new).filter(|_| {
@@ -54,24 +52,6 @@ fn a_null_of_the_other_images_keeps_the_rate() {
     // Beta(5, 45) and 60 trials have a deviation of 0.057 for one draw.
     let error = (0.1 * 0.9 / 50.0 + 0.1 * 0.9 / new as f64).sqrt() / (draws as f64).sqrt();
     assert!((mean - rate).abs() < 4.0 * error, "{mean} ± {error} at {rate}: {shares:?}");
-}
-
-fn uflow(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_uflow")).args(args).output().unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn stdout(args: &[&str]) -> String {
-    let output = uflow(args);
-    assert!(output.status.success(), "{args:?}: {}", stderr(&output));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 fn package(folder: &Path, images: u64, detection: DecisionOptions) -> PathBuf {

@@ -12,6 +12,16 @@ struct Fit {
     trainer: *mut uflow_trainer,
 }
 
+/// How the package counts its tests.
+fn count_by(tests: uflow_tests, options: *mut uflow_fit_options) {
+    let detection = made(|out| unsafe { uflow_options_new(out) });
+    unsafe {
+        ok(uflow_options_set_tests(detection, tests as u32));
+        ok(uflow_fit_options_set_detection(options, detection));
+        uflow_options_free(detection);
+    }
+}
+
 impl Fit {
     fn new(change: impl FnOnce(*mut uflow_fit_options)) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -24,10 +34,7 @@ impl Fit {
             ok(uflow_fit_options_set_epochs(options, 3, 4));
             ok(uflow_fit_options_set_seed(options, 1));
             // One flow is enough for what most tests look at.
-            let detection = made(|out| uflow_options_new(out));
-            ok(uflow_options_set_tests(detection, uflow_tests::UFLOW_TESTS_PAPER as u32));
-            ok(uflow_fit_options_set_detection(options, detection));
-            uflow_options_free(detection);
+            count_by(uflow_tests::UFLOW_TESTS_PAPER, options);
             change(options);
             let trainer = made(|out| uflow_trainer_new(engine, options, out));
             uflow_fit_options_free(options);
@@ -42,6 +49,13 @@ impl Fit {
             (picture.width, picture.height) = (48, 32);
             ok(unsafe { uflow_trainer_add(self.trainer, &raw const picture) });
         }
+    }
+
+    fn warnings(&self) -> String {
+        let warnings = made(|out| unsafe { uflow_trainer_warnings(self.trainer, out) });
+        let said = unsafe { std::ffi::CStr::from_ptr(uflow_text_data(warnings)) }.to_str().unwrap().to_owned();
+        unsafe { uflow_text_free(warnings) };
+        said
     }
 
     fn fit(&self, name: &str, callback: uflow_progress_callback, user_data: *mut c_void) -> *mut uflow_status {
@@ -104,10 +118,8 @@ fn the_model_is_the_rust_interface_s() {
     assert!(calls[0].loss.is_nan() && calls[0].held_out_nll.is_finite());
     assert!(calls[1].loss.is_finite() && calls[1].held_out_nll.is_nan());
     assert!(calls.iter().all(|call| call.struct_size == size_of::<uflow_progress>()));
-    let warnings = made(|out| unsafe { uflow_trainer_warnings(fit.trainer, out) });
     let expected: String = expected.warnings().iter().map(|warning| format!("{warning}\n")).collect();
-    assert_eq!(unsafe { std::ffi::CStr::from_ptr(uflow_text_data(warnings)) }.to_str().unwrap(), expected);
-    unsafe { uflow_text_free(warnings) };
+    assert_eq!(fit.warnings(), expected);
 }
 
 #[test]
@@ -150,12 +162,7 @@ unsafe extern "C" fn cancel_in_second_flow(_: *mut c_void, progress: *const uflo
 
 #[test]
 fn a_flow_that_was_stopped_is_no_part_of_the_null() {
-    let fit = Fit::new(|options| unsafe {
-        let detection = made(|out| uflow_options_new(out));
-        ok(uflow_options_set_tests(detection, uflow_tests::UFLOW_TESTS_SIZED as u32));
-        ok(uflow_fit_options_set_detection(options, detection));
-        uflow_options_free(detection);
-    });
+    let fit = Fit::new(|options| count_by(uflow_tests::UFLOW_TESTS_SIZED, options));
     fit.add(0..12);
     // These frames are duplicates. They are left out without an error.
     fit.add(3..5);
@@ -168,9 +175,7 @@ fn a_flow_that_was_stopped_is_no_part_of_the_null() {
     assert_eq!((training.null_images, training.null_images_planned), (6, 12));
     let package = Package::open(fit.folder.path().join("bolt")).unwrap();
     assert_eq!(package.manifest.calibration.unwrap().images, 6);
-    let warnings = made(|out| unsafe { uflow_trainer_warnings(fit.trainer, out) });
-    let said = unsafe { std::ffi::CStr::from_ptr(uflow_text_data(warnings)) }.to_str().unwrap().to_owned();
-    unsafe { uflow_text_free(warnings) };
+    let said = fit.warnings();
     for part in ["6 good images instead of 12", "frame 12 (as frame 3), frame 13 (as frame 4)"] {
         assert!(said.contains(part), "no `{part}` in: {said}");
     }
@@ -178,12 +183,6 @@ fn a_flow_that_was_stopped_is_no_part_of_the_null() {
 
 #[test]
 fn cross_fitting_gives_a_null_that_stands_on_all_images() {
-    let warnings = |fit: &Fit| {
-        let warnings = made(|out| unsafe { uflow_trainer_warnings(fit.trainer, out) });
-        let said = unsafe { std::ffi::CStr::from_ptr(uflow_text_data(warnings)) }.to_str().unwrap().to_owned();
-        unsafe { uflow_text_free(warnings) };
-        said
-    };
     let fit = Fit::new(|options| unsafe {
         ok(uflow_fit_options_set_cross_fit(options, 1));
     });
@@ -196,15 +195,10 @@ fn cross_fitting_gives_a_null_that_stands_on_all_images() {
     assert_eq!(Package::open(fit.folder.path().join("bolt")).unwrap().manifest.calibration.unwrap().images, 12);
 
     // The warning about a small null names this function.
-    let fit = Fit::new(|options| unsafe {
-        let detection = made(|out| uflow_options_new(out));
-        ok(uflow_options_set_tests(detection, uflow_tests::UFLOW_TESTS_SIZED as u32));
-        ok(uflow_fit_options_set_detection(options, detection));
-        uflow_options_free(detection);
-    });
+    let fit = Fit::new(|options| count_by(uflow_tests::UFLOW_TESTS_SIZED, options));
     fit.add(0..12);
     ok(fit.fit("bolt", None, ptr::null_mut()));
-    assert!(warnings(&fit).contains("`uflow_fit_options_set_cross_fit`"), "{}", warnings(&fit));
+    assert!(fit.warnings().contains("`uflow_fit_options_set_cross_fit`"), "{}", fit.warnings());
 }
 
 #[test]

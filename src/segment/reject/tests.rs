@@ -29,21 +29,21 @@ fn a_hundred_images_keep_one_percent_as_the_issue_says_it() {
     let hundred = rejection(&all((0..100).map(|i| f64::from(i) / 50.0)));
     let threshold = hundred.threshold(0.01).unwrap();
     assert_eq!(threshold.log10_nfa, 0.0, "the lowest value itself is not flagged");
-    let promise = threshold.promise.unwrap();
+    let promise = threshold.promise().unwrap();
     // Beta(1, n) has the quantiles 1 − (1 − p)^(1/n).
     let [low, high] = [0.025, 0.975].map(|p: f64| 1.0 - (1.0 - p).powf(0.01));
     assert_abs_diff_eq!(promise.interval[0], low, epsilon = 1e-7);
     assert_abs_diff_eq!(promise.interval[1], high, epsilon = 1e-7);
     assert_eq!(promise.to_string(), "at most 1% expected; between 0.03% and 3.6% with 95% confidence");
-    assert!(hundred.threshold(0.005).unwrap().promise.is_none());
+    assert!(hundred.threshold(0.005).unwrap().is_extrapolated());
     for (rate, needed) in [(0.01, 99), (0.1, 9), (0.03, 33), (0.001, 999), (0.5, 1), (0.9, 1), (1.0 / 3.0, 2)] {
         assert_eq!(images_needed(rate), needed, "{rate}");
         assert!(
-            needed == 1 || rejection(&all((0..needed).map(|i| i as f64))).threshold(rate).unwrap().promise.is_some()
+            needed == 1 || rejection(&all((0..needed).map(|i| i as f64))).threshold(rate).unwrap().promise().is_some()
         );
         if needed > 1 {
             let fewer = rejection(&all((1..needed).map(|i| i as f64)));
-            assert!(fewer.threshold(rate).unwrap().promise.is_none(), "{rate}");
+            assert!(fewer.threshold(rate).unwrap().is_extrapolated(), "{rate}");
         }
     }
 }
@@ -59,7 +59,7 @@ fn the_share_flagged_is_as_promised() {
         for _ in 0..3000 {
             let drawn: Vec<f64> = (0..images).map(|_| random.random_range(0.0..1.0)).collect();
             let threshold = rejection(&all(drawn)).threshold(rate).unwrap();
-            let promise = threshold.promise.unwrap();
+            let promise = threshold.promise().unwrap();
             // Of uniform numbers, the share below the threshold is the threshold.
             let share = f64::from(threshold.log10_nfa);
             inside += usize::from((promise.interval[0]..=promise.interval[1]).contains(&share));
@@ -120,7 +120,7 @@ fn factor(images: usize, rate: f64, quantile: &dyn Fn(f64) -> f64, beyond: &dyn 
         .map(|_| {
             let drawn = (0..images).map(|_| -quantile(random.random_range(0.0..1.0)));
             let threshold = rejection(&all(drawn)).threshold(rate).unwrap();
-            assert!(threshold.promise.is_none());
+            assert!(threshold.is_extrapolated());
             beyond(-f64::from(threshold.log10_nfa))
         })
         .collect();
@@ -216,7 +216,7 @@ proptest! {
             prop_assert!(p.extrapolated == (p.value < 1.0 / (images + 1) as f64));
             last = p.value;
         }
-        prop_assert_eq!(threshold.promise.is_some(), images >= images_needed(rate));
+        prop_assert_eq!(threshold.promise().is_some(), images >= images_needed(rate));
     }
 }
 
@@ -225,7 +225,7 @@ fn the_smallest_rate_and_the_most_images_are_handled() {
     let some: Vec<Option<f32>> = (0..20).map(|i| Some(-0.1 * i as f32)).collect();
     let rejection = Rejection::new(&some, RejectionOrigin::HeldOut, TestCount::PerSize, Bound::Chernoff).unwrap();
     let threshold = rejection.threshold(LEAST_RATE).unwrap();
-    assert!(threshold.promise.is_none() && threshold.log10_nfa.is_finite());
+    assert!(threshold.is_extrapolated() && threshold.log10_nfa.is_finite());
     assert!(rejection.p_value(Some(threshold.log10_nfa.next_down())).value <= LEAST_RATE);
     assert!(images_needed(LEAST_RATE) >= 999_999_998);
     let mut record = serde_json::to_value(&rejection).unwrap();

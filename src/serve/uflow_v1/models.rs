@@ -71,7 +71,7 @@ fn description(model: &Model, device: String) -> proto::ModelDescription {
         warm_up_ms: model.warm_up().as_secs_f64() * 1e3,
         reject_rate: reject.map(|reject| reject.rate),
         good_images: manifest.rejection.as_ref().map_or(0, |rejection| rejection.images() as u32),
-        reject_extrapolated: reject.is_some_and(|reject| reject.promise.is_none()),
+        reject_extrapolated: reject.is_some_and(|reject| reject.is_extrapolated()),
         decision: manifest.decision_in_words().unwrap_or_default(),
     }
 }
