@@ -4,4 +4,5 @@
 
 mod causes;
 mod manifest;
+mod mutations;
 mod package;

@@ -25,7 +25,7 @@ fn mean(values: &[f64]) -> (f64, f64) {
 }
 
 #[test]
-fn a_hundred_images_keep_one_percent_as_the_issue_says_it() {
+fn a_hundred_images_keep_one_percent() {
     let hundred = rejection(&all((0..100).map(|i| f64::from(i) / 50.0)));
     let threshold = hundred.threshold(0.01).unwrap();
     assert_eq!(threshold.log10_nfa, 0.0, "the lowest value itself is not flagged");
