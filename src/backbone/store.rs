@@ -1,7 +1,7 @@
 //! Folders that hold backbones, and how a name is found in them.
 //!
 //! Searched in this order: the folder in `UFLOW_BACKBONES`, or else the user's data folder; then `share/uflow/backbones` beside the program,
-//! where `make install` puts them. A backbone of the name `N` is the file `N.onnx`.
+//! where `make build` and `make install` put them; for the static library, in its installation too. A backbone of the name `N` is the file `N.onnx`.
 
 use std::{
     env, fs,
@@ -10,11 +10,15 @@ use std::{
 
 use prost::bytes::Bytes;
 
-use super::{EMBEDDED, KNOWN, Known, NetworkSource, part::part};
+use super::{DEFAULT, KNOWN, Known, NetworkSource, part::part};
 use crate::{Error, Result};
 
 /// Environment variable that names the folder of backbones.
 pub const FOLDER_VARIABLE: &str = "UFLOW_BACKBONES";
+
+/// The folder `lib/uflow` of an installation, for programs that are linked with the static library and lie anywhere: `make install-library`
+/// builds with it.
+const INSTALLED: Option<&str> = option_env!("UFLOW_LIBRARY_FOLDER");
 
 /// Ending of a backbone's file.
 const EXTENSION: &str = "onnx";
@@ -22,11 +26,9 @@ const EXTENSION: &str = "onnx";
 /// A backbone that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BackboneFile {
-    /// The one inside this program.
-    Embedded,
     /// An ONNX file.
     File(PathBuf),
-    /// A whole ONNX model in memory: a part of one of the others.
+    /// A whole ONNX model in memory: a part of such a file.
     Part(Bytes),
 }
 
@@ -34,7 +36,6 @@ impl BackboneFile {
     /// Where it is loaded from.
     pub fn source(&self) -> NetworkSource<'_> {
         match self {
-            Self::Embedded => NetworkSource::Bytes(EMBEDDED),
             Self::File(path) => NetworkSource::Path(path),
             Self::Part(bytes) => NetworkSource::Bytes(bytes),
         }
@@ -79,6 +80,11 @@ fn user() -> Option<Folder> {
     Some(Folder { path: data.join("uflow").join("backbones"), what: "your data folder" })
 }
 
+/// Where an installation under this prefix keeps backbones.
+fn data_folder(prefix: &Path) -> PathBuf {
+    prefix.join("share").join("uflow").join("backbones")
+}
+
 fn set(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).map(PathBuf::from).filter(|path| !path.as_os_str().is_empty())
 }
@@ -87,10 +93,15 @@ fn set(variable: &str) -> Option<PathBuf> {
 pub fn folders(beside: Option<&Path>) -> Vec<Folder> {
     let module = beside.map(Path::to_owned).or_else(|| env::current_exe().and_then(|path| path.canonicalize()).ok());
     let installed = module.and_then(|module| {
-        let path = module.parent()?.parent()?.join("share").join("uflow").join("backbones");
+        let path = data_folder(module.parent()?.parent()?);
         Some(Folder { path, what: if beside.is_some() { "beside the library" } else { "beside the program" } })
     });
-    user().into_iter().chain(installed).collect()
+    let mut folders: Vec<_> = user().into_iter().chain(installed).collect();
+    let fixed = INSTALLED.and_then(|lib| Some(data_folder(Path::new(lib).parent()?.parent()?)));
+    if let Some(path) = fixed.filter(|fixed| folders.iter().all(|folder| folder.path != *fixed)) {
+        folders.push(Folder { path, what: "the installation" });
+    }
+    folders
 }
 
 /// The backbone of this name.
@@ -98,10 +109,6 @@ pub fn folders(beside: Option<&Path>) -> Vec<Folder> {
 /// # Errors
 /// [`Error::NotFound`] that lists the folders that were searched, and the command that fetches it.
 pub fn find(name: &str, beside: Option<&Path>) -> Result<BackboneFile> {
-    let known = Known::named(name);
-    if known.is_some_and(Known::is_embedded) {
-        return Ok(BackboneFile::Embedded);
-    }
     let folders = folders(beside);
     let file = format!("{name}.{EXTENSION}");
     if let Some(path) = folders.iter().map(|folder| folder.path.join(&file)).find(|path| path.is_file()) {
@@ -109,8 +116,12 @@ pub fn find(name: &str, beside: Option<&Path>) -> Result<BackboneFile> {
     }
     let searched: Vec<_> =
         folders.iter().map(|folder| format!("  {} ({})", folder.path.display(), folder.what)).collect();
-    let advice = match known {
-        Some(known) => format!("Fetch it: uflow backbone fetch {}", known.name),
+    let advice = match Known::named(name) {
+        Some(known) => format!(
+            "Fetch it: {}\nor, in U-Flow's source: make backbones{}",
+            known.fetch_command(),
+            if name == DEFAULT { String::new() } else { format!(" BACKBONES={name}") }
+        ),
         None => {
             let names: Vec<_> = KNOWN.iter().map(|known| known.name).collect();
             format!("Give a file, or one of {}; `uflow backbone list` shows them", names.join(", "))

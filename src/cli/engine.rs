@@ -16,7 +16,7 @@ use crate::{
     segment::DecisionOptions,
     train::{
         Control, TrainOptions,
-        fit::{FitOptions, fit_files},
+        fit::{BackboneChoice, FitOptions, fit_files},
     },
 };
 
@@ -145,8 +145,9 @@ pub(crate) struct DemoEngine<'a> {
 }
 
 impl<'a> DemoEngine<'a> {
-    /// With ONNX Runtime loaded.
+    /// With ONNX Runtime loaded, and the default backbone in its place.
     pub(crate) fn new(context: &'a Context, seed: u64) -> Result<Self> {
+        BackboneChoice::default().find()?;
         Ok(Self { context, runtime: context.runtime()?, seed })
     }
 }

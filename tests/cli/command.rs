@@ -10,6 +10,8 @@ use std::{
 use image::{Rgb, RgbImage};
 use serde_json::Value;
 
+use super::backbones::PHOTONET;
+
 const SIDE: u32 = 256;
 
 /// A folder with good pictures and a package fitted on them, made once for all tests.
@@ -50,6 +52,8 @@ fn fixture() -> &'static Fixture {
             "6",
             "--tests",
             "paper",
+            "--backbone",
+            PHOTONET,
             "--json",
         ]);
         assert!(output.status.success(), "{}", stderr(&output));
@@ -142,7 +146,7 @@ fn the_same_seed_gives_the_same_package() {
     let good = fixture.path("good");
     let args =
         ["fit", "--good", text(&good), "--out", text(&again), "--input-size", "256", "--epochs", "6", "--threads", "1"];
-    let args = [&args[..], &["--tests", "paper"]].concat();
+    let args = [&args[..], &["--tests", "paper", "--backbone", PHOTONET]].concat();
     let output = uflow(&args);
     assert!(output.status.success(), "{}", stderr(&output));
     let hash = |package: &Path| json_lines(&uflow(&["info", text(package), "--json"]))[0]["flow"]["sha256"].clone();
@@ -242,7 +246,7 @@ fn a_sized_package_is_calibrated_on_every_one_of_few_good_images() {
     let fixture = fixture();
     let (good, out) = (fixture.path("good"), fixture.path("sized.uflow"));
     let fit = ["fit", "--good", text(&good), "--out", text(&out), "--input-size", "128", "--epochs", "2"];
-    let output = uflow(&[&fit[..], &["--tests", "sized"]].concat());
+    let output = uflow(&[&fit[..], &["--tests", "sized", "--backbone", PHOTONET]].concat());
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(stderr(&output).contains("16 good images, fewer than 30"), "{}", stderr(&output));
     let info = uflow(&["info", text(&out)]);
@@ -396,7 +400,8 @@ fn a_mask_of_another_shape_is_refused_and_not_stretched() {
     let told = format!("the mask is 1000×10 and the frame {SIDE}×{SIDE}");
     assert!(stderr(&output).contains(&told), "{}", stderr(&output));
     let (good, out) = (fixture.path("good"), fixture.path("strip.uflow"));
-    let output = uflow(&["fit", "--good", text(&good), "--out", text(&out), "--roi", text(&roi)]);
+    let fit = ["fit", "--good", text(&good), "--out", text(&out), "--roi", text(&roi), "--backbone", PHOTONET];
+    let output = uflow(&fit);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains(&told) && stderr(&output).contains(".png"), "{}", stderr(&output));
     assert!(!out.exists());
@@ -428,7 +433,7 @@ fn too_few_or_too_many_unreadable_images_end_a_fit() {
         texture(seed).save(few.join(format!("{seed}.png"))).unwrap();
     }
     let out = fixture.path("few.uflow");
-    let fit = ["fit", "--good", text(&few), "--out", text(&out), "--input-size", "256"];
+    let fit = ["fit", "--good", text(&few), "--out", text(&out), "--input-size", "256", "--backbone", PHOTONET];
     let output = uflow(&fit);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("too few"), "{}", stderr(&output));

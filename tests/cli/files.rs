@@ -5,7 +5,10 @@ use std::{io::Cursor, path::Path};
 use image::{ImageBuffer, Luma};
 use tiff::encoder::{TiffEncoder, colortype};
 
-use super::command::{defective, detect, json_lines, stderr, text, texture, uflow};
+use super::{
+    backbones::PHOTONET,
+    command::{defective, detect, json_lines, stderr, text, texture, uflow},
+};
 
 fn paths(lines: &[serde_json::Value]) -> Vec<&str> {
     lines.iter().filter(|line| line["score"].is_number()).map(|line| line["path"].as_str().unwrap()).collect()
@@ -92,6 +95,8 @@ fn significant_bits_are_told_kept_and_held_to() {
             "1",
             "--tests",
             "paper",
+            "--backbone",
+            PHOTONET,
         ];
         uflow(&[&first, more].concat())
     };

@@ -8,6 +8,8 @@ use std::{
 
 use image::{GrayImage, Luma};
 
+use super::backbones::PHOTONET;
+
 const COLUMNS: usize = 100;
 
 fn uflow(arguments: &[&str]) -> Output {
@@ -63,6 +65,8 @@ fn tables_fit_100_columns() {
         "64",
         "--tests",
         "paper",
+        "--backbone",
+        PHOTONET,
     ];
     let fitted = uflow(&fit);
     assert!(fitted.status.success(), "{}", String::from_utf8_lossy(&fitted.stderr));
@@ -75,7 +79,7 @@ fn tables_fit_100_columns() {
 
     let all = ["evaluate", "--all-categories", "--data", &text(&root.path().join("data"))];
     let out = text(&root.path().join("out"));
-    let options = ["--out", &out, "--epochs", "1", "--input-size", "64", "--paper"];
+    let options = ["--out", &out, "--epochs", "1", "--input-size", "64", "--paper", "--backbone", PHOTONET];
     let all = stdout(&uflow(&[&all[..], &options].concat()));
     let (table, _) = all.split_once("the paper").unwrap();
     let tables: Vec<&str> = table.lines().filter(|line| !line.contains(&out) && !line.starts_with(&name)).collect();

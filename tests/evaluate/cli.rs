@@ -9,6 +9,8 @@ use std::{
 
 use serde_json::Value;
 
+use super::backbones::PHOTONET;
+
 /// A data set of two categories, made once.
 struct Fixture {
     folder: tempfile::TempDir,
@@ -58,7 +60,7 @@ fn evaluate(out: &Path, more: &[&str]) -> Output {
     let data = fixture().path("data");
     let mut arguments = vec!["evaluate", "--data", data.to_str().unwrap(), "--out", out.to_str().unwrap()];
     // One flow a category is enough.
-    arguments.extend(["--input-size", "128", "--epochs", "1", "--tests", "paper"]);
+    arguments.extend(["--input-size", "128", "--epochs", "1", "--tests", "paper", "--backbone", PHOTONET]);
     arguments.extend(more);
     uflow(&arguments)
 }
@@ -149,7 +151,7 @@ fn skipped_files_of_every_category_are_named() {
     let data = data.display().to_string();
     let run = |more: &[&str]| {
         let common = ["evaluate", "--data", &data, "--out", &out, "--input-size", "128", "--epochs", "1", "--dry-run"];
-        let found = uflow(&[&common[..], more].concat());
+        let found = uflow(&[&common[..], &["--backbone", PHOTONET], more].concat());
         assert!(found.status.success(), "{}", stderr(&found));
         stderr(&found)
     };

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::networks::Conv;
+use crate::{backbones::PHOTONET, networks::Conv};
 use image::{Rgb, RgbImage};
 use prost::Message;
 use serde_json::Value;
@@ -190,12 +190,12 @@ fn wrong_use_is_2_and_what_fails_is_1() {
     }
     let out = folder.path().join("out.uflow");
     let checkpoint = golden("three_scales_hard.ckpt");
-    let on_photonet = uflow(&["import", text(&checkpoint), "--backbone", "photonet", "-o", text(&out)]);
+    let on_photonet = uflow(&["import", text(&checkpoint), "--backbone", PHOTONET, "-o", text(&out)]);
     assert_eq!(on_photonet.status.code(), Some(1));
     assert!(stderr(&on_photonet).contains("trained on another backbone"), "{}", stderr(&on_photonet));
     let text_file = folder.path().join("text.ckpt");
     std::fs::write(&text_file, "no checkpoint").unwrap();
-    let output = uflow(&["import", text(&text_file), "--backbone", "photonet", "-o", text(&out)]);
+    let output = uflow(&["import", text(&text_file), "--backbone", PHOTONET, "-o", text(&out)]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("text.ckpt: the file is not a checkpoint"), "{}", stderr(&output));
     assert!(!out.exists());

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "../backbones/mod.rs"]
+mod backbones;
 mod checkpoints;
 mod cli;
 #[path = "../counting/mod.rs"]

@@ -2,7 +2,7 @@
  *
  *   program FOLDER CYCLES FRAMES [BACKBONE]
  *
- * Fits its own model in FOLDER, on the library's backbone or on BACKBONE; calls every function, correctly and incorrectly; shares a model
+ * Fits its own model in FOLDER, on the default backbone or on BACKBONE; calls every function, correctly and incorrectly; shares a model
  * among 8 threads for FRAMES frames; makes and frees each kind of handle CYCLES times. tools/check_library.sh runs it as it is,
  * under AddressSanitizer and UndefinedBehaviorSanitizer, and under Valgrind.
  */

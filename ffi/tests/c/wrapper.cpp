@@ -74,12 +74,13 @@ uflow_image of(const std::vector<std::uint8_t>& pixels) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  EXPECT(argc == 2);
+  EXPECT(argc == 3);
   const std::string package = std::string(argv[1]) + "/wrapper.uflow";
   uflow::engine engine = MUST(uflow::engine::create());
   EXPECT(CODE_OF(engine.load("/nothing/here")) == UFLOW_STATUS_PACKAGE);
 
   uflow::fit_options fitting = MUST(uflow::fit_options::create("wrapper"));
+  MUST(fitting.set_backbone(argv[2]));
   MUST(fitting.set_input_size(SIDE, SIDE));
   MUST(fitting.set_epochs(2, 2));
   uflow::trainer trainer = MUST(uflow::trainer::create(engine, fitting));

@@ -5,6 +5,11 @@ use std::process::Command;
 
 use crate::fixture::{self, Fixture, build, libraries, root};
 
+/// A real backbone that is fast.
+fn photonet() -> String {
+    root().join("assets/photonet.onnx").display().to_string()
+}
+
 fn run(source: &str, flags: &[&str], arguments: &[&str]) -> String {
     let (folder, libraries) = (tempfile::tempdir().unwrap(), libraries());
     let program = folder.path().join("program");
@@ -17,7 +22,7 @@ fn run(source: &str, flags: &[&str], arguments: &[&str]) -> String {
     said
 }
 
-/// The backbone that the C program fits on under Valgrind, where the library's own would take too long.
+/// The backbone that the C program fits on under Valgrind, where a real one would take too long.
 #[test]
 fn the_small_backbone_is_fresh() {
     let path = root().join("ffi/tests/c/backbone.onnx");
@@ -30,15 +35,16 @@ fn the_small_backbone_is_fresh() {
 
 #[test]
 fn a_c_program_does_everything_and_leaves_nothing_behind() {
-    let said = run("program.c", &["-lpthread"], &["30", "800"]);
+    let said = run("program.c", &["-lpthread"], &["30", "800", &photonet()]);
     println!("{said}");
 }
 
 #[test]
 fn the_wrapper_in_cpp17_and_cpp20_with_exceptions_and_without() {
-    run("wrapper.cpp", &["-lpthread"], &[]);
-    run("wrapper.cpp", &["-std=c++20", "-lpthread"], &[]);
-    run("wrapper.cpp", &["-DUFLOW_USE_EXPECTED", "-fno-exceptions", "-lpthread"], &[]);
+    let photonet = photonet();
+    run("wrapper.cpp", &["-lpthread"], &[&photonet]);
+    run("wrapper.cpp", &["-std=c++20", "-lpthread"], &[&photonet]);
+    run("wrapper.cpp", &["-DUFLOW_USE_EXPECTED", "-fno-exceptions", "-lpthread"], &[&photonet]);
 }
 
 /// Compiles C++ against the headers alone; gives the compiler's messages if it fails.
@@ -96,7 +102,7 @@ fn a_forked_child_gets_a_status() {
 }
 
 #[test]
-fn the_training_example_skips_files_that_are_not_images() {
+fn the_training_example_takes_the_default_backbone_and_skips_files_that_are_not_images() {
     let (folder, libraries) = (tempfile::tempdir().unwrap(), libraries());
     let program = folder.path().join("train");
     build(&root().join("examples/cpp/train.cpp"), &program, libraries.path(), &[]);
@@ -107,13 +113,37 @@ fn the_training_example_skips_files_that_are_not_images() {
         ::image::RgbImage::from_raw(96, 96, pixels).unwrap().save(good.join(format!("{seed}.png"))).unwrap();
     }
     std::fs::write(good.join("broken.png"), "not a picture").unwrap();
-    let package = folder.path().join("part.uflow");
-    let output = Command::new(&program).arg(&good).arg(&package).output().unwrap();
+    let (package, backbones) = (folder.path().join("part.uflow"), folder.path().join("backbones"));
+    let train = || {
+        let mut command = Command::new(&program);
+        command.arg(&good).arg(&package).env("UFLOW_BACKBONES", &backbones).output().unwrap()
+    };
+    // A library that was built for an installation finds the default there.
+    if option_env!("UFLOW_LIBRARY_FOLDER").is_none() {
+        let none = train();
+        let complained = String::from_utf8_lossy(&none.stderr);
+        assert_eq!(none.status.code(), Some(1), "{complained}");
+        for words in [
+            "there is no backbone `efficientnet-lite0`",
+            backbones.to_str().unwrap(),
+            "share/uflow/backbones (beside the library)",
+            "uflow backbone fetch efficientnet-lite0",
+            "make backbones",
+        ] {
+            assert!(complained.contains(words), "no `{words}` in: {complained}");
+        }
+    }
+
+    // A small network in the place of the default one.
+    std::fs::create_dir(&backbones).unwrap();
+    std::fs::write(backbones.join("efficientnet-lite0.onnx"), fixture::networks::TinyBackbone::new(1).onnx()).unwrap();
+    let output = train();
     let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}{complained}");
     assert!(said.contains("9 good images") && said.contains("epoch 1 of 16"), "{said}");
     assert!(complained.contains("broken.png"), "{complained}");
-    assert_eq!(uflow::package::Package::open(&package).unwrap().manifest.name, "part");
+    let manifest = uflow::package::Package::open(&package).unwrap().manifest;
+    assert_eq!((manifest.name.as_str(), manifest.backbone.name.as_str()), ("part", "tiny"));
 }
 
 #[test]

