@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::{CommandOutcome, Context};
 use crate::{
     Result,
+    backbone::BackboneMeta,
     columns::{WIDTH, shortened},
     package::{Manifest, Package, Scale},
 };
@@ -23,14 +24,16 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
     if context.json {
         context.print_json(manifest)?;
     } else {
-        print(manifest)?;
+        // The description is the backbone's own; whether the network can be loaded is not asked here.
+        let licence = BackboneMeta::read(package.backbone.source()).ok().and_then(|meta| meta.licence);
+        print(manifest, &licence.unwrap_or("not stated".to_owned()))?;
     }
     Ok(CommandOutcome::Done)
 }
 
-fn print(manifest: &Manifest) -> Result<()> {
+fn print(manifest: &Manifest, licence: &str) -> Result<()> {
     println!("{}", shortened(&manifest.name, WIDTH));
-    for (key, values) in facts(manifest)? {
+    for (key, values) in facts(manifest, licence)? {
         for (index, value) in values.iter().enumerate() {
             println!("{:<11}{}", if index == 0 { key } else { "" }, shortened(value, WIDTH - 11));
         }
@@ -39,7 +42,7 @@ fn print(manifest: &Manifest) -> Result<()> {
 }
 
 /// The lines below the name: a key, and one or several lines about it.
-fn facts(manifest: &Manifest) -> Result<Vec<(&'static str, Vec<String>)>> {
+fn facts(manifest: &Manifest, licence: &str) -> Result<Vec<(&'static str, Vec<String>)>> {
     let mut facts = vec![
         ("format", vec![format!("{}, made by uflow {} on {}", manifest.format, manifest.uflow, manifest.created)]),
         (
@@ -49,7 +52,14 @@ fn facts(manifest: &Manifest) -> Result<Vec<(&'static str, Vec<String>)>> {
                 manifest.input.width, manifest.input.height, manifest.input.resize
             )],
         ),
-        ("backbone", vec![manifest.backbone.name.clone(), format!("sha256 {}", manifest.backbone.sha256)]),
+        (
+            "backbone",
+            vec![
+                manifest.backbone.name.clone(),
+                format!("licence of its weights: {licence}"),
+                format!("sha256 {}", manifest.backbone.sha256),
+            ],
+        ),
         ("flow", vec![format!("sha256 {}", manifest.flow.sha256)]),
     ];
     let scale = |(index, scale): (usize, &Scale)| {
