@@ -43,6 +43,7 @@ fn main() {
                 level: 0.0,
                 p_value: None,
                 regions: usize::from(defective),
+                touching: None,
                 timings: &[],
             })
             .unwrap();

@@ -19,7 +19,7 @@ GAUSSIAN = ["--flow", "parallel", "--steps", "0", "--normalisation", "whiten"]
 # Options of the flow that a Gaussian does not have, with the number of their values.
 FLOW_OPTIONS = {"--flow": 1, "--steps": 1, "--normalisation": 1, "--epochs": 1, "--patience": 1, "--learning-rate": 1}
 HEADS = ["product", "model", "image AUROC", "by score_max", "pixel AUROC", "AUPRO", "IoU, decided", "IoU, one threshold",
-         "recall", "good flagged", "fit, s"]
+         "recall", "recall, touching", "touching none", "good flagged", "fit, s"]
 
 
 def without_flow(options):
@@ -52,8 +52,16 @@ def measure(uflow, folder, work, model, options):
     total = found["total"]
     decided, oracle = total["at_epsilon"], total.get("at_oracle") or {}
     figures = [total["image_auroc"], total["image_auroc_score_max"], total["pixel_auroc"], total["aupro"],
-               decided["miou_defective"], oracle.get("miou_defective"), decided["image_recall"], decided["good_flagged"]]
-    return [folder.name, model, *("–" if figure is None else f"{figure:.3f}" for figure in figures), f"{seconds:.0f}"]
+               decided["miou_defective"], oracle.get("miou_defective"), decided["image_recall"], total["recall_touching"],
+               total["regions_touching_none"], decided["good_flagged"]]
+    return [folder.name, model, *map(cell, figures), f"{seconds:.0f}"]
+
+
+def cell(figure):
+    """A share with three digits, a number of regions as it is, a dash for what is not known."""
+    if figure is None:
+        return "–"
+    return str(figure) if isinstance(figure, int) else f"{figure:.3f}"
 
 
 def main():

@@ -59,6 +59,8 @@ pub(super) struct Judged {
     pub(super) log10_nfa_min: f32,
     /// The same; `None` without any evidence.
     pub(super) lowest: Option<f32>,
+    /// The verdict of the decision that is measured.
+    pub(super) anomalous: bool,
 }
 
 /// A way to decide, and how many of the good images it flags. Regions of every size count.
@@ -122,7 +124,8 @@ mod tests {
     use super::*;
 
     fn images(count: usize) -> Vec<Judged> {
-        let judged = |score, log10_nfa_min| Judged { score, log10_nfa_min, lowest: Some(log10_nfa_min) };
+        let judged =
+            |score, log10_nfa_min| Judged { score, log10_nfa_min, lowest: Some(log10_nfa_min), anomalous: true };
         (0..count).map(|i| judged(0.5 + 0.001 * i as f32, -0.37 * i as f32)).collect()
     }
 
@@ -156,7 +159,7 @@ mod tests {
 
     #[test]
     fn an_epsilon_too_small_for_a_number_is_not_proposed() {
-        let far = [Judged { score: 0.9, log10_nfa_min: -2.7e8, lowest: Some(-2.7e8) }; 20];
+        let far = [Judged { score: 0.9, log10_nfa_min: -2.7e8, lowest: Some(-2.7e8), anomalous: true }; 20];
         let found = alternatives(&far, &[]);
         assert_eq!(found.len(), 1);
         assert!(matches!(found[0].threshold, Threshold::Score(_)) && found[0].flagged == 0);

@@ -20,10 +20,12 @@
 //! [`FalseAlarms::rate_at_least`], and the head of `evaluate/bounds.rs`).
 
 mod advice;
+mod decision;
 mod report;
 mod scale;
 
 pub use advice::{Alternative, TARGET, Threshold};
+pub use decision::{DecisionReport, GoodImage};
 pub use scale::{Neighbour, Quantile, ScaleReport};
 
 use ndarray::{ArrayView2, ArrayView3};
@@ -33,6 +35,7 @@ use crate::{
     Error, Result,
     evaluate::{AlarmCounter, FalseAlarms},
     latents::ScaleShape,
+    segment::DecisionRule,
 };
 use advice::Judged;
 use scale::ScaleStatistics;
@@ -49,9 +52,22 @@ pub struct Calibration {
     images: Vec<Judged>,
 }
 
+/// The decision that is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Measured<'a> {
+    /// The package's name.
+    pub name: &'a str,
+    /// The decision.
+    pub rule: &'a DecisionRule,
+    /// The thresholds in force, for comparison.
+    pub thresholds: &'a [Threshold],
+}
+
 /// What [`Calibration`] found.
 #[derive(Clone, Debug, Serialize)]
 pub struct CalibrationReport {
+    /// What the decision does to these images.
+    pub decision: DecisionReport,
     /// Good images.
     pub images: usize,
     /// Each scale, finest first.
@@ -123,8 +139,8 @@ impl Calibration {
         })
     }
 
-    /// Adds a good image: its latents (C, H, W), finest first, its log₁₀NFA map, the lowest of that where there is any evidence, and
-    /// its score.
+    /// Adds a good image: its latents (C, H, W), finest first, its log₁₀NFA map, the lowest of that where there is any evidence, its
+    /// score, and whether the decision that is measured rejects it.
     ///
     /// # Errors
     /// [`Error::Parameter`] for other shapes; [`Error::NonFinite`].
@@ -134,6 +150,7 @@ impl Calibration {
         log10_nfa: ArrayView2<'_, f32>,
         lowest: Option<f32>,
         score: f32,
+        anomalous: bool,
     ) -> Result<()> {
         if latents.len() != self.scales.len() {
             let reason = format!("{} scales given, {} expected", latents.len(), self.scales.len());
@@ -151,15 +168,15 @@ impl Calibration {
         }
         self.alarms.push(log10_nfa);
         let log10_nfa_min = log10_nfa.iter().copied().fold(f32::INFINITY, f32::min);
-        self.images.push(Judged { score, log10_nfa_min, lowest });
+        self.images.push(Judged { score, log10_nfa_min, lowest, anomalous });
         Ok(())
     }
 
-    /// Results over all images. `package` lists the thresholds in force, for comparison.
+    /// Results over all images. `measured` is the decision that rejected some of them.
     ///
     /// # Errors
     /// [`Error::Parameter`] for fewer than [`FEWEST_IMAGES`] images.
-    pub fn finish(self, package: &[Threshold]) -> Result<CalibrationReport> {
+    pub fn finish(self, measured: &Measured<'_>) -> Result<CalibrationReport> {
         if self.images.len() < FEWEST_IMAGES {
             let reason = format!(
                 "{} are too few to calibrate with; {FEWEST_IMAGES} at least are needed, 100 or more are better",
@@ -170,10 +187,12 @@ impl Calibration {
         let false_alarms = self.alarms.finish();
         let scales: Vec<ScaleReport> = self.scales.into_iter().map(ScaleStatistics::finish).collect();
         let between_scales: Vec<f64> = self.between.iter().map(Pairs::correlation).collect();
+        let verdict = PromiseVerdict::of(&false_alarms);
         Ok(CalibrationReport {
+            decision: DecisionReport::new(measured.name, measured.rule, &self.images, verdict),
             images: self.images.len(),
-            verdict: PromiseVerdict::of(&false_alarms),
-            alternatives: advice::alternatives(&self.images, package),
+            verdict,
+            alternatives: advice::alternatives(&self.images, measured.thresholds),
             findings: report::findings(&scales, &between_scales),
             scales,
             between_scales,

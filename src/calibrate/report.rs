@@ -10,7 +10,7 @@ use crate::{
 
 impl fmt::Display for CalibrationReport {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(out, "{} good images", self.images)?;
+        writeln!(out, "{}\n\n{} good images", self.decision.sentence, self.images)?;
         for (index, scale) in self.scales.iter().enumerate() {
             write_scale(out, index, scale)?;
         }

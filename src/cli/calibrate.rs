@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Error,
-    calibrate::{Calibration, CalibrationReport, FEWEST_IMAGES, Threshold},
+    calibrate::{Calibration, CalibrationReport, FEWEST_IMAGES, Measured, Threshold},
     frame::{BitDepthCheck, Image, Limits, ReadOptions},
     latents::energy,
     package::{self, Manifest, Package},
@@ -45,6 +45,8 @@ new ones. A rate below 3 / (number of images) cannot be measured: use 100 images
 that cannot be read are skipped and named; more than 1 in 100 end the run. Images with the same
 pixels as another, and images whose pixels all have one value, are left out and named.
 
+The output begins with one sentence: what the package decides, and if that holds on these images.
+
 The verdict allows for alarms that come in clusters, and for the eight ε: at most 5% of the models
 that keep their promise exactly are called broken.
 
@@ -67,7 +69,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     good: PathBuf,
 
-    /// Also write the figures with charts: a page for a browser.
+    /// Also write the result as a page for a browser: one sentence, one picture, then all figures with charts.
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
 
@@ -151,8 +153,9 @@ fn measure(
         detector.process(&[image.frame()], rule, true, |processed| {
             let latents: Option<Vec<_>> = (0..shapes.len()).map(|scale| processed.evidence.latents(scale)).collect();
             let latents = latents.ok_or_else(|| Error::internal("the network gave no latents"))?;
+            let decision = processed.decision;
             if let Some(maps) = processed.post.segmentation() {
-                calibration.push(&latents, maps.log10_nfa, maps.lowest(), processed.decision.score_max)?;
+                calibration.push(&latents, maps.log10_nfa, maps.lowest(), decision.score_max, decision.anomalous)?;
             }
             if args.out.is_some() {
                 let maps = latents.iter().map(|z| energy(z.view()).into_raw_vec_and_offset().0);
@@ -164,7 +167,9 @@ fn measure(
     }
     progress.finish();
     warn_of_depth(&depth, read);
-    Ok((calibration.finish(&thresholds(rule, &package.manifest))?, energies))
+    let thresholds = thresholds(rule, &package.manifest);
+    let measured = Measured { name: &package.manifest.name, rule, thresholds: &thresholds };
+    Ok((calibration.finish(&measured)?, energies))
 }
 
 /// The thresholds in force: that at the reject rate, ε, and the score threshold or the fair one, whichever of them decides.

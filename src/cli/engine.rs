@@ -125,7 +125,7 @@ pub(super) fn inspection<'a>(
             ("network", timings.network),
             ("segmentation", timings.segmentation),
         ],
-        regions: detection.regions.into_iter().map(|region| region.outline).collect(),
+        regions: detection.regions,
     })
 }
 

@@ -11,8 +11,8 @@ use std::{
 use super::{Counts, Product, dataset};
 use crate::{
     Result,
-    evaluate::{Dataset, Evaluation, GOOD, Inspector, Layout, Seen, Settings, evaluate, number},
-    report::{Case, Machine, ModelReport, Note, Report, pictures},
+    evaluate::{Dataset, Evaluation, GOOD, Inspector, Layout, Seen, Settings, evaluate},
+    report::{Case, Headline, Machine, ModelReport, Note, Report, Tile, pictures},
 };
 
 /// Fits models and opens them.
@@ -139,25 +139,14 @@ fn report(
     let evaluations = || models.iter().map(|model| &model.evaluation);
     let defective: usize = evaluations().map(|each| each.defective_images).sum();
     let good: usize = evaluations().map(|each| each.good_images).sum();
-    // Pooled over the images of all products.
-    let pooled = |metric: &dyn Fn(&Evaluation) -> Option<f64>, weight: &dyn Fn(&Evaluation) -> usize| {
-        let sum: Option<f64> = evaluations().map(|each| Some(metric(each)? * weight(each) as f64)).sum();
-        number(sum.map(|sum| sum / evaluations().map(weight).sum::<usize>().max(1) as f64), 3)
-    };
-    let of_defective = |each: &Evaluation| each.defective_images;
-    let at = |each: &Evaluation| each.total.at_epsilon.clone();
-    let tiles = vec![
-        (pooled(&|each| at(each).image_recall, &of_defective), "of the defective images found"),
-        (pooled(&|each| at(each).false_alarms, &|each| each.good_images), "false alarms per good image"),
-        (pooled(&|each| at(each).miou_defective, &of_defective), "mIoU on defective images"),
-        (pooled(&|each| each.total.pixel_auroc, &|_| 1), "pixel AUROC, mean of products"),
-        (format!("{seconds:.0} s"), "total time, from no data to this page"),
-    ];
+    let mut tiles: Vec<Tile> =
+        Headline::ALL.map(|headline| headline.tile(headline.pooled(evaluations()))).into_iter().collect();
+    let name = "total time, from no data to this page".to_owned();
+    tiles.push(Tile { value: format!("{seconds:.0} s"), name, meaning: String::new() });
     let fitted = match models.len() {
         1 => "One model was fitted".to_owned(),
         count => format!("{count} models were fitted"),
     };
-    let epsilon = evaluations().next().map_or(1.0, |each| each.epsilon);
     let served = Note {
         title: "Served over gRPC".to_owned(),
         text: "The same models were served by this process (uflow serve). The test pictures of all products, mixed, were sent as \
@@ -170,11 +159,10 @@ fn report(
         title: "U-Flow demo".to_owned(),
         lead: format!(
             "{fitted} on this machine, on pictures of good products only. This page shows the results on {} new \
-             pictures; {defective} of them show a defect. A pixel is anomalous if its number of false alarms, expected per \
-             image and computed without tuning, is below ε = {epsilon}.",
+             pictures; {defective} of them show a defect. Each picture is accepted or rejected as the model decides, without tuning.",
             good + defective
         ),
-        tiles: tiles.into_iter().map(|(value, name)| (value, name.to_owned())).collect(),
+        tiles,
         machine: Machine::here(),
         engine,
         models,

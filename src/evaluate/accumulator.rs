@@ -6,7 +6,6 @@
 //!
 //! There are two passes over the pixels. The first sorts and packs the scores of each image ([`super::scores`]); the second
 //! merges them. Scores are not binned, so every metric is exact, ties included.
-//! merged. Nothing is binned, so every metric is exact, ties included.
 
 use ndarray::ArrayView2;
 
@@ -55,6 +54,8 @@ pub struct Observation<'a> {
     pub p_value: Option<f64>,
     /// Number of regions found.
     pub regions: usize,
+    /// How many of them touch a marked defect; `None` for a good image, and for a defective image without a mark.
+    pub touching: Option<usize>,
     /// Milliseconds by stage; may be empty.
     pub timings: &'a [(&'static str, f64)],
 }
@@ -142,6 +143,7 @@ impl Accumulator {
             anomalous: observation.anomalous,
             p_value: observation.p_value,
             regions: observation.regions,
+            touching: observation.touching,
             iou: (!defective || observation.truth.is_some()).then_some(iou),
             defective_part: observation
                 .truth
@@ -221,6 +223,12 @@ fn check(observation: &Observation<'_>) -> Result<()> {
     }
     if observation.kind == super::GOOD && observation.truth.is_some_and(|truth| truth.iter().any(|&marked| marked)) {
         return Err(wrong("is a good image, but its mask marks a defect".to_owned()));
+    }
+    if let Some(touching) = observation.touching.filter(|&touching| touching > observation.regions) {
+        return Err(wrong(format!("{touching} regions touch a defect, of {} regions", observation.regions)));
+    }
+    if observation.touching.is_some() && observation.kind == super::GOOD {
+        return Err(wrong("is a good image, so no region can touch a defect".to_owned()));
     }
     for (what, map) in [("score map", observation.score), ("log₁₀NFA map", observation.log10_nfa)] {
         let found = map.iter().filter(|value| !value.is_finite()).count();

@@ -95,7 +95,7 @@ fn poisson_bounds(count: f64) -> [f64; 2] {
 }
 
 /// Bounds of a probability after `hits` of `trials`.
-pub(super) fn binomial_bounds(hits: u64, trials: u64) -> [f64; 2] {
+pub(crate) fn binomial_bounds(hits: u64, trials: u64) -> [f64; 2] {
     let tail = (1.0 - CONFIDENCE) / 2.0;
     [binomial_low(hits, trials, tail), 1.0 - binomial_low(trials - hits, trials, tail)]
 }

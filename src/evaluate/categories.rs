@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Dataset, Evaluation, Layout,
+    Dataset, Evaluation, ImageRegions, Layout,
     dataset::{data, detect},
     mask::Mask,
 };
@@ -110,6 +110,8 @@ pub struct Record {
     pub seconds: BTreeMap<String, f64>,
     /// The metrics.
     pub evaluation: Evaluation,
+    /// The regions of every image, in the order of evaluation.
+    pub regions: Vec<ImageRegions>,
 }
 
 impl Record {

@@ -1,5 +1,7 @@
 //! Computes the metrics from the collected scores.
 
+use std::ops::Add;
+
 use super::{
     GOOD,
     accumulator::Accumulator,
@@ -7,6 +9,7 @@ use super::{
     iou::{self, AtThreshold},
     metrics::{Evaluation, ImageResult, KindMetrics, Metrics, MiouPoint, Operating, SizeClass},
     scores::{ScoreEntry, Scores, Source},
+    touching::Outcome,
 };
 use crate::segment::components::ComponentCounts;
 
@@ -186,6 +189,12 @@ impl Summary<'_> {
             pixel_f1_max: pixels.map(|curves| curves.f1_max),
             image_f1_max: images.map(|curves| curves.f1_max),
             at_epsilon: self.at_epsilon(kind),
+            recall_touching: mean(self.marked(kind).map(|(image, _)| f64::from(image.outcome() == Outcome::Found))),
+            regions_touching_none: self
+                .marked(kind)
+                .map(|(image, touching)| image.regions - touching)
+                .reduce(usize::add),
+            regions_on_good: self.good().map(|image| image.regions).reduce(usize::add),
             at_oracle: self.pixels.oracle.as_ref().map(|at| self.at_threshold(kind, at.threshold, Some(at))),
             miou_nfa_oracle: nfa_oracle.and_then(|at| self.mean_iou(kind, at)),
             at_fair: self
@@ -203,6 +212,11 @@ impl Summary<'_> {
 
     fn defective(&self, kind: Option<usize>) -> impl Iterator<Item = &ImageResult> {
         self.found.images.iter().filter(move |image| self.of(kind, image))
+    }
+
+    /// The defective images whose defect is marked, with the number of regions that touch it.
+    fn marked(&self, kind: Option<usize>) -> impl Iterator<Item = (&ImageResult, usize)> {
+        self.defective(kind).filter_map(|image| Some((image, image.touching?)))
     }
 
     fn good(&self) -> impl Iterator<Item = &ImageResult> {

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `metrics.csv` | a kind of defect of a category, or the category's `total` |
 //! | `images.csv` | a test image |
+//! | `regions.csv` | a region that was found |
+//! | `regions.coco.json` | – (images and regions as [COCO](https://cocodataset.org/#format-data) annotations) |
 //! | `false_alarms.csv` | a category at one ε |
 //! | `metrics.md` | a category, with the mean |
 //! | `metrics.json` | – (each category's [`Evaluation`] in full, under its name) |
@@ -11,15 +13,29 @@
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 use super::{
+    coco::coco_json,
     metrics::{Evaluation, Metrics, Operating},
-    table::number,
+    table::{count, number},
+    touching::ImageRegions,
 };
 use crate::{Error, Reason, Result, files::write_whole};
 
 /// An evaluation by its category's name.
 pub type Named<'a> = (&'a str, &'a Evaluation);
 
-/// Writes all files into `folder`.
+/// The regions of a category's images, by its name.
+pub type NamedRegions<'a> = (&'a str, &'a [ImageRegions]);
+
+/// Writes the regions of all images into `folder`: `regions.csv` and `regions.coco.json`.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn write_regions(folder: &Path, found: &[NamedRegions<'_>]) -> Result<()> {
+    write_whole(&folder.join("regions.csv"), regions_csv(found)?.as_bytes())?;
+    write_whole(&folder.join("regions.coco.json"), coco_json(found)?.as_bytes())
+}
+
+/// Writes the metrics into `folder`: all files but those of the regions.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -68,6 +84,9 @@ pub fn metrics_csv(evaluations: &[Named<'_>]) -> Result<String> {
         "false_alarms_fair",
         "miou_nfa_oracle",
         "image_auroc_score_max",
+        "recall_touching",
+        "regions_touching_none",
+        "regions_on_good",
     ])?;
     for (category, evaluation) in evaluations {
         let kinds = evaluation.kinds.iter().map(|kind| (&*kind.kind, &kind.metrics));
@@ -82,26 +101,31 @@ pub fn metrics_csv(evaluations: &[Named<'_>]) -> Result<String> {
             let values = [metrics.pixel_auroc, metrics.image_auroc, metrics.aupro].into_iter();
             let values = values.chain(f1.into_iter().flatten()).chain(operating.into_iter().flatten());
             let values = values
-                .chain([metrics.miou_nfa_oracle, metrics.image_auroc_score_max])
-                .map(|value| value.map_or(String::new(), |value| value.to_string()));
+                .chain([metrics.miou_nfa_oracle, metrics.image_auroc_score_max, metrics.recall_touching])
+                .map(cell)
+                .chain([metrics.regions_touching_none, metrics.regions_on_good].map(cell));
             rows.push([(*category).to_owned(), kind.to_owned(), metrics.images.to_string()].into_iter().chain(values))?;
         }
     }
     rows.finish()
 }
 
-/// A row for each test image.
+/// A row for each test image. `truth` is what the data set says, `outcome` what became of the image ([`Outcome`](super::Outcome)), and
+/// `touching` the number of its regions that touch the marked defect. What cannot be known is empty.
 pub fn images_csv(evaluations: &[Named<'_>]) -> Result<String> {
     let mut rows = Rows::new(&[
         "category",
         "image",
         "kind",
+        "truth",
+        "outcome",
         "score",
         "score_max",
         "log10_nfa_min",
         "p_value",
         "anomalous",
         "regions",
+        "touching",
         "iou_epsilon",
         "defective_part",
     ])?;
@@ -111,14 +135,17 @@ pub fn images_csv(evaluations: &[Named<'_>]) -> Result<String> {
                 (*category).to_owned(),
                 image.name.clone(),
                 image.kind.clone(),
+                if image.defective() { "defective" } else { "good" }.to_owned(),
+                image.outcome().to_string(),
                 image.score.to_string(),
                 image.score_max.to_string(),
                 image.log10_nfa_min.to_string(),
-                image.p_value.map_or(String::new(), |value| value.to_string()),
+                cell(image.p_value),
                 image.anomalous.to_string(),
                 image.regions.to_string(),
-                image.iou.map_or(String::new(), |iou| iou.to_string()),
-                image.defective_part.map_or(String::new(), |part| part.to_string()),
+                cell(image.touching),
+                cell(image.iou),
+                cell(image.defective_part),
             ])?;
         }
     }
@@ -156,7 +183,7 @@ pub fn false_alarms_csv(evaluations: &[Named<'_>]) -> Result<String> {
 pub fn markdown(evaluations: &[Named<'_>]) -> String {
     let mut text = String::from(
         "| category | images | pixel AUROC | image AUROC | by the maximum | AUPRO | pixel F1-max | mIoU at ε | mIoU, best ε | mIoU, oracle | mIoU, fair | recall at ε | \
-         good images flagged | false alarms per good image |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+         recall, touching | regions touching none | good images flagged | false alarms per good image |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     let mut row = |name: &str, metrics: &Metrics| {
         let miou = |at: &Option<Operating>| number(at.as_ref().and_then(|at| at.miou), 3);
@@ -174,6 +201,8 @@ pub fn markdown(evaluations: &[Named<'_>]) -> String {
             miou(&metrics.at_oracle),
             miou(&metrics.at_fair),
             number(at.image_recall, 3),
+            number(metrics.recall_touching, 3),
+            count(metrics.regions_touching_none),
             number(at.good_flagged, 3),
             number(at.false_alarms, 3),
         ];
@@ -201,6 +230,46 @@ pub fn markdown(evaluations: &[Named<'_>]) -> String {
         }
     }
     text
+}
+
+/// A row for each region. Boxes and areas are in pixels of the source image. What cannot be known is empty.
+pub fn regions_csv(found: &[NamedRegions<'_>]) -> Result<String> {
+    let mut rows = Rows::new(&[
+        "category",
+        "image",
+        "region",
+        "x",
+        "y",
+        "width",
+        "height",
+        "area",
+        "log10_nfa_min",
+        "p_value",
+        "score_max",
+        "touches",
+    ])?;
+    for (category, images) in found {
+        for image in *images {
+            for (index, found) in image.regions.iter().enumerate() {
+                let region = &found.region;
+                let place = region.bbox.iter().chain([&region.area]).map(u32::to_string);
+                let head = [(*category).to_owned(), image.image.clone(), (index + 1).to_string()];
+                let tail = [
+                    region.log10_nfa_min.to_string(),
+                    cell(region.p_value),
+                    region.score_max.to_string(),
+                    cell(found.touches),
+                ];
+                rows.push(head.into_iter().chain(place).chain(tail))?;
+            }
+        }
+    }
+    rows.finish()
+}
+
+/// A value as a cell; empty if there is none.
+fn cell<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
 }
 
 /// Rows of a CSV file.

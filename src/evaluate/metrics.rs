@@ -81,6 +81,16 @@ pub struct Metrics {
     pub image_f1_max: Option<F1Max>,
     /// Of the detections at ε.
     pub at_epsilon: Operating,
+    /// Share of the defective images with a marked defect that are anomalous and have a region that touches the defect. An image that is
+    /// anomalous for another reason is not found. `None` if no defect is marked.
+    #[serde(default)]
+    pub recall_touching: Option<f64>,
+    /// Number of regions of these images that touch no marked defect; `None` if no defect is marked.
+    #[serde(default)]
+    pub regions_touching_none: Option<usize>,
+    /// Number of regions on the good images; `None` without good images.
+    #[serde(default)]
+    pub regions_on_good: Option<usize>,
     /// Of the score map cut at the oracle threshold.
     pub at_oracle: Option<Operating>,
     /// mIoU of the log₁₀NFA map cut at the oracle's log₁₀ε.
@@ -134,6 +144,9 @@ pub struct ImageResult {
     pub p_value: Option<f64>,
     /// Number of regions found.
     pub regions: usize,
+    /// How many of them touch a marked defect; `None` for a good image, and for a defective image without a mark.
+    #[serde(default)]
+    pub touching: Option<usize>,
     /// Intersection over union of the decision's mask, which is that at ε unless the reject rate decides; `None` without ground truth.
     pub iou: Option<f64>,
     /// The share of a defective image that is marked as defective; `None` without a mask.
@@ -192,7 +205,7 @@ impl ImageResult {
 
 impl Metrics {
     /// The mean of each metric over several sets, for the last row of a table of categories. If one set lacks a metric, its mean is `None`.
-    /// Numbers of images are added. Thresholds are left out.
+    /// Numbers of images and of regions are added. Thresholds are left out.
     pub fn mean<'a>(sets: impl Iterator<Item = &'a Self>) -> Self {
         let sets: Vec<&Self> = sets.collect();
         let mean = |metric: &dyn Fn(&Self) -> Option<f64>| -> Option<f64> {
@@ -216,6 +229,9 @@ impl Metrics {
             pixel_f1_max: best(mean(&|set| Some(set.pixel_f1_max?.f1))),
             image_f1_max: best(mean(&|set| Some(set.image_f1_max?.f1))),
             at_epsilon: operating(&|set| Some(&set.at_epsilon)),
+            recall_touching: mean(&|set| set.recall_touching),
+            regions_touching_none: sets.iter().map(|set| set.regions_touching_none).sum(),
+            regions_on_good: sets.iter().map(|set| set.regions_on_good).sum(),
             at_oracle: Some(operating(&|set| set.at_oracle.as_ref())),
             miou_nfa_oracle: mean(&|set| set.miou_nfa_oracle),
             at_fair: Some(operating(&|set| set.at_fair.as_ref())),

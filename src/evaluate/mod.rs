@@ -17,6 +17,7 @@
 //! | … at the oracle | mIoU at the score threshold with the highest mIoU on the test set | paper, §4.1.1, for the methods it compares with |
 //! | … at the best ε | mIoU at the log₁₀ε with the highest mIoU on the test set | paper, Figure 7: its oracle for U-Flow |
 //! | … at the fair threshold | mIoU at the lowest score threshold that gives on average one component per good training image | paper, §4.1.1 |
+//! | recall, touching | share of the defective images with a marked defect that are anomalous and have a region that touches it: one common pixel at the image's own size | defined here |
 //! | false alarms | at each ε: 8-connected regions per good image, and the share of good images with at least one | bounds that allow for regions that cluster: [`FalseAlarms`] |
 //! | latency | percentiles by nearest rank, of each stage and of the total | defined here |
 
@@ -24,6 +25,7 @@ mod accumulator;
 mod alarms;
 mod bounds;
 mod categories;
+mod coco;
 mod conclude;
 mod curve;
 mod dataset;
@@ -36,6 +38,7 @@ mod metrics;
 mod scores;
 mod shanghaitech;
 mod table;
+mod touching;
 mod visa;
 
 pub mod paper;
@@ -44,19 +47,24 @@ pub use accumulator::{Accumulator, Observation, Settings};
 pub(crate) use alarms::alarm_table;
 pub use alarms::{AlarmCounter, EPSILONS, FalseAlarms};
 pub use bounds::CONFIDENCE;
+pub(crate) use bounds::binomial_bounds;
 pub use categories::{Category, RECORD_FILE, Record, RunSettings, categories, records};
+pub use coco::coco_json;
 pub use curve::{F1Max, PRO_LIMIT, Pro, ProPoint, Roc, RocPoint, roc};
 pub use dataset::{Dataset, GOOD, IMAGE_SUFFIXES, Layout, Sample, images};
-pub use files::{Named, false_alarms_csv, images_csv, markdown, metrics_csv, write_files};
+pub use files::{
+    Named, NamedRegions, false_alarms_csv, images_csv, markdown, metrics_csv, regions_csv, write_files, write_regions,
+};
 pub use latency::Latency;
 pub use mask::{MASK_THRESHOLD, Mask, MaskDefects, MaskFit, MaskOptions, read_mask, read_masks, resize_mask};
 pub use metrics::{Evaluation, ImageResult, KindMetrics, Metrics, MiouPoint, Operating, SizeClass};
 pub use table::Summary;
-pub(crate) use table::number;
+pub(crate) use table::{count, number};
+pub use touching::{ImageRegions, Outcome, RegionResult};
 
 use ndarray::ArrayView2;
 
-use crate::Result;
+use crate::{Result, segment::Region};
 
 /// Outline of one region: closed polygons of (x, y) in the source frame, at the pixels' corners.
 pub type Outline = Vec<Vec<[u32; 2]>>;
@@ -78,8 +86,8 @@ pub struct Inspection<'a> {
     pub level: f32,
     /// The share of good images that are at least as unusual, where the package knows good images.
     pub p_value: Option<f64>,
-    /// Outlines of the regions found.
-    pub regions: Vec<Outline>,
+    /// The regions found, in the source image, the most significant first.
+    pub regions: Vec<Region>,
     /// Milliseconds by stage, in the order in which the stages ran.
     pub timings: Vec<(&'static str, f64)>,
 }
@@ -106,6 +114,8 @@ pub struct Seen<'a> {
     pub truth: Option<ArrayView2<'a, bool>>,
     /// Its line in the evaluation.
     pub result: &'a ImageResult,
+    /// Its regions, compared with the ground truth.
+    pub regions: &'a ImageRegions,
 }
 
 /// Runs `inspector` over the test images of a set. Calls `seen` after each image.
@@ -126,9 +136,11 @@ pub fn evaluate(
         if let (Some(mask), None) = (&truth, dataset.mask_options.defects) {
             doubts.push(&sample.path, mask);
         }
-        let truth = truth.map(|mask| resize_mask(&mask, inspection.score.dim()));
-        let truth = truth.as_ref().map(|truth| truth.view());
         let name = sample.path.strip_prefix(&dataset.root).unwrap_or(&sample.path).display().to_string();
+        let marked = truth.as_ref().map(|mask| mask.view());
+        let regions = ImageRegions::new(&name, inspection.size, &inspection.regions, marked, sample.defective());
+        let truth = truth.as_ref().map(|mask| resize_mask(mask, inspection.score.dim()));
+        let truth = truth.as_ref().map(|truth| truth.view());
         let result = accumulator.push(&Observation {
             name: &name,
             kind: &sample.kind,
@@ -140,9 +152,10 @@ pub fn evaluate(
             level: inspection.level,
             p_value: inspection.p_value,
             regions: inspection.regions.len(),
+            touching: regions.touching,
             timings: &inspection.timings,
         })?;
-        seen(Seen { sample, inspection: &inspection, truth, result })?;
+        seen(Seen { sample, inspection: &inspection, truth, result, regions: &regions })?;
     }
     doubts.check(&dataset.root)?;
     Ok(accumulator.finish())

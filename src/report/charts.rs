@@ -14,16 +14,16 @@ const BOTTOM: f64 = 40.0;
 const MARGIN: f64 = 14.0;
 
 /// Maps [0, 1]² to the plot's area in the picture's units.
-fn x(value: f64) -> f64 {
+pub(super) fn x(value: f64) -> f64 {
     LEFT + value * (WIDTH - LEFT - MARGIN)
 }
 
-fn y(value: f64) -> f64 {
+pub(super) fn y(value: f64) -> f64 {
     HEIGHT - BOTTOM - value * (HEIGHT - BOTTOM - MARGIN)
 }
 
 /// Four to eight round values between `low` and `high`: their places in [0, 1] on this axis, and their labels.
-fn round_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
+pub(super) fn round_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
     let rough = (high - low).max(f64::MIN_POSITIVE) / 4.0;
     let decade = 10_f64.powf(rough.log10().floor());
     let step = [5.0, 2.0, 1.0].map(|digit| digit * decade).into_iter().find(|step| *step <= rough).unwrap_or(decade);
@@ -39,7 +39,7 @@ fn round_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
 }
 
 /// An empty chart with axes; ticks are places in [0, 1] with their labels.
-fn frame(title: &str, axes: [&str; 2], ticks: [&[(f64, String)]; 2]) -> String {
+pub(super) fn frame(title: &str, axes: [&str; 2], ticks: [&[(f64, String)]; 2]) -> String {
     let mut svg = format!(r#"<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">"#);
     for (place, label) in ticks[0] {
         let at = x(*place);
@@ -246,7 +246,7 @@ pub(super) fn false_alarms(alarms: &[FalseAlarms]) -> String {
 }
 
 /// A line through places in [0, 1]².
-fn line(svg: &mut String, class: &str, points: impl Iterator<Item = (f64, f64)>) {
+pub(super) fn line(svg: &mut String, class: &str, points: impl Iterator<Item = (f64, f64)>) {
     let mut path = String::new();
     for (index, (across, up)) in points.enumerate() {
         let _ = write!(path, "{}{:.1} {:.1}", if index == 0 { 'M' } else { 'L' }, x(across), y(up));

@@ -4,6 +4,7 @@ use std::{fmt::Write as _, path::Path};
 
 use super::{
     charts::{self, false_alarms},
+    decision::good_images,
     section::facts,
     text::{capital, escape},
 };
@@ -14,18 +15,28 @@ use crate::{
 
 /// The page for a model of this name.
 pub(super) fn html(name: &str, report: &CalibrationReport) -> String {
+    let decision = &report.decision;
+    let picture = good_images(&decision.images, decision.threshold, decision.decided_by);
     let mut content = format!(
-        "<main>\n<h1>{}: check on good images</h1>\n<p class=\"lead\">{} good images that were not used for training, compared with the \
-             white noise that the number of false alarms assumes.</p>\n<section><h2>False alarms</h2><p>{}</p><div class=\"charts\"><div>{}</div></div></section>\n",
+        "<main>\n<h1>{}: check on good images</h1>\n<p class=\"lead\">{}</p>\n<section><div class=\"charts\"><div>{picture}\
+         <p class=\"key\"><i style=\"background:var(--good)\"></i>{} good images accepted<i style=\"background:var(--bad)\"></i>{} rejected</p>\
+         </div></div></section>\n",
         escape(name),
-        report.images,
+        escape(&decision.sentence),
+        report.images - decision.rejected,
+        decision.rejected
+    );
+    let _ = write!(content, "<section><h2>Ways to decide</h2><pre>{}</pre></section>\n", escape(&report.advice()));
+    let _ = write!(
+        content,
+        "<section><h2>For researchers: can ε be trusted?</h2><p>{}</p><p class=\"key\">The number of false alarms assumes that the latents of \
+         good images are white noise. The sections below compare them with it.</p><div class=\"charts\"><div>{}</div></div></section>\n",
         escape(&report.verdict.to_string()),
         false_alarms(&report.false_alarms)
     );
     for (index, scale) in report.scales.iter().enumerate() {
         section(&mut content, index, scale);
     }
-    let _ = write!(content, "<section><h2>Ways to decide</h2><pre>{}</pre></section>", escape(&report.advice()));
     content += "<section><h2>Differences from the assumption</h2><ul>";
     for finding in &report.findings {
         let _ = write!(content, "<li>{}</li>", escape(&capital(finding)));

@@ -16,7 +16,8 @@ use crate::{
 /// Longer sides are scaled down to this length, which is enough for looking at.
 const LONGEST: u32 = 512;
 
-/// Draws the result for the image at `path` at ε, compared with the ground truth.
+/// Draws the result for the image at `path`, compared with the ground truth. The maps have the shape of the image. ε is where the colours
+/// of the log₁₀NFA map change.
 ///
 /// # Errors
 /// As [`Image::open`].
@@ -27,18 +28,29 @@ pub fn pictures(
     epsilon: f64,
 ) -> Result<Pictures> {
     let image = Image::open(path, &Limits::default())?;
-    let (input, outlines) = small(render::rgb(&image.frame()), &inspection.regions);
+    let outlines: Vec<Outline> = inspection.regions.iter().map(|region| region.outline.clone()).collect();
+    let (input, outlines) = small(render::rgb(&image.frame()), &outlines);
     let limit = epsilon.log10() as f32;
-    let found = inspection.log10_nfa.mapv(|value| value < limit);
+    let found = inspection.log10_nfa.mapv(|value| value < inspection.level);
     let nothing = ndarray::Array2::from_elem(found.dim(), false);
     let truth = truth.unwrap_or(nothing.view());
+    let shape = |map: RgbImage| shaped(map, (image.width(), image.height()));
     Ok(Pictures {
         outlined: render::overlay(&input, None, &outlines),
         input,
-        heat: render::heat_map(inspection.score),
-        nfa: render::nfa_map(inspection.log10_nfa, limit),
-        mask: render::mask_map(found.view(), Some(truth)),
+        heat: shape(render::heat_map(inspection.score)),
+        nfa: shape(render::nfa_map(inspection.log10_nfa, limit)),
+        mask: shape(render::mask_map(found.view(), Some(truth))),
     })
+}
+
+/// A map in the shape of the image, which the network's input size distorts: as long as before, at most [`LONGEST`]. The pixels of the map
+/// stay visible; no colour is mixed.
+fn shaped(map: RgbImage, (width, height): (u32, u32)) -> RgbImage {
+    let longest = map.width().max(map.height()).min(LONGEST);
+    let side =
+        |side: u32| (f64::from(side) / f64::from(width.max(height)) * f64::from(longest)).round().max(1.0) as u32;
+    imageops::resize(&map, side(width), side(height), imageops::FilterType::Nearest)
 }
 
 /// An image and its outlines, scaled down to at most [`LONGEST`] pixels per side.
@@ -55,4 +67,26 @@ fn small(input: RgbImage, outlines: &[Outline]) -> (RgbImage, Vec<Outline>) {
     let point = |&[x, y]: &[u32; 2]| [at(x, width, to_width), at(y, height, to_height)];
     let scaled = outlines.iter().map(|outline| outline.iter().map(|line| line.iter().map(point).collect()).collect());
     (imageops::resize(&input, to_width, to_height, imageops::FilterType::Triangle), scaled.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use image::Rgb;
+
+    use super::*;
+
+    #[test]
+    fn maps_have_the_shape_of_the_image() {
+        let colours = [[255, 0, 0], [0, 0, 255]].map(Rgb);
+        let map = RgbImage::from_fn(64, 64, |x, _| colours[usize::from(x >= 32)]);
+        for (image, expected) in
+            [((64, 64), (64, 64)), ((1920, 1080), (64, 36)), ((30, 120), (16, 64)), ((5000, 1), (64, 1))]
+        {
+            let drawn = shaped(map.clone(), image);
+            assert_eq!(drawn.dimensions(), expected, "{image:?}");
+            assert!(drawn.enumerate_pixels().all(|(x, _, pixel)| *pixel == colours[usize::from(x >= expected.0 / 2)]));
+        }
+        let large = shaped(RgbImage::new(2048, 1024), (2000, 1500));
+        assert_eq!(large.dimensions(), (512, 384));
+    }
 }

@@ -2,12 +2,19 @@
 //!
 //! Pictures are inline JPEGs, charts are inline SVG, and the style sheet is in the page. The page loads nothing else
 //! (a page of several models links to theirs) and follows the reader's light or dark setting. Every figure comes from the [`Report`].
+//!
+//! A page is for the engineer who decides if a model goes to the line: what it finds, what it misses and why, and what the figures mean.
+//! What compares methods is in an appendix at its end.
 
 mod charts;
+mod decision;
 mod diagnosis;
 mod gallery;
+mod headline;
 mod machine;
 mod page;
+mod research;
+mod results;
 mod section;
 mod text;
 
@@ -16,6 +23,7 @@ use std::path::{Path, PathBuf};
 use image::RgbImage;
 
 pub use gallery::pictures;
+pub use headline::{Headline, Tile};
 pub use machine::Machine;
 
 use crate::{
@@ -30,8 +38,8 @@ pub struct Report {
     pub title: String,
     /// One or two sentences of introduction.
     pub lead: String,
-    /// The main figures: value and name.
-    pub tiles: Vec<(String, String)>,
+    /// The main figures, which the page explains.
+    pub tiles: Vec<Tile>,
     /// Machine, build and date.
     pub machine: Machine,
     /// ONNX Runtime's version, the device and so on, as names and values.

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::{
-    Note, Report,
+    Note, Report, Tile,
+    research::appendix,
     section::{facts, section, summary},
     text::escape,
 };
@@ -19,6 +20,7 @@ pub(super) fn page(report: &Report) -> Result<String> {
     for note in &report.notes {
         write_note(&mut content, note);
     }
+    appendix(&mut content, &report.models);
     footer(&mut content, report);
     content += "</main>";
     let page = include_str!("page.html").replace("{{style}}", include_str!("report.css"));
@@ -43,10 +45,19 @@ fn write_note(out: &mut String, note: &Note) {
 fn header(out: &mut String, report: &Report) {
     let (title, lead) = (escape(&report.title), escape(&report.lead));
     let _ = write!(out, "<h1>{title}</h1>\n<p class=\"lead\">{lead}</p>\n<div class=\"tiles\">");
-    for (value, name) in &report.tiles {
+    for Tile { value, name, .. } in &report.tiles {
         let _ = write!(out, "<div class=\"tile\"><b>{}</b><span>{}</span></div>", escape(value), escape(name));
     }
     *out += "</div>\n";
+    let explained: Vec<&Tile> = report.tiles.iter().filter(|tile| !tile.meaning.is_empty()).collect();
+    if explained.is_empty() {
+        return;
+    }
+    *out += "<section><h2>What do these numbers mean?</h2>\n<dl class=\"meanings\">";
+    for Tile { value, name, meaning } in explained {
+        let _ = write!(out, "<dt><b>{}</b> {}</dt><dd>{}</dd>", escape(value), escape(name), escape(meaning));
+    }
+    *out += "</dl></section>\n";
 }
 
 fn footer(out: &mut String, report: &Report) {

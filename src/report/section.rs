@@ -1,4 +1,4 @@
-//! The part of the page about one model, and the table that compares models.
+//! The part of the page about one model, and the table of several models.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -7,13 +7,10 @@ use image::{RgbImage, codecs::jpeg::JpegEncoder};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
-    Case, ModelReport, Pictures, charts,
+    Case, ModelReport, Pictures, decision, results,
     text::{capital, escape, prose},
 };
-use crate::{
-    Error, Reason, Result,
-    evaluate::{Evaluation, Metrics, Operating, number},
-};
+use crate::{Error, Reason, Result};
 
 /// Quality of the inline JPEGs (maximum 100).
 const QUALITY: u8 = 86;
@@ -30,15 +27,12 @@ pub(super) fn summary(out: &mut String, models: &[ModelReport]) {
         return;
     }
     *out += "<section><h2>All models</h2>\n";
-    let totals = || models.iter().map(|model| &model.evaluation.total);
-    head(out, "category", None);
-    for model in models {
+    let name = |model: &ModelReport| {
         let name = prose(&model.name);
-        let name = model.page.as_deref().map_or(name.clone(), |page| link(page, &name));
-        cells(out, "", &name, &model.evaluation.total);
-    }
-    cells(out, " class=\"total\"", "mean", &Metrics::mean(totals()));
-    *out += "</tbody></table></div></section>\n";
+        model.page.as_deref().map_or(name.clone(), |page| link(page, &name))
+    };
+    results::summary(out, models.iter().map(|model| (name(model), &model.evaluation.total)));
+    *out += "</section>\n";
 }
 
 pub(super) fn section(out: &mut String, model: &ModelReport) -> Result<()> {
@@ -50,26 +44,14 @@ pub(super) fn section(out: &mut String, model: &ModelReport) -> Result<()> {
     if !model.cases.is_empty() {
         cases(out, model)?;
     }
-    *out += "<h3>Metrics</h3>\n";
-    table(out, evaluation);
-    let _ = write!(
-        out,
-        "<h3>Curves</h3>\n<div class=\"charts\"><div>{}</div><div>{}<p class=\"key\"><i style=\"background:var(--good)\"></i>\
-         {} good<i style=\"background:var(--bad)\"></i>{} defective images</p></div>",
-        charts::roc(evaluation.image_roc.as_ref(), evaluation.pixel_roc.as_ref()),
-        charts::scores(&evaluation.images, evaluation.fair_threshold),
-        evaluation.good_images,
-        evaluation.defective_images
-    );
-    let more = [
-        evaluation.pro.as_ref().map(charts::pro),
-        (!evaluation.miou_curve.is_empty()).then(|| charts::miou(evaluation)),
-        (!evaluation.false_alarms.is_empty()).then(|| charts::false_alarms(&evaluation.false_alarms)),
-    ];
-    for chart in more.into_iter().flatten() {
-        let _ = write!(out, "<div>{chart}</div>");
+    results::table(out, evaluation);
+    if let Some(roc) = &evaluation.image_roc {
+        let chart = decision::recall(roc, &evaluation.total);
+        let _ =
+            write!(out, "<h3>What another threshold would give</h3>\n<div class=\"charts\"><div>{chart}</div></div>\n");
     }
-    *out += "</div>\n<div class=\"columns\"><div><h3>Model</h3>";
+    results::lists(out, &evaluation.images);
+    *out += "<div class=\"columns\"><div><h3>Model</h3>";
     let kept = model.package.iter().map(|path| ("package".to_owned(), path.display().to_string()));
     facts(out, model.facts.iter().cloned().chain(kept));
     *out += "</div><div><h3>Time</h3>";
@@ -97,11 +79,11 @@ fn cases(out: &mut String, model: &ModelReport) -> Result<()> {
 }
 
 fn row(out: &mut String, case: &Case) -> Result<()> {
-    let (class, verdict) = if case.result.anomalous { ("anomalous", "anomalous") } else { ("normal", "normal") };
+    let badge = results::badge(case.result.outcome());
     let regions = case.result.regions;
     let _ = write!(
         out,
-        "<div class=\"case\"><div class=\"what\"><b>{}</b><span class=\"badge {class}\">{verdict}</span>\
+        "<div class=\"case\"><div class=\"what\"><b>{}</b>{badge}\
          <small>score {:.3}<br>log₁₀ NFA {:.1}<br>{regions} region{}",
         capital(&prose(&case.result.kind)),
         case.result.score,
@@ -145,59 +127,6 @@ fn data_uri(picture: &RgbImage) -> Result<String> {
         .encode_image(picture)
         .map_err(|error| Error::decode("a picture of the report", Reason::of(error)))?;
     Ok(format!("data:image/jpeg;base64,{}", STANDARD.encode(bytes)))
-}
-
-/// The head of a table of metrics. It names the thresholds if the table shows one evaluation.
-fn head(out: &mut String, first: &str, evaluation: Option<&Evaluation>) {
-    let threshold = |value: Option<f32>| value.map_or_else(String::new, |value| format!(" ({value:.3})"));
-    let (oracle, fair) = evaluation.map_or((None, None), |found| (found.oracle_threshold, found.fair_threshold));
-    let epsilon = evaluation.map_or_else(|| "ε".to_owned(), |evaluation| evaluation.epsilon.to_string());
-    let _ = write!(
-        out,
-        "<div class=\"scroll\"><table><thead><tr><th></th><th></th><th class=\"group\" colspan=\"2\">AUROC</th><th></th>\
-         <th class=\"group\" colspan=\"2\">F1-max</th>\
-         <th class=\"group\" colspan=\"2\">NFA &lt; {epsilon}</th><th class=\"group\" colspan=\"2\">oracle{}</th>\
-         <th class=\"group\" colspan=\"2\">fair{}</th><th class=\"group\">best ε</th></tr><tr><th>{first}</th><th>images</th>\
-         <th>pixel</th><th>image</th><th>AUPRO</th><th>pixel</th><th>image</th>{}<th>mIoU</th></tr></thead><tbody>",
-        threshold(oracle),
-        threshold(fair),
-        "<th>mIoU</th><th>recall</th>".repeat(3)
-    );
-}
-
-fn table(out: &mut String, evaluation: &Evaluation) {
-    head(out, "kind", Some(evaluation));
-    for kind in &evaluation.kinds {
-        cells(out, "", &prose(&kind.kind), &kind.metrics);
-    }
-    cells(out, " class=\"total\"", "all, with the good images", &evaluation.total);
-    let at = &evaluation.total.at_epsilon;
-    let _ = write!(
-        out,
-        "</tbody></table></div>\n<p class=\"key\">{} good images: {} false alarms per image; share of them that is anomalous: {}. mIoU over the \
-         defective images alone: {} at ε. Image AUROC by the maximum of the score map: {}. The oracle threshold and the best ε are chosen on these test images: \
-         their results are upper bounds. The fair threshold comes from the good training images.</p>\n",
-        evaluation.good_images,
-        number(at.false_alarms, 2),
-        number(at.good_flagged, 2),
-        number(at.miou_defective, 3),
-        number(evaluation.total.image_auroc_score_max, 3),
-    );
-}
-
-fn cells(out: &mut String, class: &str, name: &str, metrics: &Metrics) {
-    let none = Operating::default();
-    let or_none = |operating| Option::<&Operating>::unwrap_or(operating, &none);
-    let (oracle, fair) = (or_none(metrics.at_oracle.as_ref()), or_none(metrics.at_fair.as_ref()));
-    let _ = write!(out, "<tr{class}><td>{name}</td><td>{}</td>", metrics.images);
-    let f1 = [metrics.pixel_f1_max, metrics.image_f1_max].map(|best| best.map(|best| best.f1));
-    for value in [metrics.pixel_auroc, metrics.image_auroc, metrics.aupro].into_iter().chain(f1) {
-        let _ = write!(out, "<td>{}</td>", number(value, 3));
-    }
-    for operating in [&metrics.at_epsilon, oracle, fair] {
-        let _ = write!(out, "<td>{}</td><td>{}</td>", number(operating.miou, 3), number(operating.image_recall, 2));
-    }
-    let _ = write!(out, "<td>{}</td></tr>", number(metrics.miou_nfa_oracle, 3));
 }
 
 pub(super) fn facts(out: &mut String, facts: impl Iterator<Item = (String, String)>) {

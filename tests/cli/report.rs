@@ -18,6 +18,7 @@ use uflow::{
     Error, Result, cli,
     demo::{Counts, Engine, Fitted, Options, Product, Step, run},
     evaluate::{Evaluation, Inspection, Inspector, Settings},
+    segment::Region,
 };
 
 const SIDE: usize = 64;
@@ -50,7 +51,7 @@ impl Inspector for Oracle {
             anomalous: found,
             level: 0.0,
             p_value: Some(if found { 0.001 } else { 0.5 }),
-            regions: if found { vec![self.outline()] } else { Vec::new() },
+            regions: if found { vec![self.region()] } else { Vec::new() },
             timings: vec![("network", 8.25), ("segmentation", 1.5)],
         })
     }
@@ -58,7 +59,7 @@ impl Inspector for Oracle {
 
 impl Oracle {
     /// The box around what is found.
-    fn outline(&self) -> Vec<Vec<[u32; 2]>> {
+    fn region(&self) -> Region {
         let found: Vec<(usize, usize)> =
             self.maps[1].indexed_iter().filter(|(_, value)| **value < 0.0).map(|(at, _)| at).collect();
         let edge = |values: Vec<usize>| {
@@ -67,7 +68,16 @@ impl Oracle {
         };
         let (top, bottom) = edge(found.iter().map(|at| at.0).collect());
         let (left, right) = edge(found.iter().map(|at| at.1).collect());
-        vec![vec![[left, top], [right, top], [right, bottom], [left, bottom]]]
+        Region {
+            bbox: [left, top, right - left, bottom - top],
+            area: (right - left) * (bottom - top),
+            centroid: [f64::from(left + right) / 2.0, f64::from(top + bottom) / 2.0],
+            log10_nfa_min: self.maps[1].iter().copied().fold(f32::INFINITY, f32::min),
+            p_value: Some(0.001),
+            score_max: 0.9,
+            scale: 0,
+            outline: vec![vec![[left, top], [right, top], [right, bottom], [left, bottom]]],
+        }
     }
 }
 
@@ -156,7 +166,7 @@ fn the_page_is_whole_escaped_and_refers_to_nothing_outside() {
     }
     // Three products; a good image and two of each kind; five pictures each.
     assert_eq!(html.matches("<img ").count(), 3 * 9 * 5);
-    assert_eq!(html.matches("<svg ").count(), 3 * 5);
+    assert_eq!(html.matches("<svg ").count(), 3 * 6);
     for text in [
         "prefers-color-scheme: dark",
         "8.25 ms (median), 8.25 (95%)",

@@ -208,7 +208,7 @@ impl Inspector for Bright {
             anomalous: bright,
             level: 0.0,
             p_value: None,
-            regions: if bright { vec![vec![vec![[0, 0], [8, 0], [8, 4], [0, 4]]]] } else { Vec::new() },
+            regions: if bright { vec![crate::region([0, 0, 8, 4], -15.0)] } else { Vec::new() },
             timings: Vec::new(),
         })
     }

@@ -34,6 +34,7 @@ fn tables_fit_a_terminal_whatever_the_names() {
             level: -12.0,
             p_value: None,
             regions: 1,
+            touching: None,
             timings: &[("network", 12345.6)],
         };
         accumulator.push(&observation).unwrap();
@@ -79,6 +80,7 @@ fn run(case: &Value) -> Evaluation {
             level: settings.epsilon.log10() as f32,
             p_value: None,
             regions: image["regions"].as_u64().unwrap() as usize,
+            touching: None,
             timings: &[("network", 2.0), ("segmentation", 1.0)],
         };
         accumulator.push(&observation).unwrap();
@@ -273,6 +275,7 @@ fn observation<'a>(
         level: 0.0,
         p_value: None,
         regions: 0,
+        touching: None,
         timings: &[],
     }
 }

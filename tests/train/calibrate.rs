@@ -4,9 +4,10 @@ use ndarray::{Array2, Array3};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use uflow::{
-    calibrate::{Calibration, CalibrationReport, PromiseVerdict, Threshold},
+    calibrate::{Calibration, CalibrationReport, Measured, PromiseVerdict, Threshold},
     evaluate::{EPSILONS, FalseAlarms},
     latents::ScaleShape,
+    segment::{Bound, DecisionOptions, DecisionRule, ModelFacts, Rejection, RejectionOrigin, TestCount, Verdict},
 };
 
 const SHAPES: [ScaleShape; 2] =
@@ -32,10 +33,18 @@ fn report(images: usize, log10_nfa: f32, change: impl Fn(usize, &mut Array3<f32>
         let mut latents = SHAPES.map(|shape| white(&mut random, shape));
         latents.iter_mut().enumerate().for_each(|(scale, z)| change(scale, z));
         calibration
-            .push(&latents.each_ref().map(|z| z.view()), map.view(), Some(log10_nfa), 0.25 + image as f32 / 256.0)
+            .push(
+                &latents.each_ref().map(|z| z.view()),
+                map.view(),
+                Some(log10_nfa),
+                0.25 + image as f32 / 256.0,
+                log10_nfa < 0.0,
+            )
             .unwrap();
     }
-    calibration.finish(&[Threshold::Epsilon(1.0), Threshold::Score(0.1)]).unwrap()
+    let rule = DecisionRule::without_package(&DecisionOptions::default()).unwrap();
+    let thresholds = &[Threshold::Epsilon(1.0), Threshold::Score(0.1)];
+    calibration.finish(&Measured { name: "bolt", rule: &rule, thresholds }).unwrap()
 }
 
 #[test]
@@ -126,15 +135,17 @@ fn what_cannot_be_calibrated_with_is_refused() {
     let mut calibration = Calibration::new(&SHAPES).unwrap();
     let map = Array2::from_elem((4, 4), 1.0_f32);
     let good = SHAPES.map(|shape| Array3::<f32>::zeros((shape.channels, shape.height, shape.width)));
-    let error = calibration.push(&[good[0].view()], map.view(), None, 0.5).unwrap_err().to_string();
+    let error = calibration.push(&[good[0].view()], map.view(), None, 0.5, false).unwrap_err().to_string();
     assert!(error.contains("1 scales given, 2 expected"), "{error}");
-    let error = calibration.push(&[good[1].view(), good[0].view()], map.view(), None, 0.5).unwrap_err().to_string();
+    let error =
+        calibration.push(&[good[1].view(), good[0].view()], map.view(), None, 0.5, false).unwrap_err().to_string();
     assert!(error.contains("scale 0 is"), "{error}");
     let mut broken = good.clone();
     broken[1][[0, 0, 0]] = f32::NAN;
-    assert!(calibration.push(&broken.each_ref().map(|z| z.view()), map.view(), None, 0.5).is_err());
-    calibration.push(&good.each_ref().map(|z| z.view()), map.view(), None, 0.5).unwrap();
-    let error = calibration.finish(&[]).unwrap_err().to_string();
+    assert!(calibration.push(&broken.each_ref().map(|z| z.view()), map.view(), None, 0.5, false).is_err());
+    calibration.push(&good.each_ref().map(|z| z.view()), map.view(), None, 0.5, false).unwrap();
+    let rule = DecisionRule::without_package(&DecisionOptions::default()).unwrap();
+    let error = calibration.finish(&Measured { name: "", rule: &rule, thresholds: &[] }).unwrap_err().to_string();
     assert!(error.contains("1 are too few"), "{error}");
 }
 
@@ -197,4 +208,97 @@ fn ten_times_too_many_alarms_are_called_broken() {
     }
     // Three times too many need more images.
     assert!(called_broken(300, 2.0, 3.0) >= 0.95);
+}
+
+/// The report of a package that decides so, on good images of which the first `rejected` are rejected.
+fn decided(options: &DecisionOptions, rejection: &Rejection, images: usize, rejected: usize) -> CalibrationReport {
+    let facts = ModelFacts { name: "bolt", fair_threshold: Some(0.5), sized: true, rejection: Some(rejection) };
+    let rule = DecisionRule::new(options, &DecisionOptions::<()>::default(), &facts).unwrap();
+    let mut random = ChaCha8Rng::seed_from_u64(2);
+    let latents = SHAPES.map(|shape| white(&mut random, shape));
+    let mut calibration = Calibration::new(&SHAPES).unwrap();
+    for image in 0..images {
+        let lowest = if image < rejected { -20.0 - image as f32 } else { 3.0 };
+        let map = Array2::from_elem((32, 48), lowest);
+        let score = if image < rejected { 0.7 } else { 0.3 };
+        calibration
+            .push(&latents.each_ref().map(|z| z.view()), map.view(), Some(lowest), score, image < rejected)
+            .unwrap();
+    }
+    calibration.finish(&Measured { name: "bolt", rule: &rule, thresholds: &[] }).unwrap()
+}
+
+/// Good images that the package knows: their lowest log₁₀NFA.
+fn known(images: usize) -> Rejection {
+    let lowest: Vec<Option<f32>> = (0..images).map(|image| Some(image as f32 / 10.0)).collect();
+    Rejection::new(&lowest, RejectionOrigin::Calibrated, TestCount::PerSize, Bound::Chernoff).unwrap()
+}
+
+#[test]
+fn the_report_begins_with_what_the_package_decides_and_whether_that_holds() {
+    let verdict = |verdict| DecisionOptions {
+        verdict: Some(verdict),
+        tests: Some(TestCount::PerSize),
+        ..DecisionOptions::default()
+    };
+    let reject = verdict(Verdict::Reject);
+    // 1% from 199 images: k = 2, so the share of good images is below 2.8% with 97.5% confidence.
+    let found = decided(&reject, &known(199), 60, 1);
+    let first = found.to_string().lines().next().unwrap().to_owned();
+    assert_eq!(
+        first,
+        "`bolt` promises to reject at most 1% of good images (between 0.1% and 2.8% with 95% confidence): it rejects 1 of these 60 \
+         good images (1.7%), and the promise holds, as far as so many images tell."
+    );
+    assert_eq!((found.decision.holds, found.decision.rejected, &first), (Some(true), 1, &found.decision.sentence));
+    assert_eq!(found.decision.threshold, Some(-0.1));
+    assert_eq!((found.decision.images[0].value, found.decision.images[0].rejected), (20.0, true));
+    // 6 of 60: at least 3.8% by Clopper and Pearson.
+    let broken = decided(&reject, &known(199), 60, 6).decision;
+    assert_eq!(broken.holds, Some(false));
+    assert!(broken.sentence.contains("rejects 6 of these 60 good images (10%)"), "{}", broken.sentence);
+    assert!(broken.sentence.ends_with("and the promise does not hold on these images (surely 3.8% or more)."));
+
+    let few = decided(&reject, &known(31), 60, 4).decision;
+    assert!(few.sentence.starts_with("`bolt` aims to reject 1% of good images, extrapolated from only 31:"));
+    assert_eq!((few.holds, decided(&reject, &known(31), 60, 1).decision.holds), (Some(false), Some(true)));
+
+    let nfa = decided(&verdict(Verdict::Nfa), &known(199), 60, 0).decision;
+    assert_eq!(nfa.holds, Some(true));
+    assert!(
+        nfa.sentence
+            .contains("if a region has NFA < 1: it rejects 0 of these 60 good images (0%), and ε keeps its promise")
+    );
+    let nfa = decided(&verdict(Verdict::Nfa), &known(199), 60, 60).decision;
+    assert_eq!(nfa.holds, Some(false));
+    assert!(
+        nfa.sentence
+            .ends_with("ε does not keep its promise: where 0.1 false alarms per image are promised, there are 1.000."),
+        "{}",
+        nfa.sentence
+    );
+
+    let score = decided(&verdict(Verdict::Score), &known(199), 60, 3).decision;
+    assert_eq!((score.holds, score.threshold), (None, Some(0.5)));
+    assert_eq!((score.images[2].value, score.images[3].value), (0.7, 0.3));
+    assert!(score.sentence.starts_with("`bolt` rejects an image if its score_max is above 0.5: it rejects 3 of"));
+    for (verdict, word) in [(verdict(Verdict::Both), "< 1 and its"), (verdict(Verdict::Either), "< 1 or its")] {
+        assert!(decided(&verdict, &known(199), 60, 3).decision.sentence.contains(word));
+    }
+}
+
+#[test]
+fn the_page_begins_with_the_sentence_and_one_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bolt.html");
+    let found = report(12, -3.5, |_, _| {});
+    found.write_html("bolt <1>", &path).unwrap();
+    let page = std::fs::read_to_string(path).unwrap();
+    let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("no {text}"));
+    assert!(at("bolt &lt;1&gt;: check on good images") < at("<p class=\"lead\">`bolt` rejects an image"));
+    assert!(at("<p class=\"lead\">") < at("<svg ") && at("<svg ") < at("Ways to decide"));
+    assert_eq!(page[..at("Ways to decide")].matches("<svg ").count(), 1);
+    assert!(page.contains("0 good images accepted") && page.contains("12 rejected"));
+    assert!(at("Ways to decide") < at("For researchers: can ε be trusted?"));
+    assert!(at("For researchers") < at("Autocorrelation of U") && !page.contains("{{"));
 }

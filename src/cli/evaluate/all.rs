@@ -25,7 +25,10 @@ use crate::{
         fit,
         progress::Progress,
     },
-    evaluate::{Category, Inspector as _, Record, RunSettings, categories, evaluate, records},
+    evaluate::{
+        Category, Evaluation, ImageRegions, Inspector as _, Record, RunSettings, categories, evaluate, records,
+        write_files, write_regions,
+    },
     frame::Limits,
     package::{Package, sha256},
     report::ModelReport,
@@ -160,7 +163,7 @@ impl CategoriesRun<'_> {
         let start = Instant::now();
         let package = self.fitted(category, &folder)?;
         let fit_seconds = start.elapsed().as_secs_f64();
-        let (evaluation, extremes) = self.tested(category, &package)?;
+        let (evaluation, regions, extremes) = self.tested(category, &package)?;
         let test_seconds = start.elapsed().as_secs_f64() - fit_seconds;
         let model = ModelReport {
             name: category.name.clone(),
@@ -177,6 +180,8 @@ impl CategoriesRun<'_> {
         };
         let engine = describe(self.context.runtime()?, &self.args.device.session());
         report(vec![model], Vec::new(), engine, fit_seconds + test_seconds).write(&folder.join("report.html"))?;
+        write_files(&folder, &[(&category.name, &evaluation)])?;
+        write_regions(&folder, &[(&category.name, &regions)])?;
         if self.context.json {
             let line = json!({ "event": "category", "category": category.name, "total": evaluation.total });
             self.context.print_json(&line)?;
@@ -186,7 +191,7 @@ impl CategoriesRun<'_> {
         let seconds = BTreeMap::from([("fit".to_owned(), fit_seconds), ("test".to_owned(), test_seconds)]);
         let images = category.fingerprint()?;
         let settings = self.settings.clone();
-        Record { category: category.name.clone(), settings, images, seconds, evaluation }.write(&folder)?;
+        Record { category: category.name.clone(), settings, images, seconds, evaluation, regions }.write(&folder)?;
         if !self.args.keep_features {
             self.forget_features()?;
         }
@@ -224,7 +229,7 @@ impl CategoriesRun<'_> {
         Ok(Package::open(&path)?)
     }
 
-    fn tested(&self, category: &Category, package: &Package) -> Result<(crate::evaluate::Evaluation, Extremes)> {
+    fn tested(&self, category: &Category, package: &Package) -> Result<(Evaluation, Vec<ImageRegions>, Extremes)> {
         let options = self.args.decision.options()?;
         let session = self.args.device.session();
         let backbone = Arc::clone(&self.backbone);
@@ -235,10 +240,10 @@ impl CategoriesRun<'_> {
         let progress = Progress::new(self.context.json);
         let mut data = category.data.clone();
         self.args.masks.apply(&mut data);
-        let (mut done, all) = (0, data.test.len());
+        let (mut regions, all) = (Vec::new(), data.test.len());
         let evaluation = evaluate(&data, settings, &mut inspector, &mut |seen| {
-            done += 1;
-            progress.at(&format!("{}: evaluating", category.name), done, all);
+            regions.push(seen.regions.clone());
+            progress.at(&format!("{}: evaluating", category.name), regions.len(), all);
             extremes.take(&seen)
         });
         progress.finish();
@@ -246,7 +251,7 @@ impl CategoriesRun<'_> {
         for warning in inspector.warnings() {
             eprintln!("uflow: warning: {}: {warning}", category.name);
         }
-        Ok((evaluation, extremes))
+        Ok((evaluation, regions, extremes))
     }
 
     /// Removes the files of [`FitOptions::features`].

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Args, published, single::report};
 use crate::{
     cli::{CommandOutcome, Context},
-    evaluate::{Named, Record, Summary, categories, records, write_files},
+    evaluate::{Named, NamedRegions, Record, Summary, categories, records, write_files, write_regions},
     report::ModelReport,
 };
 
@@ -35,6 +35,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<CommandOutcome> {
 pub(super) fn write(out: &Path, found: &[(PathBuf, Record)], paper: bool, context: &Context) -> Result<()> {
     let named: Vec<Named<'_>> = found.iter().map(|(_, record)| (&*record.category, &record.evaluation)).collect();
     write_files(out, &named)?;
+    let regions: Vec<NamedRegions<'_>> =
+        found.iter().map(|(_, record)| (&*record.category, &*record.regions)).collect();
+    write_regions(out, &regions)?;
     let comparison = paper.then(|| published::comparison(&named)).transpose()?;
     let models: Vec<ModelReport> = found.iter().map(|(folder, record)| model(out, folder, record)).collect();
     let seconds = found.iter().flat_map(|(_, record)| record.seconds.values()).sum();

@@ -44,8 +44,8 @@ Examples:
 
 The README and the documentation of the library's `evaluate` module define the metrics.";
 
-/// Measures a model on a test set: AUROC over pixels and images, AUPRO, F1-max, mIoU and recall at ε, at the oracle and at the fair
-/// threshold, false alarms per good image, and latency, for each kind of defect and in total.
+/// Measures a model on a test set: recall, also of images where a region touches the defect, good images rejected, mIoU, AUROC over
+/// pixels and images, AUPRO, F1-max, the same at the oracle and at the fair threshold, false alarms per good image, and latency, for each kind of defect and in total.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
@@ -67,7 +67,7 @@ pub struct Args {
     #[arg(long, value_enum)]
     pub layout: Option<LayoutName>,
 
-    /// Folder for a report (report.html) and the metrics as CSV, Markdown and JSON
+    /// Folder for a report (report.html), the metrics as CSV, Markdown and JSON, all images and regions as CSV, and the regions as COCO JSON
     #[arg(long, value_name = "DIR", required_unless_present_any = ["model", "list_categories", "merge"])]
     pub out: Option<PathBuf>,
 

@@ -7,8 +7,8 @@ use anyhow::Result;
 use super::{Args, Opened, extremes::Extremes, published};
 use crate::{
     cli::{CommandOutcome, Context, inputs, progress::Progress},
-    evaluate::{Dataset, Evaluation, evaluate, number, write_files},
-    report::{Machine, ModelReport, Note, Report},
+    evaluate::{Dataset, Evaluation, evaluate, write_files, write_regions},
+    report::{Headline, Machine, ModelReport, Note, Report},
 };
 
 /// Runs the evaluation. Reads the test set before `open` loads the model, so that a wrong folder is reported at once.
@@ -31,10 +31,10 @@ pub(super) fn run(
         progress.say("the test set has no masks: metrics over pixels are left out");
     }
     let mut extremes = args.out.as_ref().map(|_| Extremes::new(settings.epsilon));
-    let (mut done, all) = (0, dataset.test.len());
+    let (mut regions, all) = (Vec::new(), dataset.test.len());
     let evaluation = evaluate(&dataset, settings, &mut *inspector, &mut |seen| {
-        done += 1;
-        progress.at("evaluating", done, all);
+        regions.push(seen.regions.clone());
+        progress.at("evaluating", regions.len(), all);
         extremes.as_mut().map_or(Ok(()), |extremes| extremes.take(&seen))
     });
     progress.finish();
@@ -48,6 +48,7 @@ pub(super) fn run(
     let comparison = args.paper.then(|| published::comparison(&[(&category, &evaluation)])).transpose()?;
     if let (Some(out), Some(extremes)) = (&args.out, extremes) {
         write_files(out, &[(&name, &evaluation)])?;
+        write_regions(out, &[(&name, &regions)])?;
         let model = ModelReport {
             name: name.clone(),
             package: args.model.clone(),
@@ -97,15 +98,6 @@ pub(super) fn report(
     let images: usize = evaluations().map(|each| each.good_images + each.defective_images).sum();
     let defective: usize = evaluations().map(|each| each.defective_images).sum();
     let mean = crate::evaluate::Metrics::mean(evaluations().map(|each| &each.total));
-    let at = &mean.at_epsilon;
-    let tiles = [
-        (mean.pixel_auroc, "pixel AUROC"),
-        (mean.aupro, "AUPRO, up to a false-positive rate of 0.3"),
-        (mean.image_auroc, "image AUROC"),
-        (at.miou, "mIoU at ε"),
-        (at.image_recall, "of the defective images found"),
-        (at.false_alarms, "false alarms per good image"),
-    ];
     let of = if models.len() > 1 {
         format!(". The figures are means over {} categories", models.len())
     } else {
@@ -117,15 +109,16 @@ pub(super) fn report(
             _ => format!("Evaluation of {} categories", models.len()),
         },
         lead: format!(
-            "{images} test images; {defective} of them show a defect{of}. Maps and masks are compared at the size of the network's input. \
-             A pixel is anomalous if its number of false alarms, expected per image, is below ε."
+            "{images} test images; {defective} of them show a defect{of}. Each image is accepted or rejected as the package decides."
         ),
-        tiles: tiles.into_iter().map(|(value, name)| (number(value, 3), name.to_owned())).collect(),
+        tiles: Headline::ALL.map(|headline| headline.tile(headline.of(&mean))).into(),
         machine: Machine::here(),
         engine,
         models,
         notes,
         seconds,
-        closing: "Made by uflow evaluate. `uflow evaluate --out` also writes every figure as CSV and JSON.".to_owned(),
+        closing: "Made by uflow evaluate. Beside this page are all images (images.csv), all regions (regions.csv and, for annotation \
+                  tools, regions.coco.json) and every figure (metrics.csv, metrics.json)."
+            .to_owned(),
     }
 }
