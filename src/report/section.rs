@@ -47,8 +47,11 @@ pub(super) fn section(out: &mut String, model: &ModelReport) -> Result<()> {
     results::table(out, evaluation);
     if let Some(roc) = &evaluation.image_roc {
         let chart = decision::recall(roc, &evaluation.total);
-        let _ =
-            write!(out, "<h3>What another threshold would give</h3>\n<div class=\"charts\"><div>{chart}</div></div>\n");
+        let _ = write!(
+            out,
+            "<h3>What another threshold would give</h3>\n<div class=\"charts\"><div>{chart}<p class=\"key\">Every point of the line is a \
+             threshold of the image score. The dot is the package's own decision.</p></div></div>\n"
+        );
     }
     results::lists(out, &evaluation.images);
     *out += "<div class=\"columns\"><div><h3>Model</h3>";
