@@ -129,11 +129,12 @@ impl DecisionReport {
             }
         };
         let holds = self.rejected_at_least <= limit;
-        let judged = if holds {
-            "and the promise holds, as far as so many images tell".to_owned()
-        } else {
-            let surely = rounded_percent(self.rejected_at_least);
-            format!("and the promise does not hold on these images (surely {surely} or more)")
+        let surely = rounded_percent(self.rejected_at_least);
+        let judged = match (holds, reject.is_extrapolated()) {
+            (true, false) => "and the promise holds, as far as so many images tell".to_owned(),
+            (false, false) => format!("and the promise does not hold on these images (surely {surely} or more)"),
+            (true, true) => "which agrees with it, as far as so many images tell".to_owned(),
+            (false, true) => format!("which is more (surely {surely} or more)"),
         };
         (holds, format!("{promise}: {here}, {judged}."))
     }

@@ -125,7 +125,10 @@ mod tests {
         for headline in Headline::ALL {
             let tile = headline.tile(None);
             assert_eq!(tile.value, "–");
-            assert!(["good value", "rule of thumb", "what is enough"].iter().any(|word| tile.meaning.contains(word)), "{tile:?}");
+            assert!(
+                ["good value", "rule of thumb", "what is enough"].iter().any(|word| tile.meaning.contains(word)),
+                "{tile:?}"
+            );
         }
         assert_eq!(Headline::Recall.tile(Some(0.955)).value, "95.5%");
         assert_eq!(Headline::Miou.tile(Some(0.3)).value, "0.300");

@@ -96,11 +96,30 @@ fn a_data_set_is_evaluated_category_by_category_and_taken_up_again() {
         assert!(stdout(&all).contains(name), "no {name} in\n{}", stdout(&all));
     }
     assert!(!out.join("features").exists(), "features were left behind");
-    for file in
-        ["report.html", "metrics.csv", "images.csv", "false_alarms.csv", "metrics.md", "metrics.json", "paper.md"]
-    {
-        assert!(out.join(file).is_file(), "{file} is missing");
+    for file in [
+        "report.html",
+        "metrics.csv",
+        "images.csv",
+        "regions.csv",
+        "regions.coco.json",
+        "false_alarms.csv",
+        "metrics.md",
+        "metrics.json",
+    ] {
+        for folder in [&out, &out.join("printed_grid")] {
+            assert!(folder.join(file).is_file(), "{file} is missing in {}", folder.display());
+        }
     }
+    assert!(out.join("paper.md").is_file());
+    let coco = |folder: &Path| -> Value {
+        serde_json::from_slice(&fs::read(folder.join("regions.coco.json")).unwrap()).unwrap()
+    };
+    let count = |coco: &Value, name: &str| coco[name].as_array().unwrap().len();
+    let (all_regions, own) = (coco(&out), ["printed_grid", "woven_cloth"].map(|name| coco(&out.join(name))));
+    for name in ["images", "annotations"] {
+        assert_eq!(count(&all_regions, name), count(&own[0], name) + count(&own[1], name), "{name}");
+    }
+    assert_eq!(count(&own[0], "images"), 10);
     let rows = fs::read_to_string(out.join("metrics.csv")).unwrap();
     assert_eq!(rows.lines().count(), 1 + 2 * 5, "{rows}");
     let cells: Vec<usize> = rows.lines().map(|row| row.split(',').count()).collect();
@@ -200,6 +219,9 @@ fn one_model_is_reported_compared_and_calibrated() {
     let calibrated = uflow(&["--json", "calibrate", "--model", &model, "--good", &good]);
     let found: Value = serde_json::from_slice(&calibrated.stdout).unwrap();
     assert_eq!((&found["images"], found["scales"].as_array().unwrap().len()), (&16.into(), 2));
+    let sentence = found["decision"]["sentence"].as_str().unwrap();
+    assert!(sentence.starts_with("`printed_grid` rejects an image if") && sentence.contains("of these 16 good images"));
+    assert_eq!(found["decision"]["images"].as_array().unwrap().len(), 16);
     let kept = found["verdict"]["promise"] == "kept";
     assert_eq!(calibrated.status.code(), Some(i32::from(!kept)));
     let few = uflow(&["calibrate", "--model", &model, "--good", &format!("{data}/test/good")]);

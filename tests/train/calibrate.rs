@@ -261,6 +261,7 @@ fn the_report_begins_with_what_the_package_decides_and_whether_that_holds() {
 
     let few = decided(&reject, &known(31), 60, 4).decision;
     assert!(few.sentence.starts_with("`bolt` aims to reject 1% of good images, extrapolated from only 31:"));
+    assert!(few.sentence.ends_with("which is more (surely 1.8% or more)."), "{}", few.sentence);
     assert_eq!((few.holds, decided(&reject, &known(31), 60, 1).decision.holds), (Some(false), Some(true)));
 
     let nfa = decided(&verdict(Verdict::Nfa), &known(199), 60, 0).decision;
