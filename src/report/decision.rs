@@ -76,20 +76,19 @@ pub(super) fn good_images(images: &[GoodImage], threshold: Option<f32>, axis: &s
     let margin = ((high - low) * 0.05).max(1e-6);
     let (low, high) = if low <= high { (low - margin, high + margin) } else { (0.0, 1.0) };
     let place = |value: f64| (value - low) / (high - low);
-    let mut counts = [[0_usize; BINS]; 2];
+    let mut counts = [[0_usize; 2]; BINS];
     for image in images {
-        counts[usize::from(image.rejected)][((place(image.value.into()) * BINS as f64) as usize).min(BINS - 1)] += 1;
+        let bin = ((place(image.value.into()) * BINS as f64) as usize).min(BINS - 1);
+        counts[bin][usize::from(image.rejected)] += 1;
     }
-    let most = (0..BINS).map(|bin| counts[0][bin] + counts[1][bin]).max().unwrap_or(0).max(1);
+    let most = counts.iter().map(|sides| sides[0] + sides[1]).max().unwrap_or(0).max(1);
     let up: Vec<(f64, String)> =
         round_ticks(0.0, most as f64).into_iter().filter(|(_, text)| !text.contains('.')).collect();
     let mut svg = frame("Good images and the threshold", [axis, "good images"], [&round_ticks(low, high), &up]);
     let width = (x(1.0) - x(0.0)) / BINS as f64;
-    for bin in 0..BINS {
+    for (bin, sides) in counts.iter().enumerate() {
         let mut below = 0;
-        for (side, class) in ["good-bar", "bad-bar"].into_iter().enumerate().filter(|(side, _)| counts[*side][bin] > 0)
-        {
-            let count = counts[side][bin];
+        for (class, &count) in ["good-bar", "bad-bar"].into_iter().zip(sides).filter(|(_, count)| **count > 0) {
             let [bottom, top] = [below, below + count].map(|count| y(count as f64 / most as f64));
             let _ = write!(
                 svg,

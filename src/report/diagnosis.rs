@@ -26,11 +26,11 @@ pub(super) fn html(name: &str, report: &CalibrationReport) -> String {
         report.images - decision.rejected,
         decision.rejected
     );
-    let _ = write!(content, "<section><h2>Ways to decide</h2><pre>{}</pre></section>\n", escape(&report.advice()));
-    let _ = write!(
+    let _ = writeln!(content, "<section><h2>Ways to decide</h2><pre>{}</pre></section>", escape(&report.advice()));
+    let _ = writeln!(
         content,
         "<section><h2>For researchers: can ε be trusted?</h2><p>{}</p><p class=\"key\">The number of false alarms assumes that the latents of \
-         good images are white noise. The sections below compare them with it.</p><div class=\"charts\"><div>{}</div></div></section>\n",
+         good images are white noise. The sections below compare them with it.</p><div class=\"charts\"><div>{}</div></div></section>",
         escape(&report.verdict.to_string()),
         false_alarms(&report.false_alarms)
     );

@@ -26,7 +26,7 @@ pub(super) fn appendix(out: &mut String, models: &[ModelReport]) {
         *out += "</tbody></table></div>\n";
     }
     for model in models {
-        let _ = write!(out, "<h3>{}</h3>\n", capital(&prose(&model.name)));
+        let _ = writeln!(out, "<h3>{}</h3>", capital(&prose(&model.name)));
         table(out, &model.evaluation);
         curves(out, &model.evaluation);
     }

@@ -37,9 +37,9 @@ pub(super) fn table(out: &mut String, evaluation: &Evaluation) {
     }
     let total = &evaluation.total;
     row(" class=\"total\"", "all defective images", evaluation.defective_images, total);
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "<tr><td>good images</td><td>{}</td><td>{}</td><td>–</td><td>{}</td><td>–</td></tr></tbody></table></div>\n",
+        "<tr><td>good images</td><td>{}</td><td>{}</td><td>–</td><td>{}</td><td>–</td></tr></tbody></table></div>",
         evaluation.good_images,
         shares(total.at_epsilon.good_flagged),
         count(total.regions_on_good)
