@@ -471,6 +471,14 @@ enum uflow_augmentation
    * All eight rotations and mirror images; only for square inputs.
    */
   UFLOW_AUGMENTATION_ALL = 4,
+  /**
+   * Also 5% brighter and 5% darker.
+   */
+  UFLOW_AUGMENTATION_EXPOSURE = 5,
+  /**
+   * Also shifted by 4 pixels of the network's input up, down, left and right.
+   */
+  UFLOW_AUGMENTATION_SHIFT = 6,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -531,7 +539,7 @@ enum uflow_stop_reason
    */
   UFLOW_STOP_REASON_FINISHED = 1,
   /**
-   * The held-out images did not improve for a number of epochs.
+   * The likelihood of the held-out images hardly rose for a number of epochs.
    */
   UFLOW_STOP_REASON_PATIENCE = 2,
   /**
@@ -542,6 +550,10 @@ enum uflow_stop_reason
    * A loss was not finite; the model is the best one before that.
    */
   UFLOW_STOP_REASON_DIVERGED = 4,
+  /**
+   * The time budget ended; the model is the best one before that.
+   */
+  UFLOW_STOP_REASON_TIME_BUDGET = 5,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -838,7 +850,7 @@ typedef struct uflow_fit_options_info {
    */
   uint32_t epochs;
   /**
-   * Training stops after this many passes without an improvement on the held-out images.
+   * Training stops after this many passes in which the likelihood of the held-out images hardly rises.
    */
   uint32_t patience;
   /**
@@ -846,7 +858,7 @@ typedef struct uflow_fit_options_info {
    */
   uint32_t batch;
   /**
-   * Adam's learning rate at the start.
+   * Adam's learning rate.
    */
   double learning_rate;
   /**
@@ -921,6 +933,10 @@ typedef struct uflow_fit_options_info {
    * The package's reject rate; NaN if its verdict is another.
    */
   double reject_rate;
+  /**
+   * The most seconds that training takes, all flows together; infinity without a limit.
+   */
+  double time_budget;
 } uflow_fit_options_info;
 
 /**
@@ -1830,8 +1846,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_augmentation(struct uf
                                                         uint32_t augmentation);
 
 /**
- * Sets the most passes over the images (default 16). Training stops earlier after `patience` passes (default 4) without an improvement
- * on the held-out images. Both must be at least 1.
+ * Sets the most passes over the images (default 200). Training stops earlier after `patience` passes (default 4) in which the
+ * likelihood of the held-out images hardly rises, and where its time is over (`uflow_fit_options_set_time_budget`). Both must be at least 1.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1840,7 +1856,16 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_epochs(struct uflow_fi
                                                   uint32_t patience);
 
 /**
- * Sets the number of images of one optimiser step (at least 1, default 8), Adam's learning rate at the start (above 0, at most 1,
+ * Sets the most seconds that training takes, all flows of one fit together (default 120): above 0; infinity for no limit. Training that this time ends
+ * keeps the best model so far. Such a model depends on the machine's speed and is not repeatable to the bit.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_time_budget(struct uflow_fit_options *options,
+                                                       double seconds);
+
+/**
+ * Sets the number of images of one optimiser step (at least 1, default 8), Adam's learning rate (above 0, at most 1,
  * default 0.001) and its weight decay (0 to 1, default 0.00001).
  *
  * `options` is NULL (an error) or options that were not freed.

@@ -33,6 +33,10 @@ pub enum uflow_augmentation {
     UFLOW_AUGMENTATION_ROTATE = 3,
     /// All eight rotations and mirror images; only for square inputs.
     UFLOW_AUGMENTATION_ALL = 4,
+    /// Also 5% brighter and 5% darker.
+    UFLOW_AUGMENTATION_EXPOSURE = 5,
+    /// Also shifted by 4 pixels of the network's input up, down, left and right.
+    UFLOW_AUGMENTATION_SHIFT = 6,
 }
 
 /// How a model is fitted. Options that are not set have the defaults of `uflow fit`.
@@ -76,11 +80,11 @@ pub struct uflow_fit_options_info {
     pub augmentation: u32,
     /// The most passes over the images.
     pub epochs: u32,
-    /// Training stops after this many passes without an improvement on the held-out images.
+    /// Training stops after this many passes in which the likelihood of the held-out images hardly rises.
     pub patience: u32,
     /// Images of one optimiser step.
     pub batch: u32,
-    /// Adam's learning rate at the start.
+    /// Adam's learning rate.
     pub learning_rate: f64,
     /// Adam's weight decay.
     pub weight_decay: f64,
@@ -118,6 +122,8 @@ pub struct uflow_fit_options_info {
     pub reserved: u32,
     /// The package's reject rate; NaN if its verdict is another.
     pub reject_rate: f64,
+    /// The most seconds that training takes, all flows together; infinity without a limit.
+    pub time_budget: f64,
 }
 
 impl Versioned for uflow_fit_options_info {
@@ -151,6 +157,7 @@ impl Versioned for uflow_fit_options_info {
         cross_fit: 0,
         reserved: 0,
         reject_rate: f64::NAN,
+        time_budget: f64::INFINITY,
     };
     const NAME: &str = "info";
 }
@@ -244,6 +251,8 @@ pub unsafe extern "C" fn uflow_fit_options_get_info(
             Augmentation::Flip => uflow_augmentation::UFLOW_AUGMENTATION_FLIP,
             Augmentation::Rotate => uflow_augmentation::UFLOW_AUGMENTATION_ROTATE,
             Augmentation::All => uflow_augmentation::UFLOW_AUGMENTATION_ALL,
+            Augmentation::Exposure => uflow_augmentation::UFLOW_AUGMENTATION_EXPOSURE,
+            Augmentation::Shift => uflow_augmentation::UFLOW_AUGMENTATION_SHIFT,
         };
         let (input_width, input_height) = fit.input_size.unwrap_or_default();
         let training = &fit.training;
@@ -278,6 +287,7 @@ pub unsafe extern "C" fn uflow_fit_options_get_info(
             cross_fit: fit.cross_fit.into(),
             reserved: 0,
             reject_rate: detection.reject_rate.unwrap_or(f64::NAN),
+            time_budget: fit.time_budget.map_or(f64::INFINITY, |budget| budget.as_secs_f64()),
         });
         Ok(())
     })

@@ -49,12 +49,14 @@ pub enum uflow_stop_reason {
     UFLOW_STOP_REASON_UNKNOWN = 0,
     /// All epochs are done.
     UFLOW_STOP_REASON_FINISHED = 1,
-    /// The held-out images did not improve for a number of epochs.
+    /// The likelihood of the held-out images hardly rose for a number of epochs.
     UFLOW_STOP_REASON_PATIENCE = 2,
     /// The progress callback asked for it.
     UFLOW_STOP_REASON_ASKED = 3,
     /// A loss was not finite; the model is the best one before that.
     UFLOW_STOP_REASON_DIVERGED = 4,
+    /// The time budget ended; the model is the best one before that.
+    UFLOW_STOP_REASON_TIME_BUDGET = 5,
 }
 
 /// The progress of training.
@@ -324,6 +326,7 @@ pub unsafe extern "C" fn uflow_trainer_get_training(
             StopReason::Patience => uflow_stop_reason::UFLOW_STOP_REASON_PATIENCE,
             StopReason::Asked => uflow_stop_reason::UFLOW_STOP_REASON_ASKED,
             StopReason::Diverged => uflow_stop_reason::UFLOW_STOP_REASON_DIVERGED,
+            StopReason::TimeBudget => uflow_stop_reason::UFLOW_STOP_REASON_TIME_BUDGET,
         };
         out.set(uflow_training {
             struct_size: 0,

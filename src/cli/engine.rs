@@ -163,6 +163,8 @@ impl demo::Engine for DemoEngine<'_> {
                 ..TrainOptions::default()
             },
             most_flows: 1,
+            // The epochs alone limit the time, so that a seed gives the same demo everywhere.
+            time_budget: None,
             ..FitOptions::new(product)
         };
         let progress = Progress::new(self.context.json);

@@ -3,10 +3,6 @@
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU8, Ordering},
-    },
 };
 
 use serde_json::json;
@@ -14,8 +10,10 @@ use serde_json::json;
 use super::{
     CommandOutcome, Context,
     inputs::images_below,
+    interrupt::{Interrupt, Phase},
     options::{DecisionArgs, DeviceArgs, SampleArgs},
     progress::Progress,
+    time_budget::TimeBudget,
 };
 use crate::{
     Error, Result, backbone,
@@ -23,7 +21,7 @@ use crate::{
     frame::Limits,
     package,
     train::{
-        Control, StopReason, TrainOptions,
+        self, Control, StopReason, TrainOptions,
         fit::{Augmentation, BackboneChoice, Event, FitOptions, Fitted, fit_files},
     },
 };
@@ -120,11 +118,16 @@ pub(crate) struct ModelArgs {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Training")]
 struct TrainingArgs {
+    /// Most time for training, all flows together, e.g. 90s, 2min, 1h or none. A fit that this time ends depends on the machine's
+    /// speed and is not repeatable to the bit.
+    #[arg(long, value_name = "TIME", default_value_t = TimeBudget(FitOptions::new("").time_budget))]
+    time_budget: TimeBudget,
+
     /// Most epochs; training stops earlier when the loss on held-out images no longer improves.
     #[arg(long, default_value_t = TrainOptions::default().epochs)]
     epochs: usize,
 
-    /// Training stops after this many epochs without an improvement.
+    /// Training stops after this many epochs in which the loss on held-out images hardly improves.
     #[arg(long, default_value_t = TrainOptions::default().patience)]
     patience: usize,
 
@@ -132,7 +135,7 @@ struct TrainingArgs {
     #[arg(long, default_value_t = TrainOptions::default().batch)]
     batch: usize,
 
-    /// Adam's learning rate at the start.
+    /// Adam's learning rate.
     #[arg(long, value_name = "RATE", default_value_t = TrainOptions::default().learning_rate)]
     learning_rate: f64,
 
@@ -207,6 +210,7 @@ impl ModelArgs {
             },
             detection,
             cross_fit: training.cross_fit,
+            time_budget: training.time_budget.0,
             significant_bits: self.samples.bits,
             float_range: self.samples.range,
             memory: self.memory.saturating_mul(1 << 20),
@@ -259,60 +263,6 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
     Ok(if fitted.cross_fit.failures.is_empty() { CommandOutcome::Done } else { CommandOutcome::Failed })
 }
 
-/// What Ctrl-C finds the fit at.
-#[derive(Clone, Copy)]
-enum Phase {
-    /// Files are checked and features are made: there is no model.
-    Reading,
-    Training,
-    /// The model is written already.
-    CrossFitting,
-}
-
-impl Phase {
-    /// What the first Ctrl-C does in it.
-    fn told(number: u8) -> &'static str {
-        match number {
-            n if n == Self::Reading as u8 => "stopping; there is no model yet, nothing will be written",
-            n if n == Self::Training as u8 => {
-                "stopping; the best model so far will be written (press Ctrl-C again to write nothing)"
-            }
-            _ => {
-                "stopping; the model is written, its null and threshold will use the images of the finished flows (press Ctrl-C \
-                 again to leave the package as it is)"
-            }
-        }
-    }
-}
-
-/// Ctrl-C: the first asks the fit to end, the second ends the process with exit code 130.
-struct Interrupt {
-    came: Arc<AtomicBool>,
-    phase: Arc<AtomicU8>,
-}
-
-impl Interrupt {
-    fn watch() -> anyhow::Result<Self> {
-        let (came, phase) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU8::new(Phase::Reading as u8)));
-        let (flag, at) = (Arc::clone(&came), Arc::clone(&phase));
-        ctrlc::set_handler(move || {
-            if flag.swap(true, Ordering::Relaxed) {
-                std::process::exit(130);
-            }
-            eprintln!("{}", Phase::told(at.load(Ordering::Relaxed)));
-        })?;
-        Ok(Self { came, phase })
-    }
-
-    fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Relaxed);
-    }
-
-    fn came(&self) -> bool {
-        self.came.load(Ordering::Relaxed)
-    }
-}
-
 /// Shows one event as progress, or as a JSON line.
 pub(crate) fn show(event: &Event<'_>, progress: &Progress, context: &Context) {
     let line = match event {
@@ -334,13 +284,18 @@ pub(crate) fn show(event: &Event<'_>, progress: &Progress, context: &Context) {
             Some(json!({ "event": "skipped", "path": path, "error": error.to_string() }))
         }
         Event::Training(state) => {
-            let position = state.epoch.saturating_sub(1) * state.batches + state.batch;
+            let (position, all) = position(state);
             let part = match state.fold {
                 0 => String::new(),
                 fold => format!("cross-fitting, {fold} of {}: ", state.folds - 1),
             };
-            let figure = format!("{part}epoch {}  loss {:.4}", state.epoch, state.loss);
-            progress.at_with("training", position, state.epochs * state.batches, &figure);
+            let seconds = state.elapsed.as_secs_f64();
+            let time = match state.time_budget {
+                None => format!("{seconds:.0} s"),
+                Some(budget) => format!("{seconds:.0} of {:.0} s", budget.as_secs_f64()),
+            };
+            let figure = format!("{part}epoch {}  loss {:.4}  {time}", state.epoch, state.loss);
+            progress.at_with("training", position, all, &figure);
             state.held_out.as_ref().map(|held_out| {
                 let variances: Vec<_> = held_out.latent_variance.iter().map(|v| format!("{v:.2}")).collect();
                 let loss = if state.epoch == 0 { "     —".to_owned() } else { format!("{:.4}", state.loss) };
@@ -352,7 +307,8 @@ pub(crate) fn show(event: &Event<'_>, progress: &Progress, context: &Context) {
                     variances.join(" ")
                 ));
                 json!({ "event": "epoch", "fold": state.fold, "folds": state.folds, "epoch": state.epoch, "loss": state.loss, "held_out": held_out,
-                        "learning_rate": state.learning_rate, "seconds": state.elapsed.as_secs_f64() })
+                        "learning_rate": state.learning_rate, "seconds": seconds,
+                        "time_budget_seconds": state.time_budget.map(|budget| budget.as_secs_f64()) })
             })
         }
     };
@@ -363,12 +319,20 @@ pub(crate) fn show(event: &Event<'_>, progress: &Progress, context: &Context) {
     }
 }
 
+/// How far training is, of how much: optimiser steps of the most epochs, or the time, whichever is further.
+fn position(state: &train::Progress) -> (usize, usize) {
+    let (done, all) = (state.epoch.saturating_sub(1) * state.batches + state.batch, state.epochs * state.batches);
+    let part = state.time_budget.map_or(0.0, |budget| state.elapsed.div_duration_f64(budget).min(1.0));
+    (done.max((part * all as f64) as usize), all)
+}
+
 fn summarise(fitted: &Fitted, out: &Path, context: &Context) -> anyhow::Result<()> {
     let warnings = fitted.warnings();
     if context.json {
         context.print_json(&json!({
             "event": "fitted", "package": out, "summary": fitted.summary, "warnings": warnings,
-            "scores": fitted.manifest.scores, "cross_fit": fitted.cross_fit,
+            "gain_over_gaussian": fitted.summary.gain_over_gaussian(), "training_seconds": fitted.training_seconds,
+            "time_budget_seconds": fitted.time_budget.map(|budget| budget.as_secs_f64()), "scores": fitted.manifest.scores, "cross_fit": fitted.cross_fit,
             "decision": fitted.manifest.decision_in_words()?,
         }))?;
         return Ok(());
@@ -380,18 +344,23 @@ fn summarise(fitted: &Fitted, out: &Path, context: &Context) -> anyhow::Result<(
     let why = match summary.stopped {
         StopReason::Finished => "all epochs done",
         StopReason::Patience => "held-out images stopped improving",
+        StopReason::TimeBudget => "the time budget ended",
         StopReason::Asked => "stopped as asked",
         StopReason::Diverged => "diverged",
     };
     println!(
-        "{}: {} images, {} held out; best epoch {} of {} ({why}); {:.0} s",
+        "{}: {} images, {} held out; best epoch {} of {} ({why}); {:.0} s{}",
         out.display(),
         summary.images,
         summary.held_out.len(),
         summary.best_epoch,
         summary.epochs,
-        summary.seconds
+        fitted.training_seconds,
+        fitted.time_budget.map(|budget| format!(" of {:.0} s", budget.as_secs_f64())).unwrap_or_default()
     );
+    if let Some(gain) = summary.gain_over_gaussian() {
+        println!("  gained {gain:.3} nats a value over a Gaussian on the same features (held-out images)");
+    }
     let variances: Vec<_> = summary.best.latent_variance.iter().map(|v| format!("{v:.3}")).collect();
     println!("  variance of the held-out latents, finest scale first: {} (1 is white)", variances.join(", "));
     if let Some(scores) = &fitted.manifest.scores {

@@ -18,6 +18,7 @@ mod good;
 mod import;
 mod info;
 mod inputs;
+mod interrupt;
 mod log;
 mod options;
 mod package;
@@ -29,6 +30,7 @@ mod serve;
 mod served;
 #[cfg(test)]
 mod tests;
+mod time_budget;
 
 use std::{io::Write, path::PathBuf, process::ExitCode, sync::OnceLock};
 

@@ -28,6 +28,8 @@ pub(crate) use elementwise::square_sum;
 pub(crate) use pass::{Loss, Workspace};
 pub(crate) use step::{Lane, scale_parameter};
 
+use std::ops::Range;
+
 use architecture::StepLayout;
 use mixing::Mixer;
 use ndarray::{Array3, ArrayView3};
@@ -111,8 +113,23 @@ impl<T: Real> Flow<T> {
         }
     }
 
+    /// The place of a stage's parameters.
+    pub(crate) fn stage_range(&self, scale: usize) -> Range<usize> {
+        let stage = &self.layout[scale];
+        stage.first().map_or(0, |step| step.start)..stage.last().map_or(0, StepLayout::end)
+    }
+
     pub(crate) fn step(&self, scale: usize, index: usize) -> Step<'_, T> {
         Step { layout: self.layout[scale][index], parameters: &self.parameters, mixer: &self.mixers[scale][index] }
+    }
+
+    /// Makes every coupling the identity until it is trained: the last convolution of its subnetwork becomes 0.
+    pub(crate) fn set_couplings_to_identity(&mut self) {
+        for step in self.layout.iter().flatten() {
+            let parts = step.parts_mut(&mut self.parameters);
+            parts.second_weight.fill(T::default());
+            parts.second_bias.fill(T::default());
+        }
     }
 
     /// Sets a step's ActNorm so that its output is (x̃ − mean) / deviation.

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 use strum::{Display, VariantArray, VariantNames};
 
@@ -88,6 +89,33 @@ impl Normalisation {
         Err(Error::parameter("feature normalisation", reason))
     }
 
+    /// log |det J| of the normalisation at a feature map (C, H, W) that is not normalised yet, in nats. LayerNorm's is that of the division alone:
+    /// the mean and the deviation that it takes from the map are taken as known.
+    pub(crate) fn log_det(&self, shape: ScaleShape, map: &[f32]) -> f64 {
+        let pixels = shape.pixels() as f64;
+        let of_factors = |factors: &[f32]| factors.iter().map(|factor| f64::from(*factor).abs().ln()).sum::<f64>();
+        match self {
+            Self::Identity => 0.0,
+            Self::LayerNorm { affine } => {
+                let count = map.len() as f64;
+                let mean = map.iter().map(|&value| f64::from(value)).sum::<f64>() / count;
+                let variance = map.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>() / count;
+                let affine = affine.as_ref().map_or(0.0, |(gamma, _)| of_factors(gamma));
+                affine - 0.5 * count * (variance + LAYER_NORM_EPSILON).ln()
+            }
+            Self::Standardise { inverse_deviation, .. } => pixels * of_factors(inverse_deviation),
+            Self::Whiten { matrix, .. } => {
+                let matrix = DMatrix::from_row_iterator(
+                    shape.channels,
+                    shape.channels,
+                    matrix.iter().map(|&value| f64::from(value)),
+                );
+                // As a sum of logarithms: the product of so many factors is not within a number's range.
+                pixels * matrix.lu().u().diagonal().iter().map(|factor| factor.abs().ln()).sum::<f64>()
+            }
+        }
+    }
+
     /// Normalises a feature map (C, H, W) in place.
     pub(crate) fn apply<T: Real>(&self, shape: ScaleShape, map: &mut [T]) {
         match self {
@@ -124,5 +152,46 @@ impl Normalisation {
                 multiply(&mut product, left, right, false);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// ln |det| of the Jacobian by central differences.
+    fn jacobian(normalisation: &Normalisation, shape: ScaleShape, at: &[f64]) -> f64 {
+        let size = at.len();
+        let column = |index: usize| {
+            let [above, below] = [1e-5, -1e-5].map(|step| {
+                let mut map = at.to_vec();
+                map[index] += step;
+                normalisation.apply(shape, &mut map);
+                map
+            });
+            above.into_iter().zip(below).map(|(above, below)| (above - below) / 2e-5).collect::<Vec<_>>()
+        };
+        let columns: Vec<f64> = (0..size).flat_map(column).collect();
+        DMatrix::from_vec(size, size, columns).determinant().abs().ln()
+    }
+
+    #[test]
+    fn the_log_determinant_is_that_of_the_jacobian() {
+        let shape = ScaleShape { channels: 3, height: 2, width: 1 };
+        let map = [0.5_f32, -1.0, 2.0, 0.25, 3.0, -0.75];
+        let at = map.map(f64::from);
+        let standardise =
+            Normalisation::Standardise { mean: vec![1.0, 2.0, 3.0], inverse_deviation: vec![0.5, 4.0, 0.125] };
+        let matrix = vec![2.0, 0.5, -1.0, 0.25, 1.5, 0.0, 1.0, -0.5, 3.0];
+        let whiten = Normalisation::Whiten { mean: vec![0.0, 1.0, -1.0], matrix };
+        for normalisation in [Normalisation::Identity, standardise, whiten] {
+            let (found, wanted) = (normalisation.log_det(shape, &map), jacobian(&normalisation, shape, &at));
+            assert!((found - wanted).abs() < 1e-6, "{normalisation:?}: {found} is not {wanted}");
+        }
+        // Divided by 2 with the mean and the deviation known.
+        let doubled = map.map(|value| 2.0 * value);
+        let layer_norm = Normalisation::LayerNorm { affine: None };
+        let difference = layer_norm.log_det(shape, &doubled) - layer_norm.log_det(shape, &map);
+        assert!((difference + 6.0 * 2_f64.ln()).abs() < 1e-4, "{difference}");
     }
 }

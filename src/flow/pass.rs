@@ -27,6 +27,8 @@ struct StageMaps<T> {
 #[derive(Debug)]
 pub(crate) struct Workspace<T> {
     stages: Vec<StageMaps<T>>,
+    /// Each scale's part of the loss, finest first.
+    losses: Vec<Loss>,
 }
 
 /// The two parts of an image's loss, `half_square − log_det`.
@@ -60,7 +62,8 @@ impl<T: Real> Workspace<T> {
                 d_hidden: Vec::new(),
             }
         };
-        Self { stages: (0..flow.architecture().scales()).map(stage).collect() }
+        let scales = flow.architecture().scales();
+        Self { stages: (0..scales).map(stage).collect(), losses: vec![Loss::default(); scales] }
     }
 
     /// Buffer for the normalised features of a scale, before [`forward`](Self::forward).
@@ -82,18 +85,26 @@ impl<T: Real> Workspace<T> {
 
     /// Computes the latents of the features in the buffers, and the loss.
     pub(crate) fn forward(&mut self, flow: &Flow<T>, lanes: &mut [Lane<T>]) -> Loss {
-        lanes.iter_mut().for_each(|lane| lane.log_det = 0.0);
         let mut loss = Loss::default();
         for scale in (0..self.stages.len()).rev() {
+            lanes.iter_mut().for_each(|lane| lane.log_det = 0.0);
             self.rise(flow, scale);
-            for step in 0..flow.architecture().steps {
-                loss.log_det += self.step(flow, scale, step, lanes);
-            }
-            loss.half_square +=
-                0.5 * square_sum(self.latents(flow, scale), flow.architecture().features[scale].pixels());
+            let constant: f64 = (0..flow.architecture().steps).map(|step| self.step(flow, scale, step, lanes)).sum();
+            let squares = square_sum(self.latents(flow, scale), flow.architecture().features[scale].pixels());
+            let of_scale = Loss {
+                half_square: 0.5 * squares,
+                log_det: constant + lanes.iter().map(|lane| lane.log_det).sum::<f64>(),
+            };
+            loss.half_square += of_scale.half_square;
+            loss.log_det += of_scale.log_det;
+            self.losses[scale] = of_scale;
         }
-        loss.log_det += lanes.iter().map(|lane| lane.log_det).sum::<f64>();
         loss
+    }
+
+    /// Each scale's part of the loss, finest first, after [`forward`](Self::forward).
+    pub(crate) fn losses(&self) -> &[Loss] {
+        &self.losses
     }
 
     /// Copies the rising channels of the next coarser stage's output into this stage's input.

@@ -110,11 +110,11 @@ impl<T: Real> Gradients<T> {
         });
     }
 
-    /// Runs `each(image, workspace, loss)` after the forward pass of every image, and returns the results in order.
+    /// Runs `each(workspace)` after the forward pass of every image, and returns the results in order.
     pub(super) fn evaluate<F, E, R>(&self, flow: &Flow<T>, batch: usize, fill: F, each: E) -> Vec<R>
     where
         F: Fn(usize, usize, &mut [T]) + Sync,
-        E: Fn(&Workspace<T>, Loss) -> R + Sync,
+        E: Fn(&Workspace<T>) -> R + Sync,
         R: Send,
     {
         let one = |image| {
@@ -122,8 +122,8 @@ impl<T: Real> Gradients<T> {
             for scale in 0..flow.architecture().scales() {
                 fill(image, scale, workspace.features_mut(flow, scale));
             }
-            let loss = workspace.forward(flow, &mut [Lane::default()]);
-            let result = each(&workspace, loss);
+            workspace.forward(flow, &mut [Lane::default()]);
+            let result = each(&workspace);
             give(&self.workspaces, workspace);
             result
         };

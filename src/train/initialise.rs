@@ -11,14 +11,16 @@ use crate::{
 /// A channel is constant if its deviation is below this part of its mean.
 const CONSTANT: f64 = 1e-4;
 
-/// Part of the identity in the correlation matrix that whitening inverts: directions in which the good images hardly vary are not
-/// amplified without limit.
-const SHRINKAGE: f64 = 0.01;
+/// Parts of the identity in the correlation matrix that whitening inverts, of which the held-out images choose one: the fewer pixels for the
+/// more channels, the less the small eigenvalues can be trusted. The smallest limits how far directions in which the good images
+/// hardly vary are amplified.
+const SHRINKAGES: [f64; 10] = [0.01, 0.02, 0.03, 0.05, 0.08, 0.13, 0.2, 0.3, 0.5, 1.0];
 
-/// Per scale: how its features are normalised, and each channel's standard deviation after that.
+/// Per scale: how its features are normalised, by the statistics of `images`, and each channel's standard deviation after that.
 pub(super) fn normalisations(
     cache: &FeatureCache,
     images: &[usize],
+    held_out: &[usize],
     kind: NormalisationKind,
 ) -> (Vec<Normalisation>, Vec<Vec<f32>>) {
     let fit = |scale: usize| {
@@ -40,18 +42,17 @@ pub(super) fn normalisations(
                 let inverse_deviation = moments.iter().map(inverse).collect();
                 (Normalisation::Standardise { mean, inverse_deviation }, vec![1.0; channels])
             }
-            NormalisationKind::Whiten => (whitening(cache, images, scale), vec![1.0; channels]),
+            NormalisationKind::Whiten => (whitening(cache, images, held_out, scale), vec![1.0; channels]),
         }
     };
     (0..cache.shapes().len()).map(fit).unzip()
 }
 
 /// Whitening by the inverse root of the correlation matrix R (ZCA-cor; Kessy, Lewin and Strimmer, "Optimal whitening and
-/// decorrelation", 2018): W = ((1 − λ)·R + λ·I)^(−1/2)·D^(−1), with D the deviations and λ the [`SHRINKAGE`]. Each output stays as
-/// close to its own channel as uncorrelated outputs can.
-fn whitening(cache: &FeatureCache, images: &[usize], scale: usize) -> Normalisation {
-    let shape = cache.shapes()[scale];
-    let channels = shape.channels;
+/// decorrelation", 2018): W = ((1 − λ)·R + λ·I)^(−1/2)·D^(−1), with D the deviations. Each output stays as close to its own channel as
+/// uncorrelated outputs can. λ is the one of [`SHRINKAGES`] that gives the held-out images the highest likelihood.
+fn whitening(cache: &FeatureCache, images: &[usize], held_out: &[usize], scale: usize) -> Normalisation {
+    let channels = cache.shapes()[scale].channels;
     let moments = moments(cache, images, scale, &Normalisation::Identity);
     let constant = |mean: f64, deviation: f64| deviation <= CONSTANT * mean.abs().max(CONSTANT);
     let factors: Vec<f64> = (moments.iter())
@@ -61,34 +62,62 @@ fn whitening(cache: &FeatureCache, images: &[usize], scale: usize) -> Normalisat
         mean: moments.iter().map(|&(mean, _)| mean as f32).collect(),
         inverse_deviation: factors.iter().map(|&factor| factor as f32).collect(),
     };
-    let mut correlation = DMatrix::<f64>::zeros(channels, channels);
-    let (mut map, mut product) = (vec![0.0_f32; shape.len()], vec![0.0_f32; channels * channels]);
-    let mut count = 0.0;
-    for &image in images {
-        for version in 0..cache.versions(image) {
-            cache.read(image, version, scale, &mut map);
-            standardise.apply(shape, &mut map);
-            let view = Matrix::new(&map, channels, shape.pixels());
-            multiply(&mut MatrixMut::new(&mut product, channels, channels), view, view.transposed(), false);
-            correlation.iter_mut().zip(&product).for_each(|(sum, value)| *sum += f64::from(*value));
-            count += shape.pixels() as f64;
+    let correlation = |images: &[usize]| {
+        let mut correlation = second_moments(cache, images, scale, &standardise);
+        // A constant channel keeps its unit, as where channels are standardised, and stands alone.
+        for (channel, _) in moments.iter().enumerate().filter(|(_, of)| constant(of.0, of.1)) {
+            correlation.row_mut(channel).fill(0.0);
+            correlation.column_mut(channel).fill(0.0);
+            correlation[(channel, channel)] = 1.0;
         }
-    }
-    correlation *= (1.0 - SHRINKAGE) / f64::max(count, 1.0);
-    // A constant channel keeps its unit, as where channels are standardised, and stands alone.
-    for (channel, _) in moments.iter().enumerate().filter(|(_, of)| constant(of.0, of.1)) {
-        correlation.row_mut(channel).fill(0.0);
-        correlation.column_mut(channel).fill(0.0);
-    }
-    // (1 − λ)·1 + λ.
-    correlation.fill_diagonal(1.0);
-    let SymmetricEigen { eigenvectors, eigenvalues } = SymmetricEigen::new(correlation);
-    let roots = eigenvalues.map(|value| 1.0 / value.max(SHRINKAGE / 2.0).sqrt());
+        correlation
+    };
+    let mut own = correlation(images);
+    own.fill_diagonal(1.0);
+    let SymmetricEigen { eigenvectors, eigenvalues } = SymmetricEigen::new(own);
+    let along = (&eigenvectors.transpose() * correlation(held_out) * &eigenvectors).diagonal();
+    let shrinkage = shrinkage(eigenvalues.as_slice(), along.as_slice());
+    let roots = eigenvalues.map(|value| 1.0 / shrunk(value, shrinkage).sqrt());
     let root = &eigenvectors * DMatrix::from_diagonal(&roots) * eigenvectors.transpose();
     let matrix = (0..channels * channels)
         .map(|index| (root[(index / channels, index % channels)] * factors[index % channels]) as f32)
         .collect();
     Normalisation::Whiten { mean: moments.iter().map(|&(mean, _)| mean as f32).collect(), matrix }
+}
+
+/// An eigenvalue of (1 − λ)·R + λ·I. Rounding may make R's own negative.
+fn shrunk(eigenvalue: f64, shrinkage: f64) -> f64 {
+    (1.0 - shrinkage) * eigenvalue.max(0.0) + shrinkage
+}
+
+/// The shrinkage with the highest likelihood of held-out values, from R's eigenvalues and the held-out second moments along its eigenvectors.
+fn shrinkage(eigenvalues: &[f64], held_out: &[f64]) -> f64 {
+    let nll = |shrinkage: f64| -> f64 {
+        let pairs = eigenvalues.iter().map(|&value| shrunk(value, shrinkage)).zip(held_out);
+        pairs.map(|(value, moment)| moment / value + value.ln()).sum()
+    };
+    let best = SHRINKAGES.into_iter().min_by(|&a, &b| nll(a).total_cmp(&nll(b)));
+    best.unwrap_or(SHRINKAGES[0])
+}
+
+/// The mean of x·xᵀ over the pixels of all versions of images, normalised.
+fn second_moments(cache: &FeatureCache, images: &[usize], scale: usize, normalisation: &Normalisation) -> DMatrix<f64> {
+    let shape = cache.shapes()[scale];
+    let channels = shape.channels;
+    let mut moments = DMatrix::<f64>::zeros(channels, channels);
+    let (mut map, mut product) = (vec![0.0_f32; shape.len()], vec![0.0_f32; channels * channels]);
+    let mut count = 0.0;
+    for &image in images {
+        for version in 0..cache.versions(image) {
+            cache.read(image, version, scale, &mut map);
+            normalisation.apply(shape, &mut map);
+            let view = Matrix::new(&map, channels, shape.pixels());
+            multiply(&mut MatrixMut::new(&mut product, channels, channels), view, view.transposed(), false);
+            moments.iter_mut().zip(&product).for_each(|(sum, value)| *sum += f64::from(*value));
+            count += shape.pixels() as f64;
+        }
+    }
+    moments / f64::max(count, 1.0)
 }
 
 /// Mean and standard deviation of each channel of a scale over images, all versions.
@@ -170,5 +199,22 @@ where
                 workspace.step(flow, scale, index, &mut lanes);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn held_out_values_choose_the_shrinkage() {
+        // As the eigenvalues say: nothing to shrink. Smaller eigenvalues were estimated too small, larger ones too large: much.
+        let eigenvalues = [1.9, 0.8, 0.3];
+        assert_eq!(shrinkage(&eigenvalues, &eigenvalues), SHRINKAGES[0]);
+        assert_eq!(shrinkage(&eigenvalues, &[1.45, 0.9, 0.65]), 0.5);
+        assert_eq!(shrinkage(&eigenvalues, &[1.0, 1.0, 1.0]), 1.0);
+        // An eigenvalue of 0, or rounded below it, stays invertible.
+        assert_eq!(shrinkage(&[2.0, 0.0, -1e-17], &[2.0, 0.01, 0.01]), SHRINKAGES[0]);
+        assert!(shrunk(-1e-17, SHRINKAGES[0]) > 0.0);
     }
 }

@@ -4,17 +4,23 @@
 //! seed, every number is the same on the same kind of CPU, for any number of threads: gradients are summed in a fixed number of
 //! lanes, and the lanes in a fixed order (see [`Gradients`]).
 
+mod average;
+mod best;
 mod cache;
 pub mod fit;
+mod gaussian;
 mod gradients;
 mod initialise;
 mod noise;
 mod options;
 mod session;
+mod source;
+mod stopping;
 mod trainer;
 
 pub use cache::FeatureCache;
 pub use gradients::{BatchLoss, Gradients};
+pub(crate) use options::check_time_budget;
 pub use options::{Control, HeldOut, Progress, StopReason, TrainOptions, Trained, TrainingSummary};
 pub use session::train;
 pub use trainer::Trainer;

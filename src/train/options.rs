@@ -28,10 +28,8 @@ pub struct TrainOptions {
     pub epochs: usize,
     /// Images of one optimiser step.
     pub batch: usize,
-    /// Adam's rate at the start.
+    /// Adam's rate, after a short rise at the start.
     pub learning_rate: f64,
-    /// The rate falls linearly to this part of it at the end of the last epoch.
-    pub final_rate: f64,
     /// L2 penalty that is added to the gradient, as in PyTorch's `Adam`.
     pub weight_decay: f64,
     /// Largest norm of the gradient (of the loss in nats per image), per feature value of an image; larger ones are scaled down to it.
@@ -43,8 +41,15 @@ pub struct TrainOptions {
     /// Number of the part that is held out, from 0. Different parts have no image in common. The last part may be smaller.
     #[serde(default)]
     pub fold: usize,
-    /// Stop after this many epochs without a better held-out likelihood.
+    /// Stop after this many epochs in which the held-out likelihood gained less than `least_gain`.
     pub patience: usize,
+    /// Gain of the held-out likelihood that counts, in nats per feature value.
+    #[serde(default)]
+    pub least_gain: f64,
+    /// Stop after this time, also within an epoch, with the best model so far; no limit if `None`. A training that ends so is not
+    /// repeatable to the bit: it depends on the machine's speed.
+    #[serde(default)]
+    pub time_budget: Option<Duration>,
     /// Largest number of images that ActNorm is initialised from.
     pub initial_images: usize,
     /// Seed of all random numbers.
@@ -60,16 +65,17 @@ impl Default for TrainOptions {
             kernels: vec![3, 1],
             topology: Topology::UShaped,
             normalisation: NormalisationKind::default(),
-            epochs: 16,
+            epochs: 200,
             batch: 8,
             learning_rate: 1e-3,
-            final_rate: 0.4,
             weight_decay: 1e-5,
             clip: Some(1.0),
             noise: 0.05,
             held_out: 0.1,
             fold: 0,
             patience: 4,
+            least_gain: 5e-4,
+            time_budget: None,
             initial_images: 16,
             seed: 0,
             threads: None,
@@ -105,8 +111,9 @@ impl TrainOptions {
         };
         let rate = self.learning_rate;
         within("learning rate", rate, rate > 0.0 && rate <= 1.0, "(0, 1]")?;
-        let last = self.final_rate;
-        within("final rate", last, (0.0..=1.0).contains(&last), "[0, 1]")?;
+        let gain = self.least_gain;
+        within("least gain", gain, (0.0..=1.0).contains(&gain), "[0, 1]")?;
+        check_time_budget(self.time_budget)?;
         let decay = self.weight_decay;
         within("weight decay", decay, (0.0..=1.0).contains(&decay), "[0, 1]")?;
         within("noise", self.noise, (0.0..=1.0).contains(&self.noise), "[0, 1]")?;
@@ -115,6 +122,11 @@ impl TrainOptions {
         let clip = self.clip.unwrap_or(1.0);
         within("clip", clip, clip > 0.0 && clip.is_finite(), "(0, ∞)")
     }
+}
+
+/// Refuses a time in which nothing can be done.
+pub(crate) fn check_time_budget(budget: Option<Duration>) -> Result<()> {
+    if budget == Some(Duration::ZERO) { Err(Error::parameter("time budget", "must be above 0 s")) } else { Ok(()) }
 }
 
 /// The callback's answer.
@@ -147,8 +159,10 @@ pub struct Progress {
     pub fold: usize,
     /// How many flows are fitted in all, each with another part of the images held out.
     pub folds: usize,
-    /// Time since training began.
+    /// Time since the training of this flow began.
     pub elapsed: Duration,
+    /// Most time that the training of this flow takes; `None` without a limit.
+    pub time_budget: Option<Duration>,
     /// Figures of the held-out images; only before the first epoch and after each epoch.
     pub held_out: Option<HeldOut>,
 }
@@ -170,8 +184,10 @@ pub struct HeldOut {
 pub enum StopReason {
     /// All epochs were done.
     Finished,
-    /// The held-out likelihood had not improved for `patience` epochs.
+    /// The held-out likelihood gained too little for `patience` epochs.
     Patience,
+    /// The time budget ended.
+    TimeBudget,
     /// The callback asked for it.
     Asked,
     /// A loss or gradient was not finite; the best model before that is returned.
@@ -187,12 +203,18 @@ pub struct TrainingSummary {
     pub held_out: Vec<usize>,
     /// Epochs begun.
     pub epochs: usize,
-    /// Epoch after which the returned model was best; 0 is the model before training.
+    /// Epoch after which the returned model was best; 0 is the model before training. Of parallel stages, each of which is returned as it
+    /// was best, the last such epoch.
     pub best_epoch: usize,
     /// Optimiser steps taken.
     pub optimiser_steps: usize,
     /// Held-out figures of the returned model.
     pub best: HeldOut,
+    /// What `best.nll` is for a Gaussian of each scale's features with a full covariance between channels, fitted to the same images; only
+    /// for fold 0.
+    pub gaussian_nll: Option<f64>,
+    /// `best.nll` of the best model before the first epoch and after each.
+    pub held_out_nll: Vec<f64>,
     /// Per epoch begun, the mean training loss in nats per feature value.
     pub losses: Vec<f64>,
     /// Why it ended.
@@ -201,7 +223,23 @@ pub struct TrainingSummary {
     pub seconds: f64,
 }
 
+/// Gain of the last epoch's held-out likelihood, in nats per value, from which on training was not near its end.
+const STILL_GAINING: f64 = 0.003;
+
 impl TrainingSummary {
+    /// How much better the flow describes the held-out images than a Gaussian of the same features, in nats per feature value; below 0
+    /// if it describes them worse. For LayerNorm, what the mean and the deviation of each map say is left out on both sides.
+    pub fn gain_over_gaussian(&self) -> Option<f64> {
+        self.gaussian_nll.map(|gaussian| gaussian - self.best.nll)
+    }
+
+    /// Gain of the last epoch, where the time budget ended training while the likelihood was still rising.
+    fn gain_cut_off(&self) -> Option<f64> {
+        let [.., before, last] = self.held_out_nll[..] else { return None };
+        let gain = before - last;
+        (self.stopped == StopReason::TimeBudget && gain > STILL_GAINING).then_some(gain)
+    }
+
     /// Warnings for the user, in sentences: latents that are not white, training that diverged or did not improve the model.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
@@ -219,6 +257,19 @@ impl TrainingSummary {
                 self.epochs, self.best_epoch
             ));
         }
+        if let Some(gain) = self.gain_cut_off() {
+            warnings.push(format!(
+                "the time budget ended training in epoch {}, while the likelihood of the held-out images still rose (by {gain:.3} nats per \
+                 value in the last epoch): give training more time for a better model",
+                self.epochs
+            ));
+        }
+        if let Some(loss) = self.gain_over_gaussian().map(|gain| -gain).filter(|loss| *loss > 0.0) {
+            warnings.push(format!(
+                "the flow describes the held-out images worse than a Gaussian of the same features does, by {loss:.3} nats per value: \
+                 fit with whitened features (--normalisation whiten), which start as that Gaussian, or give training more time"
+            ));
+        }
         // A flow without steps has nothing to train.
         let complete = self.stopped == StopReason::Finished && self.epochs == 0;
         if self.best_epoch == 0 && !complete {
@@ -226,6 +277,9 @@ impl TrainingSummary {
                 match self.stopped {
                     StopReason::Asked => {
                         "training was stopped before an epoch improved the model: this model is not trained"
+                    }
+                    StopReason::TimeBudget => {
+                        "the time budget ended before an epoch improved the model: this model is not trained; give training more time"
                     }
                     _ => "training did not improve on the untrained flow on the held-out images; add good images",
                 }

@@ -6,12 +6,16 @@ use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    Control, FeatureCache, HeldOut, Progress, StopReason, TrainOptions, Trained, Trainer, TrainingSummary, initialise,
-    noise::Noise,
+    Control, FeatureCache, HeldOut, Progress, StopReason, TrainOptions, Trained, Trainer, TrainingSummary,
+    average::Average,
+    best::{Best, Measured},
+    gaussian, initialise,
+    source::{Draw, Source},
+    stopping::Stopping,
 };
 use crate::{
     Error, Reason, Result,
-    flow::{Architecture, Flow, Normalisation, Workspace, square_sum},
+    flow::{Architecture, Flow, Loss, NormalisationKind},
     latents::ScaleShape,
 };
 
@@ -19,6 +23,8 @@ use crate::{
 const FEWEST_IMAGES: usize = 8;
 /// ½·ln 2π, the constant part of a normal value's negative log-likelihood.
 const HALF_LN_TAU: f64 = 0.918_938_533_204_672_8;
+/// Optimiser steps over which the rate rises to its value: Adam's first estimates of the gradient's square are rough.
+const WARM_UP: usize = 20;
 
 /// Fits a flow to the features of good images.
 ///
@@ -64,42 +70,6 @@ pub(super) fn thread_pool(threads: usize) -> Result<rayon::ThreadPool> {
     pool.map_err(|error| Error::training(Reason::because(format_args!("cannot start {threads} threads"), error)))
 }
 
-/// The features as the flow sees them.
-struct Source<'a> {
-    cache: &'a FeatureCache,
-    normalisations: Vec<Normalisation>,
-    /// Per scale, per channel, the noise's standard deviation.
-    deviations: Vec<Vec<f32>>,
-    seed: u64,
-}
-
-/// An image in one of its versions.
-#[derive(Clone, Copy)]
-struct Draw {
-    image: usize,
-    version: usize,
-}
-
-impl Source<'_> {
-    fn plain(&self, draw: Draw, scale: usize, target: &mut [f32]) {
-        self.cache.read(draw.image, draw.version, scale, target);
-        self.normalisations[scale].apply(self.cache.shapes()[scale], target);
-    }
-
-    /// With noise, drawn anew for each `step` and `position` in its batch.
-    fn noisy(&self, draw: Draw, [step, position]: [usize; 2], scale: usize, target: &mut [f32]) {
-        self.plain(draw, scale, target);
-        Noise::new(self.seed, step as u64, position as u64, scale as u64).add(target, &self.deviations[scale]);
-    }
-}
-
-/// The best model so far.
-struct Best {
-    epoch: usize,
-    held_out: HeldOut,
-    parameters: Vec<f32>,
-}
-
 struct Session<'a> {
     options: &'a TrainOptions,
     pool: Option<rayon::ThreadPool>,
@@ -108,7 +78,12 @@ struct Session<'a> {
     held_out: Vec<usize>,
     source: Source<'a>,
     trainer: Trainer,
+    average: Average,
+    stopping: Stopping,
     best: Option<Best>,
+    gaussian_nll: Option<f64>,
+    /// The best model's, after each measurement.
+    best_nll: Vec<f64>,
     losses: Vec<f64>,
     optimiser_steps: usize,
     begun: Instant,
@@ -132,22 +107,54 @@ impl<'a> Session<'a> {
 
         let TrainOptions { steps, kernels, topology, .. } = options;
         let architecture = Architecture::connected(cache.shapes().to_vec(), *steps, kernels.clone(), *topology)?;
-        let (normalisations, mut deviations) = initialise::normalisations(cache, &training, options.normalisation);
+        let (normalisations, mut deviations) =
+            initialise::normalisations(cache, &training, &held_out, options.normalisation);
         deviations.iter_mut().flatten().for_each(|deviation| *deviation *= options.noise as f32);
         let mut flow = Flow::new(architecture, normalisations.clone(), options.seed)?;
         let source = Source { cache, normalisations, deviations, seed: options.seed };
-        let first = &training[..options.initial_images.min(training.len())];
-        initialise::act_norm(&mut flow, first.len(), |position, scale, target| {
-            source.noisy(Draw { image: first[position], version: 0 }, [usize::MAX, position], scale, target);
-        });
+        // The flow starts as a model of independent values: on whitened features, as their Gaussian.
+        flow.set_couplings_to_identity();
+        if options.normalisation == NormalisationKind::LayerNorm {
+            let first = &training[..options.initial_images.min(training.len())];
+            initialise::act_norm(&mut flow, first.len(), |position, scale, target| {
+                source.noisy(Draw { image: first[position], version: 0 }, [usize::MAX, position], scale, target);
+            });
+        }
+        let average = Average::new(&flow, training.len().div_ceil(options.batch));
         let trainer = Trainer::new(flow, options);
-        let (best, losses, optimiser_steps) = (None, Vec::new(), 0);
-        Ok(Self { options, pool, random, training, held_out, source, trainer, best, losses, optimiser_steps, begun })
+        let stopping = Stopping::new(options, begun);
+        Ok(Self {
+            options,
+            pool,
+            random,
+            training,
+            held_out,
+            source,
+            trainer,
+            average,
+            stopping,
+            best: None,
+            gaussian_nll: None,
+            best_nll: Vec::new(),
+            losses: Vec::new(),
+            optimiser_steps: 0,
+            begun,
+        })
     }
 
     fn run(&mut self, progress: &mut dyn FnMut(Progress) -> Control) -> Result<StopReason> {
         let batches = self.training.len().div_ceil(self.options.batch);
         let held_out = self.watch(0)?;
+        self.gaussian_nll = match self.options.normalisation {
+            _ if self.options.fold > 0 => None,
+            // What the flow starts as.
+            NormalisationKind::Whiten => Some(held_out.nll),
+            _ => {
+                let Self { pool, source, training, held_out, .. } = &*self;
+                let nll = || gaussian::held_out_nll(source.cache, training, held_out, &source.normalisations);
+                Some(on(pool.as_ref(), nll))
+            }
+        };
         if progress(self.progress([0, 0, batches], f64::NAN, 0.0, Some(held_out))) != Control::Continue {
             return Ok(StopReason::Asked);
         }
@@ -164,14 +171,15 @@ impl<'a> Session<'a> {
                 Err(_) => return self.diverged(epoch),
             };
             let loss = self.losses.last().copied().unwrap_or(f64::NAN);
-            let answer =
-                progress(self.progress([epoch, batches, batches], loss, self.learning_rate(batches), Some(held_out)));
-            if stopped.is_some() || answer != Control::Continue {
+            let answer = progress(self.progress([epoch, batches, batches], loss, self.learning_rate(), Some(held_out)));
+            if let Some(reason) = stopped {
+                return Ok(reason);
+            }
+            if answer != Control::Continue {
                 return Ok(StopReason::Asked);
             }
-            let best_epoch = self.best.as_ref().map_or(0, |best| best.epoch);
-            if epoch >= best_epoch + self.options.patience {
-                return Ok(StopReason::Patience);
+            if let Some(reason) = self.stopping.after_epoch(epoch) {
+                return Ok(reason);
             }
         }
         Ok(StopReason::Finished)
@@ -193,7 +201,7 @@ impl<'a> Session<'a> {
         let (mut sum, mut seen) = (0.0, 0);
         self.losses.push(f64::NAN);
         for (batch, draws) in draws.chunks(self.options.batch).enumerate() {
-            let rate = self.learning_rate(batches);
+            let rate = self.learning_rate();
             let loss = self.optimise(draws, rate);
             if !loss.is_finite() {
                 return Some(StopReason::Diverged);
@@ -207,70 +215,87 @@ impl<'a> Session<'a> {
             if progress(self.progress([epoch, batch + 1, batches], mean, rate, None)) != Control::Continue {
                 return Some(StopReason::Asked);
             }
+            // A time budget that ends with the epoch is seen after its measurement.
+            if seen < self.training.len() && self.stopping.is_late() {
+                return Some(StopReason::TimeBudget);
+            }
         }
         None
     }
 
-    /// Falls linearly from the first optimiser step to the last of the last epoch.
-    fn learning_rate(&self, batches: usize) -> f64 {
-        let last = (self.options.epochs * batches - 1).max(1) as f64;
-        let done = (self.optimiser_steps as f64 / last).min(1.0);
-        self.options.learning_rate * (1.0 - (1.0 - self.options.final_rate) * done)
+    /// Rises linearly over the first optimiser steps, then stays.
+    fn learning_rate(&self) -> f64 {
+        self.options.learning_rate * ((self.optimiser_steps + 1) as f64 / WARM_UP as f64).min(1.0)
     }
 
     /// One optimiser step; the loss in nats per image, NaN if it is not finite.
     fn optimise(&mut self, draws: &[Draw], rate: f64) -> f64 {
         let step = self.optimiser_steps;
         self.optimiser_steps += 1;
-        let Self { pool, source, trainer, .. } = self;
+        let Self { pool, source, trainer, average, .. } = self;
         let fill = |position: usize, scale: usize, target: &mut [f32]| {
             source.noisy(draws[position], [step, position], scale, target);
         };
-        on(pool.as_ref(), || trainer.step(draws.len(), rate, fill).loss)
+        on(pool.as_ref(), || {
+            let loss = trainer.step(draws.len(), rate, fill).loss;
+            if loss.is_finite() {
+                average.add(trainer.flow().parameters());
+            }
+            loss
+        })
     }
 
-    /// Measures the held-out images, and keeps the model if it is the best so far.
+    /// Measures the held-out images, and keeps what is the best so far.
     fn watch(&mut self, epoch: usize) -> Result<HeldOut> {
-        let Self { pool, source, trainer, held_out, .. } = &*self;
-        let flow = trainer.flow();
-        let latents = flow.architecture().latents();
-        let fill = |position: usize, scale: usize, target: &mut [f32]| {
-            source.plain(Draw { image: held_out[position], version: 0 }, scale, target);
-        };
-        let squares = |workspace: &Workspace<f32>| -> Vec<f64> {
-            let one = |(scale, shape): (usize, &ScaleShape)| square_sum(workspace.latents(flow, scale), shape.pixels());
-            latents.iter().enumerate().map(one).collect()
-        };
-        let results: Vec<(f64, Vec<f64>)> = on(pool.as_ref(), || {
-            trainer
-                .gradients()
-                .evaluate(flow, held_out.len(), fill, |workspace, loss| (loss.total(), squares(workspace)))
-        });
-        let count = results.len() as f64;
-        let total: f64 = results.iter().map(|(loss, _)| loss).sum();
-        let nll = total / (count * flow.architecture().values() as f64) + HALF_LN_TAU;
+        let begun = Instant::now();
+        let measured = self.measure();
+        let nll = measured.nll.iter().sum::<f64>();
         if !nll.is_finite() {
             return Err(Error::training(format!(
                 "the likelihood of the held-out images is not finite after epoch {epoch}; look for images or backbone \
                  outputs with extreme values, lower the learning rate, or raise the noise"
             )));
         }
-        let variance = |(scale, shape): (usize, &ScaleShape)| {
-            results.iter().map(|(_, squares)| squares[scale]).sum::<f64>() / (count * shape.len() as f64)
+        let flow = self.average.flow();
+        let latent_variance = measured.latent_variance.clone();
+        let (best, least) = match &mut self.best {
+            Some(best) => (best.consider(epoch, flow, &measured), best.nll()),
+            none => {
+                *none = Some(Best::new(flow, measured));
+                (true, nll)
+            }
         };
-        let latent_variance = latents.iter().enumerate().map(variance).collect();
-        let best = self.best.as_ref().is_none_or(|best| nll < best.held_out.nll);
-        let held_out = HeldOut { nll, latent_variance, best };
-        if best {
-            let parameters = flow.parameters().to_vec();
-            self.best = Some(Best { epoch, held_out: held_out.clone(), parameters });
-        }
-        Ok(held_out)
+        self.best_nll.push(least);
+        self.stopping.note(epoch, least, begun.elapsed());
+        Ok(HeldOut { nll, latent_variance, best })
+    }
+
+    /// The likelihood of the held-out images, without noise, and the variance of their latents.
+    fn measure(&self) -> Measured {
+        let Self { pool, source, trainer, average, held_out, .. } = self;
+        let flow = average.flow();
+        let latents = flow.architecture().latents();
+        let fill = |position: usize, scale: usize, target: &mut [f32]| {
+            source.plain(Draw { image: held_out[position], version: 0 }, scale, target);
+        };
+        let losses: Vec<Vec<Loss>> = on(pool.as_ref(), || {
+            trainer.gradients().evaluate(flow, held_out.len(), fill, |workspace| workspace.losses().to_vec())
+        });
+        let (count, values) = (losses.len() as f64, flow.architecture().values() as f64);
+        let figures = |(scale, shape): (usize, &ScaleShape)| {
+            let of_scale = losses.iter().map(|losses| losses[scale]);
+            let loss: f64 = of_scale.clone().map(|loss| loss.total()).sum();
+            let squares: f64 = of_scale.map(|loss| 2.0 * loss.half_square).sum();
+            let latents = shape.len() as f64;
+            ((loss / count + latents * HALF_LN_TAU) / values, squares / (count * latents))
+        };
+        let (nll, latent_variance) = latents.iter().enumerate().map(figures).unzip();
+        Measured { nll, latent_variance }
     }
 
     /// Handles a non-finite loss: the best model so far is kept, if an epoch has improved the model.
     fn diverged(&self, epoch: usize) -> Result<StopReason> {
-        if self.best.as_ref().is_some_and(|best| best.epoch > 0) {
+        if self.best.as_ref().is_some_and(|best| best.epoch() > 0) {
             return Ok(StopReason::Diverged);
         }
         Err(Error::training(format!(
@@ -288,15 +313,15 @@ impl<'a> Session<'a> {
         held_out: Option<HeldOut>,
     ) -> Progress {
         let (epochs, elapsed) = (self.options.epochs, self.begun.elapsed());
-        let fold = self.options.fold;
-        Progress { epoch, epochs, batch, batches, loss, learning_rate, fold, folds: 1, elapsed, held_out }
+        let TrainOptions { fold, time_budget, .. } = *self.options;
+        Progress { epoch, epochs, batch, batches, loss, learning_rate, fold, folds: 1, elapsed, time_budget, held_out }
     }
 
     fn finish(self, stopped: StopReason) -> Result<Trained> {
-        let Some(Best { epoch: best_epoch, held_out: best, parameters }) = self.best else {
-            return Err(Error::training("no model was fitted"));
-        };
-        let mut flow = self.trainer.into_flow();
+        let Some(best) = self.best else { return Err(Error::training("no model was fitted")) };
+        let best_epoch = best.epoch();
+        let (best, parameters) = best.into_parts();
+        let mut flow = self.average.into_flow();
         flow.parameters_mut().copy_from_slice(&parameters);
         let summary = TrainingSummary {
             images: self.training.len(),
@@ -305,6 +330,8 @@ impl<'a> Session<'a> {
             best_epoch,
             optimiser_steps: self.optimiser_steps,
             best,
+            gaussian_nll: self.gaussian_nll,
+            held_out_nll: self.best_nll,
             losses: self.losses,
             stopped,
             seconds: self.begun.elapsed().as_secs_f64(),
@@ -362,13 +389,18 @@ mod tests {
     fn divergence_after_a_good_model_returns_that_model() {
         let (cache, options) = (cache(), TrainOptions::default());
         let mut session = Session::new(&cache, &options, None).unwrap();
-        session.watch(1).unwrap();
-        let good = session.trainer.flow().parameters().to_vec();
+        let good = session.average.flow().clone();
+        let mut worse = good.clone();
+        worse.parameters_mut().iter_mut().for_each(|parameter| *parameter += 0.5);
+        for (epoch, flow) in [&worse, &good].into_iter().enumerate() {
+            session.average = Average::new(flow, 1);
+            assert!(session.watch(epoch).unwrap().best);
+        }
         poison(&mut session);
         assert_eq!(session.epoch(2, 2, &mut |_| Control::Continue), Some(StopReason::Diverged));
         let stopped = session.diverged(2).unwrap();
         let trained = session.finish(stopped).unwrap();
-        assert_eq!(trained.flow.parameters(), good);
+        assert_eq!(trained.flow.parameters(), good.parameters());
         assert!(trained.summary.warnings().iter().any(|warning| warning.contains("diverged")));
     }
 }

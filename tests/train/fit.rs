@@ -4,6 +4,7 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use crate::{
@@ -21,7 +22,7 @@ use uflow::{
     runtime::Runtime,
     segment::{DecisionOptions, TestCount},
     train::{
-        Control, Progress, TrainOptions,
+        Control, Progress, StopReason, TrainOptions,
         fit::{BackboneChoice, Event, FitOptions, Fitted, Fitter, Pushed, Survey, fit_files},
     },
 };
@@ -93,6 +94,27 @@ fn a_flow_that_cross_fitting_did_not_finish_is_not_used() {
     let path = folder.path().join("bolt");
     stopped[1].write(&path).unwrap();
     assert_eq!(Package::open(&path).unwrap().manifest.calibration.unwrap().images, 6);
+}
+
+#[test]
+fn flows_that_the_time_budget_ends_count_and_the_fit_says_what_it_cost() {
+    let folder = tempfile::tempdir().unwrap();
+    let hurried = |options: &mut FitOptions| {
+        (options.cross_fit, options.time_budget) = (true, Some(Duration::from_nanos(1)));
+    };
+    let mut folds = Vec::new();
+    let fitted = fitter(folder.path(), 12, hurried).train(&mut |at| {
+        folds.push(at.fold);
+        assert!(at.time_budget.is_some_and(|budget| budget <= Duration::from_nanos(1)));
+        Control::Continue
+    });
+    let fitted = fitted.unwrap();
+    folds.dedup();
+    assert_eq!(folds, [0, 1, 2, 3]);
+    assert_eq!((fitted.summary.stopped, fitted.summary.optimiser_steps), (StopReason::TimeBudget, 1));
+    assert!(fitted.cross_fit.is_complete(), "{:?}", fitted.cross_fit);
+    assert_eq!(null_images(&fitted), Some(12));
+    assert!(fitted.training_seconds > fitted.summary.seconds, "the further flows count, too");
 }
 
 #[test]

@@ -78,7 +78,11 @@ fn likelihood_rises_and_latents_of_unseen_images_are_white() {
             "{:?}",
             summary.best
         );
-        assert!(summary.warnings().is_empty(), "{:?}", summary.warnings());
+        // So few epochs do not learn all linear dependence where whitening has not taken it out before.
+        let worse = |warning: &String| warning.contains("worse than a Gaussian");
+        let worse_allowed = normalisation != NormalisationKind::Whiten;
+        let warnings: Vec<_> = summary.warnings().into_iter().filter(|text| !(worse_allowed && worse(text))).collect();
+        assert!(warnings.is_empty(), "{warnings:?}");
         assert_eq!((summary.images, summary.held_out.len()), (72, 8));
         match (&trained.flow.normalisations()[1], normalisation) {
             (Normalisation::Standardise { mean, .. }, NormalisationKind::Standardise) => {
@@ -141,12 +145,93 @@ fn act_norm_starts_from_the_data() {
         first = progress.held_out;
         Control::Stop
     };
-    let trained = train(&cache, &options(), &mut stop).unwrap();
+    let options = TrainOptions { normalisation: NormalisationKind::LayerNorm, ..options() };
+    let trained = train(&cache, &options, &mut stop).unwrap();
     assert_eq!((trained.summary.stopped, trained.summary.best_epoch), (StopReason::Asked, 0));
     assert_eq!(trained.summary.optimiser_steps, 0);
     for variance in first.unwrap().latent_variance {
         assert!((0.8..1.25).contains(&variance), "variance {variance} before training");
     }
+}
+
+/// Negative log-likelihood of the held-out images in nats per value, by the flow's public pass.
+fn held_out_nll(cache: &FeatureCache, trained: &Trained) -> f64 {
+    let (mut total, mut values) = (0.0, 0.0);
+    for &image in &trained.summary.held_out {
+        let maps: Vec<Array3<f32>> = (SHAPES.iter().enumerate())
+            .map(|(scale, shape)| {
+                let mut map = vec![0.0; shape.len()];
+                cache.read(image, 0, scale, &mut map);
+                Array3::from_shape_vec((shape.channels, shape.height, shape.width), map).unwrap()
+            })
+            .collect();
+        let views: Vec<_> = maps.iter().map(|map| map.view()).collect();
+        let (latents, log_det) = trained.flow.forward(&views).unwrap();
+        let latents: Vec<f64> = latents.iter().flatten().map(|&z| f64::from(z)).collect();
+        total += latents.iter().map(|z| 0.5 * z * z).sum::<f64>() - log_det;
+        values += latents.len() as f64;
+    }
+    total / values + 0.5 * std::f64::consts::TAU.ln()
+}
+
+#[test]
+fn on_whitened_features_every_flow_starts_as_their_gaussian_and_does_not_end_worse() {
+    let cache = cache(60, u64::MAX);
+    let whiten = TrainOptions { normalisation: NormalisationKind::Whiten, ..options() };
+    let gaussian = quietly(&cache, &TrainOptions { steps: 0, topology: Topology::Parallel, ..whiten.clone() });
+    let gaussian = held_out_nll(&cache, &gaussian);
+    for topology in [Topology::UShaped, Topology::Parallel] {
+        let mut start = None;
+        let trained = train(&cache, &TrainOptions { topology, ..whiten.clone() }, &mut |progress| {
+            start = start.or(progress.held_out.map(|held_out| held_out.nll));
+            Control::Continue
+        })
+        .unwrap();
+        let start = start.unwrap();
+        assert!((start - gaussian).abs() < 1e-5, "{topology:?} starts at {start}, not at the Gaussian's {gaussian}");
+        let summary = &trained.summary;
+        let gain = summary.gain_over_gaussian().unwrap();
+        assert!(gain > 0.0 && (gaussian - summary.best.nll - gain).abs() < 1e-5, "{gain}");
+        // The figures are those of the flow that is returned.
+        assert!((held_out_nll(&cache, &trained) - summary.best.nll).abs() < 1e-5);
+        assert_eq!(summary.held_out_nll[summary.best_epoch], summary.best.nll);
+        assert_eq!(summary.held_out_nll.len(), summary.epochs + 1);
+    }
+}
+
+#[test]
+fn a_flow_that_is_worse_than_the_gaussian_says_so() {
+    let cache = cache(60, u64::MAX);
+    for normalisation in [NormalisationKind::Standardise, NormalisationKind::LayerNorm] {
+        // Channels depend on each other: one epoch at a tiny rate cannot learn it.
+        let slow = TrainOptions { normalisation, epochs: 1, learning_rate: 1e-6, ..options() };
+        let summary = quietly(&cache, &slow).summary;
+        let gain = summary.gain_over_gaussian().unwrap();
+        assert!(gain < -0.1, "{normalisation}: {gain}");
+        let warnings = summary.warnings().join("\n");
+        assert!(
+            warnings.contains(&format!("worse than a Gaussian of the same features does, by {:.3} nats", -gain)),
+            "{warnings}"
+        );
+        let other = quietly(&cache, &TrainOptions { fold: 1, ..slow }).summary;
+        assert_eq!(other.gain_over_gaussian(), None, "only the model itself is compared");
+    }
+}
+
+#[test]
+fn a_time_budget_ends_training_within_an_epoch_with_the_best_model() {
+    let cache = cache(40, u64::MAX);
+    let hurried = TrainOptions { time_budget: Some(std::time::Duration::from_nanos(1)), ..options() };
+    let trained = quietly(&cache, &hurried);
+    let summary = &trained.summary;
+    assert_eq!((summary.stopped, summary.epochs, summary.optimiser_steps), (StopReason::TimeBudget, 1, 1));
+    assert!((held_out_nll(&cache, &trained) - summary.best.nll).abs() < 1e-5);
+    // With time enough the budget changes nothing.
+    let calm = TrainOptions { time_budget: Some(std::time::Duration::from_secs(3600)), epochs: 2, ..options() };
+    let free = TrainOptions { time_budget: None, ..calm.clone() };
+    let [calm, free] = [calm, free].map(|options| quietly(&cache, &options));
+    assert_eq!(calm.summary.stopped, StopReason::Finished);
+    assert_eq!(calm.flow.parameters(), free.flow.parameters());
 }
 
 #[test]
@@ -226,11 +311,13 @@ fn a_step_whose_loss_is_not_finite_changes_nothing() {
 fn too_few_images_and_wrong_options_are_refused() {
     let error = train(&cache(7, u64::MAX), &options(), &mut |_| Control::Continue).unwrap_err().to_string();
     assert!(error.contains("7 good images are too few: at least 8"), "{error}");
-    let wrong: [(TrainOptions, &str); 5] = [
+    let wrong: [(TrainOptions, &str); 7] = [
         (TrainOptions { epochs: 0, ..options() }, "epochs: must be at least 1"),
         (TrainOptions { noise: -0.1, ..options() }, "noise: -0.1 is outside [0, 1]"),
         (TrainOptions { held_out: 0.9, ..options() }, "held out: 0.9 is outside (0, 0.5]"),
         (TrainOptions { learning_rate: f64::NAN, ..options() }, "learning rate: NaN is outside (0, 1]"),
+        (TrainOptions { least_gain: -0.1, ..options() }, "least gain: -0.1 is outside [0, 1]"),
+        (TrainOptions { time_budget: Some(std::time::Duration::ZERO), ..options() }, "time budget: must be above 0 s"),
         (TrainOptions { kernels: vec![4], ..options() }, "kernel sizes must be odd"),
     ];
     for (options, expected) in wrong {

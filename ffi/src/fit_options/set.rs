@@ -1,6 +1,6 @@
 //! Setting the options of a fit.
 
-use std::ffi::c_char;
+use std::{ffi::c_char, time::Duration};
 
 use uflow::{
     frame::FloatRange,
@@ -73,6 +73,8 @@ pub unsafe extern "C" fn uflow_fit_options_set_augmentation(
                 2 => Augmentation::Flip,
                 3 => Augmentation::Rotate,
                 4 => Augmentation::All,
+                5 => Augmentation::Exposure,
+                6 => Augmentation::Shift,
                 other => {
                     let reason = format!("{other} is not a UFLOW_AUGMENTATION");
                     return Err(uflow_status::argument("augmentation", reason));
@@ -83,8 +85,8 @@ pub unsafe extern "C" fn uflow_fit_options_set_augmentation(
     }
 }
 
-/// Sets the most passes over the images (default 16). Training stops earlier after `patience` passes (default 4) without an improvement
-/// on the held-out images. Both must be at least 1.
+/// Sets the most passes over the images (default 200). Training stops earlier after `patience` passes (default 4) in which the
+/// likelihood of the held-out images hardly rises, and where its time is over (`uflow_fit_options_set_time_budget`). Both must be at least 1.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
@@ -103,7 +105,33 @@ pub unsafe extern "C" fn uflow_fit_options_set_epochs(
     }
 }
 
-/// Sets the number of images of one optimiser step (at least 1, default 8), Adam's learning rate at the start (above 0, at most 1,
+/// Sets the most seconds that training takes, all flows of one fit together (default 120): above 0; infinity for no limit. Training that this time ends
+/// keeps the best model so far. Such a model depends on the machine's speed and is not repeatable to the bit.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_time_budget(
+    options: *mut uflow_fit_options,
+    seconds: f64,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            options.time_budget = match Duration::try_from_secs_f64(seconds) {
+                _ if seconds == f64::INFINITY => None,
+                Ok(budget) if !budget.is_zero() => Some(budget),
+                _ => {
+                    let reason = format!("{seconds} is not a number of seconds above 0, or infinity for no limit");
+                    return Err(uflow_status::argument("time budget", reason));
+                }
+            };
+            Ok(())
+        })
+    }
+}
+
+/// Sets the number of images of one optimiser step (at least 1, default 8), Adam's learning rate (above 0, at most 1,
 /// default 0.001) and its weight decay (0 to 1, default 0.00001).
 ///
 /// # Safety

@@ -50,6 +50,7 @@ static void fit(const uflow_engine *engine, const char *package, const char *bac
   OK(uflow_fit_options_set_epochs(options, 2, 2));
   OK(uflow_fit_options_set_steps(options, 2));
   FAILS(UFLOW_STATUS_INVALID_ARGUMENT, uflow_fit_options_set_epochs(options, 0, 0));
+  OK(uflow_fit_options_set_time_budget(options, 600.0));
   OK(uflow_trainer_new(engine, options, &trainer));
   uflow_fit_options_free(options);
   unsigned char pixels[BYTES];

@@ -123,6 +123,15 @@ fn the_model_is_the_rust_interface_s() {
 }
 
 #[test]
+fn a_time_budget_ends_training_and_is_the_reason() {
+    let fit = Fit::new(|options| ok(unsafe { uflow_fit_options_set_time_budget(options, 1e-9) }));
+    fit.add(0..12);
+    ok(fit.fit("bolt", None, ptr::null_mut()));
+    assert_eq!(fit.training().stop_reason, uflow_stop_reason::UFLOW_STOP_REASON_TIME_BUDGET as u32);
+    assert!(Package::open(fit.folder.path().join("bolt")).is_ok(), "the best model so far");
+}
+
+#[test]
 fn cancelled_nothing_is_written_and_no_frame_is_lost() {
     let fit = Fit::new(|_| {});
     fit.add(0..12);

@@ -73,7 +73,7 @@ impl fmt::Display for Cost {
 pub(super) fn estimate(run: &CategoriesRun<'_>, waiting: &[&Category]) -> Result<Cost> {
     let options = run.options(waiting[0])?;
     let versions = options.augmentation.count();
-    let epochs = options.training.epochs;
+    let (epochs, budget) = (options.training.epochs, options.time_budget);
     // A few more than are needed, should some be unreadable or repeated.
     let images: Vec<_> = waiting[0].data.train.iter().take(FEWEST_IMAGES + 4).cloned().collect();
     let training = TrainOptions { epochs: 1, ..options.training.clone() };
@@ -115,8 +115,15 @@ pub(super) fn estimate(run: &CategoriesRun<'_>, waiting: &[&Category]) -> Result
         (sum(&|category| category.data.train.len()), sum(&|category| category.data.test.len()));
     let most = waiting.iter().map(|category| category.data.train.len()).max().unwrap_or(0);
     let values: usize = fitted.manifest.scales.iter().map(|scale| scale.features.len()).sum();
-    let seconds =
-        train_images as f64 * (featured + trained * (epochs as f64 + 1.0)) / count + test_images as f64 * tested;
+    // Training takes its epochs or its time, whichever is less; measuring the good images takes about one epoch more.
+    let train_seconds = |category: &Category| {
+        let epoch = category.data.train.len() as f64 * trained / count;
+        let all = epoch * epochs as f64;
+        epoch + budget.map_or(all, |budget| all.min(budget.as_secs_f64()))
+    };
+    let seconds = train_images as f64 * featured / count
+        + waiting.iter().map(|category| train_seconds(category)).sum::<f64>()
+        + test_images as f64 * tested;
     Ok(Cost {
         categories: waiting.len(),
         train_images,

@@ -5,6 +5,8 @@
 //! null, and set the threshold at the rejection rate. Only flows that were fitted to the end count: a flow that was stopped early is less fitted than the model, its
 //! energies are too high, and a null that stands on them hides defects.
 
+use std::time::{Duration, Instant};
+
 use super::{
     FitOptions, Fitted, Fitter,
     fitted::{CrossFit, Energies},
@@ -107,7 +109,18 @@ pub(super) fn run(
     Ok(())
 }
 
+/// What the next of so many flows may take of the time that is left: what one leaves, the others get.
+fn share(budget: Duration, spent: Duration, flows: usize) -> Duration {
+    (budget.saturating_sub(spent) / flows.max(1) as u32).max(Duration::from_nanos(1))
+}
+
 impl Fitter {
+    /// The time of the next flow, of so many that are still to be fitted.
+    pub(super) fn time_of_next(&self, spent: Duration, flows: usize) -> Option<Duration> {
+        let share = self.options.time_budget.map(|budget| share(budget, spent, flows));
+        share.into_iter().chain(self.options.training.time_budget).min()
+    }
+
     /// Fits the further flows that the null of a model needs, if it needs any, and estimates the null anew on all images that were
     /// held out of a flow that was fitted to the end. A flow that fails or is stopped is not used:
     /// [`Fitted::cross_fit`] and [`Fitted::warnings`] say so. On [`Control::Stop`] no further flow is fitted. A second call
@@ -128,11 +141,14 @@ impl Fitter {
         }
         let training = fitted.training.clone();
         let flows = fitted.cross_fit.planned;
+        let (begun, before) = (Instant::now(), fitted.training_seconds);
+        let spent = || Duration::from_secs_f64(before) + begun.elapsed();
         let mut fit = |fold: usize| {
-            let part = TrainOptions { fold, ..training.clone() };
+            let time_budget = self.time_of_next(spent(), flows - fold);
+            let part = TrainOptions { fold, time_budget, ..training.clone() };
             let trained = train(&self.cache, &part, &mut |state| progress(&Progress { folds: flows, ..state }))?;
             match trained.summary.stopped {
-                StopReason::Finished | StopReason::Patience => {}
+                StopReason::Finished | StopReason::Patience | StopReason::TimeBudget => {}
                 StopReason::Asked => return Ok(None),
                 StopReason::Diverged => return Err(Error::training("training diverged")),
             }
@@ -142,6 +158,7 @@ impl Fitter {
             StopReason::Asked => Ok(()),
             _ => run(&mut energies, &mut fitted.cross_fit, &mut fit),
         };
+        fitted.training_seconds = spent().as_secs_f64();
         self.set_null(fitted, &energies)?;
         done
     }
@@ -253,6 +270,15 @@ mod tests {
         });
         assert!(matches!(result, Err(Error::Cancelled)));
         assert_eq!((folds(&energies), cross_fit.finished), (vec![0.0, 1.0], 2));
+    }
+
+    #[test]
+    fn flows_share_the_time_and_get_what_others_leave() {
+        let [budget, second] = [120, 1].map(Duration::from_secs);
+        assert_eq!(share(budget, Duration::ZERO, 4), 30 * second);
+        assert_eq!(share(budget, 12 * second, 3), 36 * second, "the first took 12 of its 30 s");
+        assert_eq!(share(budget, 108 * second, 1), 12 * second);
+        assert_eq!(share(budget, 130 * second, 1), Duration::from_nanos(1), "nothing is left");
     }
 
     #[test]

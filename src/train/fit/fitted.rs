@@ -1,6 +1,9 @@
 //! A fitted model: what it is, what its user should know, and how it becomes a package.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::Serialize;
 
@@ -25,6 +28,10 @@ pub struct Fitted {
     pub summary: TrainingSummary,
     /// Which images its null stands on.
     pub cross_fit: CrossFit,
+    /// Seconds that training took, all flows together.
+    pub training_seconds: f64,
+    /// The time that they had; `None` without a limit.
+    pub time_budget: Option<Duration>,
     pub(super) flow: Vec<u8>,
     pub(super) backbone: BackboneFile,
     pub(super) roi: Option<Vec<u8>>,

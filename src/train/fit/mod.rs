@@ -3,6 +3,7 @@
 //! [`Fitter`] is the whole of `uflow fit` without files: frames are pushed one by one, [`Fitter::train`] gives a
 //! [`Fitted`] model, [`Fitted::write`] makes it a package. [`fit_files`] drives it from image files.
 
+mod augment;
 mod cross;
 mod files;
 mod fitted;
@@ -20,7 +21,10 @@ pub use options::{Augmentation, BackboneChoice, Event, FitOptions};
 pub use pushed::Pushed;
 pub use survey::{MOST_UNREADABLE, Survey};
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use ndarray::{Array3, Array4, ArrayView3, Axis};
 use prost::Message;
@@ -79,7 +83,7 @@ impl Fitter {
         let file = options.find_backbone()?;
         let meta = backbone.meta();
         let (width, height) = options.input_size.unwrap_or((meta.input_size[1] as u32, meta.input_size[0] as u32));
-        let turned = options.augmentation.versions().iter().any(|&(_, turns)| turns % 2 == 1);
+        let turned = options.augmentation.versions().iter().any(|version| version.turns % 2 == 1);
         if turned && width != height {
             let reason = format!("turning by 90 degrees needs a square input, not {width}×{height}");
             return Err(Error::parameter("augment", reason));
@@ -155,9 +159,9 @@ impl Fitter {
     fn push_tensor(&mut self, tensor: &[f32]) -> Result<()> {
         let (height, width) = (self.input().height as usize, self.input().width as usize);
         let image = ArrayView3::from_shape((3, height, width), tensor).map_err(|e| Error::frame(Reason::of(e)))?;
-        let versions = self.options.augmentation.versions().iter().map(|&(mirrored, turns)| {
-            let turned: Array4<f32> = turn(image, mirrored, turns).insert_axis(Axis(0));
-            self.backbone.features(turned.view())
+        let versions = self.options.augmentation.versions().iter().map(|version| {
+            let changed: Array4<f32> = version.of(image, self.input()).insert_axis(Axis(0));
+            self.backbone.features(changed.view())
         });
         let versions: Vec<_> = versions.collect::<Result<_>>()?;
         let maps = |features: &[Array4<f32>]| -> Vec<Array3<f32>> {
@@ -203,6 +207,7 @@ impl Fitter {
         let plan = Plan::new(&self.options, images);
         let mut training = plan.options(&self.options.training);
         training.threads = training.threads.or(self.options.session.threads);
+        training.time_budget = self.time_of_next(Duration::ZERO, plan.flows);
         let trained = train(&self.cache, &training, &mut |state| progress(&Progress { folds: plan.flows, ..state }))?;
         let (scores, energies) =
             on(training.threads, || Ok((self.measure(&trained)?, self.held_out_energies(&trained)?)))?;
@@ -217,6 +222,8 @@ impl Fitter {
                 stopped,
                 ..CrossFit::default()
             },
+            training_seconds: trained.summary.seconds,
+            time_budget: self.options.time_budget,
             summary: trained.summary,
             flow,
             backbone: self.file.clone(),
@@ -280,36 +287,5 @@ fn on<R: Send>(threads: Option<usize>, work: impl FnOnce() -> Result<R> + Send) 
     match threads {
         None => work(),
         Some(threads) => thread_pool(threads)?.install(work),
-    }
-}
-
-/// The image turned by quarter turns, mirrored first.
-fn turn(image: ArrayView3<'_, f32>, mirrored: bool, turns: usize) -> Array3<f32> {
-    let mut view = image;
-    if mirrored {
-        view.invert_axis(Axis(2));
-    }
-    for _ in 0..turns {
-        view.swap_axes(1, 2);
-        view.invert_axis(Axis(2));
-    }
-    view.as_standard_layout().into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn turns_and_mirror_images() {
-        let image = ndarray::array![[[1.0_f32, 2.0], [3.0, 4.0]]];
-        assert_eq!(turn(image.view(), true, 0), ndarray::array![[[2.0, 1.0], [4.0, 3.0]]]);
-        assert_eq!(turn(image.view(), false, 1), ndarray::array![[[3.0, 1.0], [4.0, 2.0]]]);
-        assert_eq!(turn(image.view(), false, 2), ndarray::array![[[4.0, 3.0], [2.0, 1.0]]]);
-        let mut all: Vec<_> =
-            Augmentation::All.versions().iter().map(|&(m, t)| format!("{:?}", turn(image.view(), m, t))).collect();
-        all.sort();
-        all.dedup();
-        assert_eq!(all.len(), 8);
     }
 }

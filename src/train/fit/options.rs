@@ -4,12 +4,17 @@ use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
     str::FromStr,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 use strum::{Display, IntoStaticStr, VariantArray, VariantNames};
 
-use super::{Fitted, cross};
+use super::{
+    Fitted,
+    augment::{Version, versions},
+    cross,
+};
 use crate::{
     Error,
     backbone::{self, BackboneFile, NetworkSource},
@@ -18,7 +23,7 @@ use crate::{
     package::{self, FileSource},
     runtime::{Backbone, Runtime, SessionOptions},
     segment::DecisionOptions,
-    train::{Progress, TrainOptions},
+    train::{Progress, TrainOptions, check_time_budget},
 };
 
 /// Which backbone a model is fitted on.
@@ -135,16 +140,22 @@ pub enum Augmentation {
     Rotate,
     /// All eight combinations of turns and mirror images.
     All,
+    /// Each image, a brighter one (samples times 1.05, plus 2% of white) and a darker one (times 0.95, less 2%).
+    Exposure,
+    /// Each image, and it shifted by 4 pixels of the network's input up, down, left and right, with its edge repeated.
+    Shift,
 }
 
 impl Augmentation {
-    /// (mirrored, quarter turns) of each version, the image itself first.
-    pub(super) fn versions(self) -> &'static [(bool, usize)] {
+    /// The versions of an image, the image itself first.
+    pub(super) fn versions(self) -> &'static [Version] {
         match self {
-            Self::None => &[(false, 0)],
-            Self::Flip => &[(false, 0), (true, 0)],
-            Self::Rotate => &[(false, 0), (false, 1), (false, 2), (false, 3)],
-            Self::All => &[(false, 0), (false, 1), (false, 2), (false, 3), (true, 0), (true, 1), (true, 2), (true, 3)],
+            Self::None => &versions::TURNED[..1],
+            Self::Flip => &versions::MIRRORED,
+            Self::Rotate => &versions::TURNED,
+            Self::All => &versions::ALL,
+            Self::Exposure => &versions::EXPOSED,
+            Self::Shift => &versions::SHIFTED,
         }
     }
 
@@ -191,6 +202,9 @@ pub struct FitOptions {
     /// Most flows that are fitted in all where [`cross_fit`](Self::cross_fit) is not set; at least 1. With 1 the null and the threshold
     /// stand on the images that the model's own training holds out, and are ready in a quarter of the time.
     pub most_flows: usize,
+    /// Most time that training takes, all flows of the fit together; no limit if `None`. Features and statistics do not count. A fit
+    /// that the time ends is not repeatable to the bit: how far it came depends on the machine's speed.
+    pub time_budget: Option<Duration>,
     /// Significant bits of 16-bit samples, kept in the package. Without them all 16 count, and images that plainly have fewer are
     /// refused.
     pub significant_bits: Option<u8>,
@@ -205,6 +219,8 @@ pub struct FitOptions {
     pub session: SessionOptions,
 }
 
+/// Time for training by default: enough for 300 images on two cores.
+const TIME_BUDGET: Duration = Duration::from_secs(120);
 /// Most pixels of a network's input.
 const MOST_PIXELS: u64 = 4096 * 4096;
 
@@ -215,6 +231,7 @@ impl FitOptions {
     /// [`Error::Parameter`] for a name, an input size or a setting of the training outside its range.
     pub fn check(&self) -> Result<(), Error> {
         self.training.validate()?;
+        check_time_budget(self.time_budget)?;
         self.detection.check()?;
         self.session.check()?;
         self.check_input_size()?;
@@ -269,6 +286,7 @@ impl FitOptions {
             detection: DecisionOptions::default(),
             cross_fit: false,
             most_flows: cross::FOLDS,
+            time_budget: Some(TIME_BUDGET),
             significant_bits: None,
             float_range: None,
             memory: 2 << 30,
@@ -308,4 +326,22 @@ pub enum Event<'a> {
     Training(&'a Progress),
     /// The model is complete and may be written. Cross-fitting, where it is asked for, follows.
     Trained(&'a Fitted),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_augmentation_has_the_image_first_and_each_version_once() {
+        let counts = <Augmentation as VariantArray>::VARIANTS.iter().map(|augmentation| {
+            let versions = augmentation.versions();
+            assert_eq!(versions[0], Version::PLAIN, "{augmentation}");
+            for (index, version) in versions.iter().enumerate() {
+                assert!(!versions[..index].contains(version), "{augmentation}: {version:?} twice");
+            }
+            augmentation.count()
+        });
+        assert_eq!(counts.collect::<Vec<_>>(), [1, 2, 4, 8, 3, 5]);
+    }
 }

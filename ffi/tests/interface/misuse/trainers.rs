@@ -32,6 +32,11 @@ fn trainers() {
             (uflow_fit_options_set_augmentation(options, 0), ARGUMENT, "0 is not a UFLOW_AUGMENTATION"),
             (uflow_fit_options_set_epochs(options, 0, 1), ARGUMENT, "epochs"),
             (uflow_fit_options_set_epochs(options, 1, 0), ARGUMENT, "patience"),
+            (uflow_fit_options_set_time_budget(options, 0.0), ARGUMENT, "time budget: 0 is not a number of seconds above 0"),
+            (uflow_fit_options_set_time_budget(options, -1.0), ARGUMENT, "time budget: -1 is not"),
+            (uflow_fit_options_set_time_budget(options, f64::NAN), ARGUMENT, "time budget: NaN is not"),
+            (uflow_fit_options_set_time_budget(options, 1e300), ARGUMENT, "or infinity for no limit"),
+            (uflow_fit_options_set_time_budget(null(), 1.0), ARGUMENT, "options: is NULL"),
             (uflow_fit_options_set_optimizer(options, 0, 0.1, 0.0), ARGUMENT, "batch"),
             (uflow_fit_options_set_optimizer(options, 1, f64::NAN, 0.0), ARGUMENT, "learning rate"),
             (uflow_fit_options_set_optimizer(options, 1, 0.1, -1.0), ARGUMENT, "weight decay"),
@@ -64,9 +69,15 @@ fn trainers() {
         all_fail([(uflow_fit_options_get_info(null(), &raw mut info), ARGUMENT, "options: is NULL")]);
         ok(uflow_fit_options_get_info(options, &raw mut info));
         assert_eq!([info.name, info.backbone].map(|text| CStr::from_ptr(text)), [c"bolt", c"/none.onnx"]);
-        assert_eq!([info.input_width, info.input_height, info.epochs, info.patience, info.steps], [48, 32, 16, 4, 4]);
+        assert_eq!([info.input_width, info.input_height, info.epochs, info.patience, info.steps], [48, 32, 200, 4, 4]);
         assert_eq!((info.seed, info.batch, info.learning_rate, info.augmentation), (12, 8, 1e-3, 1));
         assert_eq!(([info.float_low, info.float_high], info.cross_fit), ([-1.0, 4.5], 1));
+        assert_eq!(info.time_budget, 120.0);
+        for seconds in [90.5, f64::INFINITY] {
+            ok(uflow_fit_options_set_time_budget(options, seconds));
+            ok(uflow_fit_options_get_info(options, &raw mut info));
+            assert_eq!(info.time_budget, seconds);
+        }
         let (code, said) = failure(uflow_trainer_new(fixture.engine, options, &raw mut untouched));
         assert!(code != ARGUMENT && said.contains("/none.onnx"), "{code:?} {said}");
         let named = text("no-such-net");
