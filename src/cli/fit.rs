@@ -91,9 +91,10 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "N", value_delimiter = ',')]
     strides: Vec<usize>,
 
-    /// Width and height of the network's input [default: the backbone's].
-    #[arg(long, value_name = "N")]
-    input_size: Option<u32>,
+    /// Width and height of the network's input, as 448 or 320x704 [default: as many pixels as the backbone recommends, in the shape of
+    /// the images].
+    #[arg(long, value_name = "N|WxH", value_parser = parse_input_size)]
+    input_size: Option<(u32, u32)>,
 
     /// Additional versions of each good image.
     #[arg(long, value_parser = super::choices::AUGMENTATIONS, default_value_t = Augmentation::None)]
@@ -155,13 +156,13 @@ struct TrainingArgs {
     #[arg(long)]
     cross_fit: bool,
 
-    /// Connection of the flow's stages: as published (u), or a separate flow per scale, for comparison (parallel).
-    #[arg(long, value_name = "KIND", default_value = "u")]
+    /// Connection of the flow's stages: a separate flow for each scale, which outlines better (parallel), or as published (u).
+    #[arg(long, value_name = "KIND", default_value = "parallel")]
     flow: FlowKind,
 
     /// Normalisation of the features: by the mean and deviation of each channel in the good images, by their mean and covariance
     /// (whiten), or by LayerNorm, as published.
-    #[arg(long, value_name = "KIND", default_value_t, value_parser = super::choices::NORMALISATIONS)]
+    #[arg(long, value_name = "KIND", default_value_t = TrainOptions::default().normalisation, value_parser = super::choices::NORMALISATIONS)]
     normalisation: NormalisationKind,
 }
 
@@ -181,6 +182,16 @@ impl Args {
     }
 }
 
+/// Width and height as `N` or `WxH`.
+fn parse_input_size(text: &str) -> Result<(u32, u32), String> {
+    let side =
+        |side: &str| side.parse().map_err(|_| format!("`{text}` is not a size; give 448 or 320x704 (width x height)"));
+    match text.split_once(['x', '×']) {
+        None => side(text).map(|side| (side, side)),
+        Some((width, height)) => Ok((side(width)?, side(height)?)),
+    }
+}
+
 impl ModelArgs {
     /// The options of a fit for a product; reads the region of interest.
     pub(crate) fn options(&self, name: &str, decision: &DecisionArgs, device: &DeviceArgs) -> Result<FitOptions> {
@@ -189,7 +200,7 @@ impl ModelArgs {
         Ok(FitOptions {
             backbone: BackboneChoice::from_text(&self.backbone),
             strides: self.strides.clone(),
-            input_size: self.input_size.map(|size| (size, size)),
+            input_size: self.input_size,
             augmentation: self.augment,
             training: TrainOptions {
                 epochs: training.epochs,

@@ -39,7 +39,7 @@ pub enum Topology {
     /// As published: part of every stage's channels goes up to the next finer stage.
     #[default]
     UShaped,
-    /// One separate flow per scale. For comparison (the paper's Table 6).
+    /// One separate flow per scale (the paper's Table 6 compares both). A scale's latents then say where its own features are unusual.
     Parallel,
 }
 

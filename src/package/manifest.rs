@@ -343,7 +343,9 @@ impl TrainingRecord {
         holds("training.images", self.images, self.images >= 1, "must be at least 1")?;
         let expected = format!("is not one of the {} epochs", self.epochs);
         holds("training.best_epoch", self.best_epoch, self.best_epoch <= self.epochs, &expected)?;
-        holds("training.steps", self.steps, self.steps >= 1, "must be at least 1")?;
+        // Separate flows may have no step: a Gaussian of each scale.
+        let valid = self.steps >= 1 || self.topology == Topology::Parallel;
+        holds("training.steps", self.steps, valid, "must be at least 1")?;
         for (field, value) in [
             ("training.learning_rate", self.learning_rate),
             ("training.weight_decay", self.weight_decay),

@@ -258,6 +258,11 @@ impl Backbone {
         Ok(())
     }
 
+    /// Whether the network leaves the size of its input open.
+    pub fn takes_any_size(&self) -> bool {
+        self.input.dims[2..].iter().all(|&dim| dim < 0)
+    }
+
     fn check_size(&self, height: usize, width: usize) -> Result<()> {
         let fits = |dim: i64, size: usize| dim < 0 || usize::try_from(dim) == Ok(size);
         if fits(self.input.dims[2], height) && fits(self.input.dims[3], width) {

@@ -7,8 +7,8 @@
 //!                                                     └─ threshold ──────── mask, regions, verdict
 //! ```
 //!
-//! With [`TestCount::PerSize`], the middle line uses the null of good images ([`CalibratedNull`]). The maps then have log₁₀NFA itself, and
-//! each pixel has the value of its nearest cell.
+//! With [`TestCount::PerSize`], the middle line uses the null of good images ([`CalibratedNull`]). The maps then have log₁₀NFA itself. Each
+//! region is drawn where the score map says that it is, within a cell of the cells that found it.
 //!
 //! [`Segmenter`] does the first three lines. It owns all its buffers and does not allocate after it is built. [`RegionFinder`] does
 //! the last line, in the frame that the image came from. It does not allocate after warm-up at the largest input. One thread at a time
@@ -38,6 +38,7 @@ mod lowest;
 mod null;
 mod outline;
 mod prune;
+mod refine;
 mod region;
 mod regions;
 mod reject;

@@ -17,8 +17,14 @@
 //!    pixels that vary together; for white noise it is 1 and m = n.
 //! 3. **The count itself.** Λ(t) is the measured mean number of regions of at most t in a good image: steps through the regions of
 //!    the good images, and below them a tail that is exponential in z (a normal tail would fall faster; real tails do not).
-//!    `NFA(R) = S·Λ(t(R))`, so ε is a measured rate even if layers 1 and 2 are wrong. Those two layers only decide the order of
-//!    the regions.
+//!    `NFA(R) = Λ(t(R)) / w_s` with the share w_s of the scale, Σ w_s = 1, so ε is a measured rate even if layers 1 and 2 are wrong. Those
+//!    two layers only decide the order of the regions.
+//!
+//! # Shares
+//! Where false alarms come from does not matter to ε, as long as the shares sum to 1 (a weighted Bonferroni correction). On real products the
+//! coarse scales tell good images from defective ones better than the fine scales, which outline better (`benches/quality.md`). So each
+//! scale has a tenth of the share of the next coarser one ([`ScaleNull::share`]): coarse scales decide, and a fine scale only on evidence
+//! that is strong by itself.
 //!
 //! # Why it keeps its promise
 //! *Where the null is the paper's* (κ = 1, no layer 3): a region R of size n is declared when `S·n_s·(n_s·α·β^n/n)·P(R) < ε`.
@@ -105,6 +111,9 @@ pub struct ScaleNull {
     pub correlated_pixels: f32,
     /// (t, log₁₀ Λ(t)), both increasing.
     pub rates: Vec<[f32; 2]>,
+    /// The part of the expected false alarms that this scale may cause. Nulls without it give all scales equal parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<f32>,
     /// Slope of the tail beyond the first rate, in decades of Λ for each unit of e. e is the z of a single pixel with that t:
     /// t = T − e² / (2 ln 10), where T is the t of one pixel without evidence.
     pub tail_slope: f32,
@@ -114,6 +123,8 @@ pub struct ScaleNull {
 const FARTHEST: usize = 4;
 /// Number of points of Λ that are kept.
 const KNOTS: usize = 24;
+/// The share of a scale, as a part of the share of the next coarser one.
+const FINER_SHARE: f64 = 0.1;
 /// Weight of the prior slope 1, which is about that of a normal tail at its start, as a number of regions.
 const PRIOR_REGIONS: f64 = 2.0;
 /// Weight of the theoretical deviation √(2/C), as a number of images.
@@ -136,7 +147,8 @@ impl CalibratedNull {
                 return Err(Error::parameter("energies", format!("an image's scale {index} is not {shape:?}")));
             }
             let inside = roi.map(|roi| roi.at_size(shape.height, shape.width));
-            scales.push(ScaleNull::estimate(shape, inside.as_deref(), &maps));
+            let share = Some(share(index, shapes.len()));
+            scales.push(ScaleNull { share, ..ScaleNull::estimate(shape, inside.as_deref(), &maps) });
         }
         Ok(Self { images: images.len(), scales })
     }
@@ -155,6 +167,10 @@ impl CalibratedNull {
         for (index, (scale, shape)) in self.scales.iter().zip(shapes).enumerate() {
             scale.check(*shape).map_err(|reason| format!("scales[{index}].{reason}"))?;
         }
+        let shares: f64 = self.scales.iter().map(|scale| scale.share_of(shapes.len())).sum();
+        if shares > 1.0 + 1e-5 {
+            return Err(format!("scales: their shares sum to {shares}, not to 1"));
+        }
         Ok(())
     }
 
@@ -172,7 +188,18 @@ impl CalibratedNull {
     }
 }
 
+/// The share of one of `scales`, finest first.
+fn share(index: usize, scales: usize) -> f32 {
+    let part = |index: usize| FINER_SHARE.powi((scales - 1 - index) as i32);
+    (part(index) / (0..scales).map(part).sum::<f64>()) as f32
+}
+
 impl ScaleNull {
+    /// Its share, as one of `scales`.
+    pub(super) fn share_of(&self, scales: usize) -> f64 {
+        self.share.map_or(1.0 / scales as f64, f64::from)
+    }
+
     fn check(&self, shape: ScaleShape) -> std::result::Result<(), String> {
         let finite = |value: &f32| value.is_finite();
         if self.location.len() != shape.pixels() || !self.location.iter().all(finite) {
@@ -186,6 +213,9 @@ impl ScaleNull {
         }
         if !(self.correlated_pixels.is_finite() && self.correlated_pixels >= 1.0) {
             return Err(format!("correlated_pixels: {} must be at least 1", self.correlated_pixels));
+        }
+        if self.share.is_some_and(|share| !(share > 0.0 && share <= 1.0)) {
+            return Err(format!("share: {:?} is not above 0 and at most 1", self.share));
         }
         if !(self.tail_slope.is_finite() && self.tail_slope > 0.0) {
             return Err(format!("tail_slope: {} must be above 0", self.tail_slope));
@@ -224,6 +254,7 @@ impl ScaleNull {
             deviation: rounded(deviation).max(1e-3),
             correlated_pixels: rounded(correlated_pixels),
             rates: Vec::new(),
+            share: None,
             tail_slope: 1.0,
         };
         // Each image is compared with the locations of the others: with its own part in the mean it would look calmer than it is.

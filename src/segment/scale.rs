@@ -17,6 +17,9 @@ pub(super) struct Scale {
     pub(super) tail: ChiSquared,
     pub(super) rows: Axis,
     pub(super) columns: Axis,
+    /// Pixels of the maps that have a cell's row or column as their nearest: `edges[i]..edges[i + 1]`.
+    pub(super) row_edges: Vec<u32>,
+    pub(super) column_edges: Vec<u32>,
     pub(super) stretched: Rows,
     pub(super) energy: Vec<f32>,
     pub(super) likelihood: Vec<f32>,
@@ -34,11 +37,18 @@ pub(super) struct Scale {
 
 impl Scale {
     pub(super) fn new(shape: ScaleShape, height: usize, width: usize) -> Self {
+        let (rows, columns) = (Axis::new(shape.height, height), Axis::new(shape.width, width));
+        let edges = |axis: &Axis, cells: usize, pixels: usize| {
+            let nearest: Vec<usize> = (0..pixels).map(|pixel| axis.nearest(pixel)).collect();
+            (0..=cells).map(|cell| nearest.partition_point(|&of| of < cell) as u32).collect()
+        };
         Self {
             shape,
             tail: ChiSquared::new(shape.channels),
-            rows: Axis::new(shape.height, height),
-            columns: Axis::new(shape.width, width),
+            row_edges: edges(&rows, shape.height, height),
+            column_edges: edges(&columns, shape.width, width),
+            rows,
+            columns,
             stretched: Rows::new(width),
             energy: vec![0.0; shape.pixels()],
             likelihood: vec![0.0; shape.pixels()],
@@ -141,14 +151,19 @@ impl Scale {
     /// log₁₀ NFA without evidence, if tests are counted by size at `scales` scales.
     pub(super) fn log10_nothing(&self, scales: usize) -> f64 {
         let at_one = match &self.null {
-            Some(null) => null.log10_rate_of_all() + self.log10_share(null),
+            Some(null) => null.log10_rate_of_all() + self.log10_taking_part(null),
             None => self.weights.nothing(),
         };
-        at_one + (scales as f64).log10()
+        at_one + self.log10_scales(scales)
+    }
+
+    /// log₁₀ 1/w_s: what this scale, as one of `scales`, adds to log₁₀NFA.
+    fn log10_scales(&self, scales: usize) -> f64 {
+        self.null.as_ref().map_or((scales as f64).log10(), |null| -null.share_of(scales).log10())
     }
 
     /// log₁₀ of the share of the null's pixels that take part. The number of regions falls with it.
-    fn log10_share(&self, null: &ScaleNull) -> f64 {
+    fn log10_taking_part(&self, null: &ScaleNull) -> f64 {
         (self.pixels() as f64 / null.pixels as f64).log10()
     }
 
@@ -162,13 +177,13 @@ impl Scale {
         pruner: &mut Pruner,
     ) {
         let (channels, width) = (self.shape.channels, self.shape.width);
-        let beyond = (scales as f64).log10() - nothing;
+        let beyond = self.log10_scales(scales) - nothing;
         self.log10_pfa.fill(0.0);
         let (inside, weights) = (self.inside.as_deref(), &self.weights);
         let takes_part = |pixel: usize| inside.is_none_or(|inside| inside[pixel]);
         match &self.null {
             Some(null) => {
-                let share = self.log10_share(null);
+                let share = self.log10_taking_part(null);
                 null.standardise(&null.location, channels, &self.energy, &mut self.statistic);
                 tree.build(&self.statistic, width, |pixel, z| takes_part(pixel) & (z > 0.0));
                 let weigh = |size, z| weights.weigh(size, log10_normal_tail(f64::from(z)));
@@ -184,6 +199,14 @@ impl Scale {
             }
         }
         self.note_occupied();
+    }
+
+    /// Pixels of maps of this width that have a cell as their nearest.
+    pub(super) fn pixels_of(&self, cell: usize, width: usize) -> impl Iterator<Item = usize> + use<> {
+        let span = |edges: &[u32], at: usize| edges[at] as usize..edges[at + 1] as usize;
+        let columns = span(&self.column_edges, cell % self.shape.width);
+        let rows = span(&self.row_edges, cell / self.shape.width);
+        rows.flat_map(move |y| columns.clone().map(move |x| y * width + x))
     }
 
     /// The value of this scale at a pixel of the map.

@@ -3,6 +3,7 @@
 use ndarray::{Array2, ArrayView2, ArrayView3};
 
 use super::prune::Pruner;
+use super::refine::{LOG10_NFA_LIMIT, Maps, Outliner};
 use super::scale::Scale;
 use super::tree::Tree;
 use super::upsample::row_of;
@@ -21,6 +22,7 @@ pub struct Segmenter {
     scales: Vec<Scale>,
     tree: Tree,
     pruner: Pruner,
+    outliner: Outliner,
     score: Array2<f32>,
     log10_nfa: Array2<f32>,
     /// The region of interest at the maps' size.
@@ -66,6 +68,7 @@ pub struct Segmentation<'a> {
     /// The maps' pixels inside the region of interest.
     pub(super) inside: Option<&'a [bool]>,
     scales: &'a [Scale],
+    outliner: &'a Outliner,
 }
 
 impl Segmentation<'_> {
@@ -76,6 +79,9 @@ impl Segmentation<'_> {
 
     /// The scale (0 = finest) with the strongest evidence at a pixel of the maps; the finest scale if no scale has evidence.
     pub fn scale_at(&self, row: usize, column: usize) -> usize {
+        if let Some(scale) = self.outliner.scale_of(self.log10_nfa[[row, column]]) {
+            return scale;
+        }
         let mut best = (0, 0.0);
         for (index, scale) in self.scales.iter().enumerate() {
             let value = scale.log10_pfa_at(row, column, self.tests);
@@ -113,6 +119,7 @@ impl Segmenter {
             scales: shapes.iter().map(|&shape| Scale::new(shape, height, width)).collect(),
             tree: Tree::with_capacity(height_max, width_max),
             pruner: Pruner::with_capacity(height_max * width_max),
+            outliner: Outliner::new(height * width, height_max * width_max),
             score: Array2::zeros((height, width)),
             log10_nfa: Array2::zeros((height, width)),
             inside: None,
@@ -232,6 +239,7 @@ impl Segmenter {
         self.load_latents(latents)?;
         self.scales.iter_mut().for_each(|scale| scale.log10_pfa.fill(0.0));
         let score_max = self.write_score();
+        self.outliner.clear();
         self.log10_nfa.assign(&blocks.log10_nfa(latents));
         let log10_nfa_min = self.log10_nfa.iter().copied().fold(f32::INFINITY, f32::min);
         self.last = Last { score_max: Some(score_max), log10_nfa_min: Some(log10_nfa_min) };
@@ -344,6 +352,7 @@ impl Segmenter {
             tests: self.tests,
             inside: self.inside.as_deref(),
             scales: &self.scales,
+            outliner: &self.outliner,
         }
     }
 
@@ -373,9 +382,11 @@ impl Segmenter {
 
     /// Eqs. 8 and 10: the minimum over scales of the upsampled log₁₀PFA, plus log₁₀ N_T. Returns its minimum. If tests are
     /// counted by size, each pixel has the value of its nearest cell: with interpolation, a region would lose evidence that the
-    /// calibration counted.
+    /// calibration counted. Regions of low log₁₀NFA are then drawn by the score map ([`refine`](super::refine)).
     fn write_log10_nfa(&mut self) -> f32 {
         let nothing = self.nothing as f32;
+        let limit = LOG10_NFA_LIMIT - nothing;
+        self.outliner.clear();
         for scale in &mut self.scales {
             scale.stretched.reset(self.width);
         }
@@ -394,7 +405,7 @@ impl Segmenter {
                         TestCount::PerSize => {
                             let nearest = scale.stretched.nearest(y, &scale.rows, &scale.columns, source);
                             for (least, &value) in row.iter_mut().zip(nearest) {
-                                *least = if value < *least { value } else { *least };
+                                *least = if value < *least && value >= limit { value } else { *least };
                             }
                         }
                     }
@@ -408,6 +419,13 @@ impl Segmenter {
                 blank(row, y, self.inside.as_deref(), nothing);
                 lowest = fold(row, lowest, |a, b| if a < b { a } else { b });
             }
+        }
+        if self.tests == TestCount::PerSize
+            && let (Some(score), Some(log10_nfa)) = (self.score.as_slice(), self.log10_nfa.as_slice_mut())
+        {
+            let mut maps = Maps { width: self.width, score, inside: self.inside.as_deref(), log10_nfa };
+            let drawn = self.outliner.draw(&self.scales, nothing, &mut maps);
+            lowest = drawn.map_or(lowest, |drawn| lowest.min(drawn));
         }
         lowest
     }

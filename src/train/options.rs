@@ -63,8 +63,8 @@ impl Default for TrainOptions {
         Self {
             steps: 4,
             kernels: vec![3, 1],
-            topology: Topology::UShaped,
-            normalisation: NormalisationKind::default(),
+            topology: Topology::Parallel,
+            normalisation: NormalisationKind::Whiten,
             epochs: 200,
             batch: 8,
             learning_rate: 1e-3,

@@ -7,7 +7,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Event, FEWEST_IMAGES, FitOptions, Fitted, Fitter, MOST_UNREADABLE, Survey};
+use super::{Event, FEWEST_IMAGES, FitOptions, Fitted, Fitter, MOST_UNREADABLE, Survey, input::median_ratio};
 use crate::{
     Error, Reason, Result,
     backbone::NetworkSource,
@@ -70,6 +70,9 @@ fn fit(
         events(Event::Warning(&warning));
     }
     survey.check_at_least(FEWEST_IMAGES)?;
+    if let Some(ratio) = median_ratio(&survey.shapes) {
+        fitter.shape_input(ratio)?;
+    }
     for (size, path) in &survey.sizes {
         fitter.check_roi(*size).map_err(|error| Error::data(path.clone(), Reason::of(error)))?;
     }

@@ -7,6 +7,7 @@ mod augment;
 mod cross;
 mod files;
 mod fitted;
+mod input;
 mod measure;
 mod options;
 mod pushed;
@@ -55,6 +56,8 @@ pub struct Fitter {
     /// What the backbone was found as, for the package.
     file: BackboneFile,
     preprocessor: Preprocessor,
+    /// Whether the first frames may still change the shape of the input.
+    shapes_input: bool,
     roi: Option<Arc<Roi>>,
     tensor: Vec<f32>,
     cache: FeatureCache,
@@ -82,33 +85,23 @@ impl Fitter {
         options.check()?;
         let file = options.find_backbone()?;
         let meta = backbone.meta();
-        let (width, height) = options.input_size.unwrap_or((meta.input_size[1] as u32, meta.input_size[0] as u32));
+        let recommended = (meta.input_size[1] as u32, meta.input_size[0] as u32);
+        let (width, height) = options.input_size.unwrap_or(recommended);
         let turned = options.augmentation.versions().iter().any(|version| version.turns % 2 == 1);
         if turned && width != height {
             let reason = format!("turning by 90 degrees needs a square input, not {width}×{height}");
             return Err(Error::parameter("augment", reason));
         }
-        let preprocess = Preprocess {
-            mean: meta.mean,
-            std: meta.std,
-            resize: meta.resize,
-            significant_bits: options.significant_bits,
-            float_range: options.float_range,
-            ..Preprocess::imagenet(width, height)
-        };
-        let shapes = backbone.feature_shapes(height as usize, width as usize)?;
         // What could not be fitted or measured in the end is told before the first frame.
-        let TrainOptions { steps, kernels, topology, .. } = &options.training;
-        let architecture = Architecture::connected(shapes.clone(), *steps, kernels.clone(), *topology)?;
-        let roi = options.detection.roi.as_ref().and_then(RegionOfInterest::mask).cloned();
-        Segmenter::new(&architecture.latents(), height as usize, width as usize)?.set_roi(roi.as_deref())?;
+        let Prepared { preprocessor, cache } = prepare(&backbone, &options, (width, height))?;
         Ok(Self {
             _runtime: runtime.clone(),
-            tensor: vec![0.0; preprocess.len()],
-            preprocessor: Preprocessor::new(preprocess)?,
-            roi,
+            tensor: vec![0.0; preprocessor.input().len()],
+            shapes_input: options.input_size.is_none() && width == height && !turned && backbone.takes_any_size(),
+            preprocessor,
+            roi: options.detection.roi.as_ref().and_then(RegionOfInterest::mask).cloned(),
             depth: BitDepthCheck::default(),
-            cache: FeatureCache::new(&shapes, options.memory)?,
+            cache,
             pushed: PushedFrames::default(),
             backbone,
             file,
@@ -116,7 +109,25 @@ impl Fitter {
         })
     }
 
-    /// Size and normalisation of the network's input.
+    /// Gives the network's input the shape of images with this ratio of width to height, where the options name no size and the
+    /// backbone leaves it open. The first call decides.
+    fn shape_input(&mut self, ratio: f64) -> Result<()> {
+        if !std::mem::take(&mut self.shapes_input) {
+            return Ok(());
+        }
+        let meta = self.backbone.meta();
+        let step = meta.strides.last().map_or(1, |&stride| stride as u32);
+        let size = input::shaped(meta.input_size[0] as u32, step, ratio);
+        if size != (self.input().width, self.input().height) {
+            let Prepared { preprocessor, cache } = prepare(&self.backbone, &self.options, size)?;
+            (self.preprocessor, self.cache) = (preprocessor, cache);
+            self.tensor.resize(self.input().len(), 0.0);
+        }
+        Ok(())
+    }
+
+    /// Size and normalisation of the network's input. Without a size in the options, the first frame may change its shape, not its pixels' number
+    /// by much.
     pub fn input(&self) -> &Preprocess {
         self.preprocessor.input()
     }
@@ -133,6 +144,7 @@ impl Fitter {
     /// A frame that cannot be used or that the region of interest does not fit, features that are not finite, a temporary file
     /// that cannot be written. The frame is then not added.
     pub fn push(&mut self, frame: &Frame<'_>) -> Result<Pushed> {
+        self.shape_input(f64::from(frame.width()) / f64::from(frame.height()))?;
         self.check_roi((frame.height(), frame.width()))?;
         if frame.significant_bits().is_none() {
             self.depth.push(crate::frame::depth::peak(frame));
@@ -280,6 +292,31 @@ impl Fitter {
             detection,
         }
     }
+}
+
+/// What depends on the size of the network's input.
+struct Prepared {
+    preprocessor: Preprocessor,
+    cache: FeatureCache,
+}
+
+/// Checks that a flow, its statistics and the region of interest fit an input of this width and height.
+fn prepare(backbone: &Backbone, options: &FitOptions, (width, height): (u32, u32)) -> Result<Prepared> {
+    let meta = backbone.meta();
+    let preprocess = Preprocess {
+        mean: meta.mean,
+        std: meta.std,
+        resize: meta.resize,
+        significant_bits: options.significant_bits,
+        float_range: options.float_range,
+        ..Preprocess::imagenet(width, height)
+    };
+    let shapes = backbone.feature_shapes(height as usize, width as usize)?;
+    let TrainOptions { steps, kernels, topology, .. } = &options.training;
+    let architecture = Architecture::connected(shapes.clone(), *steps, kernels.clone(), *topology)?;
+    let roi = options.detection.roi.as_ref().and_then(RegionOfInterest::mask);
+    Segmenter::new(&architecture.latents(), height as usize, width as usize)?.set_roi(roi.map(|roi| &**roi))?;
+    Ok(Prepared { preprocessor: Preprocessor::new(preprocess)?, cache: FeatureCache::new(&shapes, options.memory)? })
 }
 
 /// Runs on so many threads, or on the process's own.

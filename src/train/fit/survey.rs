@@ -42,6 +42,8 @@ pub struct Survey {
     pub depth: BitDepthCheck,
     /// Each (height, width) among the images to use, and the first image of that size.
     pub sizes: Vec<((u32, u32), PathBuf)>,
+    /// (height, width) of each image to use.
+    pub shapes: Vec<(u32, u32)>,
 }
 
 impl Survey {
@@ -75,6 +77,7 @@ impl Survey {
                         None => {
                             known.insert(digest, path);
                             survey.images.push(path.clone());
+                            survey.shapes.push(size);
                             if survey.sizes.iter().all(|(known, _)| *known != size) {
                                 survey.sizes.push((size, path.clone()));
                             }
