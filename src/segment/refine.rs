@@ -9,7 +9,7 @@
 //!
 //! It is every pixel with a score of at least t that is connected with such a pixel in the region's own cells and lies at most one cell beyond
 //! them. (A defect at the border of a cell belongs to both cells, whichever has more evidence.) The region's log₁₀NFA does not change. It
-//! has at least one pixel, its peak. Where the scores of a region do not stand out at all, it keeps its cells.
+//! has at least one pixel, its peak. Where it falls apart, as when a coarse cell holds two defects, each part has the region's log₁₀NFA. Where the scores of a region do not stand out at all, it keeps its cells.
 //!
 //! HEIGHT was chosen by the overlap with the true masks of three products (`benches/quality.md`).
 //!
@@ -56,15 +56,16 @@ struct Area {
 }
 
 impl Outliner {
-    pub(super) fn new(pixels: usize, most_cells: usize) -> Self {
+    /// For maps of so many pixels and so many cells at all scales together.
+    pub(super) fn new(pixels: usize, cells: usize) -> Self {
         Self {
             reached: vec![0; pixels],
             stack: Vec::with_capacity(pixels),
-            cells: Vec::with_capacity(most_cells),
-            done: vec![false; most_cells],
+            cells: Vec::with_capacity(cells),
+            done: vec![false; cells],
             steps: vec![0; STEPS],
             regions: 0,
-            drawn: Vec::with_capacity(most_cells),
+            drawn: Vec::with_capacity(cells),
         }
     }
 

@@ -119,7 +119,7 @@ impl Segmenter {
             scales: shapes.iter().map(|&shape| Scale::new(shape, height, width)).collect(),
             tree: Tree::with_capacity(height_max, width_max),
             pruner: Pruner::with_capacity(height_max * width_max),
-            outliner: Outliner::new(height * width, height_max * width_max),
+            outliner: Outliner::new(height * width, shapes.iter().map(ScaleShape::pixels).sum()),
             score: Array2::zeros((height, width)),
             log10_nfa: Array2::zeros((height, width)),
             inside: None,

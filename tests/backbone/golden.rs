@@ -86,3 +86,36 @@ fn lite1_agrees_with_pytorch() {
 fn lite2_agrees_with_pytorch() {
     agrees_with_pytorch("efficientnet-lite2");
 }
+
+/// A pyramid is the same network on the image and on its half: strides 8 and 16 are those of the plain network, stride 32 is stride 16 of the
+/// halved image.
+#[test]
+fn a_pyramid_is_the_network_at_two_sizes() {
+    let Some(wheel) = super::wheel("efficientnet-lite0") else { return };
+    let runtime = Runtime::load(None).unwrap();
+    let [pyramid, plain] = ["efficientnet-lite0-pyramid", "efficientnet-lite0"].map(|name| {
+        let bytes = Known::named(name).unwrap().convert(&wheel, &Conversion::default()).unwrap();
+        Backbone::load(&runtime, NetworkSource::Bytes(&bytes), &SessionOptions::default()).unwrap()
+    });
+    assert_eq!(pyramid.meta().strides, [8, 16, 32, 64]);
+    let (height, width) = (128, 192);
+    let image = image(pyramid.meta(), height, width);
+    let half = Array4::from_shape_fn((1, 3, height / 2, width / 2), |(_, c, y, x)| {
+        let sum: f32 = [(0, 0), (0, 1), (1, 0), (1, 1)]
+            .map(|(down, across)| image[[0, c, 2 * y + down, 2 * x + across]])
+            .iter()
+            .sum();
+        sum / 4.0
+    });
+    let maps = pyramid.features(image.view()).unwrap();
+    let shapes: Vec<_> = maps.iter().map(|map| map.dim()).collect();
+    assert_eq!(shapes, [(1, 40, 16, 24), (1, 112, 8, 12), (1, 112, 4, 6), (1, 192, 2, 3)]);
+    let (whole, halved) = (plain.features(image.view()).unwrap(), plain.features(half.view()).unwrap());
+    for (scale, expected) in [(0, &whole[1]), (1, &whole[2]), (2, &halved[2])] {
+        let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+        let worst = maps[scale].iter().zip(expected).fold(0.0_f32, |worst, (a, b)| worst.max((a - b).abs()));
+        assert!(worst <= 1e-5 * largest, "scale {scale}: {worst} of {largest}");
+    }
+    // Not a map that the other scales have already.
+    assert!(maps[3].iter().all(|value| value.is_finite()) && maps[3].iter().any(|value| value.abs() > 0.1));
+}

@@ -29,7 +29,7 @@ pub fn wheel(name: &str) -> Option<PathBuf> {
 pub fn default_folder() -> Option<&'static Path> {
     static FOLDER: OnceLock<Option<tempfile::TempDir>> = OnceLock::new();
     let made = FOLDER.get_or_init(|| {
-        let wheel = wheel(DEFAULT)?;
+        let wheel = wheel(DEFAULT.trim_end_matches("-pyramid"))?;
         let folder = tempfile::tempdir().unwrap();
         let bytes = Known::named(DEFAULT).unwrap().convert(&wheel, &Conversion::default()).unwrap();
         std::fs::write(uflow::backbone::file_in(folder.path(), DEFAULT), bytes).unwrap();

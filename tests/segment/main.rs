@@ -9,6 +9,7 @@ mod counting;
 mod golden;
 mod noise;
 mod oracle;
+mod refine;
 mod regions;
 mod reject;
 mod roi;

@@ -17,7 +17,7 @@ use crate::{
 
 /// Sets the backbone: an ONNX file with U-Flow's metadata, or a name that `uflow backbone list` shows (`path`, UTF-8). A name is looked for in
 /// the folder `UFLOW_BACKBONES`, or else the user's data folder, and then in `../share/uflow/backbones` beside this library. Default:
-/// `efficientnet-lite0`, which `make install` puts there; its weights are under Apache-2.0. No backbone is part of this library: if it is not found,
+/// `efficientnet-lite0-pyramid`, which `make install` puts there; its weights are under Apache-2.0. No backbone is part of this library: if it is not found,
 /// `uflow_trainer_new` fails with `UFLOW_STATUS_NOT_FOUND` and says where it looked. `uflow backbone list` has the terms of the others' weights.
 ///
 /// # Safety

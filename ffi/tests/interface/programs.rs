@@ -124,10 +124,10 @@ fn the_training_example_takes_the_default_backbone_and_skips_files_that_are_not_
         let complained = String::from_utf8_lossy(&none.stderr);
         assert_eq!(none.status.code(), Some(1), "{complained}");
         for words in [
-            "there is no backbone `efficientnet-lite0`",
+            "there is no backbone `efficientnet-lite0-pyramid`",
             backbones.to_str().unwrap(),
             "share/uflow/backbones (beside the library)",
-            "uflow backbone fetch efficientnet-lite0",
+            "uflow backbone fetch efficientnet-lite0-pyramid",
             "make backbones",
         ] {
             assert!(complained.contains(words), "no `{words}` in: {complained}");
@@ -136,7 +136,8 @@ fn the_training_example_takes_the_default_backbone_and_skips_files_that_are_not_
 
     // A small network in the place of the default one.
     std::fs::create_dir(&backbones).unwrap();
-    std::fs::write(backbones.join("efficientnet-lite0.onnx"), fixture::networks::TinyBackbone::new(1).onnx()).unwrap();
+    std::fs::write(backbones.join("efficientnet-lite0-pyramid.onnx"), fixture::networks::TinyBackbone::new(1).onnx())
+        .unwrap();
     let output = train();
     let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}{complained}");
