@@ -26,8 +26,9 @@ pub(super) fn shaped(side: u32, step: u32, ratio: f64) -> (u32, u32) {
         (PIXELS.0..=PIXELS.1).contains(&part).then(|| shape + PIXELS_COST * part.ln().abs())
     };
     let sizes = sides().flat_map(|height| sides().map(move |width| (width, height)));
-    let best = sizes.filter_map(|size| Some((cost(size)?, size))).min_by(|a, b| a.0.total_cmp(&b.0));
-    best.map_or((side, side), |(_, size)| size)
+    // The recommended square is allowed even where it is not whole cells.
+    let sizes = sizes.chain([(side, side)]).filter_map(|size| Some((cost(size)?, size)));
+    sizes.min_by(|a, b| a.0.total_cmp(&b.0)).map_or((side, side), |(_, size)| size)
 }
 
 /// The median ratio of width to height of images of these (height, width).
