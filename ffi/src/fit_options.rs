@@ -72,9 +72,9 @@ pub struct uflow_fit_options_info {
     pub name: *const c_char,
     /// The backbone's file or name; "" for the default.
     pub backbone: *const c_char,
-    /// Columns of the network's input; 0: the backbone's own.
+    /// Columns of the network's input; 0: in the shape of the first frame (uflow_fit_options_set_input_size).
     pub input_width: u32,
-    /// Rows of the network's input; 0: the backbone's own.
+    /// Rows of the network's input; 0: in the shape of the first frame.
     pub input_height: u32,
     /// A `uflow_augmentation`.
     pub augmentation: u32,

@@ -18,7 +18,7 @@
 use super::scale::Scale;
 
 /// Height of the outline's level between the median and the peak.
-const HEIGHT: f32 = 0.65;
+const HEIGHT: f32 = 0.7;
 /// Regions of at least this log₁₀NFA are drawn as their cells: no one asks for regions of which 10 are expected in a good image.
 pub(super) const LOG10_NFA_LIMIT: f32 = 1.0;
 /// Steps of the score at which the median is found.

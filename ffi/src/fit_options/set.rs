@@ -36,7 +36,8 @@ pub unsafe extern "C" fn uflow_fit_options_set_backbone(
     }
 }
 
-/// Sets the size of the network's input in pixels. Default: the backbone's own. Each at least 1; at most 4096 × 4096 pixels in all.
+/// Sets the size of the network's input in pixels. Default: as many pixels as the backbone recommends, in the shape of the first frame that is pushed.
+/// Each at least 1; at most 4096 × 4096 pixels in all.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.
