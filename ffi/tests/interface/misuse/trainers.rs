@@ -28,7 +28,7 @@ fn trainers() {
             (uflow_fit_options_set_input_size(options, 0, 5), ARGUMENT, "0×5 is not 1 to"),
             (uflow_fit_options_set_input_size(options, 60_000, 60_000), ARGUMENT, "60000×60000 is not 1 to"),
             (uflow_fit_options_set_input_size(options, u32::MAX, u32::MAX), ARGUMENT, "is not 1 to"),
-            (uflow_fit_options_set_steps(options, 4_000_000_000), ARGUMENT, "4000000000 is not 1 to 64"),
+            (uflow_fit_options_set_steps(options, 4_000_000_000), ARGUMENT, "4000000000 is not 0 to 64"),
             (uflow_fit_options_set_augmentation(options, 0), ARGUMENT, "0 is not a UFLOW_AUGMENTATION"),
             (uflow_fit_options_set_epochs(options, 0, 1), ARGUMENT, "epochs"),
             (uflow_fit_options_set_epochs(options, 1, 0), ARGUMENT, "patience"),
