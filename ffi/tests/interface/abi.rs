@@ -2,7 +2,7 @@
 //! as in the committed lists. A line that is removed or changed breaks existing programs and needs a new major version. New
 //! lines are added with `UFLOW_WRITE_ABI=1 cargo test -p uflow-ffi --test interface abi::`.
 
-use std::{collections::BTreeSet, fmt::Write, fs, mem::offset_of, process::Command};
+use std::{collections::BTreeSet, fmt::Write, fs, mem::offset_of, path::PathBuf, process::Command};
 
 use crate::fixture::root;
 use uflow_ffi::*;
@@ -22,10 +22,21 @@ fn check(name: &str, found: &str) {
     assert!(new.is_empty(), "{name}: new, and not in the list yet: {new:#?}");
 }
 
+fn library() -> PathBuf {
+    std::env::current_exe().unwrap().parent().unwrap().join("libuflow_ffi.so")
+}
+
+/// No backbone is part of the library, so its terms are no terms of the library.
+#[test]
+fn the_library_holds_no_backbone() {
+    let (library, photonet) = (fs::read(library()).unwrap(), fs::read(root().join("assets/photonet.onnx")).unwrap());
+    let part = &photonet[photonet.len() / 2..][..64];
+    assert!(!library.windows(part.len()).any(|window| window == part));
+}
+
 #[test]
 fn exports_are_those_of_the_list() {
-    let library = std::env::current_exe().unwrap().parent().unwrap().join("libuflow_ffi.so");
-    let output = Command::new("nm").args(["-D", "--defined-only"]).arg(library).output().unwrap();
+    let output = Command::new("nm").args(["-D", "--defined-only"]).arg(library()).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let mut names: Vec<&str> = text.lines().filter_map(|line| line.split_whitespace().nth(2)).collect();
     names.sort_unstable();
