@@ -52,6 +52,10 @@ fn fixture() -> &'static Fixture {
             "6",
             "--tests",
             "paper",
+            "--flow",
+            "u",
+            "--normalisation",
+            "standardise",
             "--backbone",
             PHOTONET,
             "--json",
@@ -146,7 +150,8 @@ fn the_same_seed_gives_the_same_package() {
     let good = fixture.path("good");
     let args =
         ["fit", "--good", text(&good), "--out", text(&again), "--input-size", "256", "--epochs", "6", "--threads", "1"];
-    let args = [&args[..], &["--tests", "paper", "--backbone", PHOTONET]].concat();
+    let as_before = ["--tests", "paper", "--flow", "u", "--normalisation", "standardise", "--backbone", PHOTONET];
+    let args = [&args[..], &as_before].concat();
     let output = uflow(&args);
     assert!(output.status.success(), "{}", stderr(&output));
     let hash = |package: &Path| json_lines(&uflow(&["info", text(package), "--json"]))[0]["flow"]["sha256"].clone();

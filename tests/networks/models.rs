@@ -64,13 +64,28 @@ pub fn fit_with(
     (seed, frames): (u64, u64),
     detection: DecisionOptions,
 ) -> Fitted {
-    let training = TrainOptions {
-        epochs: 3,
-        seed,
-        topology: Topology::UShaped,
-        normalisation: NormalisationKind::Standardise,
-        ..TrainOptions::default()
-    };
+    let training =
+        TrainOptions { topology: Topology::UShaped, normalisation: NormalisationKind::Standardise, ..training(seed) };
+    fit_to(runtime, backbone, name, (seed, frames), (training, detection))
+}
+
+/// As [`fit`], with the default flow.
+pub fn fit_default_flow(runtime: &Runtime, backbone: &Path, name: &str, seed: u64) -> Fitted {
+    let detection = DecisionOptions { tests: Some(TestCount::Paper), ..DecisionOptions::default() };
+    fit_to(runtime, backbone, name, (seed, 12), (training(seed), detection))
+}
+
+fn training(seed: u64) -> TrainOptions {
+    TrainOptions { epochs: 3, seed, ..TrainOptions::default() }
+}
+
+fn fit_to(
+    runtime: &Runtime,
+    backbone: &Path,
+    name: &str,
+    (seed, frames): (u64, u64),
+    (training, detection): (TrainOptions, DecisionOptions),
+) -> Fitted {
     let backbone = BackboneChoice::File(backbone.to_owned());
     let options = FitOptions { backbone, training, detection, input_size: Some((48, 32)), ..FitOptions::new(name) };
     let mut fitter = Fitter::new(runtime, options).unwrap();

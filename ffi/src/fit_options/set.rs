@@ -154,7 +154,7 @@ pub unsafe extern "C" fn uflow_fit_options_set_optimizer(
     }
 }
 
-/// Sets the steps of each stage of the flow, 1 to 64 (default 4, the paper's).
+/// Sets the steps of each scale's flow, 0 to 64 (default 4, the paper's). 0 makes the model a Gaussian of the features of each scale.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.

@@ -141,7 +141,7 @@ fn the_training_example_takes_the_default_backbone_and_skips_files_that_are_not_
     let output = train();
     let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}{complained}");
-    assert!(said.contains("9 good images") && said.contains("epoch 1 of 16"), "{said}");
+    assert!(said.contains("9 good images") && said.contains("epoch 1 of 200"), "{said}");
     assert!(complained.contains("broken.png"), "{complained}");
     let manifest = uflow::package::Package::open(&package).unwrap().manifest;
     assert_eq!((manifest.name.as_str(), manifest.backbone.name.as_str()), ("part", "tiny"));

@@ -103,7 +103,8 @@ fn the_model_is_the_rust_interface_s() {
     assert_eq!(unsafe { uflow_trainer_frames(fit.trainer) }, 12);
     let mut asked = Asked::default();
     ok(fit.fit("bolt.uflow", Some(progress), ptr::from_mut(&mut asked).cast()));
-    let expected = models::fit(&Runtime::load(None).unwrap(), &models::backbone(fit.folder.path(), 1), "bolt", 1);
+    let backbone = models::backbone(fit.folder.path(), 1);
+    let expected = models::fit_default_flow(&Runtime::load(None).unwrap(), &backbone, "bolt", 1);
     let package = Package::open(fit.folder.path().join("bolt.uflow")).unwrap();
     assert_eq!(package.manifest.flow.sha256, expected.manifest.flow.sha256, "the same flow to the bit");
     assert_eq!(package.manifest.scores, expected.manifest.scores);
