@@ -834,11 +834,11 @@ typedef struct uflow_fit_options_info {
    */
   const char *backbone;
   /**
-   * Columns of the network's input; 0: the backbone's own.
+   * Columns of the network's input; 0: in the shape of the first frame (uflow_fit_options_set_input_size).
    */
   uint32_t input_width;
   /**
-   * Rows of the network's input; 0: the backbone's own.
+   * Rows of the network's input; 0: in the shape of the first frame.
    */
   uint32_t input_height;
   /**
@@ -1820,7 +1820,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_get_info(const struct uflo
 /**
  * Sets the backbone: an ONNX file with U-Flow's metadata, or a name that `uflow backbone list` shows (`path`, UTF-8). A name is looked for in
  * the folder `UFLOW_BACKBONES`, or else the user's data folder, and then in `../share/uflow/backbones` beside this library. Default:
- * `efficientnet-lite0`, which `make install` puts there; its weights are under Apache-2.0. No backbone is part of this library: if it is not found,
+ * `efficientnet-lite0-pyramid`, which `make install` puts there; its weights are under Apache-2.0. No backbone is part of this library: if it is not found,
  * `uflow_trainer_new` fails with `UFLOW_STATUS_NOT_FOUND` and says where it looked. `uflow backbone list` has the terms of the others' weights.
  *
  * `options` is NULL (an error) or options that were not freed; `path` is NULL (an error) or a text that ends with 0.
@@ -1829,7 +1829,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_backbone(struct uflow_
                                                     const char *path);
 
 /**
- * Sets the size of the network's input in pixels. Default: the backbone's own. Each at least 1; at most 4096 × 4096 pixels in all.
+ * Sets the size of the network's input in pixels. Default: as many pixels as the backbone recommends, in the shape of the first frame that is pushed.
+ * Each at least 1; at most 4096 × 4096 pixels in all.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -1876,11 +1877,12 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_optimizer(struct uflow
                                                      double weight_decay);
 
 /**
- * Sets the steps of each stage of the flow, 1 to 64 (default 4, the paper's).
+ * Sets the steps of each scale's flow, 0 to 64 (default 4, the paper's). 0 makes the model a Gaussian of the features of each scale.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
-UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_steps(struct uflow_fit_options *options, uint32_t steps);
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_steps(struct uflow_fit_options *options,
+                                                 uint32_t steps);
 
 /**
  * Sets the noise on the features in training, in standard deviations of each channel, 0 to 1 (default 0.05).
