@@ -129,8 +129,8 @@ pub(super) fn inspection<'a>(
     })
 }
 
-/// Size of the network's input in the demo: larger than its pictures, so that outlines are finer.
-const DEMO_INPUT: u32 = 384;
+/// Size of the network's input in the demo: twice that of its pictures, so that outlines are finer.
+const DEMO_INPUT: u32 = 512;
 /// Epochs in the demo: few, so that the demo takes about a minute.
 const DEMO_EPOCHS: usize = 14;
 
