@@ -58,6 +58,24 @@ fn a_fit_takes_the_default_backbone_and_its_package_needs_none() {
     assert!(detect(&user, &alone(&user, "part.uflow"))["score"].is_number());
 }
 
+/// Images of 48×32 pixels are not squeezed into a square.
+#[test]
+fn the_input_has_the_shape_of_the_images() {
+    let Some(folder) = default_folder() else { return };
+    let user = User::new();
+    let (good, out) = (user.good_images(), user.path("part.uflow"));
+    let fit = ["fit", "--good", text(&good), "--out", text(&out), "--strides", "32,64", "--epochs", "1"];
+    for (more, expected) in [(&[][..], (512, 320)), (&["--input-size", "128x64"], (128, 64))] {
+        let options = [&fit[..], &["--tests", "paper", "--verdict", "nfa"], more].concat();
+        stdout(&user.command(&options).env("UFLOW_BACKBONES", folder).output().unwrap());
+        let input = Package::open(&out).unwrap().manifest.input;
+        assert_eq!((input.width, input.height), expected);
+    }
+    let wrong = user.uflow(&[&fit[..], &["--input-size", "128x"]].concat());
+    assert_eq!(wrong.status.code(), Some(2));
+    says(&stderr(&wrong), &["`128x` is not a size", "320x704"]);
+}
+
 /// Every command that would fit on it says where it looked and what to do, before it works.
 #[test]
 fn without_the_default_backbone_commands_say_what_to_do() {

@@ -15,6 +15,7 @@ use prost::Message;
 use serde_json::Value;
 use uflow::{
     Error,
+    flow::Topology,
     frame::{Frame, Limits, PixelFormat, ReadOptions},
     onnx::Dim,
     package::Package,
@@ -94,6 +95,20 @@ fn a_flow_that_cross_fitting_did_not_finish_is_not_used() {
     let path = folder.path().join("bolt");
     stopped[1].write(&path).unwrap();
     assert_eq!(Package::open(&path).unwrap().manifest.calibration.unwrap().images, 6);
+}
+
+/// A flow without steps is a Gaussian of each scale, and a package like any other.
+#[test]
+fn a_gaussian_is_a_package() {
+    let folder = tempfile::tempdir().unwrap();
+    let fitter = fitter(folder.path(), 12, |options| {
+        options.training.steps = 0;
+        options.training.topology = Topology::Parallel;
+    });
+    let path = folder.path().join("bolt");
+    fitter.train(&mut |_| Control::Continue).unwrap().write(&path).unwrap();
+    let training = Package::open(&path).unwrap().manifest.training.unwrap();
+    assert_eq!((training.steps, training.topology), (0, Topology::Parallel));
 }
 
 #[test]
