@@ -1829,7 +1829,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_backbone(struct uflow_
                                                     const char *path);
 
 /**
- * Sets the size of the network's input in pixels. Default: as many pixels as the backbone recommends, in the shape of the first frame that is pushed.
+ * Sets the size of the network's input in pixels. Default: as many pixels as the backbone recommends, in the shape of the first frame that is added.
  * Each at least 1; at most 4096 × 4096 pixels in all.
  *
  * `options` is NULL (an error) or options that were not freed.

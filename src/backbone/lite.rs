@@ -13,8 +13,8 @@
 //! A **pyramid** sends the image through the network twice, at its own size and at half of it (means of 2×2 pixels), as the paper does with its
 //! transformer's two sizes (§3.1). The strides 8 and 16 come from the whole size. The strides 32 and 64 are those of 16 and 32 in the half size:
 //! they see as much of the scene as strides 32 and 64 would. The last stages do not run at the whole size, so the pyramid costs less than the
-//! plain network with stride 32. Its coarsest map is the output of an inner block, [`PYRAMID_BLOCK`]: on all four products that
-//! `benches/quality.md` measures, it tells good images from defective ones better than the last.
+//! plain network with stride 32. Its coarsest map is the output of an inner block, [`PYRAMID_BLOCK`]: on three of the four products that
+//! `benches/quality.md` measures, it tells good images from defective ones better than the last block, and on the fourth worse.
 
 use std::{
     collections::{BTreeMap, HashMap},

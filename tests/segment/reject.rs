@@ -82,10 +82,13 @@ fn epsilon_decides_which_further_regions_an_anomalous_image_shows() {
         let options = DecisionOptions { epsilon: Some(epsilon), ..DecisionOptions::default() };
         let found = decide(&mut post, &z, &rule(-8.0, options));
         assert!(found.anomalous);
-        (post.regions().len(), marked(&post))
+        let weakest = post.regions().iter().map(|region| region.log10_nfa_min()).fold(f32::NEG_INFINITY, f32::max);
+        (post.regions().len(), marked(&post), weakest)
     };
     let (strict, loose) = (shown(1e-30), shown(1e-2));
-    assert!(strict.0 >= 1 && loose.0 > strict.0 && loose.1 > strict.1, "{strict:?} {loose:?}");
+    assert!(loose.0 > strict.0 && loose.1 > strict.1, "{strict:?} {loose:?}");
+    // Without ε only what rejects the image by itself is shown; with it, all below ε.
+    assert!(strict.2 < -8.0 && loose.2 < -2.0 && loose.2 >= -8.0, "{strict:?} {loose:?}");
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub unsafe extern "C" fn uflow_fit_options_set_backbone(
     }
 }
 
-/// Sets the size of the network's input in pixels. Default: as many pixels as the backbone recommends, in the shape of the first frame that is pushed.
+/// Sets the size of the network's input in pixels. Default: as many pixels as the backbone recommends, in the shape of the first frame that is added.
 /// Each at least 1; at most 4096 × 4096 pixels in all.
 ///
 /// # Safety

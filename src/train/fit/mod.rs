@@ -56,7 +56,7 @@ pub struct Fitter {
     /// What the backbone was found as, for the package.
     file: BackboneFile,
     preprocessor: Preprocessor,
-    /// Whether the first frames may still change the shape of the input.
+    /// Whether the first frame may change the shape of the input.
     shapes_input: bool,
     roi: Option<Arc<Roi>>,
     tensor: Vec<f32>,
@@ -110,9 +110,9 @@ impl Fitter {
     }
 
     /// Gives the network's input the shape of images with this ratio of width to height, where the options name no size and the
-    /// backbone leaves it open. The first call decides.
+    /// backbone leaves it open. A frame that is refused or left out decides nothing: as long as there is none, the next may.
     fn shape_input(&mut self, ratio: f64) -> Result<()> {
-        if !std::mem::take(&mut self.shapes_input) {
+        if !self.shapes_input || self.cache.len() > 0 {
             return Ok(());
         }
         let meta = self.backbone.meta();

@@ -187,7 +187,7 @@ pub struct FitOptions {
     /// Strides of its feature maps to use, finest first; all if empty. The package holds the backbone without what only the others need.
     pub strides: Vec<usize>,
     /// Width and height of the network's input. If `None`, it has as many pixels as the backbone recommends, in the shape of the images: by
-    /// their median ratio of width to height in [`fit_files`](super::fit_files), by the first frame in [`Fitter::push`](super::Fitter::push).
+    /// their median ratio of width to height in [`fit_files`](super::fit_files), by the first frame that is added in [`Fitter::push`](super::Fitter::push).
     /// A backbone that recommends a rectangle, or takes one size only, gets that.
     pub input_size: Option<(u32, u32)>,
     /// Augmentation of the good images.
