@@ -727,6 +727,10 @@ class fit_options : public detail::handle<uflow_fit_options, uflow_fit_options_f
   outcome<void> set_epochs(std::uint32_t epochs, std::uint32_t patience) {
     return detail::finish(uflow_fit_options_set_epochs(get(), epochs, patience));
   }
+  /** For all flows of a fit together; infinity for no limit. */
+  outcome<void> set_time_budget(double seconds) {
+    return detail::finish(uflow_fit_options_set_time_budget(get(), seconds));
+  }
   outcome<void> set_optimizer(std::uint32_t batch, double learning_rate, double weight_decay) {
     return detail::finish(uflow_fit_options_set_optimizer(get(), batch, learning_rate, weight_decay));
   }
