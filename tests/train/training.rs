@@ -113,17 +113,7 @@ fn a_flow_without_steps_is_a_gaussian_of_each_scale() {
         let channels = shape.channels;
         let (mut sums, mut count) = (vec![0.0_f64; channels * channels], 0.0);
         for image in (0..cache.len()).filter(|image| !summary.held_out.contains(image)) {
-            let maps: Vec<Array3<f32>> = SHAPES
-                .iter()
-                .enumerate()
-                .map(|(scale, shape)| {
-                    let mut map = vec![0.0; shape.len()];
-                    cache.read(image, 0, scale, &mut map);
-                    Array3::from_shape_vec((shape.channels, shape.height, shape.width), map).unwrap()
-                })
-                .collect();
-            let views: Vec<_> = maps.iter().map(|map| map.view()).collect();
-            let (latents, log_det) = trained.flow.forward(&views).unwrap();
+            let (latents, log_det) = latents_of(&cache, image, &trained);
             assert_eq!(log_det, 0.0);
             for pixel in latents[scale].lanes(ndarray::Axis(0)) {
                 for (index, sum) in sums.iter_mut().enumerate() {
@@ -156,19 +146,24 @@ fn act_norm_starts_from_the_data() {
     }
 }
 
-/// Negative log-likelihood of the held-out images in nats per value, by the flow's public pass.
+/// The latents of an image and log |det J|, by the flow's public pass.
+fn latents_of(cache: &FeatureCache, image: usize, trained: &Trained) -> (Vec<Array3<f32>>, f64) {
+    let maps: Vec<Array3<f32>> = (SHAPES.iter().enumerate())
+        .map(|(scale, shape)| {
+            let mut map = vec![0.0; shape.len()];
+            cache.read(image, 0, scale, &mut map);
+            Array3::from_shape_vec((shape.channels, shape.height, shape.width), map).unwrap()
+        })
+        .collect();
+    let views: Vec<_> = maps.iter().map(|map| map.view()).collect();
+    trained.flow.forward(&views).unwrap()
+}
+
+/// Negative log-likelihood of the held-out images in nats per value.
 fn held_out_nll(cache: &FeatureCache, trained: &Trained) -> f64 {
     let (mut total, mut values) = (0.0, 0.0);
     for &image in &trained.summary.held_out {
-        let maps: Vec<Array3<f32>> = (SHAPES.iter().enumerate())
-            .map(|(scale, shape)| {
-                let mut map = vec![0.0; shape.len()];
-                cache.read(image, 0, scale, &mut map);
-                Array3::from_shape_vec((shape.channels, shape.height, shape.width), map).unwrap()
-            })
-            .collect();
-        let views: Vec<_> = maps.iter().map(|map| map.view()).collect();
-        let (latents, log_det) = trained.flow.forward(&views).unwrap();
+        let (latents, log_det) = latents_of(cache, image, trained);
         let latents: Vec<f64> = latents.iter().flatten().map(|&z| f64::from(z)).collect();
         total += latents.iter().map(|z| 0.5 * z * z).sum::<f64>() - log_det;
         values += latents.len() as f64;
