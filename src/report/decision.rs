@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    charts::{frame, line, round_ticks, x, y},
+    charts::{frame, line, mark, round_ticks, x, y},
     headline::share,
 };
 use crate::{
@@ -101,16 +101,7 @@ pub(super) fn good_images(images: &[GoodImage], threshold: Option<f32>, axis: &s
         }
     }
     if let Some(threshold) = threshold.filter(|threshold| threshold.is_finite()) {
-        let place = place(threshold.into());
-        let (at, anchor, shift) = if place > 0.5 { (x(place), "end", -4.0) } else { (x(place), "start", 4.0) };
-        let _ = write!(
-            svg,
-            r#"<line class="mark" x1="{at:.1}" y1="{:.1}" x2="{at:.1}" y2="{:.1}"/><text class="legend" x="{:.1}" y="{:.1}" text-anchor="{anchor}">rejected above {threshold:.2}</text>"#,
-            y(0.0),
-            y(1.0),
-            at + shift,
-            y(1.0) + 9.0
-        );
+        mark(&mut svg, place(threshold.into()), &format!("rejected above {threshold:.2}"));
     }
     svg + "</svg>"
 }
