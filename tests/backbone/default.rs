@@ -9,12 +9,16 @@ use std::{
 use serde_json::Value;
 use uflow::{
     backbone::DEFAULT,
+    frame::{Frame, PixelFormat},
     package::{Package, sha256},
+    runtime::Runtime,
+    train::fit::{BackboneChoice, FitOptions, Fitter, Pushed},
 };
 
 use crate::{
     backbones::{PHOTONET, default_folder},
     cli::{User, says, stderr, stdout, text},
+    networks::models,
 };
 
 /// Options that keep a fit short.
@@ -74,6 +78,23 @@ fn the_input_has_the_shape_of_the_images() {
     let wrong = user.uflow(&[&fit[..], &["--input-size", "128x"]].concat());
     assert_eq!(wrong.status.code(), Some(2));
     says(&stderr(&wrong), &["`128x` is not a size", "320x704"]);
+}
+
+/// Frame by frame, the first that is added decides; one that is left out, as from a covered lens, does not.
+#[test]
+fn only_a_frame_that_is_added_shapes_the_input() {
+    let Some(folder) = default_folder() else { return };
+    let backbone = BackboneChoice::File(uflow::backbone::file_in(folder, DEFAULT));
+    let options = FitOptions { backbone, ..FitOptions::new("part") };
+    let mut fitter = Fitter::new(&Runtime::load(None).unwrap(), options).unwrap();
+    let mut push = |pixels: &[u8], (width, height)| {
+        let pushed = fitter.push(&Frame::packed(pixels, width, height, PixelFormat::Rgb8).unwrap()).unwrap();
+        (pushed, fitter.input().width, fitter.input().height)
+    };
+    assert_eq!(push(&[7; 3 * 96 * 32], (96, 32)).0, Pushed::Uniform);
+    let good = |seed, width, height| models::good(seed, width, height, PixelFormat::Rgb8);
+    assert_eq!(push(&good(1, 32, 48), (32, 48)), (Pushed::Added, 320, 512));
+    assert_eq!(push(&good(2, 96, 32), (96, 32)), (Pushed::Added, 320, 512), "later frames change nothing");
 }
 
 /// Every command that would fit on it says where it looked and what to do, before it works.
