@@ -341,7 +341,12 @@ async fn a_connection_ends_at_its_age_and_its_client_comes_back() {
     let mut answers = client.detect_stream(requests).await.unwrap().into_inner();
     let end = tokio::time::timeout(Duration::from_secs(20), answers.next()).await;
     assert!(!matches!(end, Err(_) | Ok(Some(Ok(_)))), "the stream is still open: {end:?}");
-    assert!(client.detect(sample(1).request(1)).await.is_ok());
+    // On a busy machine the client's transport may not have seen the end yet. It then cancels one call before it is sent, and connects anew.
+    let mut answer = client.detect(sample(1).request(1)).await;
+    if answer.as_ref().is_err_and(|status| status.code() == tonic::Code::Cancelled) {
+        answer = client.detect(sample(1).request(1)).await;
+    }
+    assert!(answer.is_ok(), "{answer:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -110,7 +110,7 @@ impl Fitter {
     }
 
     /// Gives the network's input the shape of images with this ratio of width to height, where the options name no size and the
-    /// backbone leaves it open. A frame that is refused or left out decides nothing: as long as there is none, the next may.
+    /// backbone leaves it open. A frame that is refused or left out decides nothing: the next frame then may.
     fn shape_input(&mut self, ratio: f64) -> Result<()> {
         if !self.shapes_input || !self.cache.is_empty() {
             return Ok(());
