@@ -206,16 +206,20 @@ async fn listen(config: &Config, secrets: &Secrets, engine: &Engine) -> Result<(
     let open = register(metrics, IntGaugeVec::new(opts, &["port"]))?;
     let opts = Opts::new("uflow_connections_limit", "Most connections that may be open, by port.");
     let limit = register(metrics, IntGaugeVec::new(opts, &["port"]))?;
-    let port = async |name: &str, address: &Address, tls: &Option<Arc<Tls>>, idle: Option<Duration>| {
+    let port = async |name: &str,
+                      address: &Address,
+                      tls: &Option<Arc<Tls>>,
+                      (idle, life): (Option<Duration>, Option<Duration>)| {
         let failed = |error| Error::io("listen on", Path::new(&address.to_string()))(error);
         let listener = TcpListener::bind((address.host(), address.port())).await.map_err(failed)?;
         limit.with_label_values(&[name]).set(most as i64);
-        let patience = Patience { head: config.head, idle, may_close_used: idle.is_some() };
+        let patience = Patience { head: config.head, idle, may_close_used: idle.is_some(), life };
         Incoming::accept(listener, tls.clone(), most, patience, open.with_label_values(&[name])).map_err(failed)
     };
+    let life = config.max_connection_age.map(|age| age.saturating_add(config.drain));
     Ok((
-        port("grpc", &config.grpc, &secrets.grpc_tls, None).await?,
-        port("http", &config.http, &secrets.http_tls, Some(HTTP_IDLE)).await?,
+        port("grpc", &config.grpc, &secrets.grpc_tls, (None, life)).await?,
+        port("http", &config.http, &secrets.http_tls, (Some(HTTP_IDLE), None)).await?,
     ))
 }
 
@@ -319,8 +323,9 @@ fn services(
         .layer(InUse)
         .layer(auth)
         .layer(MapRequestLayer::new(prepare(Receiving::new(app.engine().metrics().registry())?, config.max_message)));
+    // With a grace period, tonic 0.14 does not ask the connection to end and cuts it: its life is limited where it is accepted.
     if let Some(age) = config.max_connection_age {
-        server = server.max_connection_age(age).max_connection_age_grace(config.drain);
+        server = server.max_connection_age(age);
     }
     let detection = Detection::new(Arc::clone(app), config.stream_window, config.when_full);
     let detection = compressed!(DetectionServiceServer::new(detection))

@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use crate::server::{self, assert_same, channel, client, detector, sample, start};
+use crate::{
+    process::Process,
+    server::{self, assert_same, channel, client, detector, sample, start},
+};
 use prost::bytes::{Buf, BufMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_stream::StreamExt;
@@ -12,6 +15,7 @@ use tonic::{
     Code, Request, Status,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     codegen::http::uri::PathAndQuery,
+    transport::Channel,
 };
 use uflow::serve::{
     Server,
@@ -326,6 +330,29 @@ async fn a_client_that_does_not_answer_pings_is_let_go() {
         assert!(client.detect(sample(1).request(1)).await.is_ok());
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_asked_to_end_at_its_age_and_its_streams_go_on_until_the_drain() {
+    alone!();
+    let repository = server::copy_of_repository();
+    let options = ["--max-connection-age-seconds", "0.3", "--drain-seconds", "100"];
+    let server = Process::start(repository.path(), &options);
+    let channel = Channel::from_shared(format!("http://{}", server.grpc)).unwrap().connect().await.unwrap();
+    let mut client = DetectionServiceClient::new(channel);
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let mut answers = client.detect_stream(requests).await.unwrap().into_inner();
+    // The stream keeps its connection. The next call of a client that was asked to end it takes another one.
+    let begun = std::time::Instant::now();
+    while !server.get("/metrics").1.lines().any(|line| line == "uflow_connections{port=\"grpc\"} 2") {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the client was never asked to end its connection");
+        let _ = client.detect(sample(1).request(1)).await;
+    }
+    sender.send(sample(2).request(7)).await.unwrap();
+    let answer = answers.next().await.unwrap().unwrap();
+    assert_eq!(answer.sequence, 7, "{answer:?}");
+    assert!(matches!(answer.outcome, Some(Outcome::Detection(_))), "{answer:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

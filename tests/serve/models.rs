@@ -12,11 +12,16 @@ use std::{
 use crate::networks::models;
 use crate::server::{self, Sample, client, copy, copy_of_repository, runtime, sample};
 use tokio_stream::StreamExt;
-use uflow::serve::{
-    Server,
-    config::{Config, Overload, Settings},
-    proto::v1::{DetectRequest, detect_response::Outcome},
-    registry::ModelState,
+use uflow::{
+    Error,
+    engine::{Engine, EngineOptions},
+    package::Repository,
+    serve::{
+        Server,
+        config::{Config, Overload, Settings},
+        proto::v1::{DetectRequest, detect_response::Outcome},
+        registry::{Control, ModelState, Registry, Versions},
+    },
 };
 
 async fn polling(models: &Path, change: impl FnOnce(&mut Settings)) -> Server {
@@ -269,4 +274,22 @@ async fn a_server_whose_models_are_all_removed_is_no_longer_ready() {
         status = health().await;
     }
     assert_eq!(status, ServingStatus::NotServing);
+}
+
+/// A client that comes back to a server which has just started must not be told that its model does not exist.
+#[tokio::test(flavor = "multi_thread")]
+async fn before_the_repository_was_read_models_are_unavailable_and_not_unknown() {
+    let folder = tempfile::tempdir().unwrap();
+    let (models, away) = (folder.path().join("models"), folder.path().join("away"));
+    std::fs::create_dir(&models).unwrap();
+    let repository = Repository::open(&models, None).unwrap();
+    std::fs::rename(&models, &away).unwrap();
+    let engine = Arc::new(Engine::new(&runtime(), EngineOptions::default()).unwrap());
+    let control = Control::Poll(Duration::from_millis(20));
+    let registry = Registry::start(engine, repository, control, Versions::All).unwrap();
+    registry.started().wait_for(|started| *started).await.unwrap();
+    assert!(matches!(registry.get("bolt", 0), Err(Error::Unavailable { .. })), "{:?}", registry.get("bolt", 0));
+    assert!(matches!(registry.status("bolt", 0), Err(Error::Unavailable { .. })));
+    std::fs::rename(&away, &models).unwrap();
+    until("the repository is read", || matches!(registry.get("bolt", 0), Err(Error::NotFound(_)))).await;
 }

@@ -33,6 +33,8 @@ pub struct Connection {
     lingering: Option<Pin<Box<Sleep>>>,
     /// When the connection is closed unless something is read or written before.
     silence: Pin<Box<Sleep>>,
+    /// When the connection is closed whatever it says.
+    life: Option<Pin<Box<Sleep>>>,
     /// Ready when the place goes to another client.
     closed: Pin<Box<WaitForCancellationFutureOwned>>,
     patience: Patience,
@@ -50,8 +52,9 @@ pub(super) enum Io {
 impl Connection {
     pub(super) fn new(io: Io, remote: SocketAddr, patience: Patience, place: Place) -> Self {
         let silence = Box::pin(tokio::time::sleep(patience.head));
+        let life = patience.life.map(|life| Box::pin(tokio::time::sleep(life)));
         let closed = Box::pin(place.activity().close().clone().cancelled_owned());
-        Self { io, remote, lingering: None, silence, closed, patience, greeted: 0, place }
+        Self { io, remote, lingering: None, silence, life, closed, patience, greeted: 0, place }
     }
 
     /// The client's address.
@@ -86,6 +89,10 @@ impl Connection {
         if self.closed.as_mut().poll(cx).is_ready() {
             tracing::debug!(remote = %self.remote, "closed without a request: all places are taken and others wait");
             return Some(io::ErrorKind::ConnectionAborted.into());
+        }
+        if self.life.as_mut().is_some_and(|life| life.as_mut().poll(cx).is_ready()) {
+            tracing::debug!(remote = %self.remote, "closed: it was asked to end and did not in time");
+            return Some(io::ErrorKind::TimedOut.into());
         }
         if self.watches_silence() && self.silence.as_mut().poll(cx).is_ready() {
             tracing::debug!(remote = %self.remote, "closed: nothing was read or written in time");

@@ -42,7 +42,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Time between two log lines about the same trouble.
 const LOG_PAUSE: Duration = Duration::from_secs(30);
 
-/// How long a connection may say nothing.
+/// How long a connection may say nothing, and how long it may last.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// For the TLS handshake, and again until the first bytes of a request.
@@ -52,6 +52,8 @@ pub struct Patience {
     /// Whether a connection whose requests are all answered may lose its place to another client. One that has had no request
     /// always may.
     pub may_close_used: bool,
+    /// The longest that a connection may last, whatever it says.
+    pub life: Option<Duration>,
 }
 
 /// Connections of one port.
@@ -255,7 +257,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_says_nothing_does_not_keep_its_place() {
-        let patience = Patience { head: SHORT, idle: Some(SHORT), may_close_used: true };
+        let patience = Patience { head: SHORT, idle: Some(SHORT), may_close_used: true, life: None };
         let (mut incoming, open) = incoming(1, patience).await;
         let address = incoming.address();
         let mut buffer = [0; 64];
@@ -283,8 +285,8 @@ mod tests {
     #[tokio::test]
     async fn a_connection_without_a_request_gives_its_place_to_one_that_waits() {
         let minute = Duration::from_secs(60);
-        let (mut incoming, open) =
-            incoming(2, Patience { head: minute, idle: Some(minute), may_close_used: false }).await;
+        let patience = Patience { head: minute, idle: Some(minute), may_close_used: false, life: None };
+        let (mut incoming, open) = incoming(2, patience).await;
         let address = incoming.address();
         let mut clients = Vec::new();
         let mut accepted = Vec::new();
@@ -300,6 +302,31 @@ mod tests {
         drop(accepted.pop());
         let _third = incoming.next().await.unwrap().unwrap();
         assert_eq!(open.get(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_connection_ends_with_its_life_whatever_it_says() {
+        let minute = Duration::from_secs(60);
+        let patience =
+            Patience { head: minute, idle: None, may_close_used: false, life: Some(Duration::from_millis(200)) };
+        let (mut incoming, _) = incoming(1, patience).await;
+        let mut client = TcpStream::connect(incoming.address()).await.unwrap();
+        let mut accepted = incoming.next().await.unwrap().unwrap();
+        let talking = tokio::spawn(async move {
+            while client.write_all(&[b'x'; 30]).await.is_ok() {
+                tokio::time::sleep(SHORT / 8).await
+            }
+        });
+        let mut buffer = [0; 4096];
+        let ended = tokio::time::timeout(minute, async {
+            loop {
+                if let Err(error) = accepted.read(&mut buffer).await {
+                    return error.kind();
+                }
+            }
+        });
+        assert_eq!(ended.await.unwrap(), io::ErrorKind::TimedOut);
+        talking.abort();
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -36,6 +39,8 @@ pub(super) struct Shared {
     pub(super) table: RwLock<Table>,
     /// Counts changes of the table.
     pub(super) changes: watch::Sender<u64>,
+    /// Whether the repository was read once, so that a model which is not in the table does not exist.
+    pub(super) listed: AtomicBool,
     /// Whether the first look at the repository is over.
     pub(super) started: watch::Sender<bool>,
 }
@@ -143,6 +148,14 @@ impl Shared {
         slot.tried.as_ref() != Some(found) || slot.retry.is_some_and(Retry::is_due)
     }
 
+    /// The error for a model that the table has not. Before the repository was read once, that says nothing of the model.
+    pub(super) fn unknown(&self, name: &str, table: &Table) -> Error {
+        match self.listed.load(Ordering::Acquire) {
+            true => unknown(name, table),
+            false => Error::unavailable("the model repository has not been read yet: no model takes frames"),
+        }
+    }
+
     /// Adds versions that are new on disk, and forgets versions that are neither on disk nor loaded.
     fn list_available(&self, listing: &Listing) {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
@@ -157,6 +170,7 @@ impl Shared {
             slots.retain(|version, slot| on_disk(version) || slot.model.is_some() || slot.leaving.is_some());
         }
         table.retain(|_, slots| !slots.is_empty());
+        self.listed.store(true, Ordering::Release);
         drop(table);
         self.changes.send_modify(|count| *count += 1);
     }
@@ -226,7 +240,7 @@ impl Shared {
     fn load_on_request(&self, name: &str, version: u32) -> Result<Status> {
         let listing = self.repository.scan()?;
         self.list_available(&listing);
-        let versions = listing.get(name).ok_or_else(|| unknown(name, &self.read()))?;
+        let versions = listing.get(name).ok_or_else(|| self.unknown(name, &self.read()))?;
         let found = match version {
             0 => versions.iter().next_back(),
             _ => versions.get_key_value(&version),
@@ -249,13 +263,13 @@ impl Shared {
         }
         let table = self.read();
         let status = table.get(name).map(|slots| statuses(name, slots)).unwrap_or_default();
-        status.into_iter().find(|status| status.version == *version).ok_or_else(|| unknown(name, &table))
+        status.into_iter().find(|status| status.version == *version).ok_or_else(|| self.unknown(name, &table))
     }
 
     fn unload_on_request(&self, name: &str, version: u32) -> Result<()> {
         {
             let table = self.read();
-            let slots = table.get(name).ok_or_else(|| unknown(name, &table))?;
+            let slots = table.get(name).ok_or_else(|| self.unknown(name, &table))?;
             if version != 0 && !slots.contains_key(&version) {
                 return Err(Error::NotFound(format!("model `{name}` has no version {version}")));
             }

@@ -10,7 +10,7 @@ mod loader;
 mod table;
 
 use std::{
-    sync::{Arc, Mutex, RwLock},
+    sync::{Arc, Mutex, RwLock, atomic::AtomicBool},
     thread::JoinHandle,
     time::Duration,
 };
@@ -21,7 +21,7 @@ pub use self::table::{ModelState, Status};
 use self::{
     figures::ModelFigures,
     loader::{Command, Shared},
-    table::{statuses, unavailable, unknown},
+    table::{statuses, unavailable},
 };
 use crate::{
     Error, Reason, Result,
@@ -82,6 +82,7 @@ impl Registry {
             versions,
             table: RwLock::default(),
             changes: watch::Sender::new(0),
+            listed: AtomicBool::new(false),
             started: watch::Sender::new(false),
         });
         let figures = Box::new(ModelFigures::new(Arc::downgrade(&shared))?);
@@ -97,10 +98,11 @@ impl Registry {
     /// The model for a request. Version 0 is the current version.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if there is no such model, [`Error::Unavailable`] if the model takes no frames now.
+    /// [`Error::NotFound`] if there is no such model, [`Error::Unavailable`] if the model takes no frames now, or the repository has not been
+    /// read yet.
     pub fn get(&self, name: &str, version: u32) -> Result<Arc<Model>> {
         let table = self.shared.read();
-        let versions = table.get(name).ok_or_else(|| unknown(name, &table))?;
+        let versions = table.get(name).ok_or_else(|| self.shared.unknown(name, &table))?;
         if version == 0 {
             let ready = versions.values().rev().find_map(|slot| slot.model.clone());
             return ready.ok_or_else(|| match versions.iter().next_back() {
@@ -124,10 +126,10 @@ impl Registry {
     /// One version of a model. Version 0 is the current version, or the highest if none takes frames.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// As [`get`](Self::get), except that a model may be in any state.
     pub fn status(&self, name: &str, version: u32) -> Result<Status> {
         let table = self.shared.read();
-        let versions = table.get(name).ok_or_else(|| unknown(name, &table))?;
+        let versions = table.get(name).ok_or_else(|| self.shared.unknown(name, &table))?;
         let all = statuses(name, versions);
         let wanted = match version {
             0 => all.iter().find(|status| status.current).or(all.last()),
