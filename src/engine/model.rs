@@ -19,7 +19,7 @@ use crate::{
     pipeline::{Batch, Detector, Evidence, Networks, PostProcessor, package_roi},
     preprocess::Preprocessor,
     runtime::{Backbone, Device, Network, Runtime},
-    segment::{DecisionOptions, Roi},
+    segment::{DecisionOptions, DecisionRule, Roi},
     sync::lock,
 };
 
@@ -62,7 +62,11 @@ impl Model {
         let mut network = Network::load(runtime, backbone, &package.flow, &manifest.shapes(), &options.session)?;
         let roi = package_roi(package)?;
         let mut post = PostProcessor::new(&manifest, roi.clone())?;
-        let warm_up = warm_up(&manifest, &mut network, &mut post, options)?;
+        let rule = manifest.rule(&DecisionOptions::default())?;
+        let warm_up = warm_up(&manifest, &mut network, &mut post, options, &rule)?;
+        if let Some(warning) = rule.warning() {
+            tracing::warn!(model = name, version, "{warning}");
+        }
         let (input, of_model) = (manifest.input, (Arc::clone(&manifest), roi.clone()));
         Ok(Self {
             name: name.to_owned(),
@@ -167,6 +171,7 @@ fn warm_up(
     network: &mut Network,
     post: &mut PostProcessor,
     options: &EngineOptions,
+    rule: &DecisionRule,
 ) -> Result<Duration> {
     let input = manifest.input;
     let (height, width) = (input.height as usize, input.width as usize);
@@ -174,13 +179,12 @@ fn warm_up(
         // A device may compile its kernels for each size of batch.
         network.run(Array4::zeros((options.max_batch, 3, height, width)).view(), false)?;
     }
-    let rule = manifest.rule(&DecisionOptions::default())?;
     let images = Array4::zeros((1, 3, height, width));
     let mut last = Duration::ZERO;
     for _ in 0..2 {
         let start = Instant::now();
         let output = network.run(images.view(), false)?;
-        post.run(Evidence::OfBatch(Batch::Output(output), 0), (input.height, input.width), &rule)?;
+        post.run(Evidence::OfBatch(Batch::Output(output), 0), (input.height, input.width), rule)?;
         last = start.elapsed();
     }
     Ok(last)

@@ -35,6 +35,7 @@ use strum::{Display, VariantArray, VariantNames};
 
 use super::{
     Bound, PValue, RejectThreshold, Rejection, Roi, TestCount, check_rate, images_needed, log10_epsilon, percent,
+    reject::percent_above,
 };
 use crate::{Error, Result, choice::choice};
 
@@ -382,11 +383,11 @@ impl DecisionRule {
         reject.is_extrapolated().then(|| {
             format!(
                 "a reject rate of {} needs {} good images, and the package knows {}: its threshold is extrapolated from their \
-                 tail; calibrate with more (uflow calibrate PKG --good DIR --out NEW), or ask for {} or more",
+                 tail; calibrate with more (uflow calibrate PKG --good DIR --out NEW), or ask for a rate of at least {}",
                 percent(reject.rate),
                 images_needed(reject.rate),
                 rejection.images(),
-                percent(1.0 / (rejection.images() + 1) as f64),
+                percent_above(1.0 / (rejection.images() + 1) as f64),
             )
         })
     }

@@ -411,6 +411,13 @@ pub fn rounded_percent(share: f64) -> String {
     trimmed_percent(value, digits)
 }
 
+/// The next percentage of two digits that is not below a share: 3.2% for 1/32, 5% for 1/21.
+pub(super) fn percent_above(share: f64) -> String {
+    let unit = 10_f64.powf(share.log10().floor() - 1.0);
+    // A share that is such a percentage must not be raised by the rounding of the division.
+    percent((share / unit - 1e-9).ceil() * unit)
+}
+
 fn trimmed_percent(value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$}");
     let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };

@@ -32,6 +32,7 @@ use uflow::{
 
 use crate::{
     networks::models,
+    process::Process,
     server::{channel, client, model_client, runtime, settings},
 };
 
@@ -233,4 +234,15 @@ async fn a_rate_that_is_no_share_and_a_package_that_knows_no_good_images_are_ref
         assert!(status.message().contains(told), "{reject_rate}: {}", status.message());
     }
     server.stop().await;
+}
+
+/// Who runs a server learns from its log that a threshold promises nothing.
+#[test]
+fn an_extrapolated_threshold_is_in_the_servers_log() {
+    let folder = repository();
+    let server = Process::start(&folder.path().join("models"), &["--log", "info"]);
+    let line: Value = serde_json::from_str(&server.says("extrapolated")).unwrap();
+    assert_eq!((line["level"].as_str(), line["model"].as_str()), (Some("WARN"), Some("clip")), "{line}");
+    let said = line["message"].as_str().unwrap();
+    assert!(said.contains("needs 99 good images, and the package knows 24") && said.contains("at least 4%"), "{said}");
 }

@@ -163,6 +163,13 @@ fn rates_are_read_as_percent_and_as_shares_and_shown_in_round_numbers() {
     ] {
         assert_eq!((percent(share), rounded_percent(share)), (exact.to_owned(), round.to_owned()));
     }
+    for (images, enough) in
+        [(9, "10%"), (20, "4.8%"), (24, "4%"), (31, "3.2%"), (98, "1.1%"), (99, "1%"), (300, "0.34%")]
+    {
+        assert_eq!(percent_above(1.0 / f64::from(images + 1)), enough, "{images} images");
+        let rate = parse_rate(enough).unwrap();
+        assert!((rate * f64::from(images + 1)).floor() >= 1.0, "{images} images keep {enough}");
+    }
 }
 
 #[test]
