@@ -84,7 +84,7 @@ pub const KNOWN: &[Known] = &[
     Known {
         strides: &lite::PYRAMID_STRIDES,
         origin: Origin::Wheel { project: LITE0_PROJECT, stages: lite::LITE0, layout: lite::Layout::Pyramid },
-        ..lite_of("efficientnet-lite0-pyramid", LITE0_PROJECT, lite::LITE0, &[40, 112, 112, 192])
+        ..lite_of("efficientnet-lite0-pyramid", LITE0_PROJECT, lite::LITE0, &[40, 80, 112, 192])
     },
     Known {
         name: "photonet",

@@ -12,9 +12,10 @@
 //!
 //! A **pyramid** sends the image through the network twice, at its own size and at half of it (means of 2×2 pixels), as the paper does with its
 //! transformer's two sizes (§3.1). The strides 8 and 16 come from the whole size. The strides 32 and 64 are those of 16 and 32 in the half size:
-//! they see as much of the scene as strides 32 and 64 would. The last stages do not run at the whole size, so the pyramid costs less than the
-//! plain network with stride 32. Its coarsest map is the output of an inner block, [`PYRAMID_BLOCK`]: on three of the four products that
-//! `benches/quality.md` measures, it tells good images from defective ones better than the last block, and on the fourth worse.
+//! they see as much of the scene as strides 32 and 64 would. The later stages do not run at the whole size, so the pyramid costs less than the
+//! plain network with stride 32. Two of its maps are outputs of inner blocks ([`PYRAMID`]), by the measurements in `benches/quality.md`: stride 16
+//! ends with the first stage of its stride, since the second costs a fifth of the network and outlines no better; and on three of the four products
+//! the second block of its stage tells good images from defective ones better than the last block, on the fourth worse.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -38,10 +39,15 @@ pub(super) const LITE1: Stages = [1, 3, 3, 4, 4, 5, 1];
 pub(super) const STRIDES: [usize; 4] = [4, 8, 16, 32];
 /// Strides of a pyramid's feature maps.
 pub(super) const PYRAMID_STRIDES: [usize; 4] = [8, 16, 32, 64];
-/// Strides of a pyramid up to this come from the whole size.
-const WHOLE_UP_TO: usize = 16;
-/// Stage, and block in it, that a pyramid's coarsest map comes from.
-pub(super) const PYRAMID_BLOCK: (usize, usize) = (5, 1);
+/// Where the pyramid of Lite0 has its map of each stride from: the size of the image, the stage, and the block in it.
+const PYRAMID: [(Size, usize, usize); 4] =
+    [(Size::Whole, 2, 1), (Size::Whole, 3, 2), (Size::Half, 4, 2), (Size::Half, 5, 1)];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Size {
+    Whole,
+    Half,
+}
 
 /// Which feature maps a network has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,14 +95,14 @@ fn maps(blocks: &[Block], layout: Layout, strides: &[usize]) -> (Maps, Maps) {
     let last_of = |total: usize| blocks.iter().rposition(|block| block.total == total).unwrap_or(0);
     let (mut whole, mut half) = (Maps::new(), Maps::new());
     for (scale, &stride) in strides.iter().enumerate() {
-        if layout == Layout::Plain || stride <= WHOLE_UP_TO {
-            whole.insert(last_of(stride), scale);
-        } else if stride == PYRAMID_STRIDES[3] {
-            let inner = blocks.iter().position(|block| (block.stage, block.at) == PYRAMID_BLOCK).unwrap_or(0);
-            half.insert(inner, scale);
-        } else {
-            half.insert(last_of(stride / 2), scale);
-        }
+        let of_pyramid = PYRAMID_STRIDES.iter().position(|&of| of == stride).map(|at| PYRAMID[at]);
+        match of_pyramid.filter(|_| layout == Layout::Pyramid) {
+            None => whole.insert(last_of(stride), scale),
+            Some((size, stage, at)) => {
+                let block = blocks.iter().position(|block| (block.stage, block.at) == (stage, at)).unwrap_or(0);
+                if size == Size::Whole { whole.insert(block, scale) } else { half.insert(block, scale) }
+            }
+        };
     }
     (whole, half)
 }

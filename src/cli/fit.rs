@@ -144,7 +144,8 @@ struct TrainingArgs {
     #[arg(long, value_name = "DECAY", default_value_t = TrainOptions::default().weight_decay)]
     weight_decay: f64,
 
-    /// Noise added to the features, in standard deviations of each channel.
+    /// Noise added to the features of the finest scale, in standard deviations of each channel. With separate flows it doubles with each coarser
+    /// scale, up to 0.5.
     #[arg(long, default_value_t = TrainOptions::default().noise)]
     noise: f64,
 

@@ -34,7 +34,8 @@ pub struct TrainOptions {
     pub weight_decay: f64,
     /// Largest norm of the gradient (of the loss in nats per image), per feature value of an image; larger ones are scaled down to it.
     pub clip: Option<f64>,
-    /// Gaussian noise on the features, in units of each channel's standard deviation.
+    /// Gaussian noise on the features of the finest scale, in units of each channel's standard deviation. For separate flows it doubles with each
+    /// coarser scale: a coarse scale has fewer pixels to learn from, and learns them by heart sooner.
     pub noise: f64,
     /// Part of the images that is held out to measure the model during training.
     pub held_out: f64,
@@ -83,10 +84,21 @@ impl Default for TrainOptions {
     }
 }
 
+/// Up to this the noise doubles from scale to scale: with more, flows learn nothing beyond a Gaussian (benches/quality.md).
+const MOST_DOUBLED_NOISE: f64 = 0.5;
+
 impl TrainOptions {
     /// Number of held-out images out of `images`.
     pub(crate) fn held_out_images(&self, images: usize) -> usize {
         ((images as f64 * self.held_out).round() as usize).max(1)
+    }
+
+    /// The noise at a scale, 0 being the finest.
+    pub(super) fn noise_at(&self, scale: usize) -> f64 {
+        match self.topology {
+            Topology::UShaped => self.noise,
+            Topology::Parallel => (self.noise * 2_f64.powi(scale as i32)).min(self.noise.max(MOST_DOUBLED_NOISE)),
+        }
     }
 
     /// Checks every range.
@@ -299,4 +311,20 @@ pub struct Trained {
     pub options: TrainOptions,
     /// Results.
     pub summary: TrainingSummary,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_noise_of_separate_flows_doubles_with_each_coarser_scale() {
+        let at = |topology, noise| {
+            let options = TrainOptions { topology, noise, ..TrainOptions::default() };
+            [0, 1, 2, 3, 4, 5].map(|scale| options.noise_at(scale))
+        };
+        assert_eq!(at(Topology::Parallel, 0.05), [0.05, 0.1, 0.2, 0.4, 0.5, 0.5]);
+        assert_eq!(at(Topology::Parallel, 0.75), [0.75; 6], "what is asked for is never lowered");
+        assert_eq!(at(Topology::UShaped, 0.05), [0.05; 6]);
+    }
 }

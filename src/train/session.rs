@@ -109,7 +109,9 @@ impl<'a> Session<'a> {
         let architecture = Architecture::connected(cache.shapes().to_vec(), *steps, kernels.clone(), *topology)?;
         let (normalisations, mut deviations) =
             initialise::normalisations(cache, &training, &held_out, options.normalisation);
-        deviations.iter_mut().flatten().for_each(|deviation| *deviation *= options.noise as f32);
+        for (scale, deviations) in deviations.iter_mut().enumerate() {
+            deviations.iter_mut().for_each(|deviation| *deviation *= options.noise_at(scale) as f32);
+        }
         let mut flow = Flow::new(architecture, normalisations.clone(), options.seed)?;
         let source = Source { cache, normalisations, deviations, seed: options.seed };
         // The flow starts as a model of independent values: on whitened features, as their Gaussian.

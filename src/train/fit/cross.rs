@@ -26,6 +26,9 @@ pub(super) const FOLDS: usize = 4;
 /// Good images that a null is calibrated on where there are so many: its promise is then kept within a factor of 3
 /// (benches/trust.md); with 30 images the factor can be larger.
 const ENOUGH_TO_CALIBRATE: usize = 100;
+/// Part of the images that one flow may hold out, where these are enough. The model then has all the time for training, and its promise needs
+/// no second flow that is as good.
+const MOST_HELD_OUT_ALONE: f64 = 1.0 / 3.0;
 
 /// What is held out of the model's own training, and how many flows the null needs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,10 +52,13 @@ impl Plan {
         if needs_none || options.training.held_out_images(images) >= enough {
             return Self { held_out: own, flows: 1 };
         }
-        let held_out = own.max(quarter.min(enough as f64 / images as f64));
-        let of_each = TrainOptions { held_out, ..options.training.clone() }.held_out_images(images);
-        Self { held_out, flows: enough.div_ceil(of_each).min(FOLDS).min(options.most_flows.max(1)) }
-            .within(options, images)
+        let part = |count: usize| count as f64 / images as f64;
+        if part(enough) <= MOST_HELD_OUT_ALONE {
+            return Self { held_out: own.max(part(enough)), flows: 1 };
+        }
+        let most = own.max(quarter);
+        let flows = (part(enough) / most).ceil().min(options.most_flows.clamp(1, FOLDS) as f64) as usize;
+        Self { held_out: own.max(quarter.min(part(enough.div_ceil(flows)))), flows }.within(options, images)
     }
 
     /// Images that should be held out: enough for the null, and for the rejection rate where there are so many at all.
@@ -295,7 +301,8 @@ mod tests {
             (40, (10, 4)),
             (100, (25, 4)),
             (200, (50, 2)),
-            (300, (75, 2)),
+            (250, (50, 2)),
+            (300, (100, 1)),
             (400, (100, 1)),
             (900, (100, 1)),
             (2000, (200, 1)),
@@ -303,7 +310,7 @@ mod tests {
             assert_eq!(plan(&options, images), expected, "{images} images");
         }
         options.detection.reject_rate = Some(0.004);
-        assert_eq!(plan(&options, 400), (100, 3), "249 images keep 0.4%");
+        assert_eq!(plan(&options, 400), (83, 3), "249 images keep 0.4%");
         assert_eq!(plan(&options, 200), (50, 2), "200 images cannot");
         options.detection.reject_rate = None;
         options.training.held_out = 0.5;
