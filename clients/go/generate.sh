@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Generates uflowpb/ from the protocol files of this repository. Run it after a change of proto/uflow/v1.
+#
+# protoc comes from the Python package grpcio-tools. The versions are those of tools/check_protos.sh. Tools are installed into build/.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+grpcio_tools=1.80.0
+go_protobuf=v1.36.11
+go_grpc_plugin=v1.6.2
+
+work=$PWD/build/generate
+bin=$work/bin-$go_protobuf-$go_grpc_plugin
+venv=$work/protoc-$grpcio_tools
+if [ ! -e "$venv/complete" ]; then
+  rm -rf "$venv"
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check --only-binary=:all: "grpcio-tools==$grpcio_tools"
+  touch "$venv/complete"
+fi
+GOBIN=$bin go install "google.golang.org/protobuf/cmd/protoc-gen-go@$go_protobuf"
+GOBIN=$bin go install "google.golang.org/grpc/cmd/protoc-gen-go-grpc@$go_grpc_plugin"
+
+# The files name another Go package, so M options map each of them to the package of this module.
+module=github.com/uflow-rs/uflow/clients/go
+protos=(uflow/v1/detection.proto uflow/v1/image.proto uflow/v1/model.proto)
+options=()
+for proto in "${protos[@]}"; do
+  options+=("--go_opt=M$proto=$module/uflowpb;uflowpb" "--go-grpc_opt=M$proto=$module/uflowpb;uflowpb")
+done
+rm -rf uflowpb
+PATH=$bin:$PATH "$venv/bin/python" -m grpc_tools.protoc --proto_path=../../proto \
+  --go_out=. "--go_opt=module=$module" --go-grpc_out=. "--go-grpc_opt=module=$module" "${options[@]}" "${protos[@]}"
+gofmt -l uflowpb

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package uflow_test
+
+import "syscall"
+
+func dieWithTests() *syscall.SysProcAttr { return nil }
