@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	grpcbackoff "google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 
@@ -86,10 +87,14 @@ type Client struct {
 	config Config
 	calls  *connection
 	// ctx ends with Close.
-	ctx     context.Context
-	cancel  context.CancelFunc
+	ctx    context.Context
+	cancel context.CancelFunc
+	// closing orders OpenStream and Close.
+	closing sync.Mutex
 	streams sync.WaitGroup
 }
+
+var errClosed = &Error{Code: codes.Canceled, Message: "the client is closed"}
 
 // Open makes a client. The client connects with the first call; a server that is not there yet is an error of that call.
 func Open(config Config) (*Client, error) {
@@ -110,11 +115,15 @@ func Open(config Config) (*Client, error) {
 	return c, nil
 }
 
-// Close ends all streams and calls of this client and waits until their goroutines and connections are gone.
+// Close ends all streams and calls of this client and waits until their goroutines and connections are gone. It returns nil.
 func (c *Client) Close() error {
+	c.closing.Lock()
 	c.cancel()
+	c.closing.Unlock()
 	c.streams.Wait()
-	return c.calls.Close()
+	// Its only error says that it was called before.
+	_ = c.calls.Close()
+	return nil
 }
 
 func (c *Client) token() bearer { return bearer{c.config.Token, c.config.TokenFile} }
@@ -165,6 +174,18 @@ func (c *connection) explain(err error) *Error {
 		return &Error{Code: failed.Code, Message: failed.Message, cause: *refused, certificate: true}
 	}
 	return failed
+}
+
+// waitForGoAway returns true when the server has asked for the end of the connection: the channel then leaves READY, while a stream on
+// the connection still works. A lost connection looks the same. It returns false if the context ends first.
+func (c *connection) waitForGoAway(ctx context.Context) bool {
+	// A call can succeed a moment before the channel says READY.
+	for state := c.GetState(); state == connectivity.Connecting; state = c.GetState() {
+		if !c.WaitForStateChange(ctx, state) {
+			return false
+		}
+	}
+	return c.WaitForStateChange(ctx, connectivity.Ready)
 }
 
 // ListModels returns every version of every model in the server's repository, ordered by name and version.
@@ -233,6 +254,9 @@ func call[T any](ctx context.Context, c *Client, repeat bool, once func(context.
 		answer, err := once(ctx)
 		if err == nil {
 			return answer, nil
+		}
+		if c.ctx.Err() != nil {
+			return nil, errClosed
 		}
 		failed := c.calls.explain(err)
 		if !repeat || !failed.temporary() || ctx.Err() != nil || tries == c.config.MaxAttempts {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/connectivity"
 
 	"github.com/uflow-rs/uflow/clients/go/uflowpb"
 )
@@ -107,8 +106,7 @@ func (s *Stream) attempt() *Error {
 		s.connected(drop, max(window, 0))
 		goaway := make(chan struct{})
 		helpers.Go(func() {
-			// The channel leaves READY when the server asks for the end of the connection, while the stream still works.
-			if conn.WaitForStateChange(ctx, connectivity.Ready) {
+			if conn.waitForGoAway(ctx) {
 				close(goaway)
 			}
 		})

@@ -5,6 +5,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"image"
+	"image/draw"
+	"image/png"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,7 +25,7 @@ import (
 )
 
 // patience bounds every wait of the tests. Nothing waits that long unless something is broken.
-const patience = 60 * time.Second
+const patience = 30 * time.Second
 
 var repository = sync.OnceValue(func() string {
 	_, file, _, _ := runtime.Caller(0)
@@ -128,60 +131,82 @@ func verdictOf(found *uflowpb.Detection) verdict {
 	return made
 }
 
-var detected struct {
-	once     sync.Once
-	pictures []picture
+// judge reads pictures and asks `uflow detect` for their verdicts.
+func judge(t *testing.T, paths []string) []picture {
+	t.Helper()
+	arguments := append([]string{"detect", "--model", filepath.Join(models(t), "cloth", "1"), "--json"}, paths...)
+	byPath := make(map[string]picture)
+	for line := range bytes.Lines(output(t, arguments...)) {
+		var found struct {
+			Path         string      `json:"path"`
+			Score        json.Number `json:"score"`
+			ScoreMax     json.Number `json:"score_max"`
+			Log10NFAMin  json.Number `json:"log10_nfa_min"`
+			Anomalous    bool        `json:"anomalous"`
+			PValue       float64     `json:"p_value"`
+			Extrapolated bool        `json:"p_extrapolated"`
+			Regions      []struct {
+				Area uint32 `json:"area"`
+			} `json:"regions"`
+		}
+		must(t, json.Unmarshal(line, &found))
+		single := func(number json.Number) float32 {
+			value, err := strconv.ParseFloat(number.String(), 32)
+			must(t, err)
+			return float32(value)
+		}
+		content, err := os.ReadFile(found.Path)
+		must(t, err)
+		want := verdict{
+			Score: single(found.Score), ScoreMax: single(found.ScoreMax), Log10NFAMin: single(found.Log10NFAMin),
+			Anomalous: found.Anomalous, PValue: found.PValue, Extrapolated: found.Extrapolated, Regions: len(found.Regions),
+		}
+		for _, region := range found.Regions {
+			want.Area += region.Area
+		}
+		byPath[found.Path] = picture{found.Path, content, want}
+	}
+	judged := make([]picture, 0, len(paths))
+	for _, path := range paths {
+		if byPath[path].bytes == nil {
+			t.Fatalf("the command gives no verdict on %s", path)
+		}
+		judged = append(judged, byPath[path])
+	}
+	return judged
 }
 
-// pictures returns the test pictures with the verdicts of `uflow detect`.
-func pictures(t *testing.T) []picture {
+var known struct{ large, small []picture }
+
+// large returns the test pictures of the product.
+func large(t *testing.T) []picture {
 	t.Helper()
-	detected.once.Do(func() {
-		folder := models(t)
-		paths, _ := filepath.Glob(filepath.Join(folder, "D", "data", "woven_cloth", "test", "*", "*.png"))
-		if len(paths) < 20 {
-			t.Fatalf("%d pictures in %s", len(paths), folder)
-		}
-		arguments := append([]string{"detect", "--model", filepath.Join(folder, "cloth", "1"), "--json"}, paths...)
-		byPath := make(map[string]picture)
-		for line := range bytes.Lines(output(t, arguments...)) {
-			var found struct {
-				Path         string      `json:"path"`
-				Score        json.Number `json:"score"`
-				ScoreMax     json.Number `json:"score_max"`
-				Log10NFAMin  json.Number `json:"log10_nfa_min"`
-				Anomalous    bool        `json:"anomalous"`
-				PValue       float64     `json:"p_value"`
-				Extrapolated bool        `json:"p_extrapolated"`
-				Regions      []struct {
-					Area uint32 `json:"area"`
-				} `json:"regions"`
-			}
-			must(t, json.Unmarshal(line, &found))
-			single := func(number json.Number) float32 {
-				value, err := strconv.ParseFloat(number.String(), 32)
-				must(t, err)
-				return float32(value)
-			}
-			content, err := os.ReadFile(found.Path)
-			must(t, err)
-			want := verdict{
-				Score: single(found.Score), ScoreMax: single(found.ScoreMax), Log10NFAMin: single(found.Log10NFAMin),
-				Anomalous: found.Anomalous, PValue: found.PValue, Extrapolated: found.Extrapolated, Regions: len(found.Regions),
-			}
-			for _, region := range found.Regions {
-				want.Area += region.Area
-			}
-			byPath[found.Path] = picture{found.Path, content, want}
-		}
-		for _, path := range paths {
-			detected.pictures = append(detected.pictures, byPath[path])
-		}
-	})
-	if len(detected.pictures) == 0 {
-		t.Fatal("the pictures could not be made; see the first test that failed")
+	if known.large == nil {
+		paths, _ := filepath.Glob(filepath.Join(models(t), "D", "data", "woven_cloth", "test", "*", "*.png"))
+		known.large = judge(t, paths)
 	}
-	return detected.pictures
+	return known.large
+}
+
+// small returns the centres of the same pictures. The server needs a few milliseconds for one.
+func small(t *testing.T) []picture {
+	t.Helper()
+	if known.small == nil {
+		folder := t.TempDir()
+		var paths []string
+		for i, picture := range large(t) {
+			whole, err := png.Decode(bytes.NewReader(picture.bytes))
+			must(t, err)
+			part := image.NewRGBA(image.Rect(0, 0, 96, 96))
+			draw.Draw(part, part.Rect, whole, image.Pt(80, 80), draw.Src)
+			var file bytes.Buffer
+			must(t, png.Encode(&file, part))
+			paths = append(paths, filepath.Join(folder, fmt.Sprintf("%03d.png", i)))
+			must(t, os.WriteFile(paths[i], file.Bytes(), 0o600))
+		}
+		known.small = judge(t, paths)
+	}
+	return known.small
 }
 
 // server is a `uflow serve` process.

@@ -151,6 +151,11 @@ func (c *Client) OpenStream(ctx context.Context, config StreamConfig) (*Stream, 
 		lost:    time.Now(),
 		reason:  &Error{Code: codes.Unavailable, Message: "the server has not accepted the stream yet"},
 	}
+	c.closing.Lock()
+	defer c.closing.Unlock()
+	if c.ctx.Err() != nil {
+		return nil, errClosed
+	}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	stop := context.AfterFunc(c.ctx, s.cancel)
 	var clock sync.WaitGroup

@@ -2,16 +2,20 @@ package uflow_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"image"
 	"image/color"
 	"image/png"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	uflow "github.com/uflow-rs/uflow/clients/go"
 	"github.com/uflow-rs/uflow/clients/go/uflowpb"
@@ -32,7 +36,7 @@ func failure(t *testing.T, err error, code codes.Code, text string) *uflow.Error
 
 func TestVerdictsAreThoseOfTheCommand(t *testing.T) {
 	clean(t)
-	pictures := pictures(t)
+	pictures := large(t)
 	client := serve(t, "--max-batch", "1").client(uflow.Config{})
 	stream, err := client.OpenStream(t.Context(), uflow.StreamConfig{})
 	must(t, err)
@@ -68,7 +72,7 @@ func TestEveryOptionReachesTheServer(t *testing.T) {
 	clean(t)
 	client := serve(t, "--max-batch", "1").client(uflow.Config{})
 	var defect picture
-	for _, picture := range pictures(t) {
+	for _, picture := range large(t) {
 		if picture.want.Regions == 1 && picture.want.PValue > 1e-8 && picture.want.Anomalous {
 			defect = picture
 		}
@@ -132,6 +136,121 @@ func TestEveryOptionReachesTheServer(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		} else if answer.GetDetection().GetAnomalous() {
 			t.Errorf("%s: the frame is anomalous with %v", name, options)
+		}
+	}
+}
+
+func TestModels(t *testing.T) {
+	clean(t)
+	client := serve(t).client(uflow.Config{})
+	listed, err := client.ListModels(t.Context())
+	must(t, err)
+	if len(listed) != 1 || listed[0].GetName() != "cloth" || listed[0].GetState() != uflowpb.ModelState_MODEL_STATE_READY {
+		t.Errorf("listed: %v", listed)
+	}
+	described, err := client.GetModel(t.Context(), "cloth", 0)
+	must(t, err)
+	if description := described.GetDescription(); description.GetInputWidth() != 96 || len(description.GetDecision()) == 0 {
+		t.Errorf("described: %v", described)
+	}
+	_, err = client.GetModel(t.Context(), "silk", 0)
+	failure(t, err, codes.NotFound, "there is no model `silk`")
+	_, err = client.LoadModel(t.Context(), "cloth", 0)
+	failure(t, err, codes.PermissionDenied, "--model-control explicit")
+}
+
+func TestFramesThatCannotBeUsed(t *testing.T) {
+	clean(t)
+	client := serve(t, "--max-message-mib", "1").client(uflow.Config{Token: "the-server-needs-none"})
+	good := large(t)[0].bytes
+	_, err := client.Detect(t.Context(), uflow.Encoded("cloth", good[:len(good)/2]))
+	failure(t, err, codes.InvalidArgument, "")
+	_, err = client.Detect(t.Context(), uflow.Encoded("silk", good))
+	failure(t, err, codes.NotFound, "there is no model `silk`")
+	_, err = client.Detect(t.Context(), uflow.Encoded("cloth", make([]byte, 2<<20)))
+	failure(t, err, codes.OutOfRange, "too large")
+	_, err = client.Detect(t.Context(), uflow.Encoded("\xff", good))
+	failure(t, err, codes.InvalidArgument, "UTF-8")
+	_, err = client.Detect(t.Context(), nil)
+	failure(t, err, codes.InvalidArgument, "nil")
+	_, err = client.Detect(t.Context(), uflow.Encoded("cloth", good))
+	must(t, err)
+}
+
+func TestDeadlines(t *testing.T) {
+	clean(t)
+	server := serve(t)
+	request := uflow.Encoded("cloth", large(t)[0].bytes)
+	client := server.client(uflow.Config{Timeout: 200 * time.Millisecond})
+	patient := server.client(uflow.Config{})
+
+	request.TimeLimit = durationpb.New(time.Nanosecond)
+	_, err := patient.Detect(t.Context(), request)
+	failure(t, err, codes.DeadlineExceeded, "")
+	request.TimeLimit = nil
+
+	server.signal(syscall.SIGSTOP)
+	_, err = client.Detect(t.Context(), request)
+	if failure(t, err, codes.DeadlineExceeded, ""); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v is no context.DeadlineExceeded", err)
+	}
+	// The context's deadline goes before the default, also where it is longer.
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	answered := make(chan error, 1)
+	go func() {
+		_, err := client.Detect(ctx, request)
+		answered <- err
+	}()
+	time.Sleep(300 * time.Millisecond)
+	server.signal(syscall.SIGCONT)
+	must(t, <-answered)
+
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = client.Detect(cancelled, request)
+	if failure(t, err, codes.Canceled, ""); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v is no context.Canceled", err)
+	}
+}
+
+func TestACallSurvivesARestart(t *testing.T) {
+	clean(t)
+	server := serve(t)
+	request := uflow.Encoded("cloth", large(t)[0].bytes)
+	client := server.client(uflow.Config{Timeout: patience, Backoff: uflow.Backoff{Max: 200 * time.Millisecond}})
+	once := server.client(uflow.Config{MaxAttempts: 1})
+	_, err := client.Detect(t.Context(), request)
+	must(t, err)
+
+	// The server has the frame and dies with it.
+	server.signal(syscall.SIGSTOP)
+	answered := make(chan error, 1)
+	go func() {
+		_, err := client.Detect(t.Context(), request)
+		answered <- err
+	}()
+	time.Sleep(100 * time.Millisecond)
+	server.kill()
+	_, err = once.Detect(t.Context(), request)
+	failure(t, err, codes.Unavailable, "connection refused")
+	server.start()
+	must(t, <-answered)
+	server.loaded()
+}
+
+func TestAConfigurationIsChecked(t *testing.T) {
+	clean(t)
+	for name, config := range map[string]uflow.Config{
+		"no address":      {},
+		"two tokens":      {Address: "127.0.0.1:1", Token: "a", TokenFile: "b"},
+		"wrong token":     {Address: "127.0.0.1:1", Token: "a\nb"},
+		"no such file":    {Address: "127.0.0.1:1", TokenFile: "/nonexistent/token"},
+		"negative limits": {Address: "127.0.0.1:1", ConnectTimeout: -1},
+	} {
+		if client, err := uflow.Open(config); err == nil {
+			t.Errorf("%s: accepted", name)
+			must(t, client.Close())
 		}
 	}
 }
