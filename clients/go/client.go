@@ -221,8 +221,8 @@ func (c *Client) UnloadModel(ctx context.Context, model string, version uint32) 
 	return err
 }
 
-// Detect finds defects in one frame. The outcome of the answer is a detection. Temporary failures are tried again until the deadline;
-// then the last failure of the server is returned.
+// Detect finds defects in one frame. The outcome of the answer is a detection. Temporary failures are tried again until the deadline.
+// If the next try would begin after the deadline, the last failure is returned at once.
 func (c *Client) Detect(ctx context.Context, request *uflowpb.DetectRequest) (*uflowpb.DetectResponse, error) {
 	if err := check(request); err != nil {
 		return nil, err
@@ -250,6 +250,7 @@ func call[T any](ctx context.Context, c *Client, repeat bool, once func(context.
 		ctx, cancel = context.WithTimeout(ctx, c.config.Timeout)
 		defer cancel()
 	}
+	var before *Error
 	for tries := 1; ; tries++ {
 		answer, err := once(ctx)
 		if err == nil {
@@ -259,7 +260,10 @@ func call[T any](ctx context.Context, c *Client, repeat bool, once func(context.
 			return nil, errClosed
 		}
 		failed := c.calls.explain(err)
-		if !repeat || !failed.temporary() || ctx.Err() != nil || tries == c.config.MaxAttempts {
+		if before != nil && failed.Code == codes.DeadlineExceeded {
+			return nil, &Error{Code: failed.Code, Message: failed.Message + "; the try before: " + before.Message, cause: before}
+		}
+		if before = failed; !repeat || !failed.temporary() || ctx.Err() != nil || tries == c.config.MaxAttempts {
 			return nil, failed
 		}
 		pause := c.config.Backoff.pause(tries - 1)

@@ -39,12 +39,7 @@ func (e *Error) Is(target error) bool {
 }
 
 // GRPCStatus makes status.Code and status.FromError work.
-func (e *Error) GRPCStatus() *status.Status {
-	if s, ok := e.cause.(interface{ GRPCStatus() *status.Status }); ok {
-		return s.GRPCStatus()
-	}
-	return status.New(e.Code, e.Message)
-}
+func (e *Error) GRPCStatus() *status.Status { return status.New(e.Code, e.Message) }
 
 // asError converts an error of gRPC or of a context.
 func asError(err error) *Error {
