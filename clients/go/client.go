@@ -105,7 +105,7 @@ func Open(config Config) (*Client, error) {
 	c := &Client{config: config}
 	if config.Token != "" || config.TokenFile != "" {
 		if _, err := c.token().GetRequestMetadata(context.Background()); err != nil {
-			return nil, err
+			return nil, errors.New("uflow: " + asError(err).Message)
 		}
 	}
 	if c.calls, err = c.connect(); err != nil {

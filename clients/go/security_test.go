@@ -64,6 +64,38 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+func TestATokenFileIsReadForEachCall(t *testing.T) {
+	clean(t)
+	file := filepath.Join(t.TempDir(), "tokens")
+	must(t, os.WriteFile(file, []byte(goodToken+" inference\n"), 0o600))
+	server := serve(t, "--tokens", file)
+	mine := filepath.Join(t.TempDir(), "token")
+	write := func(token string) { must(t, os.WriteFile(mine, []byte(token+"\n"), 0o600)) }
+	write(metricsToken)
+	client := server.client(uflow.Config{TokenFile: mine, MaxAttempts: 1})
+	_, err := client.ListModels(t.Context())
+	failure(t, err, codes.Unauthenticated, "not known")
+	must(t, os.Remove(mine))
+	_, err = client.ListModels(t.Context())
+	failure(t, err, codes.Unavailable, "the token cannot be read")
+
+	// A stream waits for the file.
+	pictures, seen := small(t), &observer{}
+	stream := stream(t, client, seen.config(uflow.StreamConfig{}))
+	accepted := pump(t, stream, pictures[:1], 3)
+	eventually(t, "tried", func() bool { return seen.losses() > 0 })
+	write(goodToken)
+	for range 3 {
+		result, err := receive(t, stream)
+		must(t, err)
+		must(t, onlyError(result.Detection()))
+	}
+	expectEnd(t, stream)
+	if accepted() != 3 {
+		t.Errorf("%d accepted", accepted())
+	}
+}
+
 // authority is a certificate authority made with openssl.
 type authority struct {
 	t      *testing.T

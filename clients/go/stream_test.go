@@ -241,7 +241,7 @@ func TestEveryVerdictOnceAndInOrderWhenTheServer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			clean(t)
-			const count = 240
+			const count = 120
 			pictures := small(t)
 			server, seen, counted := serve(t, "--max-batch", "1"), &observer{}, &wire{}
 			client := server.client(uflow.Config{
@@ -250,7 +250,7 @@ func TestEveryVerdictOnceAndInOrderWhenTheServer(t *testing.T) {
 			stream := stream(t, client, seen.config(uflow.StreamConfig{StallTimeout: 2 * time.Second, MaxOutage: patience}))
 			accepted := pump(t, stream, pictures, count)
 			for i := range count {
-				if i == 80 || i == 160 {
+				if i == 40 || i == 80 {
 					restart(t, server, seen)
 				}
 				expect(t, stream, pictures, i)
@@ -276,7 +276,7 @@ func TestAServerThatDoesNotComeBack(t *testing.T) {
 	pictures := small(t)
 	server, seen := serve(t, "--max-batch", "1"), &observer{}
 	client := server.client(uflow.Config{Backoff: quick})
-	first := stream(t, client, seen.config(uflow.StreamConfig{MaxOutage: 500 * time.Millisecond}))
+	first := stream(t, client, seen.config(uflow.StreamConfig{MaxOutage: 3 * time.Second}))
 	accepted := pump(t, first, pictures, 1000)
 	received := 0
 	for ; received < 20; received++ {
@@ -294,7 +294,7 @@ func TestAServerThatDoesNotComeBack(t *testing.T) {
 			t.Fatalf("result %d has sequence %d", received, result.Sequence)
 		}
 	}
-	failure(t, ended, codes.Unavailable, "no working connection for 500ms")
+	failure(t, ended, codes.Unavailable, "no working connection for 3s")
 	if accepted() != received+len(ended.Unanswered) || len(ended.Unanswered) != 8 {
 		t.Errorf("%d accepted, %d answered, %d given back", accepted(), received, len(ended.Unanswered))
 	}

@@ -11,7 +11,9 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
 )
 
 // LoadTLS makes a configuration for [Config.TLS] from PEM files. An empty caFile means the authorities of the system. certFile and
@@ -84,13 +86,14 @@ func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]strin
 	if b.file != "" {
 		content, err := os.ReadFile(b.file)
 		if err != nil {
-			return nil, fmt.Errorf("uflow: token: %w", err)
+			// A file that is being replaced may be missing for a moment. gRPC turns other errors into UNAUTHENTICATED, which ends a stream.
+			return nil, status.Error(codes.Unavailable, "the token cannot be read: "+err.Error())
 		}
 		token = string(content)
 	}
 	token = strings.TrimSpace(token)
 	if strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }) || token == "" {
-		return nil, errors.New("uflow: the token is empty or has characters that an HTTP header cannot carry")
+		return nil, status.Error(codes.Unavailable, "the token is empty or has characters that an HTTP header cannot carry")
 	}
 	return map[string]string{"authorization": "Bearer " + token}, nil
 }
