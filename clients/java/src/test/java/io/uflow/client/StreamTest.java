@@ -37,8 +37,10 @@ class StreamTest {
 
   @AfterAll
   static void stop() {
-    client.close();
-    server.close();
+    if (client != null) {
+      client.close();
+      server.close();
+    }
   }
 
   static List<DetectRequest> frames() throws IOException, InterruptedException {

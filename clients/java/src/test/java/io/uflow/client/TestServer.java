@@ -27,8 +27,8 @@ final class TestServer implements AutoCloseable {
   /** Starts a server and waits until its model takes frames. */
   static TestServer start(String... options) throws IOException, InterruptedException {
     TestServer server = new TestServer(List.of(options));
-    Runtime.getRuntime().addShutdownHook(server.atExit);
     server.launch();
+    Runtime.getRuntime().addShutdownHook(server.atExit);
     try {
       server.awaitReady();
     } catch (Throwable e) {
@@ -54,6 +54,8 @@ final class TestServer implements AutoCloseable {
     command.addAll(List.of("--models", TestModels.model().toString(), "--name", "cloth"));
     command.addAll(List.of("--grpc", address(), "--http", "127.0.0.1:" + http));
     command.addAll(List.of("--threads", "1", "--workers", "1", "--http-tls", "false"));
+    // The last bits of a result depend on the frames that share its batch.
+    command.addAll(List.of("--max-batch", "1"));
     command.addAll(options);
     process =
         new ProcessBuilder(command)

@@ -43,8 +43,10 @@ class VerdictsTest {
 
   @AfterAll
   static void stop() {
-    client.close();
-    server.close();
+    if (client != null) {
+      client.close();
+      server.close();
+    }
   }
 
   @Test
