@@ -9,8 +9,8 @@ import java.util.function.Consumer;
 
 /**
  * A stream of frames. The listener receives the result of each frame exactly once, in the order in
- * which the frames were sent, also if the connection is lost or the server is restarted meanwhile: the
- * stream connects again and sends the unanswered frames again.
+ * which the frames were sent, also if the connection is lost or the server is restarted meanwhile:
+ * the stream connects again and sends the unanswered frames again.
  *
  * <pre>{@code
  * try (DetectStream stream = client.openStream(StreamOptions.defaults(), listener)) {
@@ -21,10 +21,11 @@ import java.util.function.Consumer;
  * }
  * }</pre>
  *
- * <p>Thread-safe. The stream ends early with a {@link StreamException} if an outage lasts longer than
- * {@link StreamOptions#outageLimit}, or at once for what another attempt cannot change: the codes
- * UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT, UNIMPLEMENTED, a model that the server does not
- * know, and a server certificate that is not trusted. The exception has the unanswered frames.
+ * <p>Thread-safe. The stream ends early with a {@link StreamException} if an outage lasts longer
+ * than {@link StreamOptions#outageLimit}, or at once for what another attempt cannot change: the
+ * codes UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT, UNIMPLEMENTED, a model that the
+ * server does not know, and a server certificate that is not trusted. The exception has the
+ * unanswered frames.
  */
 public final class DetectStream implements AutoCloseable {
   private final FrameQueue queue;
@@ -58,8 +59,8 @@ public final class DetectStream implements AutoCloseable {
    *     accepted
    * @throws StreamException if the stream has ended; the frame is not accepted and not among the
    *     exception's frames
-   * @throws IllegalStateException after {@link #finish}, or if a listener calls this while the window
-   *     is full, because then no place would ever become free
+   * @throws IllegalStateException after {@link #finish}, or if a listener calls this while the
+   *     window is full, because then no place would ever become free
    */
   public long send(DetectRequest frame) throws InterruptedException {
     if (Thread.currentThread() == thread) {
@@ -90,8 +91,8 @@ public final class DetectStream implements AutoCloseable {
   }
 
   /**
-   * Closes the sending side and waits until every frame has its result and the connection is closed.
-   * Not to be called by a listener.
+   * Closes the sending side and waits until every frame has its result and the connection is
+   * closed. Not to be called by a listener.
    *
    * @throws InterruptedException if the thread is interrupted while it waits; the stream goes on
    * @throws StreamException if the stream ended before every frame had its result
@@ -125,8 +126,8 @@ public final class DetectStream implements AutoCloseable {
   }
 
   /**
-   * The frames that were accepted and have no result, in order. After the stream has ended these are
-   * the frames that nobody will answer.
+   * The frames that were accepted and have no result, in order. After the stream has ended these
+   * are the frames that nobody will answer.
    *
    * @return the frames at this moment
    */
@@ -135,8 +136,9 @@ public final class DetectStream implements AutoCloseable {
   }
 
   /**
-   * Cancels the stream unless it has ended, and waits until its thread and its connection are gone. A
-   * listener's method that runs is not interrupted. What is unanswered stays in {@link #unanswered}.
+   * Cancels the stream unless it has ended, and waits until its thread and its connection are gone.
+   * A listener's method that runs is not interrupted. What is unanswered stays in {@link
+   * #unanswered}.
    */
   @Override
   public void close() {

@@ -28,7 +28,9 @@ record Endpoint(
   private static final Metadata.Key<String> AUTHORIZATION =
       Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
 
-  /** A channel whose callbacks run on {@code executor}, or on gRPC's shared threads if it is null. */
+  /**
+   * A channel whose callbacks run on {@code executor}, or on gRPC's shared threads if it is null.
+   */
   ManagedChannel open(Executor executor) {
     ManagedChannelBuilder<?> builder =
         Grpc.newChannelBuilder(target, credentials)

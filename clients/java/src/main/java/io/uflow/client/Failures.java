@@ -20,7 +20,8 @@ final class Failures {
   /** Whether a stream that ended with this status would end so again. */
   static boolean endsStream(Status status) {
     return switch (status.getCode()) {
-      case UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT, OUT_OF_RANGE, UNIMPLEMENTED -> true;
+      case UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT, OUT_OF_RANGE, UNIMPLEMENTED ->
+          true;
       case NOT_FOUND -> !isNotLoadedYet(status);
       default -> isUntrusted(status);
     };

@@ -11,8 +11,8 @@ import java.util.concurrent.Semaphore;
  * A stream's frames without a result, in order. Senders add frames at the end, the stream's thread
  * takes them from the head.
  *
- * <p>Invariant: a frame that {@link #add} accepted leaves the queue when its result is handed to the
- * listener, or stays for ever. So nothing is lost, whenever the stream ends.
+ * <p>Invariant: a frame that {@link #add} accepted leaves the queue when its result is handed to
+ * the listener, or stays for ever. So nothing is lost, whenever the stream ends.
  */
 final class FrameQueue {
   /** More than any window, so that every blocked sender wakes up. */

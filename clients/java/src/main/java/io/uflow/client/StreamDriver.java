@@ -93,7 +93,8 @@ final class StreamDriver implements Runnable {
         }
       }
     } catch (Throwable e) {
-      // The listener's exception, an interrupt, or a bug: in each case the frames are accounted for.
+      // The listener's exception, an interrupt, or a bug: in each case the frames are accounted
+      // for.
       end(Status.fromThrowable(e).withDescription("the stream's thread failed").withCause(e));
     }
     if (connection != null) {
@@ -123,6 +124,9 @@ final class StreamDriver implements Runnable {
   private long checkTimers() {
     long now = System.nanoTime();
     long next = expireFrames(now);
+    if (!running) {
+      return 0;
+    }
     boolean waiting = queue.size() > 0;
     if (connection == null) {
       if (retryAt - now <= 0) {
@@ -164,6 +168,7 @@ final class StreamDriver implements Runnable {
       String text = "no answer within the frame's deadline of " + options.frameDeadline().get();
       deliver(head, refusal(head, Status.DEADLINE_EXCEEDED.withDescription(text)));
     }
+    endIfDone();
     return NEVER;
   }
 
@@ -172,6 +177,7 @@ final class StreamDriver implements Runnable {
     if (connection == null) {
       // The limit of an outage that began while the stream was idle starts with the next frame.
       startLimit();
+      endIfDone();
       return;
     }
     Entry entry = queue.firstNotSentOn(connection);
@@ -284,7 +290,8 @@ final class StreamDriver implements Runnable {
       retryAt = System.nanoTime();
       return;
     }
-    lost(status.isOk() ? Status.UNAVAILABLE.withDescription("the server ended the stream") : status);
+    lost(
+        status.isOk() ? Status.UNAVAILABLE.withDescription("the server ended the stream") : status);
   }
 
   /** The connection is of no use any more. */

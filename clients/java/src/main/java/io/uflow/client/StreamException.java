@@ -26,7 +26,9 @@ public final class StreamException extends UFlowException {
     return new StreamException(code(), description(), unanswered(), this);
   }
 
-  /** Names the frames. They are consecutive: answers come in order, and the stream numbers frames. */
+  /**
+   * Names the frames. They are consecutive: answers come in order, and the stream numbers frames.
+   */
   private static String account(List<SentFrame> frames) {
     if (frames.isEmpty()) {
       return "no frame is unanswered";
@@ -39,8 +41,8 @@ public final class StreamException extends UFlowException {
   }
 
   /**
-   * The frames that {@link DetectStream#send} accepted and that have no result, in order. They can be
-   * sent again on another stream.
+   * The frames that {@link DetectStream#send} accepted and that have no result, in order. They can
+   * be sent again on another stream.
    *
    * @return the frames, as they were given to {@code send}; empty after serialization
    */

@@ -5,9 +5,9 @@ import java.time.Duration;
 /**
  * Receives the results of a stream and hears about its connection.
  *
- * <p>All methods are called one after the other on the stream's own thread. A method that takes long
- * delays later results and, once the window is full, {@link DetectStream#send}. An exception from
- * any method ends the stream.
+ * <p>All methods are called one after the other on the stream's own thread. A method that takes
+ * long delays later results and, once the window is full, {@link DetectStream#send}. An exception
+ * from any method ends the stream.
  */
 @FunctionalInterface
 public interface StreamListener {

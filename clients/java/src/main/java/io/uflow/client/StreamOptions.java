@@ -9,15 +9,15 @@ import java.util.Optional;
  *
  * @param window most frames in flight: accepted by {@code send}, without a result. Bounds the
  *     stream's memory. Fewer are with the server at once if the server's own window is smaller
- * @param frameDeadline time for each frame from {@code send} to its result. A frame without an answer
- *     by then gets the error DEADLINE_EXCEEDED, also during an outage. Empty: no limit but the
- *     frame's own {@code time_limit}, which the server counts from the frame's arrival
+ * @param frameDeadline time for each frame from {@code send} to its result. A frame without an
+ *     answer by then gets the error DEADLINE_EXCEEDED, also during an outage. Empty: no limit but
+ *     the frame's own {@code time_limit}, which the server counts from the frame's arrival
  * @param firstPause longest pause before the first attempt to connect again. It doubles with each
  *     attempt that brings no answer; the pause is chosen at random between 0 and this bound
  * @param longestPause the bound at which doubling stops
  * @param outageLimit how long an outage may last while frames are unanswered. Then the stream ends
- * @param stallTimeout how long the server may leave frames unanswered without answering any. Then the
- *     stream treats the connection as lost
+ * @param stallTimeout how long the server may leave frames unanswered without answering any. Then
+ *     the stream treats the connection as lost
  */
 public record StreamOptions(
     int window,
@@ -28,7 +28,17 @@ public record StreamOptions(
     Duration stallTimeout) {
   private static final int MOST = 1 << 20;
 
-  /** Checks the values. */
+  /**
+   * Options that name every value; {@link #defaults} and the methods {@code with…} are shorter.
+   *
+   * @param window see the record
+   * @param frameDeadline see the record
+   * @param firstPause see the record
+   * @param longestPause see the record
+   * @param outageLimit see the record
+   * @param stallTimeout see the record
+   * @throws IllegalArgumentException for a value that is not above 0
+   */
   public StreamOptions {
     if (window < 1 || window > MOST) {
       throw new IllegalArgumentException("window must be from 1 to " + MOST + ", not " + window);
@@ -48,7 +58,8 @@ public record StreamOptions(
   }
 
   /**
-   * 8 frames in flight, no frame deadline, pauses from 100 ms to 5 s, 60 s of outage, 30 s of stall.
+   * 8 frames in flight, no frame deadline, pauses from 100 ms to 5 s, 60 s of outage, 30 s of
+   * stall.
    *
    * @return the defaults
    */

@@ -37,8 +37,8 @@ import java.util.function.Supplier;
  * }
  * }</pre>
  *
- * <p>Calls that do not change the server (all but loading and unloading models) are made again within
- * their deadline if the server cannot be reached, is full, or is loading the model.
+ * <p>Calls that do not change the server (all but loading and unloading models) are made again
+ * within their deadline if the server cannot be reached, is full, or is loading the model.
  */
 public final class UFlowClient implements AutoCloseable {
   private static final Duration GOODBYE = Duration.ofSeconds(2);
@@ -297,8 +297,8 @@ public final class UFlowClient implements AutoCloseable {
     /**
      * A bearer token that changes, for example one that is read from a file.
      *
-     * @param bearer asked before each call and each connection of a stream; must not block for long.
-     *     An exception fails the call or ends the stream
+     * @param bearer asked before each call and each connection of a stream; must not block for
+     *     long. An exception fails the call or ends the stream
      * @return this builder
      */
     public Builder token(Supplier<String> bearer) {

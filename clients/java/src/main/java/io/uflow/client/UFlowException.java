@@ -6,7 +6,10 @@ import io.grpc.Status;
 public class UFlowException extends RuntimeException {
   private static final long serialVersionUID = 1L;
 
+  /** The gRPC code. */
   private final Status.Code code;
+
+  /** What was said, without the code. */
   private final String description;
 
   UFlowException(Status.Code code, String description, Throwable cause) {

@@ -87,21 +87,61 @@ class FakeServerTest {
 
     @Override
     public StreamObserver<DetectRequest> detectStream(StreamObserver<DetectResponse> answers) {
-      int call = calls.getAndIncrement();
-      return new StreamObserver<>() {
-        @Override
-        public void onNext(DetectRequest request) {
-          behaviour.on(call, request.getSequence(), answers);
-        }
+      return new FakeStream(calls.getAndIncrement(), answers);
+    }
+  }
 
-        @Override
-        public void onError(Throwable error) {}
+  /** A stream that ends when the client has closed its side and every frame is answered. */
+  private final class FakeStream implements StreamObserver<DetectRequest> {
+    private final int call;
+    private final StreamObserver<DetectResponse> client;
+    private int owed;
+    private boolean over;
 
-        @Override
-        public void onCompleted() {
-          answers.onCompleted();
+    FakeStream(int call, StreamObserver<DetectResponse> client) {
+      this.call = call;
+      this.client = client;
+    }
+
+    @Override
+    public void onNext(DetectRequest request) {
+      owed++;
+      behaviour.on(call, request.getSequence(), new Answers());
+    }
+
+    @Override
+    public void onError(Throwable error) {
+      over = true;
+    }
+
+    @Override
+    public void onCompleted() {
+      if (!over && owed <= 0) {
+        client.onCompleted();
+      }
+    }
+
+    private final class Answers implements StreamObserver<DetectResponse> {
+      @Override
+      public void onNext(DetectResponse response) {
+        if (!over) {
+          owed--;
+          client.onNext(response);
         }
-      };
+      }
+
+      @Override
+      public void onError(Throwable error) {
+        if (!over) {
+          over = true;
+          client.onError(error);
+        }
+      }
+
+      @Override
+      public void onCompleted() {
+        throw new UnsupportedOperationException("a stream ends by itself");
+      }
     }
   }
 
@@ -144,7 +184,9 @@ class FakeServerTest {
     behaviour =
         (call, frame, answers) ->
             answers.onNext(
-                call < 3 ? refusals.get(call).toBuilder().setSequence(frame).build() : found(frame));
+                call < 3
+                    ? refusals.get(call).toBuilder().setSequence(frame).build()
+                    : found(frame));
     stream(QUICK, 5);
     assertAllFound(5);
     assertEquals(1, recorder.lost.size(), "one outage: " + recorder);
@@ -248,6 +290,22 @@ class FakeServerTest {
     }
     assertEquals(Status.Code.DEADLINE_EXCEEDED, recorder.results.get(0).status().getCode());
     assertEquals(1, recorder.lost.size());
+  }
+
+  @Test
+  void aStreamWithoutUnansweredFramesFinishesDuringAnOutage() throws Exception {
+    server.shutdownNow();
+    StreamOptions options = QUICK.withFrameDeadline(Duration.ofMillis(100));
+    try (DetectStream stream = client.openStream(options, recorder)) {
+      recorder.awaitLost(1);
+      stream.send(DetectRequest.newBuilder().setModel("cloth").build());
+      stream.finish();
+    }
+    recorder.assertEachOnceInOrder(1);
+    try (DetectStream stream = client.openStream(options, recorder)) {
+      recorder.awaitLost(2);
+      stream.finish();
+    }
   }
 
   @Test

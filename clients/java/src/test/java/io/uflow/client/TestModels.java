@@ -36,10 +36,7 @@ final class TestModels {
   /** Pictures of all kinds, good and bad. */
   static List<Path> pictures() throws IOException, InterruptedException {
     try (Stream<Path> files = Files.walk(folder().resolve("D/data/woven_cloth/test"))) {
-      return files
-          .filter(file -> file.toString().matches(".*/00[0-2]\\.png"))
-          .sorted()
-          .toList();
+      return files.filter(file -> file.toString().matches(".*/00[0-2]\\.png")).sorted().toList();
     }
   }
 
@@ -73,8 +70,7 @@ final class TestModels {
         model);
     for (String part : List.of("D", "cloth")) {
       try {
-        Files.move(
-            aside.resolve(part), models.resolve(part), StandardCopyOption.ATOMIC_MOVE);
+        Files.move(aside.resolve(part), models.resolve(part), StandardCopyOption.ATOMIC_MOVE);
       } catch (FileAlreadyExistsException | DirectoryNotEmptyException e) {
         // Another language's tests were first; theirs is as good.
       }

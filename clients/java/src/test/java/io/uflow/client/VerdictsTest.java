@@ -54,9 +54,7 @@ class VerdictsTest {
     List<Path> pictures = TestModels.pictures();
     assertTrue(pictures.size() >= 10, "pictures: " + pictures);
     List<JsonObject> expected =
-        TestModels.uflow(
-                "detect --threads 1 --json --model",
-                concat(TestModels.model(), pictures))
+        TestModels.uflow("detect --threads 1 --json --model", concat(TestModels.model(), pictures))
             .lines()
             .map(line -> JsonParser.parseString(line).getAsJsonObject())
             .toList();
@@ -177,8 +175,7 @@ class VerdictsTest {
         Status.Code.NOT_FOUND,
         "there is no model `felt`; there are cloth",
         () -> client.detect(good.toBuilder().setModel("felt").build()));
-    assertFails(
-        Status.Code.DEADLINE_EXCEEDED, "", () -> client.detect(good, Duration.ofMillis(1)));
+    assertFails(Status.Code.DEADLINE_EXCEEDED, "", () -> client.detect(good, Duration.ofMillis(1)));
     assertThrows(IllegalArgumentException.class, () -> client.detect(good, Duration.ZERO));
   }
 
@@ -196,7 +193,8 @@ class VerdictsTest {
         UFlowClient other = UFlowClient.builder(own.address()).build()) {
       Detection before = other.detect(good).getDetection();
       own.kill();
-      var refused = assertThrows(UFlowException.class, () -> other.detect(good, Duration.ofMillis(300)));
+      var refused =
+          assertThrows(UFlowException.class, () -> other.detect(good, Duration.ofMillis(300)));
       assertEquals(Status.Code.UNAVAILABLE, refused.code(), refused.toString());
       CompletableFuture<?> cancelled = other.detectAsync(good, Waiting.LONG);
       cancelled.cancel(true);
