@@ -1,11 +1,23 @@
 package io.uflow.client;
 
 import io.grpc.Status;
+import java.io.IOException;
 import java.security.cert.CertificateException;
 
 /** What a status means for work that may be done again. Detection has no side effects. */
 final class Failures {
   private Failures() {}
+
+  /**
+   * The status, with one code for every lost connection. Netty's transport says UNKNOWN if a call
+   * comes between the end of the connection and gRPC's notice of it. A status that a server sent
+   * has no cause.
+   */
+  static Status of(Status status) {
+    return status.getCode() == Status.Code.UNKNOWN && hasCause(status, IOException.class)
+        ? Status.UNAVAILABLE.withDescription(status.getDescription()).withCause(status.getCause())
+        : status;
+  }
 
   /** Whether a single call may succeed if it is made again. */
   static boolean mayRetry(Status status) {
@@ -45,8 +57,12 @@ final class Failures {
 
   /** Whether the server's certificate was refused. gRPC reports this as UNAVAILABLE. */
   private static boolean isUntrusted(Status status) {
+    return hasCause(status, CertificateException.class);
+  }
+
+  private static boolean hasCause(Status status, Class<? extends Exception> kind) {
     for (Throwable cause = status.getCause(); cause != null; cause = cause.getCause()) {
-      if (cause instanceof CertificateException) {
+      if (kind.isInstance(cause)) {
         return true;
       }
     }

@@ -83,7 +83,7 @@ final class RetryingCall<Q, A> implements StreamObserver<A> {
 
   @Override
   public void onError(Throwable error) {
-    Status status = Status.fromThrowable(error);
+    Status status = Failures.of(Status.fromThrowable(error));
     long pause = backoff.next();
     boolean again =
         retries

@@ -38,6 +38,9 @@ final class StreamConnection extends ClientCall.Listener<DetectResponse> {
   /** Whether the server has answered a frame. */
   boolean progressed;
 
+  /** Whether the server has accepted the call. */
+  private boolean accepted;
+
   /** Frames that may be on the wire. One until the server's header names its window. */
   private int window = 1;
 
@@ -65,6 +68,11 @@ final class StreamConnection extends ClientCall.Listener<DetectResponse> {
     call.sendMessage(message);
   }
 
+  /** Whether the server owes an answer, or its consent while frames are waiting. */
+  boolean owes(boolean waiting) {
+    return !onWire.isEmpty() || (waiting && !accepted);
+  }
+
   /** Lets the next answer come. */
   void next() {
     call.request(1);
@@ -80,6 +88,7 @@ final class StreamConnection extends ClientCall.Listener<DetectResponse> {
 
   /** Opens the window that the server and the options allow. */
   void accepted(Metadata headers, int most) {
+    accepted = true;
     window = most;
     try {
       String servers = headers.get(WINDOW);
@@ -132,6 +141,6 @@ final class StreamConnection extends ClientCall.Listener<DetectResponse> {
 
   @Override
   public void onClose(Status status, Metadata trailers) {
-    driver.post(() -> driver.closed(this, status));
+    driver.post(() -> driver.closed(this, Failures.of(status)));
   }
 }

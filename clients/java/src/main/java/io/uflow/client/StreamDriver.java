@@ -135,7 +135,7 @@ final class StreamDriver implements Runnable {
         next = Math.min(next, retryAt - now);
       }
     }
-    if (connection != null && (waiting || !connection.onWire.isEmpty())) {
+    if (connection != null && connection.owes(waiting)) {
       long left = connection.waitingSince + options.stallTimeout().toNanos() - now;
       if (left <= 0) {
         String text = "the server has answered nothing for " + options.stallTimeout();

@@ -28,6 +28,9 @@ public record StreamOptions(
     Duration stallTimeout) {
   private static final int MOST = 1 << 20;
 
+  /** Sums with the clock do not overflow up to this duration. */
+  private static final Duration LONGEST = Duration.ofDays(36_500);
+
   /**
    * Options that name every value; {@link #defaults} and the methods {@code with…} are shorter.
    *
@@ -37,7 +40,7 @@ public record StreamOptions(
    * @param longestPause see the record
    * @param outageLimit see the record
    * @param stallTimeout see the record
-   * @throws IllegalArgumentException for a value that is not above 0
+   * @throws IllegalArgumentException for a value outside its range
    */
   public StreamOptions {
     if (window < 1 || window > MOST) {
@@ -52,8 +55,9 @@ public record StreamOptions(
   }
 
   static void positive(Duration duration, String name) {
-    if (duration.isNegative() || duration.isZero()) {
-      throw new IllegalArgumentException(name + " must be above 0, not " + duration);
+    if (duration.isNegative() || duration.isZero() || duration.compareTo(LONGEST) > 0) {
+      throw new IllegalArgumentException(
+          name + " must be above 0 and at most " + LONGEST + ", not " + duration);
     }
   }
 

@@ -157,13 +157,16 @@ class StreamTest {
   @Test
   void onlyTheBadFrameFails() throws Exception {
     byte[] broken = "no picture".getBytes();
-    byte[] pixels = new byte[1000 * 1000 * 3];
+    // Far beyond the server's limit and its HTTP/2 window, so that it refuses while more comes.
+    byte[] pixels = new byte[4000 * 2000 * 3];
+    DetectRequest tooLarge =
+        Frames.raw("cloth", pixels, 4000, 2000, PixelFormat.PIXEL_FORMAT_RGB8).build();
     List<DetectRequest> sent =
         List.of(
             frames.get(0),
             Frames.encoded("cloth", broken).build(),
             frames.get(1),
-            Frames.raw("cloth", pixels, 1000, 1000, PixelFormat.PIXEL_FORMAT_RGB8).build(),
+            tooLarge,
             frames.get(2),
             frames.get(3).toBuilder()
                 .setTimeLimit(com.google.protobuf.Duration.newBuilder().setNanos(1000))
@@ -194,6 +197,7 @@ class StreamTest {
     assertTrue(large.error().orElseThrow().description().contains("too large"), large.toString());
     assertThrows(UFlowException.class, large::detection);
     assertFalse(large.isDetection());
+    VerdictsTest.assertFails(Status.Code.OUT_OF_RANGE, "too large", () -> client.detect(tooLarge));
   }
 
   @Test

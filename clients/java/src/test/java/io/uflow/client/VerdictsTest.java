@@ -10,6 +10,7 @@ import com.google.gson.JsonParser;
 import io.grpc.Status;
 import io.uflow.v1.DetectOptions;
 import io.uflow.v1.DetectRequest;
+import io.uflow.v1.DetectResponse;
 import io.uflow.v1.Detection;
 import io.uflow.v1.MapFormat;
 import io.uflow.v1.MaskFormat;
@@ -21,6 +22,7 @@ import io.uflow.v1.Region;
 import io.uflow.v1.Verdict;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
@@ -192,7 +194,13 @@ class VerdictsTest {
     try (TestServer own = TestServer.start();
         UFlowClient other = UFlowClient.builder(own.address()).build()) {
       Detection before = other.detect(good).getDetection();
+      List<CompletableFuture<DetectResponse>> calls = new ArrayList<>();
+      for (int i = 0; i < 50; i++) {
+        calls.add(other.detectAsync(good, Waiting.LONG));
+      }
+      calls.get(0).get();
       own.kill();
+      assertTrue(calls.stream().anyMatch(call -> !call.isDone()), "some calls are cut off");
       var refused =
           assertThrows(UFlowException.class, () -> other.detect(good, Duration.ofMillis(300)));
       assertEquals(Status.Code.UNAVAILABLE, refused.code(), refused.toString());
@@ -202,6 +210,9 @@ class VerdictsTest {
       var waiting = other.detectAsync(good, Waiting.LONG);
       own.launch();
       assertEquals(before, waiting.get().getDetection());
+      for (CompletableFuture<DetectResponse> call : calls) {
+        assertEquals(before, call.get().getDetection());
+      }
     }
   }
 }
