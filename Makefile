@@ -3,7 +3,7 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 DEMO_OUT ?= demo-out
 
-.PHONY: help demo build test lint header protos clients library bench soak export-test deny onnxruntime openvino wheels backbones install install-library clean
+.PHONY: help demo build test lint header protos clients test-clients library bench soak export-test deny onnxruntime openvino wheels backbones install install-library clean
 
 help:
 	@echo "make demo         build, learn three products from good images, and report the defects found in new ones"
@@ -11,8 +11,9 @@ help:
 	@echo "make build        build the release binary, target/release/uflow, and the default backbone ($(DEFAULT_BACKBONE))"
 	@echo "make lint         rustfmt, clippy, rustdoc, the prose check, shellcheck (if installed); warnings are errors"
 	@echo "make header       generate include/uflow.h from ffi/"
-	@echo "make protos       generate and compile Go and Java stubs of the server's protocols"
+	@echo "make protos       generate and compile Go and Java stubs of the server's protocols; check the code in clients/"
 	@echo "make clients      test the server with tritonclient, perf_analyzer, grpcurl, ghz, grpc-health-probe and curl"
+	@echo "make test-clients run the tests of the clients for Go and Java (clients/) against the server"
 	@echo "make library      install libuflow, link it with CMake, run it under Valgrind and sanitizers"
 	@echo "make bench        measure segmentation, preprocessing, training and the whole pipeline"
 	@echo "make soak         long runs: 200,000 frames, 10,000 cancellations, 5,000 connections; 10 minutes of fuzzing"
@@ -79,6 +80,10 @@ protos:
 clients: onnxruntime
 	$(CARGO) test --locked --package uflow --test cli --no-run
 	tools/check_server.sh
+
+test-clients: onnxruntime
+	$(CARGO) test --locked --package uflow --test cli --no-run
+	tools/test_clients.sh
 
 deny:
 	$(CARGO) deny check licenses bans sources

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Generates Go and Java stubs from proto/ with the stock tools and compiles them. This shows that other languages can use the
-# files.
+# files. Then checks that the code which the clients in clients/ hold is that of these files.
 #
 # Installs into target/ only (protoc, the Go plugins, the stubs); the package managers also use their own caches.
 # If the tools of a language are missing, the language is skipped with a message; in CI (CI=true) this is an error.
@@ -62,5 +62,19 @@ java_stubs() {
   echo "Java: $(find target/java/generated-sources -name '*.java' | wc -l) files generated and compiled"
 }
 
-if have Go go python3; then (go_stubs); fi
-if have Java javac mvn; then java_stubs; fi
+# Whether a client's generated code is that of the protocol files.
+fresh() {
+  "clients/$1/generate.sh"
+  [ -z "$(git status --porcelain -- "clients/$1/$2")" ] && return
+  echo "$0: the code in clients/$1/$2 was old, and is made again: commit it" >&2
+  exit 1
+}
+
+if have Go go python3; then
+  (go_stubs)
+  fresh go uflowpb
+fi
+if have Java javac mvn jar; then
+  java_stubs
+  fresh java src/generated
+fi
