@@ -1885,7 +1885,8 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_steps(struct uflow_fit
                                                  uint32_t steps);
 
 /**
- * Sets the noise on the features in training, in standard deviations of each channel, 0 to 1 (default 0.05).
+ * Sets the noise on the features of the finest scale in training, in standard deviations of each channel, 0 to 1 (default 0.05). With a
+ * separate flow for each scale it doubles with each coarser scale, up to 0.5.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
