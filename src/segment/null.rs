@@ -23,7 +23,7 @@
 //! # Shares
 //! Where false alarms come from does not matter to ε, as long as the shares sum to 1 (a weighted Bonferroni correction). On real products the
 //! coarse scales tell good images from defective ones better than the fine scales, which outline better (`benches/quality.md`). So each
-//! scale has 3% of the share of the next coarser one ([`ScaleNull::share`]): coarse scales decide, and a fine scale only on evidence
+//! scale has a tenth of the share of the next coarser one ([`ScaleNull::share`]): coarse scales decide, and a fine scale only on evidence
 //! that is strong by itself.
 //!
 //! # Why it keeps its promise
@@ -124,7 +124,7 @@ const FARTHEST: usize = 4;
 /// Number of points of Λ that are kept.
 const KNOTS: usize = 24;
 /// The share of a scale, as a part of the share of the next coarser one.
-const FINER_SHARE: f64 = 0.03;
+const FINER_SHARE: f64 = 0.1;
 /// Weight of the prior slope 1, which is about that of a normal tail at its start, as a number of regions.
 const PRIOR_REGIONS: f64 = 2.0;
 /// Weight of the theoretical deviation √(2/C), as a number of images.
