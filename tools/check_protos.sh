@@ -6,6 +6,7 @@
 # If the tools of a language are missing, the language is skipped with a message; in CI (CI=true) this is an error.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. tools/have.sh
 
 # The plugins, and the runtimes that the stubs need. The versions for Java are in examples/java/pom.xml.
 grpcio_tools=1.80.0
@@ -16,17 +17,6 @@ go_grpc_plugin=v1.6.2
 work=$PWD/target/protos
 mkdir -p "$work"
 mapfile -t protos < <(cd proto && find inference uflow -name '*.proto' | sort)
-
-# Whether the tools of a language are installed.
-have() {
-  local language=$1 tool missing=()
-  shift
-  for tool in "$@"; do command -v "$tool" >/dev/null || missing+=("$tool"); done
-  [ ${#missing[@]} = 0 ] && return
-  echo "$0: $language is left out, not found: ${missing[*]}" >&2
-  [ "${CI:-}" != true ] || exit 1
-  return 1
-}
 
 # protoc, from its Python package.
 protoc() {

@@ -39,8 +39,8 @@ pub(super) const LITE1: Stages = [1, 3, 3, 4, 4, 5, 1];
 pub(super) const STRIDES: [usize; 4] = [4, 8, 16, 32];
 /// Strides of a pyramid's feature maps.
 pub(super) const PYRAMID_STRIDES: [usize; 4] = [8, 16, 32, 64];
-/// Where the pyramid of Lite0 has its map of each stride from: the size of the image, the stage, and the block in it.
-const PYRAMID: [(Size, usize, usize); 4] =
+/// Where the pyramid of Lite0 has the map of each of these strides from: the size of the image, the stage, and the block in it.
+const PYRAMID: [(Size, usize, usize); PYRAMID_STRIDES.len()] =
     [(Size::Whole, 2, 1), (Size::Whole, 3, 2), (Size::Half, 4, 2), (Size::Half, 5, 1)];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -92,17 +92,19 @@ pub(super) fn to_onnx(path: &Path, stages: &Stages, layout: Layout, strides: &[u
 
 /// The maps of the whole size and those of the half size.
 fn maps(blocks: &[Block], layout: Layout, strides: &[usize]) -> (Maps, Maps) {
-    let last_of = |total: usize| blocks.iter().rposition(|block| block.total == total).unwrap_or(0);
+    let last = |wanted: &dyn Fn(&Block) -> bool| blocks.iter().rposition(wanted).unwrap_or(0);
     let (mut whole, mut half) = (Maps::new(), Maps::new());
     for (scale, &stride) in strides.iter().enumerate() {
-        let of_pyramid = PYRAMID_STRIDES.iter().position(|&of| of == stride).map(|at| PYRAMID[at]);
-        match of_pyramid.filter(|_| layout == Layout::Pyramid) {
-            None => whole.insert(last_of(stride), scale),
-            Some((size, stage, at)) => {
-                let block = blocks.iter().position(|block| (block.stage, block.at) == (stage, at)).unwrap_or(0);
-                if size == Size::Whole { whole.insert(block, scale) } else { half.insert(block, scale) }
+        let of_pyramid = PYRAMID.iter().zip(PYRAMID_STRIDES).find(|&(_, of)| of == stride);
+        match (layout, of_pyramid) {
+            (Layout::Pyramid, Some((&(size, stage, at), _))) => {
+                let maps = if size == Size::Whole { &mut whole } else { &mut half };
+                maps.insert(last(&|block| (block.stage, block.at) == (stage, at)), scale);
             }
-        };
+            _ => {
+                whole.insert(last(&|block| block.total == stride), scale);
+            }
+        }
     }
     (whole, half)
 }

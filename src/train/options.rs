@@ -84,7 +84,7 @@ impl Default for TrainOptions {
     }
 }
 
-/// Up to this the noise doubles from scale to scale: with more, flows learn nothing beyond a Gaussian (benches/quality.md).
+/// Up to this the noise doubles from scale to scale: with more, flows learn hardly anything beyond a Gaussian (benches/quality.md).
 const MOST_DOUBLED_NOISE: f64 = 0.5;
 
 impl TrainOptions {

@@ -43,8 +43,8 @@ type DetectionServiceClient interface {
 	// continues. The same holds for an answer that is larger than the server's limit for a message: INVALID_ARGUMENT says
 	// what to ask for instead. The stream ends when the client has closed its side and the last frame is answered.
 	//
-	// A request that is larger than the server's limit for a message cannot be read, and ends the stream: the frames before it are
-	// answered, then comes OUT_OF_RANGE. Send the frames after it on a new stream.
+	// A request that is larger than the server's limit for a message ends the stream: the server answers the frames before
+	// it, then ends with OUT_OF_RANGE. Send the frames after it on a new stream.
 	//
 	// The response header `uflow-stream-window` gives the number of frames that the stream may have unanswered. A frame
 	// within this window waits for room in the server and is never refused. When the server is full, frames beyond the
@@ -106,8 +106,8 @@ type DetectionServiceServer interface {
 	// continues. The same holds for an answer that is larger than the server's limit for a message: INVALID_ARGUMENT says
 	// what to ask for instead. The stream ends when the client has closed its side and the last frame is answered.
 	//
-	// A request that is larger than the server's limit for a message cannot be read, and ends the stream: the frames before it are
-	// answered, then comes OUT_OF_RANGE. Send the frames after it on a new stream.
+	// A request that is larger than the server's limit for a message ends the stream: the server answers the frames before
+	// it, then ends with OUT_OF_RANGE. Send the frames after it on a new stream.
 	//
 	// The response header `uflow-stream-window` gives the number of frames that the stream may have unanswered. A frame
 	// within this window waits for room in the server and is never refused. When the server is full, frames beyond the

@@ -92,7 +92,7 @@ macro_rules! settings_table {
                 head_seconds: f64, "S", "UFLOW_HEAD_SECONDS";
                 /// Seconds between HTTP/2 pings to a client that says nothing; 0 turns them off [default: 30].
                 keepalive_seconds: f64, "S", "UFLOW_KEEPALIVE_SECONDS";
-                /// Seconds after which a connection is asked to end, and its streams have --drain-seconds to; 0 is never [default: 0].
+                /// Seconds after which a gRPC connection is asked to end; its streams then have --drain-seconds. 0 is never [default: 0].
                 max_connection_age_seconds: f64, "S", "UFLOW_MAX_CONNECTION_AGE_SECONDS";
                 /// Seconds after SIGTERM, NOT_SERVING already, before the server stops taking frames [default: 0].
                 shutdown_delay_seconds: f64, "S", "UFLOW_SHUTDOWN_DELAY_SECONDS";
