@@ -31,7 +31,7 @@ protoc() {
 }
 
 go_stubs() {
-  local bin=$work/go-bin-$go_protobuf-$go_grpc_plugin module=github.com/uflow-rs/uflow/proto out=$work/go
+  local bin=$work/go-bin-$go_protobuf-$go_grpc_plugin module=github.com/uflow-rs/uflow out=$work/go
   GOBIN=$bin go install "google.golang.org/protobuf/cmd/protoc-gen-go@$go_protobuf"
   GOBIN=$bin go install "google.golang.org/grpc/cmd/protoc-gen-go-grpc@$go_grpc_plugin"
   rm -rf "$out"

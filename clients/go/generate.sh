@@ -21,14 +21,9 @@ fi
 GOBIN=$bin go install "google.golang.org/protobuf/cmd/protoc-gen-go@$go_protobuf"
 GOBIN=$bin go install "google.golang.org/grpc/cmd/protoc-gen-go-grpc@$go_grpc_plugin"
 
-# The files name another Go package, so M options map each of them to the package of this module.
 module=github.com/uflow-rs/uflow/clients/go
 protos=(uflow/v1/detection.proto uflow/v1/image.proto uflow/v1/model.proto)
-options=()
-for proto in "${protos[@]}"; do
-  options+=("--go_opt=M$proto=$module/uflowpb;uflowpb" "--go-grpc_opt=M$proto=$module/uflowpb;uflowpb")
-done
 rm -rf uflowpb
 PATH=$bin:$PATH "$venv/bin/python" -m grpc_tools.protoc --proto_path=../../proto \
-  --go_out=. "--go_opt=module=$module" --go-grpc_out=. "--go-grpc_opt=module=$module" "${options[@]}" "${protos[@]}"
+  --go_out=. "--go_opt=module=$module" --go-grpc_out=. "--go-grpc_opt=module=$module" "${protos[@]}"
 gofmt -l uflowpb

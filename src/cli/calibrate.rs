@@ -20,7 +20,7 @@ use crate::{
     package::{self, Manifest, Package},
     pipeline::{Detector, package_roi},
     segment::{
-        CalibratedNull, DecisionOptions, DecisionRule, Measurement, NullOf, RegionOfInterest, Rejection,
+        CalibratedNull, DecisionOptions, DecisionRule, Measurement, NullOf, Outlier, RegionOfInterest, Rejection,
         RejectionOrigin, TestCount, Verdict,
     },
 };
@@ -111,7 +111,7 @@ pub fn run(args: &Args, context: &Context) -> Result<CommandOutcome> {
         report.write_html(&package.manifest.name, path)?;
     }
     if let Some(out) = &args.out {
-        write(args, out, &package, &asked, &energies, context)?;
+        write(args, out, &package, &asked, (&images, &energies), context)?;
         return Ok(CommandOutcome::Done);
     }
     Ok(if report.verdict.holds() { CommandOutcome::Done } else { CommandOutcome::Failed })
@@ -189,7 +189,7 @@ fn write(
     out: &Path,
     package: &Package,
     asked: &DecisionOptions,
-    energies: &[Energies],
+    (images, energies): (&[PathBuf], &[Energies]),
     context: &Context,
 ) -> Result<()> {
     let own = package_roi(package)?;
@@ -220,7 +220,8 @@ fn write(
     });
     let rule = manifest.rule(&DecisionOptions::default())?;
     let of_null = manifest.calibration.as_ref().filter(|_| new_null).and_then(CalibratedNull::warning);
-    let warnings: Vec<String> = of_null.into_iter().chain(rule.warning()).collect();
+    let outlier = Outlier::of(&lowest).map(|outlier| outlier.warning(&images[outlier.index].display().to_string()));
+    let warnings: Vec<String> = of_null.into_iter().chain(outlier).chain(rule.warning()).collect();
     warnings.iter().for_each(|warning| eprintln!("uflow: warning: {warning}"));
     let manifest = package.write_changed(out, &manifest, roi.as_deref())?;
     let words = manifest.decision_in_words()?;

@@ -93,6 +93,10 @@ impl Inspector for FileInspector {
         inspection(&self.detector, &image, Some(detection), decode)
     }
 
+    fn decision(&self) -> Vec<String> {
+        self.detector.manifest().decision_in_words_with(&self.options).unwrap_or_default()
+    }
+
     fn warnings(&self) -> Vec<String> {
         let rule = self.detector.manifest().rule(&self.options).ok();
         let extrapolated = rule.and_then(|rule| rule.warning());

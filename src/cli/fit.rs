@@ -22,7 +22,7 @@ use crate::{
     package,
     train::{
         self, Control, StopReason, TrainOptions,
-        fit::{Augmentation, BackboneChoice, Event, FitOptions, Fitted, fit_files},
+        fit::{Augmentation, BackboneChoice, Event, FitOptions, Fitted, Unusual, fit_files},
     },
 };
 
@@ -345,7 +345,7 @@ fn summarise(fitted: &Fitted, out: &Path, context: &Context) -> anyhow::Result<(
             "event": "fitted", "package": out, "summary": fitted.summary, "warnings": warnings,
             "gain_over_gaussian": fitted.summary.gain_over_gaussian(), "training_seconds": fitted.training_seconds,
             "time_budget_seconds": fitted.time_budget.map(|budget| budget.as_secs_f64()), "scores": fitted.manifest.scores, "cross_fit": fitted.cross_fit,
-            "decision": fitted.manifest.decision_in_words()?,
+            "unusual": fitted.unusual, "decision": fitted.manifest.decision_in_words()?,
         }))?;
         return Ok(());
     }
@@ -380,6 +380,11 @@ fn summarise(fitted: &Fitted, out: &Path, context: &Context) -> anyhow::Result<(
             "  highest scores of held-out good images: mean {:.4}, largest {:.4}; fair threshold {:.4}",
             scores.mean, scores.max, scores.fair_threshold
         );
+    }
+    if !fitted.unusual.is_empty() {
+        let image = |Unusual { image, log10_nfa }: &Unusual| format!("{image} ({log10_nfa:.2})");
+        let images: Vec<_> = fitted.unusual.iter().map(image).collect();
+        println!("  most unusual held-out good images (log10 NFA): {}", images.join(", "));
     }
     fitted.manifest.decision_in_words()?.iter().for_each(|line| println!("  {line}"));
     Ok(())

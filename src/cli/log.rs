@@ -9,9 +9,9 @@ use crate::Reason;
 #[cfg(feature = "serve")]
 use crate::Error;
 
-/// Starts logging with the filter in `UFLOW_LOG`; without the variable, warnings only.
-pub fn start_default() {
-    let filter = EnvFilter::try_from_env("UFLOW_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+/// Starts logging with the filter in `UFLOW_LOG`; without the variable, from this level.
+pub fn start_default(level: &str) {
+    let filter = EnvFilter::try_from_env("UFLOW_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
 }
 

@@ -171,6 +171,11 @@ impl Command {
         false
     }
 
+    /// The log without `UFLOW_LOG`. The demo's report says that its thresholds are extrapolated; the log need not repeat it for each model.
+    fn standard_log(&self) -> &'static str {
+        if matches!(self, Self::Demo(_)) { "error" } else { "warn" }
+    }
+
     /// Whether the command may end as soon as its output is closed. A command with network peers may not: a peer that
     /// hangs up raises the same signal.
     fn only_prints(&self) -> bool {
@@ -184,7 +189,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let command = cli.command.as_ref();
     if command.is_none_or(|command| !command.has_log()) {
-        log::start_default();
+        log::start_default(command.map_or("warn", Command::standard_log));
     }
     // A closed output (`uflow detect … | head`) ends the command silently.
     if command.is_none_or(Command::only_prints) {

@@ -12,7 +12,7 @@ use super::{Counts, Product, dataset};
 use crate::{
     Result,
     evaluate::{Dataset, Evaluation, GOOD, Inspector, Layout, Seen, Settings, evaluate},
-    report::{Case, Headline, Machine, ModelReport, Note, Report, Tile, pictures},
+    report::{Case, Headline, Machine, ModelReport, Note, Report, Tile, decision_fact, pictures},
 };
 
 /// Fits models and opens them.
@@ -205,6 +205,7 @@ fn run_product(
         gallery.take(&seen)
     })?;
     let tested = clock.lap();
+    let facts = facts.into_iter().chain([decision_fact(&inspector.decision())]).collect();
     Ok(ModelReport {
         name: product.name().to_owned(),
         package: options.keep.then_some(package),

@@ -97,6 +97,11 @@ pub trait Inspector {
     /// Examines one image. The maps are borrowed until the next call.
     fn inspect(&mut self, path: &std::path::Path) -> Result<Inspection<'_>>;
 
+    /// How images are decided about, in words: lines of a text. Empty if there is nothing to say.
+    fn decision(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What the images so far give reason to warn of.
     fn warnings(&self) -> Vec<String> {
         Vec::new()

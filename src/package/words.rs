@@ -15,16 +15,22 @@ impl Manifest {
     /// # Errors
     /// As [`Manifest::rule`].
     pub fn decision_in_words(&self) -> Result<Vec<String>> {
-        let rule = self.rule(&DecisionOptions::default())?;
+        self.decision_in_words_with(&DecisionOptions::default())
+    }
+
+    /// The same for a call with these options.
+    ///
+    /// # Errors
+    /// As [`Manifest::rule`].
+    pub fn decision_in_words_with(&self, options: &DecisionOptions) -> Result<Vec<String>> {
+        let rule = self.rule(options)?;
         let mut lines = self.verdict(&rule);
         let size = match rule.min_area {
             0 => "regions of every size count".to_owned(),
             area => format!("regions of at least {area} pixels count"),
         };
-        let place = match self.detection.roi {
-            Some(_) => "inside the region of interest",
-            None => "in the whole image",
-        };
+        let inside = options.roi.as_ref().map_or(self.detection.roi.is_some(), |roi| roi.mask().is_some());
+        let place = if inside { "inside the region of interest" } else { "in the whole image" };
         lines.push(format!("{size}, {place}"));
         lines.push(match (rule.tests, &self.calibration) {
             (TestCount::PerSize, Some(null)) => {

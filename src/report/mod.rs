@@ -114,6 +114,11 @@ pub struct Pictures {
     pub outlined: RgbImage,
 }
 
+/// How a model decides, as a fact about it: lines of [`Inspector::decision`](crate::evaluate::Inspector::decision).
+pub fn decision_fact(lines: &[String]) -> (String, String) {
+    ("decision".to_owned(), lines.join("\n"))
+}
+
 impl Report {
     /// Renders the page.
     pub fn to_html(&self) -> Result<String> {

@@ -45,6 +45,7 @@ use super::{
     Roi,
     count::{ALPHA, BETA},
     prune::Pruner,
+    rates::rates,
     tree::Tree,
 };
 use crate::{Error, Result, choice::choice, latents::ScaleShape};
@@ -121,12 +122,8 @@ pub struct ScaleNull {
 
 /// Largest shift of the autocorrelation, in pixels.
 const FARTHEST: usize = 4;
-/// Number of points of Λ that are kept.
-const KNOTS: usize = 24;
 /// The share of a scale, as a part of the share of the next coarser one.
 const FINER_SHARE: f64 = 0.1;
-/// Weight of the prior slope 1, which is about that of a normal tail at its start, as a number of regions.
-const PRIOR_REGIONS: f64 = 2.0;
 /// Weight of the theoretical deviation √(2/C), as a number of images.
 const PRIOR_IMAGES: f64 = 1.0;
 
@@ -331,35 +328,6 @@ fn correlated_pixels(
         }
     }
     sum.clamp(1.0, shape.pixels() as f64)
-}
-
-/// Λ from the t of every region of `images` images.
-fn rates(mut found: Vec<f64>, images: usize, shift: impl Fn(f64) -> f64) -> (Vec<[f32; 2]>, f32) {
-    found.sort_by(f64::total_cmp);
-    if found.is_empty() {
-        // No image has a pixel above its location: all that is known is that there is less than one region in all images.
-        return (vec![[0.0, -(images as f64).log10() as f32]], 1.0);
-    }
-    let regions = found.len();
-    // Where the tail begins: few regions, so that they are the tail, but enough to estimate its slope.
-    let tail = (regions / 10).max(10).min(regions);
-    let start = shift(found[tail - 1]);
-    let excess: f64 = found[..tail].iter().map(|&t| shift(t) - start).sum();
-    let slope = (tail as f64 + PRIOR_REGIONS) / (excess * std::f64::consts::LN_10 + PRIOR_REGIONS);
-    // The slope and every count are moved by one standard error to the safe side.
-    let slope = slope * (1.0 - 1.0 / (tail as f64 + PRIOR_REGIONS).sqrt());
-    let mut rates: Vec<[f32; 2]> = Vec::with_capacity(KNOTS + 1);
-    for knot in 0..=KNOTS {
-        let part = knot as f64 / KNOTS as f64;
-        let rank = (tail as f64 * (regions as f64 / tail as f64).powf(part)).round() as usize;
-        let count = rank as f64 + (rank as f64).sqrt();
-        let (t, rate) = (found[rank.clamp(1, regions) - 1] as f32, (count / images as f64).log10() as f32);
-        match rates.last_mut() {
-            Some(last) if t <= last[0] => last[1] = rate,
-            _ => rates.push([t, rate]),
-        }
-    }
-    (rates, slope.clamp(0.05, 5.0) as f32)
 }
 
 /// Tables by the size of a region, with which a scale weighs regions by the null.

@@ -31,7 +31,7 @@ use crate::{
     },
     frame::Limits,
     package::{Package, sha256},
-    report::ModelReport,
+    report::{ModelReport, decision_fact},
     runtime::Backbone,
     segment::{DecisionOptions, RegionOfInterest},
     train::{
@@ -172,6 +172,7 @@ impl CategoriesRun<'_> {
             facts: vec![
                 ("good images to learn from".to_owned(), category.data.train.len().to_string()),
                 ("test set".to_owned(), category.data.root.display().to_string()),
+                decision_fact(&package.manifest.decision_in_words()?),
             ],
             choice: extremes.choice(),
             cases: extremes.cases(),

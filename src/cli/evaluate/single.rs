@@ -8,7 +8,7 @@ use super::{Args, Opened, extremes::Extremes, published};
 use crate::{
     cli::{CommandOutcome, Context, inputs, progress::Progress},
     evaluate::{Dataset, Evaluation, evaluate, write_files, write_regions},
-    report::{Headline, Machine, ModelReport, Note, Report},
+    report::{Headline, Machine, ModelReport, Note, Report, decision_fact},
 };
 
 /// Runs the evaluation. Reads the test set before `open` loads the model, so that a wrong folder is reported at once.
@@ -53,7 +53,7 @@ pub(super) fn run(
             name: name.clone(),
             package: args.model.clone(),
             page: None,
-            facts: vec![("test set".to_owned(), root.display().to_string())],
+            facts: vec![("test set".to_owned(), root.display().to_string()), decision_fact(&inspector.decision())],
             choice: extremes.choice(),
             cases: extremes.cases(),
             evaluation: evaluation.clone(),

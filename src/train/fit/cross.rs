@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use super::{
     FitOptions, Fitted, Fitter,
-    fitted::{CrossFit, Energies},
+    fitted::{CrossFit, Energies, HeldOutImages, Unusual},
 };
 use crate::{
     Error, Result,
     latents::ScaleShape,
     segment::{
-        Bound, CalibratedNull, DecisionOptions, FEWEST_IMAGES as FEWEST_TO_CALIBRATE, Measurement, NullOf, Rejection,
-        RejectionOrigin, TestCount, Verdict, enough_for_parts, images_needed,
+        Bound, CalibratedNull, DecisionOptions, FEWEST_IMAGES as FEWEST_TO_CALIBRATE, Measurement, NullOf, Outlier,
+        Rejection, RejectionOrigin, TestCount, Verdict, enough_for_parts, images_needed,
     },
     train::{Control, Progress, StopReason, TrainOptions, train},
 };
@@ -29,6 +29,8 @@ const ENOUGH_TO_CALIBRATE: usize = 100;
 /// Part of the images that one flow may hold out, where these are enough. The model then has all the time for training, and its promise needs
 /// no second flow that is as good.
 const MOST_HELD_OUT_ALONE: f64 = 1.0 / 3.0;
+/// Good images that are named as the most unusual.
+const MOST_UNUSUAL: usize = 3;
 
 /// What is held out of the model's own training, and how many flows the null needs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,20 +87,20 @@ impl Plan {
     }
 }
 
-/// Fits the further flows: `fit` gives the energies of a flow's held-out images, or `None` where the caller stopped it. What is
-/// finished goes into `energies`.
+/// Fits the further flows: `fit` gives a flow's held-out images, or `None` where the caller stopped it. What is finished goes into
+/// `held_out`.
 ///
 /// # Errors
 /// [`Error::Cancelled`] where the caller cancelled. Every other error costs its own flow only.
 pub(super) fn run(
-    energies: &mut Vec<Energies>,
+    held_out: &mut HeldOutImages,
     cross_fit: &mut CrossFit,
-    fit: &mut dyn FnMut(usize) -> Result<Option<Vec<Energies>>>,
+    fit: &mut dyn FnMut(usize) -> Result<Option<HeldOutImages>>,
 ) -> Result<()> {
     for fold in cross_fit.finished..cross_fit.planned {
         match fit(fold) {
-            Ok(Some(held_out)) => {
-                energies.extend(held_out);
+            Ok(Some(others)) => {
+                held_out.extend(others);
                 cross_fit.finished += 1;
             }
             Ok(None) => {
@@ -141,8 +143,8 @@ impl Fitter {
                 format!("the model was fitted to {} frames, now there are {}", fitted.images, self.cache.len());
             return Err(Error::parameter("fitted", reason));
         }
-        let mut energies = std::mem::take(&mut fitted.energies);
-        if fitted.cross_fit.is_complete() || energies.is_empty() {
+        let mut held_out = std::mem::take(&mut fitted.held_out);
+        if fitted.cross_fit.is_complete() || held_out.images.is_empty() {
             return Ok(());
         }
         let training = fitted.training.clone();
@@ -158,20 +160,21 @@ impl Fitter {
                 StopReason::Asked => return Ok(None),
                 StopReason::Diverged => return Err(Error::training("training diverged")),
             }
-            super::on(part.threads, || self.held_out_energies(&trained)).map(Some)
+            super::on(part.threads, || self.held_out(&trained)).map(Some)
         };
         let done = match fitted.summary.stopped {
             StopReason::Asked => Ok(()),
-            _ => run(&mut energies, &mut fitted.cross_fit, &mut fit),
+            _ => run(&mut held_out, &mut fitted.cross_fit, &mut fit),
         };
         fitted.training_seconds = spent().as_secs_f64();
-        self.set_null(fitted, &energies)?;
+        self.set_null(fitted, &held_out)?;
         done
     }
 
-    /// Estimates the null of a model from the energies of held-out images, and measures these images for the rejection rate. A model
+    /// Estimates the null of a model from held-out images, and measures these images for the rejection rate. A model
     /// that was to count tests by size and has no null counts them as the paper does, and decides as the paper does.
-    pub(super) fn set_null(&self, fitted: &mut Fitted, energies: &[Energies]) -> Result<()> {
+    pub(super) fn set_null(&self, fitted: &mut Fitted, held_out: &HeldOutImages) -> Result<()> {
+        let energies = &held_out.energies;
         let latents: Vec<_> = fitted.manifest.scales.iter().map(|scale| scale.latents).collect();
         let wanted = self.options.decision();
         let paper = wanted.tests.unwrap_or_default().is_paper();
@@ -184,7 +187,10 @@ impl Fitter {
         };
         let measured_with = (tests, wanted.bound.unwrap_or_default());
         let threads = fitted.training.threads;
-        let rejection = super::on(threads, || self.rejection(&latents, energies, measured_with, origin))?;
+        let lowest = super::on(threads, || self.lowest(&latents, energies, measured_with))?;
+        let rejection =
+            lowest.as_ref().map(|lowest| Rejection::new(lowest, origin, tests, measured_with.1)).transpose()?;
+        (fitted.unusual, fitted.outlier) = self.unusual(&held_out.images, lowest.as_deref().unwrap_or_default());
         let by_rate = wanted.verdict == Some(Verdict::Reject);
         let (manifest, cross_fit) = (&mut fitted.manifest, &mut fitted.cross_fit);
         cross_fit.images = null.as_ref().map_or(0, |null| null.images);
@@ -199,14 +205,13 @@ impl Fitter {
         Ok(())
     }
 
-    /// The lowest log₁₀NFA of the held-out images; none where they are too few.
-    fn rejection(
+    /// The lowest log₁₀NFA of each held-out image; none where they are too few.
+    fn lowest(
         &self,
         shapes: &[ScaleShape],
         energies: &[Energies],
         (tests, bound): (TestCount, Bound),
-        origin: RejectionOrigin,
-    ) -> Result<Option<Rejection>> {
+    ) -> Result<Option<Vec<Option<f32>>>> {
         let null = if tests.is_paper() { NullOf::Theory } else { NullOf::OtherParts };
         let enough =
             if tests.is_paper() { energies.len() >= FEWEST_TO_CALIBRATE } else { enough_for_parts(energies.len()) };
@@ -215,7 +220,19 @@ impl Fitter {
         }
         let maps = (self.input().height, self.input().width);
         let measurement = Measurement { shapes, maps, roi: self.roi.as_deref(), bound };
-        Rejection::new(&measurement.lowest(energies, null)?, origin, tests, bound).map(Some)
+        measurement.lowest(energies, null).map(Some)
+    }
+
+    /// The most unusual of these images by their lowest log₁₀NFA, and a warning where the first stands apart from all others.
+    fn unusual(&self, images: &[usize], lowest: &[Option<f32>]) -> (Vec<Unusual>, Option<String>) {
+        let named = |image: usize| self.names.get(image).cloned().unwrap_or_default();
+        let of_each = images.iter().zip(lowest).filter_map(|(&image, lowest)| Some((image, (*lowest)?)));
+        let mut order: Vec<_> = of_each.collect();
+        order.sort_by(|a, b| a.1.total_cmp(&b.1));
+        let outlier =
+            Outlier::of(lowest).and_then(|outlier| Some(outlier.warning(&named(*images.get(outlier.index)?))));
+        let unusual = order.into_iter().take(MOST_UNUSUAL);
+        (unusual.map(|(image, log10_nfa)| Unusual { image: named(image), log10_nfa }).collect(), outlier)
     }
 }
 
@@ -228,23 +245,23 @@ mod tests {
     }
 
     /// One image whose only energy is the number of its flow.
-    fn held_out(fold: usize) -> Option<Vec<Energies>> {
-        Some(vec![vec![vec![fold as f32]]])
+    fn held_out(fold: usize) -> Option<HeldOutImages> {
+        Some(HeldOutImages { images: vec![fold], energies: vec![vec![vec![fold as f32]]] })
     }
 
-    fn folds(energies: &[Energies]) -> Vec<f32> {
-        energies.iter().map(|image| image[0][0]).collect()
+    fn folds(held_out: &HeldOutImages) -> Vec<f32> {
+        held_out.energies.iter().map(|image| image[0][0]).collect()
     }
 
     #[test]
     fn a_flow_that_fails_costs_itself_only() {
-        let (mut energies, mut cross_fit) = (held_out(0).unwrap(), started());
-        run(&mut energies, &mut cross_fit, &mut |fold| match fold {
+        let (mut all, mut cross_fit) = (held_out(0).unwrap(), started());
+        run(&mut all, &mut cross_fit, &mut |fold| match fold {
             2 => Err(Error::training("no room left")),
             _ => Ok(held_out(fold)),
         })
         .unwrap();
-        assert_eq!(folds(&energies), [0.0, 1.0, 3.0]);
+        assert_eq!(folds(&all), [0.0, 1.0, 3.0]);
         assert_eq!((cross_fit.finished, cross_fit.stopped), (3, false));
         cross_fit.images = 75;
         let warning = cross_fit.warning().unwrap();
@@ -255,27 +272,27 @@ mod tests {
 
     #[test]
     fn after_a_stop_no_further_flow_is_fitted() {
-        let (mut energies, mut cross_fit) = (held_out(0).unwrap(), started());
+        let (mut all, mut cross_fit) = (held_out(0).unwrap(), started());
         let mut asked = Vec::new();
-        run(&mut energies, &mut cross_fit, &mut |fold| {
+        run(&mut all, &mut cross_fit, &mut |fold| {
             asked.push(fold);
             Ok(if fold == 2 { None } else { held_out(fold) })
         })
         .unwrap();
-        assert_eq!((asked, folds(&energies)), (vec![1, 2], vec![0.0, 1.0]));
+        assert_eq!((asked, folds(&all)), (vec![1, 2], vec![0.0, 1.0]));
         assert!(cross_fit.stopped && !cross_fit.is_complete() && cross_fit.failures.is_empty());
         assert!(cross_fit.warning().unwrap().contains("cross-fitting was stopped: 2 of 3 further flows"));
     }
 
     #[test]
     fn a_cancellation_keeps_what_is_finished() {
-        let (mut energies, mut cross_fit) = (held_out(0).unwrap(), started());
-        let result = run(&mut energies, &mut cross_fit, &mut |fold| match fold {
+        let (mut all, mut cross_fit) = (held_out(0).unwrap(), started());
+        let result = run(&mut all, &mut cross_fit, &mut |fold| match fold {
             1 => Ok(held_out(1)),
             _ => Err(Error::Cancelled),
         });
         assert!(matches!(result, Err(Error::Cancelled)));
-        assert_eq!((folds(&energies), cross_fit.finished), (vec![0.0, 1.0], 2));
+        assert_eq!((folds(&all), cross_fit.finished), (vec![0.0, 1.0], 2));
     }
 
     #[test]

@@ -97,6 +97,7 @@ fn fit(
         Some((path, key)) => fitter.cache.restore(path, key)?,
     };
     if restored {
+        fitter.names = images.iter().map(|path| path.display().to_string()).collect();
         events(Event::Features { done: images.len(), total: images.len() });
     } else {
         let skipped = read(&mut fitter, images, limits, events)?;
@@ -138,7 +139,8 @@ fn read(
         let (sender, receiver) = mpsc::sync_channel(4);
         scope.spawn(move || read_tensors(images, limits, input, &sender));
         for (index, tensor) in receiver.iter().enumerate() {
-            match tensor.and_then(|tensor: Vec<f32>| fitter.push_tensor(&tensor)) {
+            let name = images[index].display().to_string();
+            match tensor.and_then(|tensor: Vec<f32>| fitter.push_tensor(&tensor, name)) {
                 Ok(()) => {}
                 Err(error @ (Error::Decode { .. } | Error::Limit { .. } | Error::Frame { .. } | Error::Io { .. })) => {
                     skipped += 1;

@@ -19,6 +19,31 @@ use crate::{
 /// U of each scale of one image.
 pub(super) type Energies = Vec<Vec<f32>>;
 
+/// Images that flows held out.
+#[derive(Clone, Debug, Default)]
+pub(super) struct HeldOutImages {
+    /// Each image's place among the frames of the fit.
+    pub(super) images: Vec<usize>,
+    /// Each image's energies, in the same order.
+    pub(super) energies: Vec<Energies>,
+}
+
+impl HeldOutImages {
+    pub(super) fn extend(&mut self, other: Self) {
+        self.images.extend(other.images);
+        self.energies.extend(other.energies);
+    }
+}
+
+/// A good image that was held out, as the model sees it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Unusual {
+    /// The path of its file, or `frame N`, counted from 0, where frames were pushed.
+    pub image: String,
+    /// Its lowest log₁₀NFA.
+    pub log10_nfa: f32,
+}
+
 /// A fitted model, not yet written.
 #[derive(Debug)]
 pub struct Fitted {
@@ -40,8 +65,14 @@ pub struct Fitted {
     /// The options of the model's own training, and the images there were.
     pub(super) training: TrainOptions,
     pub(super) images: usize,
-    /// Of the images held out so far, until the null is final.
-    pub(super) energies: Vec<Energies>,
+    /// The images held out so far, until the null is final.
+    pub(super) held_out: HeldOutImages,
+    /// The good images that look most unusual, of those that were held out: at most three, the most unusual first. They set the
+    /// threshold at a small reject rate, so an image among them that is not good hides defects. Empty without a
+    /// [rejection](Manifest::rejection).
+    pub unusual: Vec<Unusual>,
+    /// What the first of them gives reason to say.
+    pub(super) outlier: Option<String>,
 }
 
 impl Fitted {
@@ -54,6 +85,7 @@ impl Fitted {
         if !self.manifest.detection.tests.unwrap_or_default().is_paper() {
             warnings.extend(self.manifest.calibration.as_ref().and_then(CalibratedNull::warning));
         }
+        warnings.extend(self.outlier.clone());
         warnings.extend(self.manifest.rule(&DecisionOptions::default()).ok().and_then(|rule| rule.warning()));
         warnings
     }

@@ -3,7 +3,10 @@
 use ndarray::{Array2, Array3};
 use rayon::prelude::*;
 
-use super::{Fitter, fitted::Energies};
+use super::{
+    Fitter,
+    fitted::{Energies, HeldOutImages},
+};
 use crate::{
     Error, Result,
     flow::Flow,
@@ -46,12 +49,13 @@ impl Fitter {
         Ok(statistics(held_out, fair.value()?))
     }
 
-    /// U of each scale of each image that was held out.
-    pub(super) fn held_out_energies(&self, trained: &Trained) -> Result<Vec<Energies>> {
+    /// The images that a flow held out, each with U of each scale.
+    pub(super) fn held_out(&self, trained: &Trained) -> Result<HeldOutImages> {
         let energies = |&image: &usize| -> Result<Energies> {
             Ok(self.energies(&trained.flow, image)?.into_iter().map(|map| map.into_raw_vec_and_offset().0).collect())
         };
-        trained.summary.held_out.par_iter().map(energies).collect()
+        let images = trained.summary.held_out.clone();
+        Ok(HeldOutImages { energies: images.par_iter().map(energies).collect::<Result<_>>()?, images })
     }
 
     /// U of each scale of an image.

@@ -15,7 +15,7 @@ mod survey;
 mod variety;
 
 pub use files::{FEATURES_SUFFIX, fit_files, fit_files_on};
-pub use fitted::{CrossFit, Fitted};
+pub use fitted::{CrossFit, Fitted, Unusual};
 pub(crate) use measure::statistics;
 pub(crate) use options::file_source;
 pub use options::{Augmentation, BackboneChoice, Event, FitOptions};
@@ -30,7 +30,7 @@ use std::{
 use ndarray::{Array3, Array4, ArrayView3, Axis};
 use prost::Message;
 
-use self::{cross::Plan, pushed::PushedFrames, survey::Pixels};
+use self::{cross::Plan, fitted::HeldOutImages, pushed::PushedFrames, survey::Pixels};
 use super::{Control, FeatureCache, Progress, StopReason, TrainOptions, Trained, session::thread_pool, train};
 use crate::{
     Error, Reason, Result,
@@ -61,6 +61,8 @@ pub struct Fitter {
     roi: Option<Arc<Roi>>,
     tensor: Vec<f32>,
     cache: FeatureCache,
+    /// What each image of the cache is called.
+    names: Vec<String>,
     pushed: PushedFrames,
     /// The largest 16-bit sample of the frames that do not say their own number of bits.
     depth: BitDepthCheck,
@@ -102,6 +104,7 @@ impl Fitter {
             roi: options.detection.roi.as_ref().and_then(RegionOfInterest::mask).cloned(),
             depth: BitDepthCheck::default(),
             cache,
+            names: Vec::new(),
             pushed: PushedFrames::default(),
             backbone,
             file,
@@ -153,7 +156,8 @@ impl Fitter {
         let what = self.pushed.look(pixels);
         if what == Pushed::Added {
             let mut tensor = std::mem::take(&mut self.tensor);
-            let result = self.preprocessor.run(frame, &mut tensor).and_then(|()| self.push_tensor(&tensor));
+            let result =
+                self.preprocessor.run(frame, &mut tensor).and_then(|()| self.push_tensor(&tensor, self.pushed.next()));
             self.tensor = tensor;
             result?;
         }
@@ -167,8 +171,8 @@ impl Fitter {
         self.roi.as_ref().map_or(Ok(()), |roi| roi.check_frame((height as usize, width as usize), input))
     }
 
-    /// Adds a good frame that is preprocessed already: 3 × H × W.
-    fn push_tensor(&mut self, tensor: &[f32]) -> Result<()> {
+    /// Adds a good frame that is preprocessed already, 3 × H × W, under this name.
+    fn push_tensor(&mut self, tensor: &[f32], name: String) -> Result<()> {
         let (height, width) = (self.input().height as usize, self.input().width as usize);
         let image = ArrayView3::from_shape((3, height, width), tensor).map_err(|e| Error::frame(Reason::of(e)))?;
         let versions = self.options.augmentation.versions().iter().map(|version| {
@@ -180,7 +184,9 @@ impl Fitter {
             features.iter().map(|map| map.index_axis(Axis(0), 0).to_owned()).collect()
         };
         let versions: Vec<_> = versions.iter().map(|features| maps(features)).collect();
-        self.cache.push_all(&versions)
+        self.cache.push_all(&versions)?;
+        self.names.push(name);
+        Ok(())
     }
 
     /// Fits the model and, where its null needs more images than its own training held out, the flows of cross-fitting:
@@ -221,8 +227,7 @@ impl Fitter {
         training.threads = training.threads.or(self.options.session.threads);
         training.time_budget = self.time_of_next(Duration::ZERO, plan.flows);
         let trained = train(&self.cache, &training, &mut |state| progress(&Progress { folds: plan.flows, ..state }))?;
-        let (scores, energies) =
-            on(training.threads, || Ok((self.measure(&trained)?, self.held_out_energies(&trained)?)))?;
+        let (scores, held_out) = on(training.threads, || Ok((self.measure(&trained)?, self.held_out(&trained)?)))?;
         let flow = trained.flow.to_onnx().encode_to_vec();
         let stopped = plan.flows > 1 && trained.summary.stopped == StopReason::Asked;
         let mut fitted = Fitted {
@@ -243,10 +248,12 @@ impl Fitter {
             notes,
             training,
             images,
-            energies: Vec::new(),
+            held_out: HeldOutImages::default(),
+            unusual: Vec::new(),
+            outlier: None,
         };
-        self.set_null(&mut fitted, &energies)?;
-        fitted.energies = energies;
+        self.set_null(&mut fitted, &held_out)?;
+        fitted.held_out = held_out;
         Ok(fitted)
     }
 

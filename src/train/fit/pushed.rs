@@ -34,6 +34,11 @@ impl PushedFrames {
         }
     }
 
+    /// What the next frame is called.
+    pub(super) fn next(&self) -> String {
+        format!("frame {}", self.count)
+    }
+
     pub(super) fn note(&mut self, pixels: Pixels, what: Pushed) {
         match what {
             Pushed::Added => drop(self.known.insert(pixels.digest, self.count)),
