@@ -41,7 +41,9 @@ const ONCE: Manner<unknown> = { repeat: false };
 export class UflowClient implements AsyncDisposable {
   readonly #settings: Settings;
   #channel: Channel;
-  readonly #life = new AbortController();
+  #closed = false;
+  /** The calls that have not ended. */
+  readonly #calls = new Set<AbortController>();
   readonly #streams = new Set<DetectStream>();
   /** Channels that were replaced and are not gone yet. */
   readonly #closing = new Set<Promise<void>>();
@@ -72,8 +74,9 @@ export class UflowClient implements AsyncDisposable {
 
   /** Ends all streams and calls of this client and returns when their connections are gone. */
   async close(): Promise<void> {
-    if (!this.#life.signal.aborted) {
-      this.#life.abort();
+    if (!this.#closed) {
+      this.#closed = true;
+      this.#calls.forEach((call) => call.abort(closedError()));
       this.#retire(this.#channel);
     }
     await Promise.all([...this.#closing, ...[...this.#streams].map((stream) => stream.close())]);
@@ -98,7 +101,7 @@ export class UflowClient implements AsyncDisposable {
    * this call. Close the stream when done: `await using stream = client.openStream()`, or `stream.close()`.
    */
   openStream(options: StreamOptions = {}): DetectStream {
-    if (this.#life.signal.aborted) {
+    if (this.#closed) {
       throw closedError();
     }
     const stream = new DetectStream(this.#settings, options);
@@ -171,7 +174,7 @@ export class UflowClient implements AsyncDisposable {
     return (await this.#call(CHECK_HEALTH, model, ONCE, options)) === SERVING;
   }
 
-  /** Makes a call within its time limit, and again while its failures are temporary. */
+  /** Makes a call that ends with its signal and with the client. */
   async #call<Request, Answer>(
     method: Method<Request, Answer>,
     request: Request,
@@ -179,32 +182,50 @@ export class UflowClient implements AsyncDisposable {
     options: CallOptions,
   ): Promise<Answer> {
     const deadline = Date.now() + positive('timeoutMs', options.timeoutMs, this.#settings.timeoutMs);
-    const signal = AbortSignal.any(options.signal === undefined ? [this.#life.signal] : [this.#life.signal, options.signal]);
-    const abandoned = () => (this.#life.signal.aborted ? closedError() : abortError(options.signal?.reason, 'the call'));
+    const call = new AbortController();
+    const abandon = () => call.abort(abortError(options.signal?.reason, 'the call'));
+    if (this.#closed) {
+      throw closedError();
+    }
+    if (options.signal?.aborted) {
+      abandon();
+    }
+    this.#calls.add(call);
+    options.signal?.addEventListener('abort', abandon, { once: true });
+    try {
+      return await this.#tries(method, request, manner, { deadline, signal: call.signal });
+    } catch (error) {
+      throw call.signal.aborted ? call.signal.reason : error;
+    } finally {
+      options.signal?.removeEventListener('abort', abandon);
+      this.#calls.delete(call);
+    }
+  }
+
+  /** Makes a call within its time limit, and again while its failures are temporary. */
+  async #tries<Request, Answer>(
+    method: Method<Request, Answer>,
+    request: Request,
+    manner: Manner<Answer>,
+    limits: CallLimits,
+  ): Promise<Answer> {
     let before: UflowError | undefined;
     for (let tries = 1; ; tries += 1) {
-      if (signal.aborted) {
-        throw abandoned();
-      }
       let failed: UflowError;
       try {
-        return await this.#once(method, request, manner, { deadline, signal });
+        return await this.#once(method, request, manner, limits);
       } catch (error) {
         failed = asError(error);
-      }
-      if (signal.aborted) {
-        throw abandoned();
       }
       if (before !== undefined && failed.code === 'DEADLINE_EXCEEDED') {
         throw new UflowError(failed.code, `${failed.details}; the try before: ${before.details}`, { cause: before });
       }
       const pauseMs = pause(this.#settings.backoff, tries - 1);
-      const last = tries >= this.#settings.maxAttempts || Date.now() + pauseMs >= deadline;
-      if (!manner.repeat || !isTemporary(failed) || last) {
+      const last = tries >= this.#settings.maxAttempts || Date.now() + pauseMs >= limits.deadline;
+      if (!manner.repeat || !isTemporary(failed) || last || !(await sleep(pauseMs, limits.signal))) {
         throw failed;
       }
       before = failed;
-      await sleep(pauseMs, signal);
     }
   }
 
@@ -215,9 +236,7 @@ export class UflowClient implements AsyncDisposable {
     limits: CallLimits,
   ): Promise<Answer> {
     const header = await authorizationOf(this.#settings);
-    if (limits.signal.aborted) {
-      throw abortError(limits.signal.reason, 'the call');
-    }
+    limits.signal.throwIfAborted();
     const answer = await this.#channel.call(method, request, header, limits);
     const failed = manner.inBand?.(answer);
     if (failed !== undefined) {
