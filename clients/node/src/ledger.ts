@@ -166,8 +166,8 @@ export class Ledger {
    * Finds the frame that ended the connection. The server ends a stream with OUT_OF_RANGE for a message that is larger than its limit,
    * after it has answered the frames before. Only that frame fails.
    *
-   * grpc-js drops answers that come together with such an end. So the frame is known only if the server owed one answer; else the
-   * frames are sent again, one by one.
+   * grpc-js passes the end of a call on at once and drops the answers that it still holds. So the frame is known only if the server
+   * owed one answer; else the frames are sent again, one by one.
    */
   blame(reason: UflowError): UflowError {
     if (reason.code === 'OUT_OF_RANGE' && this.#sent > 0) {

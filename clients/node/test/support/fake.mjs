@@ -38,12 +38,18 @@ export class Fake {
     });
   }
 
-  /** Starts the server and makes a client of it. */
-  async client(scope, options = {}) {
+  /** Starts the server and returns its port. */
+  async start(scope) {
     const port = await new Promise((resolve, reject) =>
       this.#server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => (error ? reject(error) : resolve(bound))),
     );
     scope.defer(async () => this.#server.forceShutdown());
+    return port;
+  }
+
+  /** Starts the server and makes a client of it. */
+  async client(scope, options = {}) {
+    const port = await this.start(scope);
     return scope.client({ address: `127.0.0.1:${port}`, backoff: QUICK, ...options });
   }
 }
