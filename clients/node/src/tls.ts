@@ -51,6 +51,7 @@ export class Credentials extends ChannelCredentials {
   refused: Error | undefined;
   readonly #tls: TlsOptions | undefined;
   readonly #sockets = new Set<Socket>();
+  #closed = false;
 
   constructor(tls: TlsOptions | undefined) {
     super();
@@ -73,8 +74,8 @@ export class Credentials extends ChannelCredentials {
     };
     return {
       connect: async (socket) => {
-        this.#track(socket);
         try {
+          this.#track(socket);
           const made = await connector().connect(socket);
           this.#track(made.socket);
           this.refused = undefined;
@@ -91,13 +92,19 @@ export class Credentials extends ChannelCredentials {
     };
   }
 
+  /** Notes a socket. A socket that comes after the end of the channel, because it was connecting, is destroyed. */
   #track(socket: Socket): void {
+    if (this.#closed) {
+      socket.destroy();
+      throw new Error('the channel is closed');
+    }
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
   }
 
   /** Ends the connections and returns when they are gone. */
   async destroySockets(): Promise<void> {
+    this.#closed = true;
     await Promise.all(
       [...this.#sockets].map((socket) => {
         const gone = socket.closed ? undefined : once(socket, 'close').catch(() => undefined);

@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import net from 'node:net';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { answer, echo, Fake } from './support/fake.mjs';
-import { eventually, PATIENCE, Scope, within } from './support/scope.mjs';
+import { countSockets, eventually, PATIENCE, Scope, within } from './support/scope.mjs';
 import { encoded, expectEnd, failure, Observer, QUICK, receive } from './support/stream.mjs';
 
 const FRAME = encoded(Buffer.from('x'));
@@ -99,11 +100,31 @@ test('a connection that dies without an end is noticed by its pings', async (t) 
 test('a client that is closed while it connects', async (t) => {
   const scope = new Scope(t);
   const proxy = new Proxy();
-  const client = scope.client({ address: await proxy.start(scope, 1, Infinity) });
+  const address = await proxy.start(scope, 1, Infinity);
+  const sockets = countSockets();
+  const end = async (client, stream, call) => {
+    await within('close', client.close());
+    await failure(call, 'CANCELLED', 'the client is closed');
+    await failure(stream.receive(), 'CANCELLED');
+  };
+  // At every step of the way to a connection.
+  for (let steps = 0; steps < 20; steps += 1) {
+    const client = scope.client({ address });
+    const call = client.detect(FRAME);
+    call.catch(() => undefined);
+    const stream = client.openStream();
+    for (let i = 0; i < steps; i += 1) {
+      await setImmediate();
+    }
+    await end(client, stream, call);
+  }
+  const client = scope.client({ address });
+  const before = proxy.accepted;
+  const call = client.detect(FRAME);
+  call.catch(() => undefined);
   const stream = client.openStream();
-  const call = failure(client.detect(FRAME), 'CANCELLED', 'the client is closed');
-  await eventually('two connections', () => proxy.accepted === 2);
-  await within('close', client.close());
-  await call;
-  await failure(stream.receive(), 'CANCELLED');
+  await eventually('two connections', () => proxy.accepted === before + 2);
+  await end(client, stream, call);
+  // The proxy reads the end of each connection and closes its side.
+  await eventually('the sockets are gone', () => countSockets() <= sockets);
 });
