@@ -68,3 +68,6 @@ if have Java javac mvn jar; then
   java_stubs
   fresh java src/generated
 fi
+if have Node.js node npm python3; then
+  fresh node src/generated
+fi

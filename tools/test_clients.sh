@@ -26,3 +26,11 @@ fi
 if have Java javac mvn openssl; then
   (cd clients/java && mvn --batch-mode --quiet test)
 fi
+if have Node.js node npm openssl; then
+  (
+    cd clients/node
+    npm ci --silent --no-audit --no-fund
+    npm run --silent lint
+    npm test --silent
+  )
+fi
