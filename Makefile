@@ -3,13 +3,14 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 DEMO_OUT ?= demo-out
 
-.PHONY: help demo build test lint header protos clients test-clients library bench soak export-test deny onnxruntime openvino wheels backbones install install-library clean
+.PHONY: help demo build test lint docs header protos clients test-clients library bench soak export-test deny onnxruntime openvino wheels backbones install install-library clean
 
 help:
 	@echo "make demo         build, learn three products from good images, and report the defects found in new ones"
 	@echo "make test         run all tests (downloads ONNX Runtime, its OpenVINO build and three backbones once)"
 	@echo "make build        build the release binary, target/release/uflow, and the default backbone ($(DEFAULT_BACKBONE))"
 	@echo "make lint         rustfmt, clippy, rustdoc, the prose check, shellcheck (if installed); warnings are errors"
+	@echo "make docs         build the guide (docs/) into target/book; check links, the reference of uflow.v1, the Rust in the guide"
 	@echo "make header       generate include/uflow.h from ffi/"
 	@echo "make protos       generate and compile Go and Java stubs of the server's protocols; check the code in clients/"
 	@echo "make clients      test the server with tritonclient, perf_analyzer, grpcurl, ghz, grpc-health-probe and curl"
@@ -69,6 +70,10 @@ lint:
 	tools/check_prose.py --test
 	tools/check_prose.py
 	@if command -v shellcheck >/dev/null; then shellcheck tools/*.sh benches/*.sh deploy/*.slurm .ci/run; fi
+
+# The Rust of the guide is compiled with the library that was built last: run `make test` first.
+docs:
+	tools/check_docs.sh
 
 header:
 	UFLOW_WRITE_HEADER=1 $(CARGO) test --locked --package uflow-ffi --test interface header::the_header_is_fresh

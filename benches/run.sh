@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make bench`: prints all figures of the README and of benches/speed.md. The comparison of training needs PyTorch; without it there is no ratio.
+# `make bench`: prints all figures of benches/speed.md. The comparison of training needs PyTorch; without it there is no ratio.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 uflow=target/release/uflow

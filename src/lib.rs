@@ -67,3 +67,8 @@ pub const COMMIT: &str = env!("UFLOW_COMMIT");
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The page of the guide that has Rust.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/src/rust.md")]
+struct Guide;

@@ -44,7 +44,7 @@ PHRASES = [
     (r"\bbeside other work\b", "two cores beside other work", "two cores with other work running"),
     (r"\bwithout saying\b", "where it goes without saying", "where the value is always 0"),
 ]
-SUFFIXES = {".rs", ".md", ".py", ".sh", ".proto", ".h", ".hpp", ".c", ".cpp", ".toml", ".yaml", ".slurm", ".html", ".in", ".txt", ".json"}
+SUFFIXES = {".rs", ".md", ".py", ".sh", ".proto", ".h", ".hpp", ".c", ".cpp", ".toml", ".yaml", ".slurm", ".html", ".in", ".txt", ".json", ".svg"}
 PATTERNS = [(re.compile(pattern, re.IGNORECASE), replacement) for pattern, _, replacement in PHRASES]
 
 

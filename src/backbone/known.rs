@@ -289,7 +289,8 @@ mod tests {
             assert_eq!(known.convert(&path, &Conversion::default()).unwrap(), fs::read(&path).unwrap());
             let some = Conversion { input_size: Some(96), ..Conversion::default() };
             assert!(known.convert(&path, &some).unwrap_err().to_string().contains("taken as it is"));
-            let other = known.convert(&root.join("assets/demo.png"), &Conversion::default()).unwrap_err().to_string();
+            let other =
+                known.convert(&root.join("docs/src/images/demo.png"), &Conversion::default()).unwrap_err().to_string();
             assert!(other.contains("demo.png") && other.contains("another file"), "{other}");
         }
     }

@@ -16,6 +16,7 @@ mod models;
 #[path = "../networks/mod.rs"]
 mod networks;
 mod oip;
+mod operations;
 mod process;
 mod protos;
 mod reject;

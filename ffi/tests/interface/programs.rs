@@ -148,12 +148,12 @@ fn the_training_example_takes_the_default_backbone_and_skips_files_that_are_not_
 }
 
 #[test]
-fn the_readme_s_function_compiles() {
+fn the_function_of_the_guide_compiles() {
     let folder = tempfile::tempdir().unwrap();
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let code = readme.split("```c\n").nth(1).unwrap().split("```").next().unwrap();
+    let page = std::fs::read_to_string(root().join("docs/src/cpp.md")).unwrap();
+    let code = page.split("```c\n").nth(1).unwrap().split("```").next().unwrap();
     let main = "int main(void) { return is_bad(NULL, NULL, 0, 0) == -1 ? 0 : 1; }\n";
-    let (source, program) = (folder.path().join("readme.c"), folder.path().join("readme"));
+    let (source, program) = (folder.path().join("page.c"), folder.path().join("page"));
     std::fs::write(&source, format!("{code}\n{main}")).unwrap();
     let libraries = libraries();
     build(&source, &program, libraries.path(), &[]);

