@@ -8,16 +8,11 @@ cd "$(dirname "$0")"
 case "$(uname -s)-$(uname -m)" in
   Linux-x86_64) here=linux-x64 ;;
   Linux-aarch64) here=linux-arm64 ;;
-  Darwin-arm64) here=osx-arm64 ;;
   *) here= ;;
 esac
 rid=${2:-${here:?this machine is unknown: give the RID}}
 native=runtimes/$rid/native
 mkdir -p "$native"
 # The package is a zip file, which has no links. libuflow looks for ONNX Runtime in its own folder first.
-for file in "$prefix"/lib/libuflow.{so,dylib} "$prefix"/lib/uflow/libonnxruntime.{so,dylib}; do
-  if [ -e "$file" ]; then
-    cp --dereference "$file" "$native/"
-  fi
-done
+cp --dereference "$prefix/lib/libuflow.so" "$prefix/lib/uflow/libonnxruntime.so" "$native/"
 ls -l "$native"

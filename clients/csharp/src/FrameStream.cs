@@ -337,20 +337,9 @@ namespace UFlow
             {
                 return;
             }
-            try
-            {
-                // A thread that waits in Submit or Next holds the native stream.
-                Complete();
-                Cancel();
-            }
-            catch (ObjectDisposedException)
-            {
-                // By another thread, a moment ago.
-            }
-            catch (UFlowException)
-            {
-                // A stream that met a bug is freed all the same.
-            }
+            // A thread that waits in Submit or Next holds the native stream.
+            Native.EnterFromProgram();
+            handle.Stop();
             handle.Dispose();
         }
     }

@@ -21,6 +21,29 @@ namespace UFlow
         public override bool IsInvalid => handle == IntPtr.Zero;
     }
 
+    /// <summary>A handle that keeps threads of the library alive.</summary>
+    internal abstract class WorkingHandle : NativeHandle
+    {
+        private readonly long number;
+
+        protected WorkingHandle(IntPtr owned) : base(owned)
+        {
+            number = AtExit.Remember(this);
+        }
+
+        /// <summary>Ends the waits of threads that use the handle.</summary>
+        internal virtual void Stop() { }
+
+        protected abstract void Free();
+
+        protected override bool ReleaseHandle()
+        {
+            AtExit.Forget(number);
+            Free();
+            return true;
+        }
+    }
+
     /// <summary>A handle in use by a call. Zero stands for no handle.</summary>
     internal struct Lease : IDisposable
     {
@@ -28,6 +51,7 @@ namespace UFlow
 
         internal Lease(NativeHandle handle)
         {
+            Native.EnterFromProgram();
             this.handle = handle;
             if (handle == null)
             {
@@ -55,42 +79,39 @@ namespace UFlow
         }
     }
 
-    internal sealed unsafe class EngineHandle : NativeHandle
+    internal sealed unsafe class EngineHandle : WorkingHandle
     {
         internal EngineHandle(uflow_engine* owned) : base((IntPtr)owned) { }
 
         internal override string Name => "Engine";
 
-        protected override bool ReleaseHandle()
+        protected override void Free()
         {
             NativeMethods.uflow_engine_free((uflow_engine*)handle);
-            return true;
         }
     }
 
-    internal sealed unsafe class ModelHandle : NativeHandle
+    internal sealed unsafe class ModelHandle : WorkingHandle
     {
         internal ModelHandle(uflow_model* owned) : base((IntPtr)owned) { }
 
         internal override string Name => "Model";
 
-        protected override bool ReleaseHandle()
+        protected override void Free()
         {
             NativeMethods.uflow_model_free((uflow_model*)handle);
-            return true;
         }
     }
 
-    internal sealed unsafe class DetectorHandle : NativeHandle
+    internal sealed unsafe class DetectorHandle : WorkingHandle
     {
         internal DetectorHandle(uflow_detector* owned) : base((IntPtr)owned) { }
 
         internal override string Name => "Detector";
 
-        protected override bool ReleaseHandle()
+        protected override void Free()
         {
             NativeMethods.uflow_detector_free((uflow_detector*)handle);
-            return true;
         }
     }
 
@@ -159,16 +180,15 @@ namespace UFlow
         }
     }
 
-    internal sealed unsafe class TrainerHandle : NativeHandle
+    internal sealed unsafe class TrainerHandle : WorkingHandle
     {
         internal TrainerHandle(uflow_trainer* owned) : base((IntPtr)owned) { }
 
         internal override string Name => "Trainer";
 
-        protected override bool ReleaseHandle()
+        protected override void Free()
         {
             NativeMethods.uflow_trainer_free((uflow_trainer*)handle);
-            return true;
         }
     }
 
@@ -217,7 +237,7 @@ namespace UFlow
     /// Freeing a stream waits for its callbacks. A callback whose thread gives up the last reference must not wait for itself: then a
     /// thread of the pool frees the stream.
     /// </summary>
-    internal sealed unsafe class StreamHandle : NativeHandle
+    internal sealed unsafe class StreamHandle : WorkingHandle
     {
         private GCHandle calls;
 
@@ -228,20 +248,42 @@ namespace UFlow
 
         internal override string Name => "FrameStream";
 
-        protected override bool ReleaseHandle()
+        /// <summary>The stream takes no more frames, and cancels those inside. These calls do not wait, and only a bug lets them fail.</summary>
+        internal override void Stop()
+        {
+            bool taken = false;
+            try
+            {
+                DangerousAddRef(ref taken);
+                NativeMethods.uflow_status_free(NativeMethods.uflow_stream_close((uflow_stream*)handle));
+                NativeMethods.uflow_status_free(NativeMethods.uflow_stream_cancel((uflow_stream*)handle));
+            }
+            catch (ObjectDisposedException)
+            {
+                // By another thread, a moment ago.
+            }
+            finally
+            {
+                if (taken)
+                {
+                    DangerousRelease();
+                }
+            }
+        }
+
+        protected override void Free()
         {
             if (StreamCalls.InCallback)
             {
-                ThreadPool.QueueUserWorkItem(Free, this);
+                ThreadPool.QueueUserWorkItem(FreeNow, this);
             }
             else
             {
-                Free(this);
+                FreeNow(this);
             }
-            return true;
         }
 
-        private static void Free(object stream)
+        private static void FreeNow(object stream)
         {
             var self = (StreamHandle)stream;
             NativeMethods.uflow_stream_free((uflow_stream*)self.handle);

@@ -101,6 +101,7 @@ namespace UFlow
         public unsafe ImageInfo GetInfo()
         {
             var info = new uflow_image_info { struct_size = (UIntPtr)sizeof(uflow_image_info) };
+            Native.EnterFromProgram();
             using (Pin pin = Pin())
             {
                 uflow_image native = Describe(pin);

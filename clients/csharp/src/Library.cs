@@ -24,7 +24,17 @@ namespace UFlow
         /// <summary>Structs grow at their end within a major version; a library of another one cannot be used.</summary>
         internal static void CheckVersion()
         {
-            uint loaded = NativeMethods.uflow_version_number();
+            Native.EnterFromProgram();
+            uint loaded;
+            try
+            {
+                loaded = NativeMethods.uflow_version_number();
+            }
+            catch (DllNotFoundException missing)
+            {
+                throw new DllNotFoundException("libuflow was not found. Install the package UFlow with its native libraries, or put the folder of "
+                    + "libuflow.so into LD_LIBRARY_PATH before the program starts. " + missing.Message, missing);
+            }
             if (loaded / 1000000 != Written / 1000000 || loaded < Written)
             {
                 throw new NotSupportedException("The loaded libuflow has version " + Version + ". This assembly needs version "

@@ -45,6 +45,7 @@ namespace UFlow
             Detector.Require(handler, nameof(handler));
             Replace(level, (data, number, target, message) =>
             {
+                Native.EnterFromLibrary();
                 try
                 {
                     handler(new LogLine((LogLevel)number, Native.Text(target), Native.Text(message)));
@@ -61,6 +62,7 @@ namespace UFlow
 
         private static void Replace(LogLevel level, NativeMethods.uflow_log_set_callback_callback_delegate next)
         {
+            Library.CheckVersion();
             lock (Gate)
             {
                 Native.Check(NativeMethods.uflow_log_set_callback(next, null, (uint)level));

@@ -87,6 +87,26 @@ namespace UFlow
             }
         }
 
+        /// <summary>Whether this thread is the program's, or a thread of the library that was seen before.</summary>
+        [ThreadStatic]
+        private static bool known;
+
+        /// <summary>A thread of the program comes before it calls what may call back in the same thread.</summary>
+        internal static void EnterFromProgram() => known = true;
+
+        /// <summary>
+        /// A callback begins. At its end Mono waits for threads of the library that called back, as for those that the program started,
+        /// unless they are background threads; and they end only with their stream or engine.
+        /// </summary>
+        internal static void EnterFromLibrary()
+        {
+            if (!known)
+            {
+                known = true;
+                Thread.CurrentThread.IsBackground = true;
+            }
+        }
+
         internal static uint NotNegative(int value, string name)
         {
             if (value < 0)
@@ -125,7 +145,7 @@ namespace UFlow
         /// </summary>
         internal static bool Wait(Waiting call, StatusCode expired, TimeSpan? timeout, CancellationToken token, out UFlowException last)
         {
-            uint limit = timeout == null ? WaitForever : Milliseconds(timeout.Value, nameof(timeout));
+            uint limit = timeout == null || timeout == Timeout.InfiniteTimeSpan ? WaitForever : Milliseconds(timeout.Value, nameof(timeout));
             var clock = Stopwatch.StartNew();
             while (true)
             {

@@ -110,6 +110,7 @@ namespace UFlow
 
         private static StreamCalls Enter(void* userData)
         {
+            Native.EnterFromLibrary();
             depth++;
             return (StreamCalls)GCHandle.FromIntPtr((IntPtr)userData).Target;
         }

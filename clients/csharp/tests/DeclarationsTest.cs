@@ -35,7 +35,8 @@ namespace UFlow.Tests
                 }
                 else
                 {
-                    found = Marshal.SizeOf(Native(names[0]));
+                    Type type = Native(names[0]);
+                    found = Marshal.SizeOf(type.IsEnum ? Enum.GetUnderlyingType(type) : type);
                 }
                 Assert.That(found, Is.EqualTo(long.Parse(line[1])), line[0]);
             }

@@ -138,15 +138,16 @@ namespace UFlow.Tests
         public void OptionsThatCannotBe()
         {
             Image image = Pictures.Rgb(Pictures.Good(1));
+            int number = 0;
             foreach (DetectOptions bad in new[]
             {
                 new DetectOptions { Epsilon = 0 }, new DetectOptions { Epsilon = double.NaN }, new DetectOptions { RejectRate = 2 }, new DetectOptions { ScoreThreshold = 1.5f },
                 new DetectOptions { Verdict = (Verdict)77 }, new DetectOptions { Maps = (Maps)64 }, new DetectOptions { Priority = Priority.High },
                 new DetectOptions { TimeLimit = TimeSpan.FromSeconds(1) }, new DetectOptions { RegionOfInterest = new RegionOfInterest(new byte[4], 2, 2) },
-                new DetectOptions { RegionOfInterest = new RegionOfInterest(new byte[] { 1 }, 2, 2) }, new DetectOptions { RegionOfInterest = new RegionOfInterest(new byte[] { 1, 1 }, 2, 1) },
+                new DetectOptions { RegionOfInterest = new RegionOfInterest(new byte[] { 1 }, 2, 2) }, new DetectOptions { RegionOfInterest = new RegionOfInterest(Pictures.Good(1), 40, 10) },
             })
             {
-                Assert.That(() => detector.Detect(image, bad), Throws.TypeOf<InvalidArgumentException>());
+                Assert.That(() => detector.Detect(image, bad), Throws.TypeOf<InvalidArgumentException>(), "options " + number++);
             }
             Assert.That(() => detector.Detect(image, new DetectOptions { MinArea = -1 }), Throws.TypeOf<ArgumentOutOfRangeException>());
             Assert.That(() => new Engine(new EngineOptions { MaxBatch = 0 }), Throws.TypeOf<InvalidArgumentException>());

@@ -117,8 +117,8 @@ namespace UFlow.Tests
             byte[] gray = Pictures.Green(Pictures.Mixed(4));
             ushort[] words = Pictures.Words(gray);
             int side = Pictures.Side;
-            Found[] expected = Command.Detect(Setup.Package, new[] { Pictures.File("P5", 255, gray), Pictures.File("P5", 65535, Pictures.HighFirst(words)) });
-            Found twelve = Command.Detect(Setup.Package, new[] { Pictures.File("P5", 65535, Pictures.HighFirst(words)) }, "--bits", "12")[0];
+            Found[] expected = Command.Detect(Setup.Package, new[] { Pictures.Pnm("P5", gray), Pictures.Tiff(words) });
+            Found twelve = Command.Detect(Setup.Package, new[] { Pictures.Tiff(words) }, "--bits", "12")[0];
             Assert.That(twelve.ToString(), Is.Not.EqualTo(expected[1].ToString()));
             Assert.That(Detect(Image.FromPixels(gray, side, side, PixelFormat.Gray8)), Is.EqualTo(expected[0].ToString()));
             Assert.That(Detect(Image.FromGray16(words, side, side)), Is.EqualTo(expected[1].ToString()));
@@ -136,7 +136,7 @@ namespace UFlow.Tests
             {
                 { new DetectOptions { Epsilon = 1e-3, Verdict = Verdict.Nfa }, new[] { "--epsilon", "0.001", "--verdict", "nfa" } },
                 { new DetectOptions { MinArea = 5000 }, new[] { "--min-area", "5000" } },
-                { new DetectOptions { Verdict = Verdict.Score, ScoreThreshold = 1 }, new[] { "--verdict", "score", "--threshold", "1" } },
+                { new DetectOptions { Verdict = Verdict.Score, ScoreThreshold = 1 }, new[] { "--verdict", "score", "--score-threshold", "1" } },
             };
             foreach (var one in cases)
             {

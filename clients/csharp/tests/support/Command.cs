@@ -51,7 +51,7 @@ namespace UFlow.Tests
             var paths = new List<string>();
             for (int i = 0; i < files.Count; i++)
             {
-                paths.Add(Path.Combine(folder, i + ".pnm"));
+                paths.Add(Path.Combine(folder, i + ".image"));
                 File.WriteAllBytes(paths[i], files[i]);
             }
             return Detect(model, paths, options);

@@ -1,4 +1,5 @@
 using System;
+using System.IO;
 using System.Text;
 
 namespace UFlow.Tests
@@ -57,31 +58,46 @@ namespace UFlow.Tests
 
         internal static byte[] Green(byte[] rgb) => Arrange(rgb, new[] { 1 }, 0);
 
-        /// <summary>A PNM file.</summary>
-        internal static byte[] File(string magic, int most, byte[] samples)
+        /// <summary>A PNM file: P5 is gray, P6 is RGB.</summary>
+        internal static byte[] Pnm(string magic, byte[] samples)
         {
-            byte[] head = Encoding.ASCII.GetBytes(magic + "\n" + Side + " " + Side + "\n" + most + "\n");
+            byte[] head = Encoding.ASCII.GetBytes(magic + "\n" + Side + " " + Side + "\n255\n");
             var file = new byte[head.Length + samples.Length];
             head.CopyTo(file, 0);
             samples.CopyTo(file, head.Length);
             return file;
         }
 
-        internal static byte[] Ppm(byte[] rgb) => File("P6", 255, rgb);
+        internal static byte[] Ppm(byte[] rgb) => Pnm("P6", rgb);
 
         /// <summary>12-bit samples.</summary>
         internal static ushort[] Words(byte[] gray) => Array.ConvertAll(gray, value => (ushort)(value * 16 + value % 16));
 
-        /// <summary>PNM has the high byte first.</summary>
-        internal static byte[] HighFirst(ushort[] words)
+        /// <summary>A TIFF file of 16-bit gray samples: one strip without compression.</summary>
+        internal static byte[] Tiff(ushort[] words)
         {
-            var made = new byte[words.Length * 2];
-            for (int i = 0; i < words.Length; i++)
+            var file = new MemoryStream();
+            var writer = new BinaryWriter(file);
+            int size = words.Length * 2;
+            // The directory comes after the strip.
+            writer.Write(new[] { (byte)'I', (byte)'I', (byte)42, (byte)0 });
+            writer.Write(8 + size);
+            foreach (ushort word in words)
             {
-                made[2 * i] = (byte)(words[i] >> 8);
-                made[2 * i + 1] = (byte)words[i];
+                writer.Write(word);
             }
-            return made;
+            // Width, height, bits, compression, black is 0, strip, samples, rows of the strip, bytes of the strip.
+            var entries = new[] { 256, Side, 257, Side, 258, 16, 259, 1, 262, 1, 273, 8, 277, 1, 278, Side, 279, size };
+            writer.Write((ushort)(entries.Length / 2));
+            for (int i = 0; i < entries.Length; i += 2)
+            {
+                writer.Write((ushort)entries[i]);
+                writer.Write((ushort)4);
+                writer.Write(1);
+                writer.Write(entries[i + 1]);
+            }
+            writer.Write(0);
+            return file.ToArray();
         }
     }
 }
