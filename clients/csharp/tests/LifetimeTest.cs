@@ -74,7 +74,7 @@ namespace UFlow.Tests
             {
                 for (int s = 0; s < 4; s++)
                 {
-                    var options = new StreamOptions { Capacity = 8, OnResult = result => Interlocked.Increment(ref results), OnReleased = frame => Interlocked.Increment(ref released) };
+                    var options = new StreamOptions { Capacity = 8, OnResult = result => { Interlocked.Increment(ref results); Thread.Sleep(5); }, OnReleased = frame => Interlocked.Increment(ref released) };
                     FrameStream stream = Setup.Model.OpenStream(options);
                     for (int i = 0; i < 20; i++)
                     {
@@ -89,30 +89,51 @@ namespace UFlow.Tests
             Setup.Eventually("the release of all frames", () =>
             {
                 Collect();
-                return Volatile.Read(ref released) == submitted && pixels.Count(made => made.IsAlive) < submitted / 4;
+                return Volatile.Read(ref released) == submitted && pixels.Count(made => made.IsAlive) < submitted / 8;
             });
-            Assert.That(Volatile.Read(ref results), Is.LessThanOrEqualTo(submitted));
+            Assert.That(Volatile.Read(ref results), Is.LessThan(submitted), "frames were inside");
         }
 
         [Test]
         public void CollectionsDuringAStreamDoNotHurt()
         {
-            int results = 0;
-            using (FrameStream stream = Setup.Model.OpenStream(new StreamOptions { OnResult = result => { Assert.That(result.Error, Is.Null); results++; } }))
+            // While the only worker reads large frames, small ones wait.
+            using (var engine = new Engine(new EngineOptions { MaxBatch = 1, Workers = 1 }))
+            using (Model model = engine.Load(Setup.Package))
+            using (FrameStream stream = model.OpenStream(new StreamOptions { Capacity = 16 }))
             {
-                for (int i = 0; i < 200; i++)
+                for (int round = 0; round < 5; round++)
                 {
-                    // The pixels, options, frame and detection have no other owner than the stream.
-                    stream.Submit(Pictures.Rgb(Pictures.Good(i)), new Frame(1, 2, new object()), new DetectOptions { Epsilon = 0.5 });
-                    if (i % 10 == 0)
+                    // The pixels, options and frames have no other owner than the stream.
+                    Abandon(() =>
                     {
-                        GC.Collect();
+                        for (int i = 0; i < 4; i++)
+                        {
+                            stream.Submit(Image.FromPixels(new byte[1500 * 1500], 1500, 1500, PixelFormat.Gray8));
+                        }
+                        for (int i = 0; i < 12; i++)
+                        {
+                            stream.Submit(Pictures.Rgb(Pictures.Mixed(i)), new Frame((ulong)i, 2, new object()), new DetectOptions { MinArea = 0 });
+                        }
+                    });
+                    for (int i = 0; i < 2000; i++)
+                    {
+                        // Takes the place of what was collected.
+                        Assert.That(new byte[Pictures.Side * Pictures.Side * 3].Length, Is.GreaterThan(0));
+                        if (i % 500 == 0)
+                        {
+                            GC.Collect();
+                        }
+                    }
+                    for (int i = -4; i < 12; i++)
+                    {
+                        using (Detection found = stream.Next().Detection)
+                        {
+                            Assert.That(i < 0 || new Found(found).ToString() == Setup.Expected[i].ToString(), "frame " + i);
+                        }
                     }
                 }
-                stream.Flush(Setup.Patience);
             }
-            Assert.That(results, Is.EqualTo(200));
-            Collect();
         }
 
         [Test]
@@ -155,22 +176,21 @@ namespace UFlow.Tests
             {
                 FrameStream stream = null;
                 int after = 0;
+                var submitted = new ManualResetEventSlim();
                 Action end = () =>
                 {
+                    // Nobody else uses the stream then, unless this is called by Submit.
+                    submitted.Wait(200);
                     stream.Dispose();
-                    Assert.That(() => stream.Submit(Pictures.Rgb(Pictures.Good(0))), Throws.InstanceOf<Exception>());
+                    Assert.That(() => stream.Submit(Pictures.Rgb(Pictures.Good(0))), Throws.TypeOf<ObjectDisposedException>());
                     Interlocked.Increment(ref after);
                 };
                 var options = new StreamOptions { Capacity = 8, OnResult = result => { if (inResult) { end(); } }, OnReleased = frame => { if (!inResult) { end(); } } };
                 stream = model.OpenStream(options);
-                Exception thrown = Setup.Start(() =>
-                {
-                    while (true)
-                    {
-                        stream.Submit(Pictures.Rgb(Pictures.Good(0)));
-                    }
-                }).Join();
-                Assert.That(thrown, Is.TypeOf<UnavailableException>().Or.TypeOf<ObjectDisposedException>());
+                stream.Submit(Pictures.Rgb(Pictures.Good(0)));
+                submitted.Set();
+                Setup.Eventually("the callback", () => Volatile.Read(ref after) > 0);
+                Assert.That(() => stream.Submit(Pictures.Rgb(Pictures.Good(0))), Throws.TypeOf<ObjectDisposedException>());
                 // The engine has no place for a second one before the first one is gone.
                 Setup.Eventually("the end of the stream", () =>
                 {
@@ -184,7 +204,6 @@ namespace UFlow.Tests
                         return false;
                     }
                 });
-                Assert.That(after, Is.GreaterThan(0));
             }
         }
 
