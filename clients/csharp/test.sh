@@ -6,7 +6,7 @@
 #   UFLOW_ONNXRUNTIME    the folder of ONNX Runtime (default .onnxruntime/lib)
 #   UFLOW_TEST_MODELS    where a model is made once that the tests of all clients share (default build/models)
 #
-# Needs mcs, mono and nunit-console (Debian: mono-mcs, mono-runtime, nunit-console).
+# Needs mcs, mono and nunit-console (Debian: mono-mcs, mono-runtime, nunit-console, libnunit-cil-dev).
 set -euo pipefail
 cd "$(dirname "$0")"
 export UFLOW_REPOSITORY=$PWD/../..
@@ -16,6 +16,7 @@ export UFLOW_ONNXRUNTIME=${UFLOW_ONNXRUNTIME:-$UFLOW_REPOSITORY/.onnxruntime/lib
 library=$(realpath "${UFLOW_LIBRARY:-$target/deps/libuflow_ffi.so}")
 [ -e "$library" ] || { echo "$0: $library was not found: set UFLOW_LIBRARY" >&2; exit 1; }
 nunit=$(find /usr/lib/cli /usr/lib/mono -name nunit.framework.dll | sort | head -n 1)
+[ -e "$nunit" ] || { echo "$0: nunit.framework.dll was not found (Debian: libnunit-cil-dev)" >&2; exit 1; }
 
 build=$PWD/build/tests
 rm -rf "$build"
