@@ -14,7 +14,7 @@ help:
 	@echo "make header       generate include/uflow.h from ffi/"
 	@echo "make protos       generate and compile Go and Java stubs of the server's protocols; check the code in clients/"
 	@echo "make clients      test the server with tritonclient, perf_analyzer, grpcurl, ghz, grpc-health-probe and curl"
-	@echo "make test-clients run the tests of the clients for Go, Java and Node.js (clients/) against the server"
+	@echo "make test-clients run the tests of the clients for Go, Java, Node.js and C# (clients/) against the server and the library"
 	@echo "make library      install libuflow, link it with CMake, run it under Valgrind and sanitizers"
 	@echo "make bench        measure segmentation, preprocessing, training and the whole pipeline"
 	@echo "make soak         long runs: 200,000 frames, 10,000 cancellations, 5,000 connections; 10 minutes of fuzzing"
@@ -86,8 +86,9 @@ clients: onnxruntime
 	$(CARGO) test --locked --package uflow --test cli --no-run
 	tools/check_server.sh
 
+# The test program of the library also builds deps/libuflow_ffi.so. Both are of the workspace, as in `make test`, so no crate is built twice.
 test-clients: onnxruntime
-	$(CARGO) test --locked --package uflow --test cli --no-run
+	$(CARGO) test --locked --workspace --test cli --test interface --no-run
 	tools/test_clients.sh
 
 deny:

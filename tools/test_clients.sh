@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs each client's own tests (clients/) against a real server.
+# Runs each client's own tests (clients/) against a real server, and those for C# with the library.
 #
-#   tools/test_clients.sh [BINARY]        default target/debug/uflow
+#   tools/test_clients.sh [BINARY]        default target/debug/uflow; the library is deps/libuflow_ffi.so beside it, or UFLOW_LIBRARY
 #
 # If the tools of a language are missing, the language is skipped with a message; in CI (CI=true) this is an error.
 set -euo pipefail
@@ -21,6 +21,15 @@ if have Go go openssl; then
     [ -z "$unformatted" ] || { echo "clients/go: gofmt would change $unformatted" >&2; exit 1; }
     go vet ./...
     go test -count=1 ./...
+  )
+fi
+if have C# mcs mono nunit-console cargo; then
+  (
+    cd clients/csharp
+    # The declarations are those of the library.
+    ./generate.sh
+    [ -z "$(git status --porcelain -- src/NativeMethods.g.cs)" ] || { echo "clients/csharp/src/NativeMethods.g.cs was old, and is made again: commit it" >&2; exit 1; }
+    UFLOW_LIBRARY=${UFLOW_LIBRARY:-$(dirname "$UFLOW")/deps/libuflow_ffi.so} ./test.sh
   )
 fi
 if have Java javac mvn openssl; then
