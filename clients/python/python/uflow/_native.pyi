@@ -1,0 +1,49 @@
+"""The native part of the package; the Python modules beside it are the interface."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+VERSION: str
+ONNXRUNTIME_VERSION: str
+DEFAULT_BACKBONE: str
+IMAGE_SUFFIXES: list[str]
+
+class Roi:
+    @staticmethod
+    def from_mask(mask: np.ndarray) -> Roi: ...
+    @staticmethod
+    def from_image(image: str | bytes) -> Roi: ...
+    @property
+    def size(self) -> tuple[int, int]: ...
+
+class Detector:
+    def __new__(cls, path: str, session: dict[str, Any]) -> Detector: ...
+    def detect(
+        self, images: list[Any], decision: dict[str, Any], samples: dict[str, Any], maps: bool
+    ) -> list[dict[str, Any]]: ...
+
+def load_runtime(library: str | None) -> tuple[str, str]: ...
+def describe(path: str) -> str: ...
+def fit_files(
+    files: list[str], out: str, settings: dict[str, Any], progress: Callable[[dict[str, Any]], bool] | None
+) -> str: ...
+def fit_frames(
+    frames: Iterator[Any], out: str, settings: dict[str, Any], progress: Callable[[dict[str, Any]], bool] | None
+) -> str: ...
+def evaluate(
+    package: str,
+    data: str,
+    out: str | None,
+    reading: dict[str, Any],
+    decision: dict[str, Any],
+    samples: dict[str, Any],
+    session: dict[str, Any],
+    progress: Callable[[dict[str, Any]], bool] | None,
+) -> str: ...
+def backbone_folder() -> str: ...
+def find_backbone(name: str) -> str: ...
+def known_backbones() -> list[tuple[str, str, str | None]]: ...
+def convert_backbone(name: str, file: str, installed: bool) -> bytes: ...
+def example_errors() -> list[tuple[str, str, Exception]]: ...
