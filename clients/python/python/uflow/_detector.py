@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Iterable, Iterator
 
 from . import _images, _native, _options, _results
 from ._errors import ParameterError
@@ -25,9 +25,7 @@ class Detector:
     detectors (`UnavailableError`); start it with `multiprocessing.get_context("spawn")`.
     """
 
-    def __init__(
-        self, path: str | os.PathLike[str], *, device: str = "cpu", precision: str = "fp32", threads: int | None = None
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, device: str = "cpu", precision: str = "fp32", threads: int | None = None) -> None:
         self._native = _native.Detector(os.fspath(path), _options.session(device, precision, threads))
         self.package = Package(path)
         """The package's description."""

@@ -8,7 +8,7 @@ array that is an image is copied once. What is not an image is refused with `Fra
 from __future__ import annotations
 
 import os
-from typing import NamedTuple, Optional, Tuple, Union
+from typing import NamedTuple, Union
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from ._errors import FrameError, ParameterError
 ImageLike = Union[np.ndarray, bytes, bytearray, memoryview, str, "os.PathLike[str]"]
 """An image: an array of H×W, H×W×1, H×W×3 or H×W×4, the bytes of an image file, or its path."""
 
-Range = Tuple[float, float]
+Range = tuple[float, float]
 
 _FORMATS = {("rgb", 3): "rgb8", ("bgr", 3): "bgr8", ("rgb", 4): "rgba8", ("bgr", 4): "bgra8"}
 
@@ -30,7 +30,7 @@ class Pixels(NamedTuple):
     height: int
     stride: int
     format: str
-    significant_bits: Optional[int]
+    significant_bits: int | None
 
 
 def prepare(
@@ -102,7 +102,7 @@ def _to_8_bits(array: np.ndarray, bits: int) -> np.ndarray:
 
 
 def _of_floats(array: np.ndarray, channels: int, float_range: Range | None) -> tuple[np.ndarray, int | None]:
-    """Floating-point samples by their position between black and white: gray with 16 bits, colour with 8, as the engine reads such files."""
+    """Floating-point samples by their position between black and white: gray with 16 bits, colour with 8, as the engine reads files."""
     if float_range is None:
         raise FrameError(
             "the range of floating-point samples is not known; give the values of black and white, for example float_range=(0, 1), or fit "

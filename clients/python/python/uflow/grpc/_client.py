@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import Any, Callable, Sequence
+from collections.abc import Sequence
+from typing import Any, Callable
 
 import grpc
 
@@ -19,7 +20,7 @@ from ..v1.model_pb2 import (
     UnloadModelRequest,
 )
 from ._config import Backoff, Tls, config
-from ._errors import DeadlineExceeded, ServerError, in_band, of_rpc
+from ._errors import DeadlineExceeded, ServerError, in_band, of_rpc, server_error
 from ._requests import check
 from ._state import Connected, Disconnected, Limits
 from ._stream import Stream
@@ -90,8 +91,8 @@ class Client:
         self._channel.close()
 
     def detect(self, request: DetectRequest, timeout: float | None = DEFAULT) -> DetectResponse:
-        """Finds defects in one frame. The outcome of the answer is a detection. Temporary failures are tried again within the time limit. If
-        the next try would begin after it, the last failure is raised at once."""
+        """Finds defects in one frame. The outcome of the answer is a detection. Temporary failures are tried again within the time limit.
+        If the next try would begin after it, the last failure is raised at once."""
         check(request)
 
         def once(left: float | None) -> DetectResponse:
@@ -182,7 +183,7 @@ class Client:
         try:
             return call.result()
         except grpc.FutureCancelledError as error:
-            raise (closed() if self._closed.is_set() else ServerError(grpc.StatusCode.CANCELLED, "the call was cancelled")) from error
+            raise (closed() if self._closed.is_set() else server_error(grpc.StatusCode.CANCELLED, "the call was cancelled")) from error
         except grpc.RpcError as error:
             raise (closed() if self._closed.is_set() else of_rpc(error)) from error
         except BaseException:
@@ -236,4 +237,4 @@ class Retry:
 
 def closed() -> ServerError:
     """The error of calls after `close`."""
-    return ServerError(grpc.StatusCode.CANCELLED, "the client is closed")
+    return server_error(grpc.StatusCode.CANCELLED, "the client is closed")

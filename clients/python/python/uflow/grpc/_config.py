@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import random
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
 import grpc
 
 from .._errors import ParameterError
 from .._native import VERSION
-from ._errors import ServerError
+from ._errors import ServerError, server_error
 
 # How long the server may take to answer a ping, in milliseconds.
 _PING_ANSWER_MS = 10_000
@@ -71,7 +72,7 @@ class Tls:
             return grpc.ssl_channel_credentials(read(self._ca), read(self._key), read(self._certificate))
         except OSError as error:
             # A file that is being replaced may be missing for a moment.
-            raise ServerError(grpc.StatusCode.UNAVAILABLE, f"a file of TLS cannot be read: {error}") from error
+            raise server_error(grpc.StatusCode.UNAVAILABLE, f"a file of TLS cannot be read: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Config:
         if self.token is not None and self.token_file is not None:
             raise ParameterError("token and token_file are both set; set one of them")
         limits = (self.timeout, self.connect_timeout, self.keepalive, self.backoff.initial, self.backoff.longest)
-        if any(limit is not None and limit <= 0 for limit in limits) or self.max_attempts is not None and self.max_attempts < 1:
+        if any(limit is not None and limit <= 0 for limit in limits) or (self.max_attempts is not None and self.max_attempts < 1):
             raise ParameterError("timeout, connect_timeout, keepalive, backoff and max_attempts must be above 0")
         try:
             self.metadata()
@@ -114,11 +115,11 @@ class Config:
                 token = Path(self.token_file).read_text(encoding="utf-8")
             except (OSError, UnicodeError) as error:
                 # A file that is being replaced may be missing for a moment.
-                raise ServerError(grpc.StatusCode.UNAVAILABLE, f"the token cannot be read: {error}") from error
+                raise server_error(grpc.StatusCode.UNAVAILABLE, f"the token cannot be read: {error}") from error
         token = token.strip()
         if not token or any(not " " < character <= "~" for character in token):
             text = "the token is empty or has characters that an HTTP header cannot carry"
-            raise ServerError(grpc.StatusCode.UNAVAILABLE, text)
+            raise server_error(grpc.StatusCode.UNAVAILABLE, text)
         return [("authorization", f"Bearer {token}")]
 
     def credentials(self) -> grpc.ChannelCredentials | None:

@@ -29,10 +29,6 @@ class ServerError(UFlowError):
     message: str
     """The server's text: what was wrong, where, and what to do. If no server answered, it is the text of the transport."""
 
-    def __new__(cls, code: grpc.StatusCode, message: str) -> ServerError:
-        """An error of the class of its code."""
-        return super().__new__(_CLASSES.get(code, cls) if cls is ServerError else cls, code, message)
-
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
         super().__init__(code, message)
         self.code = code
@@ -67,7 +63,16 @@ class Cancelled(ServerError):
     """The call or the stream was cancelled, or its client was closed."""
 
 
-_CLASSES = {grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded, grpc.StatusCode.CANCELLED: Cancelled}
+_CLASSES: dict[grpc.StatusCode, type[ServerError]] = {
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
+    grpc.StatusCode.CANCELLED: Cancelled,
+}
+
+
+def server_error(code: grpc.StatusCode, message: str) -> ServerError:
+    """An error of the class of its code."""
+    return _CLASSES.get(code, ServerError)(code, message)
+
 
 _PERMANENT = (
     grpc.StatusCode.UNAUTHENTICATED,
@@ -117,7 +122,7 @@ class StreamError(UFlowError):
 def of_rpc(error: grpc.RpcError) -> ServerError:
     """The error of a call by gRPC."""
     code, details = error.code(), error.details()
-    made = ServerError(code or grpc.StatusCode.UNKNOWN, details or str(error))
+    made = server_error(code or grpc.StatusCode.UNKNOWN, details or str(error))
     made.__cause__ = error
     return made
 
@@ -128,5 +133,5 @@ def in_band(answer: DetectResponse) -> ServerError | None:
     if outcome == "detection":
         return None
     if outcome == "error":
-        return ServerError(_CODES.get(answer.error.code, grpc.StatusCode.UNKNOWN), answer.error.message)
-    return ServerError(grpc.StatusCode.INTERNAL, "the answer has neither a detection nor an error")
+        return server_error(_CODES.get(answer.error.code, grpc.StatusCode.UNKNOWN), answer.error.message)
+    return server_error(grpc.StatusCode.INTERNAL, "the answer has neither a detection nor an error")

@@ -13,7 +13,7 @@ from .. import _images
 from .._errors import FrameError
 from ..v1.detection_pb2 import DetectRequest
 from ..v1.image_pb2 import PixelFormat, RawImage
-from ._errors import ServerError
+from ._errors import server_error
 
 _FORMATS = {
     "gray8": PixelFormat.PIXEL_FORMAT_GRAY8,
@@ -29,8 +29,8 @@ _MOST_BYTES = 2**31 - 1
 
 
 def encoded(model: str, file: bytes, **fields: Any) -> DetectRequest:
-    """A request for a frame that is a PNG, JPEG, BMP, TIFF, WebP, GIF or PNM file. `fields` are the other fields of the request, for example
-    `options=DetectOptions(reject_rate=0.001)` or `outputs=Outputs(mask=MaskFormat.MASK_FORMAT_PNG)`."""
+    """A request for a frame that is a PNG, JPEG, BMP, TIFF, WebP, GIF or PNM file. `fields` are the other fields of the request, for
+    example `options=DetectOptions(reject_rate=0.001)` or `outputs=Outputs(mask=MaskFormat.MASK_FORMAT_PNG)`."""
     return DetectRequest(model=model, encoded=file, **fields)
 
 
@@ -66,7 +66,7 @@ def check(request: DetectRequest) -> None:
     if not isinstance(request, DetectRequest):
         raise TypeError(f"a request is a DetectRequest, not {type(request).__name__}")
     if request.ByteSize() > _MOST_BYTES:
-        raise ServerError(grpc.StatusCode.INVALID_ARGUMENT, "the request is larger than a gRPC message may be (2 GiB)")
+        raise server_error(grpc.StatusCode.INVALID_ARGUMENT, "the request is larger than a gRPC message may be (2 GiB)")
 
 
 def time_limit(request: DetectRequest, default: float | None) -> float | None:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import grpc
 
 from .._errors import ParameterError
-from ..v1.detection_pb2 import DetectRequest, DetectResponse
 from ..v1.detection_pb2 import Detection as DetectionMessage
-from ._errors import ServerError, StreamError, Unanswered, in_band
+from ..v1.detection_pb2 import DetectRequest, DetectResponse
+from ._errors import ServerError, StreamError, Unanswered, in_band, server_error
 from ._requests import message, time_limit
 
 WINDOW_HEADER = "uflow-stream-window"
@@ -111,7 +111,7 @@ class StreamState:
         self.usable = False
         # When the outage began; None if there is none.
         self.lost: float | None = now
-        self.reason = ServerError(grpc.StatusCode.UNAVAILABLE, "the server has not accepted the stream yet")
+        self.reason = server_error(grpc.StatusCode.UNAVAILABLE, "the server has not accepted the stream yet")
         # Answers of the server that say that it works.
         self.answers = 0
         self.again = False
@@ -189,7 +189,7 @@ class StreamState:
             return failed
         late = answer.sequence <= self.sequence - len(self.waiting)
         if not late and (self.sent == 0 or answer.sequence != self.waiting[0].sequence):
-            return ServerError(grpc.StatusCode.INTERNAL, f"the server answered frame {answer.sequence} out of order")
+            return server_error(grpc.StatusCode.INTERNAL, f"the server answered frame {answer.sequence} out of order")
         self.lost = None
         self.answers += 1
         # A late answer belongs to a frame that has its result: the client or the server answered it before.
@@ -215,15 +215,15 @@ class StreamState:
             return limit <= now
 
         while self.waiting and self.waiting[0].deadline is not None and over(self.waiting[0].deadline):
-            self._answer(None, ServerError(grpc.StatusCode.DEADLINE_EXCEEDED, "the frame was not answered within its time limit"))
+            self._answer(None, server_error(grpc.StatusCode.DEADLINE_EXCEEDED, "the frame was not answered within its time limit"))
         stalled = None
         stall, outage = self.limits.stall_timeout, self.limits.max_outage
         if stall is not None and self.usable and (self.owed > 0 or self.leaving) and over(self.heard + stall):
-            stalled = ServerError(grpc.StatusCode.UNAVAILABLE, f"the server owes answers and sent none for {stall:g} s")
+            stalled = server_error(grpc.StatusCode.UNAVAILABLE, f"the server owes answers and sent none for {stall:g} s")
             self.usable = False
         if outage is not None and self.lost is not None and over(self.lost + outage):
             text = f"no working connection for {outage:g} s; the last failure: {self.reason.message}"
-            ended = ServerError(self.reason.code, text)
+            ended = server_error(self.reason.code, text)
             ended.__cause__ = self.reason
             self.fail(ended)
         return min(limits, default=None), stalled

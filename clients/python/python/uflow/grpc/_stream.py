@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Callable, Iterator
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Callable
 
 import grpc
 
 from ..v1 import detection_pb2_grpc
 from ..v1.detection_pb2 import DetectRequest
-from ._errors import DeadlineExceeded, SendClosedError, ServerError, StreamError, of_rpc
+from ._errors import DeadlineExceeded, SendClosedError, ServerError, StreamError, of_rpc, server_error
 from ._requests import check
 from ._state import WINDOW_HEADER, Connected, Disconnected, Limits, Result, StreamState
 
@@ -115,7 +116,7 @@ class Stream:
         """Ends the stream and returns when its threads and its connection are gone. Frames without a verdict are then in the `StreamError`
         that `receive` raises and `error` has. After the end of the stream this does nothing."""
         with self._changed:
-            self._state.fail(ServerError(grpc.StatusCode.CANCELLED, "the stream was cancelled"))
+            self._state.fail(server_error(grpc.StatusCode.CANCELLED, "the stream was cancelled"))
             if self._connection is not None:
                 self._connection.cancel()
             self._changed.notify_all()
@@ -155,7 +156,7 @@ class Stream:
         except BaseException as error:  # a bug, which must not leave the caller waiting
             _LOG.exception("a stream ended with a bug of the client")
             with self._changed:
-                state.fail(ServerError(grpc.StatusCode.INTERNAL, f"a bug of the client: {error!r}"))
+                state.fail(server_error(grpc.StatusCode.INTERNAL, f"a bug of the client: {error!r}"))
         with self._changed:
             self._changed.notify_all()
         self._clock.join()
@@ -215,7 +216,7 @@ class _Connection:
         self._call = detection_pb2_grpc.DetectionServiceStub(self._channel).DetectStream(self._requests(), metadata=metadata)
         self._call.add_callback(self._refused.set)
         timeout = stream._client._config.connect_timeout
-        late = ServerError(grpc.StatusCode.UNAVAILABLE, f"the server did not accept the stream within {timeout:g} s")
+        late = server_error(grpc.StatusCode.UNAVAILABLE, f"the server did not accept the stream within {timeout:g} s")
         self._opening = threading.Timer(timeout, self.drop, [late])
         self._opening.daemon = True
         self._opening.start()
@@ -237,9 +238,9 @@ class _Connection:
                     return failed
                 if state.over:
                     break
-            return self._reason or ServerError(grpc.StatusCode.UNAVAILABLE, "the server ended the stream")
+            return self._reason or server_error(grpc.StatusCode.UNAVAILABLE, "the server ended the stream")
         except grpc.FutureCancelledError:
-            return self._reason or ServerError(grpc.StatusCode.CANCELLED, "the stream was cancelled")
+            return self._reason or server_error(grpc.StatusCode.CANCELLED, "the stream was cancelled")
         except grpc.RpcError as error:
             reason = self._reason or of_rpc(error)
             with self._changed:
@@ -255,7 +256,7 @@ class _Connection:
         if WINDOW_HEADER not in header:
             self._refused.wait(_REFUSAL)
         self._opening.cancel()
-        if self._refused.is_set() and WINDOW_HEADER not in header or self._reason is not None:
+        if (self._refused.is_set() and WINDOW_HEADER not in header) or self._reason is not None:
             return
         window = str(header.get(WINDOW_HEADER, ""))
         with self._changed:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Any, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
+from typing import Any, Callable
 
 import grpc
 
@@ -23,6 +24,8 @@ from .._errors import ServerError, in_band, of_rpc
 from .._requests import check
 from .._state import Connected, Disconnected, Limits
 from ._stream import Stream
+
+_LAST_EVENTS = 0.02
 
 
 class Client:
@@ -45,7 +48,7 @@ class Client:
         interceptors: Sequence[Any] = (),
     ) -> None:
         """Makes a client, with the arguments of `uflow.grpc.Client`. `interceptors` are those of `grpc.aio`. It connects with the first
-        call; a server that is not there yet is an error of that call."""
+        call."""
         self._config = config(
             address, tls, token, token_file, timeout, max_attempts, backoff, connect_timeout, keepalive, user_agent, options, interceptors
         )
@@ -71,10 +74,12 @@ class Client:
             await asyncio.wait(list(self._working))
         if self._channel is not None:
             await self._channel.close()
+        # gRPC's last events of cancelled calls come a moment later. They are logged as errors if the loop is closed by then.
+        await asyncio.sleep(_LAST_EVENTS)
 
     async def detect(self, request: DetectRequest, timeout: float | None = DEFAULT) -> DetectResponse:
-        """Finds defects in one frame. The outcome of the answer is a detection. Temporary failures are tried again within the time limit. If
-        the next try would begin after it, the last failure is raised at once."""
+        """Finds defects in one frame. The outcome of the answer is a detection. Temporary failures are tried again within the time limit.
+        If the next try would begin after it, the last failure is raised at once."""
         check(request)
         return await self._repeat(lambda: self._detection().Detect, request, timeout, True)
 
@@ -109,8 +114,8 @@ class Client:
         on_connect: Callable[[Connected], object] | None = None,
         on_disconnect: Callable[[Disconnected], object] | None = None,
     ) -> Stream:
-        """Starts a stream, with the arguments of `uflow.grpc.Client.open_stream`. It connects in the background. The observers are called in
-        the event loop."""
+        """Starts a stream, with the arguments of `uflow.grpc.Client.open_stream`. It connects in the background. The observers are called
+        in the event loop."""
         limits = Limits(in_flight, frame_timeout, stall_timeout, max_outage)
         if self._closed:
             raise closed()

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Any, AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Callable
 
 import grpc
 
 from ...v1 import detection_pb2_grpc
 from ...v1.detection_pb2 import DetectRequest
-from .._errors import DeadlineExceeded, SendClosedError, ServerError, StreamError, of_rpc
+from .._errors import DeadlineExceeded, SendClosedError, ServerError, StreamError, server_error
 from .._requests import check
 from .._state import WINDOW_HEADER, Connected, Disconnected, Limits, Result, StreamState
 
@@ -26,6 +27,10 @@ _LOG = logging.getLogger("uflow.grpc")
 
 # A server that refuses the stream without headers says so at once; one that does not announce its window says nothing.
 _REFUSAL = 0.05
+
+# What gRPC says after a write on a call that has ended, and how long to wait for the status.
+_WRITE_FAILED = (grpc.StatusCode.INTERNAL, "Internal error from Core")
+_LAST_STATUS = 1.0
 
 
 class _Changed:
@@ -137,9 +142,9 @@ class Stream:
         self._changed.notify_all()
 
     async def close(self) -> None:
-        """Ends the stream and returns when its tasks and its connection are gone. Frames without a verdict are then in the `StreamError` that
-        `receive` raises and `error` has. After the end of the stream this does nothing."""
-        self._state.fail(ServerError(grpc.StatusCode.CANCELLED, "the stream was cancelled"))
+        """Ends the stream and returns when its tasks and its connection are gone. Frames without a verdict are then in the `StreamError`
+        that `receive` raises and `error` has. After the end of the stream this does nothing."""
+        self._state.fail(server_error(grpc.StatusCode.CANCELLED, "the stream was cancelled"))
         if self._connection is not None:
             self._connection.drop(None)
         self._changed.notify_all()
@@ -157,11 +162,11 @@ class Stream:
         try:
             await self._connect_until_over()
         except asyncio.CancelledError:
-            state.fail(ServerError(grpc.StatusCode.CANCELLED, "the event loop ended"))
+            state.fail(server_error(grpc.StatusCode.CANCELLED, "the event loop ended"))
             raise
         except Exception as error:  # a bug, which must not leave the caller waiting
             _LOG.exception("a stream ended with a bug of the client")
-            state.fail(ServerError(grpc.StatusCode.INTERNAL, f"a bug of the client: {error!r}"))
+            state.fail(server_error(grpc.StatusCode.INTERNAL, f"a bug of the client: {error!r}"))
         finally:
             self._clock.cancel()
             self._client._forget(self)
@@ -245,21 +250,30 @@ class _Connection:
             while True:
                 answer = await self._call.read()
                 if answer is grpc.aio.EOF:
-                    code = await self._call.code()
-                    if code is not grpc.StatusCode.OK:
-                        return self._blamed(ServerError(code, await self._call.details() or ""))
-                    return self._reason or ServerError(grpc.StatusCode.UNAVAILABLE, "the server ended the stream")
+                    return self._blamed(await self._status())
                 failed = state.take(answer, time.monotonic())
                 self._changed.notify_all()
                 if failed is not None or state.over:
-                    return failed or ServerError(grpc.StatusCode.CANCELLED, "the stream is over")
-        except grpc.RpcError as error:
-            return self._blamed(of_rpc(error))
+                    return failed or server_error(grpc.StatusCode.CANCELLED, "the stream is over")
+        except grpc.RpcError:
+            return self._blamed(await self._status())
         except asyncio.CancelledError:
             # grpc.aio raises this in the reader of a call that was cancelled.
             if not self._call.cancelled() or self._stream._task.cancelled():
                 raise
-            return self._reason or ServerError(grpc.StatusCode.CANCELLED, "the stream was cancelled")
+            return self._reason or server_error(grpc.StatusCode.CANCELLED, "the stream was cancelled")
+
+    async def _status(self) -> ServerError:
+        """Why the call has ended."""
+        end = time.monotonic() + _LAST_STATUS
+        while True:
+            code, details = await self._call.code(), await self._call.details() or ""
+            if code is grpc.StatusCode.OK:
+                return server_error(grpc.StatusCode.UNAVAILABLE, "the server ended the stream")
+            # A write after the end hides the server's status, until it is here a moment later.
+            if (code, details) != _WRITE_FAILED or time.monotonic() > end:
+                return server_error(code, details)
+            await asyncio.sleep(0.002)
 
     def _blamed(self, reason: ServerError) -> ServerError:
         reason = self._reason or reason
@@ -271,7 +285,7 @@ class _Connection:
     async def _open(self) -> None:
         """Waits for the server's headers, which it sends before it reads a frame."""
         state, timeout = self._stream._state, self._stream._client._config.connect_timeout
-        late = ServerError(grpc.StatusCode.UNAVAILABLE, f"the server did not accept the stream within {timeout:g} s")
+        late = server_error(grpc.StatusCode.UNAVAILABLE, f"the server did not accept the stream within {timeout:g} s")
         opening = asyncio.get_running_loop().call_later(timeout, self.drop, late)
         try:
             header = {key: value for key, value in await self._call.initial_metadata() or ()}
