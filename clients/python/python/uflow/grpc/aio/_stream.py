@@ -28,10 +28,6 @@ _LOG = logging.getLogger("uflow.grpc")
 # A server that refuses the stream without headers says so at once; one that does not announce its window says nothing.
 _REFUSAL = 0.05
 
-# What gRPC says after a write on a call that has ended, and how long to wait for the status.
-_WRITE_FAILED = (grpc.StatusCode.INTERNAL, "Internal error from Core")
-_LAST_STATUS = 1.0
-
 
 class _Changed:
     """Wakes every task that waits for a change of the state."""
@@ -265,15 +261,10 @@ class _Connection:
 
     async def _status(self) -> ServerError:
         """Why the call has ended."""
-        end = time.monotonic() + _LAST_STATUS
-        while True:
-            code, details = await self._call.code(), await self._call.details() or ""
-            if code is grpc.StatusCode.OK:
-                return server_error(grpc.StatusCode.UNAVAILABLE, "the server ended the stream")
-            # A write after the end hides the server's status, until it is here a moment later.
-            if (code, details) != _WRITE_FAILED or time.monotonic() > end:
-                return server_error(code, details)
-            await asyncio.sleep(0.002)
+        code, details = await self._call.code(), await self._call.details() or ""
+        if code is grpc.StatusCode.OK:
+            return server_error(grpc.StatusCode.UNAVAILABLE, "the server ended the stream")
+        return server_error(code, details)
 
     def _blamed(self, reason: ServerError) -> ServerError:
         reason = self._reason or reason
@@ -334,9 +325,18 @@ class _Connection:
                     await self._changed.wait()
                     continue
                 self._changed.notify_all()
-                await self._call.write(request)
-        except (grpc.RpcError, asyncio.InvalidStateError):
+                await self._write(request)
+        except (grpc.RpcError, grpc.aio.InternalError, asyncio.InvalidStateError):
             return
+
+    async def _write(self, request: DetectRequest) -> None:
+        """Writes a message. `write` of gRPC, if the call ends meanwhile, replaces the server's status by INTERNAL, and so hides which frame
+        is to blame; this goes below it where that is possible."""
+        send = getattr(getattr(self._call, "_cython_call", None), "send_serialized_message", None)
+        if send is None:
+            await self._call.write(request)
+        else:
+            await send(request.SerializeToString())
 
     async def _observe(self) -> None:
         """Notes that the server has asked for the end of the connection: the channel then leaves READY, while the stream still works. A
