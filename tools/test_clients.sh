@@ -33,7 +33,7 @@ python_package() {
   if [ ! -e "$build/complete-1" ]; then
     rm -rf "$build"
     python3 -m venv "$build"
-    "$build/bin/pip" install --quiet --disable-pip-version-check maturin==1.16.0 ruff==0.17.6 mypy==2.4.1
+    "$build/bin/pip" install --quiet --disable-pip-version-check maturin==1.16.0 ruff==0.17.6 mypy==2.4.1 types-protobuf
     touch "$build/complete-1"
   fi
   (cd clients/python && "../../$build/bin/ruff" check . && "../../$build/bin/ruff" format --check .)
