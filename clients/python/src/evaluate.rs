@@ -6,7 +6,6 @@ use std::{
 };
 
 use pyo3::prelude::*;
-use serde_json::json;
 use uflow::{
     Error, Reason,
     evaluate::{
@@ -61,7 +60,7 @@ fn layout(name: &str) -> uflow::Result<Layout> {
     serde_json::from_value(name.into()).map_err(|error| Error::parameter("layout", Reason::of(error)))
 }
 
-/// Measures a package on a test set; writes the result's files into `out`. Returns metrics and warnings as JSON.
+/// Measures a package on a test set; writes the result's files into `out`. Returns the metrics as JSON, and the warnings.
 #[pyfunction]
 #[expect(clippy::too_many_arguments, reason = "the Python code has one place that calls it")]
 pub(crate) fn evaluate(
@@ -74,7 +73,7 @@ pub(crate) fn evaluate(
     samples: Samples,
     session: Session,
     progress: Option<Py<PyAny>>,
-) -> Result<String> {
+) -> Result<(String, Vec<String>)> {
     let options = decision.options()?;
     py.detach(|| {
         let dataset = reading.dataset(&data)?;
@@ -99,7 +98,8 @@ pub(crate) fn evaluate(
             write_files(out, &[(name, &evaluation)])?;
             write_regions(out, &[(name, &regions)])?;
         }
-        Ok(json!({ "evaluation": evaluation, "warnings": inspector.warnings(), "masks": dataset.masks }).to_string())
+        let metrics = serde_json::to_string(&evaluation).map_err(|error| Error::internal(Reason::of(error)))?;
+        Ok((metrics, inspector.warnings()))
     })
 }
 

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use pyo3::prelude::*;
 use serde_json::json;
 use uflow::{
-    Error, Reason,
     backbone::BackboneMeta,
     package::Package,
     segment::{DecisionOptions, PROMISE_CONFIDENCE},
@@ -13,9 +12,9 @@ use uflow::{
 
 use crate::error::Result;
 
-/// Opens a package, which checks its files, and returns its description as JSON.
+/// Opens a package, which checks its files, and returns its manifest and its description, both as JSON.
 #[pyfunction]
-pub(crate) fn describe(py: Python<'_>, path: PathBuf) -> Result<String> {
+pub(crate) fn describe(py: Python<'_>, path: PathBuf) -> Result<(String, String)> {
     py.detach(|| {
         let package = Package::open(&path)?;
         let manifest = &package.manifest;
@@ -34,9 +33,7 @@ pub(crate) fn describe(py: Python<'_>, path: PathBuf) -> Result<String> {
         });
         // The description is the backbone's own; whether the network can be loaded is not asked here.
         let backbone = BackboneMeta::read(package.backbone.source()).ok();
-        let manifest_json = serde_json::to_value(manifest).map_err(|error| Error::package(&path, Reason::of(error)))?;
         let description = json!({
-            "manifest": manifest_json,
             "decision": manifest.decision_in_words()?,
             "promise": promise,
             "good_images": rule.rejection().map(|rejection| rejection.images()),
@@ -44,6 +41,6 @@ pub(crate) fn describe(py: Python<'_>, path: PathBuf) -> Result<String> {
             "licence": backbone.as_ref().and_then(|meta| meta.licence.clone()),
             "trained_on": backbone.as_ref().and_then(|meta| meta.trained_on.clone()),
         });
-        Ok(description.to_string())
+        Ok((manifest.to_json()?, description.to_string()))
     })
 }

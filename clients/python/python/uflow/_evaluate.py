@@ -92,7 +92,7 @@ def evaluate(
         "stretch_masks": mask_fit == "stretch",
         "mask_defects": mask_defects,
     }
-    text = _native.evaluate(
+    metrics, warnings = _native.evaluate(
         os.fspath(package),
         os.fspath(dataset),
         None if out is None else os.fspath(out),
@@ -102,14 +102,13 @@ def evaluate(
         _options.session(device, precision, threads),
         observer(progress),
     )
-    answer = json.loads(text)
-    everything = answer["evaluation"]
+    everything = json.loads(metrics)
     return Evaluation(
         metrics=everything["total"],
         kinds={kind["kind"]: kind for kind in everything["kinds"]},
         images=everything["images"],
         good_images=everything["good_images"],
         defective_images=everything["defective_images"],
-        warnings=answer["warnings"],
+        warnings=warnings,
         everything=everything,
     )

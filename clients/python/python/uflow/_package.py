@@ -35,8 +35,9 @@ class Package:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         """Where it is."""
-        described = json.loads(_native.describe(os.fspath(path)))
-        self.manifest: dict[str, Any] = described["manifest"]
+        manifest, description = _native.describe(os.fspath(path))
+        described = json.loads(description)
+        self.manifest: dict[str, Any] = json.loads(manifest)
         """The manifest (`uflow.json`)."""
         self.decision: list[str] = described["decision"]
         """How the package decides by default, in words: one sentence or part of one a line."""

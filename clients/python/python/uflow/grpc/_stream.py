@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("uflow.grpc")
 
-# A server that refuses the stream without headers says so at once; one that does not announce its window says nothing.
-_REFUSAL = 0.05
+# Seconds to wait for a refusal after headers without a window: gRPC gives empty headers for a call that has failed too, a moment before it
+# says so.
+_REFUSAL = 1.0
+
+# Longer than gRPC watches a channel at a time (0.2 s).
+_LAST_WATCH = 0.3
 
 
 class Stream:
@@ -49,6 +53,8 @@ class Stream:
         self._connection: _Connection | None = None
         # After the last thread has finished its work.
         self._ended = False
+        # Of connections that have ended, until their channels are closed.
+        self._closers: list[threading.Thread] = []
         self._clock = threading.Thread(target=self._watch, name="uflow-stream-clock", daemon=True)
         self._thread = threading.Thread(target=self._work, name="uflow-stream", daemon=True)
         self._clock.start()
@@ -160,6 +166,8 @@ class Stream:
         with self._changed:
             self._changed.notify_all()
         self._clock.join()
+        for closer in self._closers:
+            closer.join()
         self._client._forget(self)
         with self._changed:
             state.conclude()
@@ -214,7 +222,8 @@ class _Connection:
         self._refused = threading.Event()
         self._channel.subscribe(self._observe)
         self._call = detection_pb2_grpc.DetectionServiceStub(self._channel).DetectStream(self._requests(), metadata=metadata)
-        self._call.add_callback(self._refused.set)
+        if not self._call.add_callback(self._refused.set):
+            self._refused.set()
         timeout = stream._client._config.connect_timeout
         late = server_error(grpc.StatusCode.UNAVAILABLE, f"the server did not accept the stream within {timeout:g} s")
         self._opening = threading.Timer(timeout, self.drop, [late])
@@ -284,9 +293,13 @@ class _Connection:
             self._changed.notify_all()
         self._opening.cancel()
         self._call.cancel()
-        self._channel.unsubscribe(self._observe)
-        self._channel.close()
         self._opening.join()
+        # gRPC's thread that watches the channel must see that nobody listens before the channel is closed; else it dies with an error.
+        self._channel.unsubscribe(self._observe)
+        closer = threading.Timer(_LAST_WATCH, self._channel.close)
+        closer.daemon = True
+        closer.start()
+        self._stream._closers = [other for other in self._stream._closers if other.is_alive()] + [closer]
 
     def _requests(self) -> Iterator[DetectRequest]:
         """The messages to send. Its end closes this side."""

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("uflow.grpc")
 
-# A server that refuses the stream without headers says so at once; one that does not announce its window says nothing.
-_REFUSAL = 0.05
+# Seconds to wait for a refusal after headers without a window: gRPC gives empty headers for a call that has failed too, a moment before it
+# says so.
+_REFUSAL = 1.0
 
 
 class _Changed:
