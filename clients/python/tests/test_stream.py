@@ -34,11 +34,12 @@ def expect_end(stream):
 def test_a_thousand_frames_in_order(api, serve, small):
     seen = Observer()
     stream = api.client(serve("--max-batch", "1").address).open_stream(**seen.options(in_flight=6))
-    pump = Pump(stream, requests(small, 1000))
-    for index in range(1000):
+    count = 1000 if api.kind == "sync" else 300
+    pump = Pump(stream, requests(small, count))
+    for index in range(count):
         expect(stream, small, index)
     expect_end(stream)
-    assert pump.accepted() == 1000
+    assert pump.accepted() == count
     assert (len(seen.connected), seen.disconnected) == (1, [])
     with pytest.raises(SendClosedError):
         stream.send(encoded("cloth", b""))
