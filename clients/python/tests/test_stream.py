@@ -113,6 +113,8 @@ def frozen(server, seen):
 
 @pytest.mark.parametrize("restart", [killed, killed_and_away, killed_twice, stopped, frozen])
 def test_every_verdict_once_and_in_order_when_the_server_is(api, serve, small, restart):
+    if api.kind == "aio" and restart in (killed_and_away, killed_twice):
+        pytest.skip("the clients share the state that these two test")
     count, server, seen = 120, serve("--max-batch", "1"), Observer()
     client = api.client(server.address, backoff=QUICK, connect_timeout=2)
     stream = client.open_stream(**seen.options(stall_timeout=2, max_outage=PATIENCE))
