@@ -33,7 +33,7 @@ python_package() {
   if [ ! -e "$build/complete-1" ]; then
     rm -rf "$build"
     python3 -m venv "$build"
-    "$build/bin/pip" install --quiet --disable-pip-version-check maturin==1.16.0 ruff==0.17.6 mypy==2.4.1 types-protobuf
+    "$build/bin/pip" install --quiet --disable-pip-version-check maturin==1.16.0 ruff==0.17.6 mypy==2.4.1
     touch "$build/complete-1"
   fi
   (cd clients/python && "../../$build/bin/ruff" check . && "../../$build/bin/ruff" format --check .)
@@ -42,7 +42,7 @@ python_package() {
     --out target/python-client-wheels
   python3 -m venv "$venv"
   local wheels=(target/python-client-wheels/uflow-*.whl)
-  "$venv/bin/pip" install --quiet --disable-pip-version-check "${wheels[0]}[grpc]" pytest pillow
+  "$venv/bin/pip" install --quiet --disable-pip-version-check "${wheels[0]}[grpc]" pytest pillow types-protobuf
   (cd clients/python && "../../$build/bin/mypy" --python-executable "$venv/bin/python")
   (cd clients/python && "$venv/bin/python" -m pytest -q)
 }

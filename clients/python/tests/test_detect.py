@@ -1,5 +1,6 @@
 """Detection in this process: verdicts of the command, maps, options, threads, processes."""
 
+import importlib.util
 import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import uflow
-from helpers import output, python, wanted
+from helpers import PHOTONET, environment, output, python, wanted
 from PIL import Image
 from test_unary import defect
 
@@ -212,6 +213,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert (done.stdout, done.stderr) == ("7\n", "")
 
 
+@pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="there is no wheel for this Python")
 def test_onnx_runtime_of_the_installed_package_is_found(model, small):
     code = """
 import sys, uflow
@@ -222,8 +224,6 @@ import onnxruntime
 session = onnxruntime.InferenceSession(sys.argv[3])
 print(found.score, version == onnxruntime.__version__, path.parent.name, len(session.get_inputs()))
 """
-    from helpers import PHOTONET, environment
-
     variables = {name: value for name, value in environment().items() if name != "UFLOW_ONNXRUNTIME"}
     done = python(code, model, small[0].path, PHOTONET, env=variables)
     assert done.returncode == 0, done.stderr

@@ -1,7 +1,9 @@
 """Every error of the engine has its exception, and the package is what it says."""
 
+import importlib
 import inspect
 import re
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -60,9 +62,7 @@ def test_the_version_of_onnx_runtime_is_the_pinned_one():
 
 @pytest.mark.parametrize("module", ["uflow", "uflow.grpc", "uflow.grpc.aio"])
 def test_everything_public_has_a_docstring(module):
-    __import__(module)
-    import sys
-
+    importlib.import_module(module)
     for name in sys.modules[module].__all__:
         value = getattr(sys.modules[module], name)
         if inspect.isclass(value) and value.__module__.startswith("uflow.") and not value.__module__.startswith("uflow.v1"):
