@@ -14,7 +14,7 @@ help:
 	@echo "make header       generate include/uflow.h from ffi/"
 	@echo "make protos       generate and compile Go and Java stubs of the server's protocols; check the code in clients/"
 	@echo "make clients      test the server with tritonclient, perf_analyzer, grpcurl, ghz, grpc-health-probe and curl"
-	@echo "make test-clients run the tests of the clients for Go, Java, Node.js and C# (clients/) against the server and the library"
+	@echo "make test-clients run the tests of the clients for Go, Java, Node.js, Python and C# (clients/) against the server and the library"
 	@echo "make library      install libuflow, link it with CMake, run it under Valgrind and sanitizers"
 	@echo "make bench        measure segmentation, preprocessing, training and the whole pipeline"
 	@echo "make soak         long runs: 200,000 frames, 10,000 cancellations, 5,000 connections; 10 minutes of fuzzing"

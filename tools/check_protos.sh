@@ -64,6 +64,9 @@ if have Go go python3; then
   (go_stubs)
   fresh go uflowpb
 fi
+if have Python python3; then
+  fresh python python/uflow/v1
+fi
 if have Java javac mvn jar; then
   java_stubs
   fresh java src/generated

@@ -43,3 +43,26 @@ if have Node.js node npm openssl; then
     npm test --silent
   )
 fi
+
+# The wheel is built from the crates that `make test` has built; only the package's own crate and pyo3 are new.
+python_package() {
+  local venv=$PWD/target/python-client build=target/python-client-build
+  if [ ! -e "$build/complete-1" ]; then
+    rm -rf "$build"
+    python3 -m venv "$build"
+    "$build/bin/pip" install --quiet --disable-pip-version-check maturin==1.16.0 ruff==0.17.6 mypy==2.4.1
+    touch "$build/complete-1"
+  fi
+  (cd clients/python && "../../$build/bin/ruff" check . && "../../$build/bin/ruff" format --check .)
+  rm -rf "$venv" target/python-client-wheels
+  "$build/bin/maturin" build --quiet --locked --profile test --features workspace --manifest-path clients/python/Cargo.toml \
+    --out target/python-client-wheels
+  python3 -m venv "$venv"
+  local wheels=(target/python-client-wheels/uflow-*.whl)
+  "$venv/bin/pip" install --quiet --disable-pip-version-check "${wheels[0]}[grpc]" pytest pillow types-protobuf
+  (cd clients/python && "../../$build/bin/mypy" --python-executable "$venv/bin/python")
+  (cd clients/python && "$venv/bin/python" -m pytest -q)
+}
+if have Python python3 cargo openssl; then
+  python_package
+fi
