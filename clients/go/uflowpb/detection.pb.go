@@ -1276,8 +1276,8 @@ const file_uflow_v1_detection_proto_rawDesc = "" +
 	"\x13TEST_COUNT_PER_SIZE\x10\x022\x96\x01\n" +
 	"\x10DetectionService\x12;\n" +
 	"\x06Detect\x12\x17.uflow.v1.DetectRequest\x1a\x18.uflow.v1.DetectResponse\x12E\n" +
-	"\fDetectStream\x12\x17.uflow.v1.DetectRequest\x1a\x18.uflow.v1.DetectResponse(\x010\x01B\\\n" +
-	"\vio.uflow.v1B\x0eDetectionProtoP\x01Z0github.com/uflow-rs/uflow/proto/uflow/v1;uflowv1\xaa\x02\bUflow.V1b\x06proto3"
+	"\fDetectStream\x12\x17.uflow.v1.DetectRequest\x1a\x18.uflow.v1.DetectResponse(\x010\x01B`\n" +
+	"\vio.uflow.v1B\x0eDetectionProtoP\x01Z4github.com/uflow-rs/uflow/clients/go/uflowpb;uflowpb\xaa\x02\bUflow.V1b\x06proto3"
 
 var (
 	file_uflow_v1_detection_proto_rawDescOnce sync.Once

@@ -769,9 +769,9 @@ const file_uflow_v1_image_proto_rawDesc = "" +
 	"\x16MAP_FORMAT_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eMAP_FORMAT_F32\x10\x01\x12\x12\n" +
 	"\x0eMAP_FORMAT_F16\x10\x02\x12\x12\n" +
-	"\x0eMAP_FORMAT_PNG\x10\x03BX\n" +
+	"\x0eMAP_FORMAT_PNG\x10\x03B\\\n" +
 	"\vio.uflow.v1B\n" +
-	"ImageProtoP\x01Z0github.com/uflow-rs/uflow/proto/uflow/v1;uflowv1\xaa\x02\bUflow.V1b\x06proto3"
+	"ImageProtoP\x01Z4github.com/uflow-rs/uflow/clients/go/uflowpb;uflowpb\xaa\x02\bUflow.V1b\x06proto3"
 
 var (
 	file_uflow_v1_image_proto_rawDescOnce sync.Once

@@ -874,9 +874,9 @@ const file_uflow_v1_model_proto_rawDesc = "" +
 	"ListModels\x12\x1b.uflow.v1.ListModelsRequest\x1a\x1c.uflow.v1.ListModelsResponse\x12A\n" +
 	"\bGetModel\x12\x19.uflow.v1.GetModelRequest\x1a\x1a.uflow.v1.GetModelResponse\x12D\n" +
 	"\tLoadModel\x12\x1a.uflow.v1.LoadModelRequest\x1a\x1b.uflow.v1.LoadModelResponse\x12J\n" +
-	"\vUnloadModel\x12\x1c.uflow.v1.UnloadModelRequest\x1a\x1d.uflow.v1.UnloadModelResponseBX\n" +
+	"\vUnloadModel\x12\x1c.uflow.v1.UnloadModelRequest\x1a\x1d.uflow.v1.UnloadModelResponseB\\\n" +
 	"\vio.uflow.v1B\n" +
-	"ModelProtoP\x01Z0github.com/uflow-rs/uflow/proto/uflow/v1;uflowv1\xaa\x02\bUflow.V1b\x06proto3"
+	"ModelProtoP\x01Z4github.com/uflow-rs/uflow/clients/go/uflowpb;uflowpb\xaa\x02\bUflow.V1b\x06proto3"
 
 var (
 	file_uflow_v1_model_proto_rawDescOnce sync.Once

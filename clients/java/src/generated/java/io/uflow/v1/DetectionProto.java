@@ -137,9 +137,9 @@ public final class DetectionProto extends com.google.protobuf.GeneratedFile {
       "uflow.v1.DetectRequest\032\030.uflow.v1.Detect" +
       "Response\022E\n\014DetectStream\022\027.uflow.v1.Dete" +
       "ctRequest\032\030.uflow.v1.DetectResponse(\0010\001B" +
-      "\\\n\013io.uflow.v1B\016DetectionProtoP\001Z0github" +
-      ".com/uflow-rs/uflow/proto/uflow/v1;uflow" +
-      "v1\252\002\010Uflow.V1b\006proto3"
+      "`\n\013io.uflow.v1B\016DetectionProtoP\001Z4github" +
+      ".com/uflow-rs/uflow/clients/go/uflowpb;u" +
+      "flowpb\252\002\010Uflow.V1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,

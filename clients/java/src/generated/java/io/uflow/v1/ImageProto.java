@@ -94,9 +94,9 @@ public final class ImageProto extends com.google.protobuf.GeneratedFile {
       "\n\017MASK_FORMAT_RAW\020\003*c\n\tMapFormat\022\032\n\026MAP_" +
       "FORMAT_UNSPECIFIED\020\000\022\022\n\016MAP_FORMAT_F32\020\001" +
       "\022\022\n\016MAP_FORMAT_F16\020\002\022\022\n\016MAP_FORMAT_PNG\020\003" +
-      "BX\n\013io.uflow.v1B\nImageProtoP\001Z0github.co" +
-      "m/uflow-rs/uflow/proto/uflow/v1;uflowv1\252" +
-      "\002\010Uflow.V1b\006proto3"
+      "B\\\n\013io.uflow.v1B\nImageProtoP\001Z4github.co" +
+      "m/uflow-rs/uflow/clients/go/uflowpb;uflo" +
+      "wpb\252\002\010Uflow.V1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,

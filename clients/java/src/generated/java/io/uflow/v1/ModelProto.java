@@ -129,9 +129,9 @@ public final class ModelProto extends com.google.protobuf.GeneratedFile {
       "adModelRequest\032\033.uflow.v1.LoadModelRespo" +
       "nse\022J\n\013UnloadModel\022\034.uflow.v1.UnloadMode" +
       "lRequest\032\035.uflow.v1.UnloadModelResponseB" +
-      "X\n\013io.uflow.v1B\nModelProtoP\001Z0github.com" +
-      "/uflow-rs/uflow/proto/uflow/v1;uflowv1\252\002" +
-      "\010Uflow.V1b\006proto3"
+      "\\\n\013io.uflow.v1B\nModelProtoP\001Z4github.com" +
+      "/uflow-rs/uflow/clients/go/uflowpb;uflow" +
+      "pb\252\002\010Uflow.V1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
