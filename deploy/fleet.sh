@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Three servers under load, behind HAProxy and shared by the client itself: balance, restarts of all three in turn, one killed, one that
-# hangs, one that is slow. Each frame must have exactly one verdict, the right one, in order. Prints the table of benches/fleet.md.
+# Three servers under load, behind HAProxy and shared by the client itself: balance, restarts of all three in turn, connections that end
+# after some seconds, one server killed, one that hangs, one that is slow. Each frame must have exactly one verdict, the right one, in order. Prints the table of benches/fleet.md.
 #
 #   deploy/fleet.sh [BINARY] [SCENARIO …]        default: target/release/uflow, and all scenarios; about five minutes
 #
@@ -14,7 +14,7 @@ models=$work/models
 net=127.0.77
 proxy=$net.4
 servers=$net.1:8001,$net.2:8001,$net.3:8001
-seconds=${SECONDS_EACH:-25}
+seconds=${SECONDS_EACH:-30}
 declare -A pid=()
 proxy_pid='' load=''
 
@@ -55,13 +55,16 @@ metric() { curl -fsS "http://$net.$1:8002/metrics" | awk -v name="$2" '$1 ~ "^" 
 done_by() { for n in 1 2 3; do metric $n 'uflow_frames_total.*outcome="ok"'; done; }
 open_on() { for n in 1 2 3; do metric $n 'uflow_open_streams'; done | paste -sd/; }
 
-rolling() {
+restart_all() {
   for n in 1 2 3; do
     stop TERM $n
     start $n
     sleep 3
   done
 }
+rolling() { restart_all; }
+# Connections end after some seconds, so that streams spread again.
+aged() { SERVE_OPTIONS='--max-connection-age-seconds 5' restart_all; sleep 7; }
 killed() { stop KILL 2; sleep 5; start 2; }
 hanging() { kill -STOP "${pid[2]}"; sleep 15; kill -CONT "${pid[2]}"; }
 # One fifth of the time for server 2.
@@ -77,7 +80,7 @@ steady() { :; }
 
 # scenario NAME WAY STREAMS CALLERS: the load for some seconds, the event in its middle, and a line of the table.
 scenario() {
-  local name=$1 way=$2 address before after open
+  local name=$1 way=$2 address before after open later
   address=$proxy:8001
   [ "$way" = proxy ] || address=$servers
   before=$(done_by)
@@ -87,11 +90,12 @@ scenario() {
   sleep 5
   open=$(open_on)
   "${5:-$name}"
+  later=$(open_on)
   wait "$load" || failures=$((failures + 1))
   load=''
   # The counters of a server that was started again begin at 0.
   after=$(done_by)
-  python3 - "$name" "$way" "$open" "$before" "$after" "$work/$name-$way.json" <<'PYTHON'
+  python3 - "$name" "$way" "$open → $later" "$before" "$after" "$work/$name-$way.json" <<'PYTHON'
 import json, sys
 
 name, way, opened, before, after, path = sys.argv[1:]
@@ -125,7 +129,7 @@ sleep 3
 
 echo "deploy/fleet.sh, $(date -u +%F), commit $(git rev-parse --short=10 HEAD), $("$uflow" --version | head -n 1), $(haproxy -v | head -n 1 | cut -d' ' -f1-3), $(nproc) CPUs"
 echo
-echo "| scenario | by | verdicts on streams | lost/twice/failed/wrong/out of order | lost connections | longest silence of a stream | frame: p50, p99 | right answers to calls | call: p50, p99, longest | open streams before | % of frames |"
+echo "| scenario | by | verdicts on streams | lost/twice/failed/wrong/out of order | lost connections | longest silence of a stream | frame: p50, p99 | right answers to calls | call: p50, p99, longest | open streams of each server, before and after | % of frames |"
 echo "|---|---|---|---|---|---|---|---|---|---|---|"
 failures=0
 for name in "${@:-all}"; do
@@ -134,7 +138,7 @@ for name in "${@:-all}"; do
       all)
         scenario streams $way 12 0 steady
         scenario calls $way 0 6 steady
-        for event in rolling killed hanging slow; do scenario $event $way 12 4; done
+        for event in rolling aged killed hanging slow; do scenario $event $way 12 4; done
         ;;
       streams) scenario streams $way 12 0 steady ;;
       calls) scenario calls $way 0 6 steady ;;
