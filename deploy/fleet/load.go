@@ -15,8 +15,8 @@ import (
 // streamResult is what one stream saw.
 type streamResult struct {
 	sent, verdicts, twice, failed, wrong, disorder, reconnects int
-	silence                                             time.Duration
-	late                                                []time.Duration
+	silence                                                    time.Duration
+	late                                                       []time.Duration
 }
 
 // stream sends pictures at a fixed rate until the context ends, and then waits for the last verdict.
