@@ -47,7 +47,8 @@ start() {
 }
 stop() {
   kill "-$1" "${pid[$2]}"
-  wait "${pid[$2]}" || true
+  # bash reports a process that was killed.
+  { wait "${pid[$2]}" || true; } 2>/dev/null
 }
 
 # What each server has done, and what it is doing.
@@ -110,6 +111,8 @@ print(f"| {name} | {way} | {r['verdicts']} of {r['sent']} | {'/'.join(map(str, w
       f" | {r['frame_p50_ms']:.0f}, {r['frame_p99_ms']:.0f} ms | {r['calls'] - r['calls_failed_or_wrong']} of {r['calls']}"
       f" | {r['call_p50_ms']:.0f}, {r['call_p99_ms']:.0f}, {r['call_max_ms']:.0f} ms | {opened} | {shares} |")
 PYTHON
+  # Servers with the usual options for the next one.
+  if [ "$name" = aged ]; then for n in 1 2 3; do stop TERM $n; start $n; done; fi
 }
 
 mkdir -p "$work"

