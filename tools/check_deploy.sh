@@ -29,7 +29,8 @@ mkdir -p "$work"
 
 check_unit() {
   local said
-  mkdir -p "$work/systemd"
+  rm -rf "$work/systemd"
+  mkdir -p "$work/systemd/uflow.service.d"
   # `verify` wants a program that exists. It prints warnings and still returns 0.
   sed "s|^ExecStart=/usr/local/bin/uflow|ExecStart=/bin/true|" deploy/systemd/uflow.service >"$work/systemd/uflow.service"
   said=$(systemd-analyze verify --man=no "$work/systemd/uflow.service" 2>&1) || said=${said:-it failed}
@@ -37,6 +38,9 @@ check_unit() {
   systemd-analyze security --offline=yes --threshold=15 --no-pager "$work/systemd/uflow.service" >"$work/systemd/security.txt" ||
     { cat "$work/systemd/security.txt" >&2; exit 1; }
   tail -n 1 "$work/systemd/security.txt"
+  cp deploy/systemd/gpu.conf "$work/systemd/uflow.service.d/"
+  said=$(systemd-analyze verify --man=no "$work/systemd/uflow.service" 2>&1) || said=${said:-it failed}
+  [ -z "$said" ] || { echo "deploy/systemd/gpu.conf: $said" >&2; exit 1; }
 }
 
 check_fleet() {
