@@ -3,7 +3,7 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 DEMO_OUT ?= demo-out
 
-.PHONY: help demo build test lint docs header protos clients test-clients library bench soak export-test deny onnxruntime openvino wheels backbones install install-library clean
+.PHONY: help demo build test lint docs header protos clients test-clients library deploy-check bench soak fleet export-test deny onnxruntime openvino wheels backbones install install-command install-library clean
 
 help:
 	@echo "make demo         build, learn three products from good images, and report the defects found in new ones"
@@ -16,8 +16,10 @@ help:
 	@echo "make clients      test the server with tritonclient, perf_analyzer, grpcurl, ghz, grpc-health-probe and curl"
 	@echo "make test-clients run the tests of the clients for Go, Java, Node.js, Python and C# (clients/) against the server and the library"
 	@echo "make library      install libuflow, link it with CMake, run it under Valgrind and sanitizers"
+	@echo "make deploy-check check deploy/: chart, manifests, systemd unit, HAProxy, and the image's steps in a clean Debian"
 	@echo "make bench        measure segmentation, preprocessing, training and the whole pipeline"
 	@echo "make soak         long runs: 200,000 frames, 10,000 cancellations, 5,000 connections; 10 minutes of fuzzing"
+	@echo "make fleet        three servers under load: restarts, kills, hangs; needs haproxy and Go"
 	@echo "make export-test  test tools/export_backbone.py against PyTorch and timm (downloads gigabytes)"
 	@echo "make deny         check the licences and sources of all dependencies (needs cargo-deny)"
 	@echo "make backbones    make further backbones in .backbones/, e.g. BACKBONES=\"efficientnet-lite2 photonet\"; install takes the same"
@@ -69,7 +71,7 @@ lint:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
 	tools/check_prose.py --test
 	tools/check_prose.py
-	@if command -v shellcheck >/dev/null; then shellcheck tools/*.sh benches/*.sh deploy/*.slurm .ci/run; fi
+	@if command -v shellcheck >/dev/null; then shellcheck -x tools/*.sh benches/*.sh deploy/*.sh deploy/*.slurm .ci/run; fi
 
 # The Rust of the guide is compiled with the library that was built last: run `make test` first.
 docs:
@@ -110,8 +112,18 @@ export-test:
 	$(EXPORT_VENV)/bin/pip install --quiet --disable-pip-version-check -r tools/export-requirements.txt
 	$(EXPORT_VENV)/bin/python -m pytest -q -p no:cacheprovider tools/test_export_backbone.py
 
-install: build install-library
+# By hand, as `soak`. It needs ports 8001 and 8002 of 127.0.77.1 to 127.0.77.4.
+fleet: build
+	deploy/fleet.sh $(RELEASE)
+
+install: install-command install-library
+
+# What a server needs: the command, ONNX Runtime, the backbones. deploy/Dockerfile uses this.
+install-command: build
 	install -D -m 755 $(RELEASE) $(DESTDIR)$(PREFIX)/bin/uflow
+	install -d $(DESTDIR)$(PREFIX)/lib/uflow
+	cp -P .onnxruntime/lib/*.so* $(DESTDIR)$(PREFIX)/lib/uflow/
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/uflow/backbones $(ALL_BACKBONES:%=.backbones/%.onnx) assets/NOTICE.md LICENSE-APACHE
 
 # The library trains too, so it comes with the backbones, and these with their licences.
 install-library: onnxruntime backbones
@@ -121,6 +133,12 @@ install-library: onnxruntime backbones
 
 library: onnxruntime
 	tools/check_library.sh
+
+# Another program: make deploy-check CHECKED=target/release/uflow
+CHECKED ?= $(TARGET_DIR)/debug/uflow
+deploy-check: onnxruntime
+	$(CARGO) test --locked --package uflow --test cli --no-run
+	tools/check_deploy.sh $(CHECKED)
 
 clean:
 	$(CARGO) clean

@@ -3,6 +3,7 @@
 #
 #   tools/fetch_onnxruntime.sh             the CPU build, into .onnxruntime/lib
 #   tools/fetch_onnxruntime.sh openvino    the OpenVINO build, into .onnxruntime/openvino
+#   tools/fetch_onnxruntime.sh gpu         the build for NVIDIA GPUs, into .onnxruntime/gpu
 #
 # Works with any Python 3 with pip: the wheel is chosen by platform, not for the Python that runs pip.
 set -euo pipefail
@@ -10,7 +11,8 @@ cd "$(dirname "$0")/.."
 case "${1:-cpu}" in
   cpu) requirements=tools/onnxruntime.txt folder=.onnxruntime/lib ;;
   openvino) requirements=tools/onnxruntime-openvino.txt folder=.onnxruntime/openvino ;;
-  *) echo "usage: $0 [cpu|openvino]" >&2; exit 2 ;;
+  gpu) requirements=tools/onnxruntime-gpu.txt folder=.onnxruntime/gpu ;;
+  *) echo "usage: $0 [cpu|openvino|gpu]" >&2; exit 2 ;;
 esac
 stamp="$folder/$(sha256sum "$requirements" | cut -c1-16).stamp"
 [ -e "$stamp" ] && exit 0

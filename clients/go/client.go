@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
 
 	"github.com/uflow-rs/uflow/clients/go/uflowpb"
 )
@@ -29,6 +30,10 @@ const pingAnswer = 10 * time.Second
 type Config struct {
 	// Address is the server's gRPC port, for example "inspection.example:8001". Any target of gRPC for Go is accepted.
 	Address string
+	// RoundRobin shares the work among all servers that Address resolves to, for example "dns:///uflow-headless.line3:8001" (a headless
+	// service of Kubernetes). Calls go to the servers in turn; each connection of a stream goes to the next server. Servers that cannot
+	// be reached are left out. Without it, all calls go to one server, and so do the streams.
+	RoundRobin bool
 	// TLS turns TLS on. An empty &tls.Config{} uses the authorities of the system; see [LoadTLS] for files. nil means plaintext.
 	TLS *tls.Config
 	// Token is the bearer token. Without TLS it crosses the network unencrypted.
@@ -40,6 +45,9 @@ type Config struct {
 	Timeout time.Duration
 	// MaxAttempts is the most tries of a call. 0 means as many as the deadline allows; 1 means no retries.
 	MaxAttempts int
+	// AttemptTimeout is the time limit of one try of a call. The call is then tried again, with RoundRobin on another server, until
+	// Timeout. So a server that hangs costs no call. It must be longer than a busy server needs for one frame. 0 means no limit.
+	AttemptTimeout time.Duration
 	// Backoff bounds the pauses before tries, also those of streams.
 	Backoff Backoff
 	// ConnectTimeout is the time limit for one connection: TCP, TLS, HTTP/2 and, on a stream, the server's headers. 0 means 10 s.
@@ -60,8 +68,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("uflow: Config.Address is empty; give the server's gRPC port, for example \"127.0.0.1:8001\"")
 	case c.Token != "" && c.TokenFile != "":
 		return c, errors.New("uflow: Config.Token and Config.TokenFile are both set; set one of them")
-	case c.Backoff.Initial < 0 || c.Backoff.Max < 0 || c.ConnectTimeout < 0 || c.Keepalive < 0 || c.MaxAttempts < 0:
-		return c, errors.New("uflow: Config.Backoff, ConnectTimeout, Keepalive and MaxAttempts must not be negative")
+	case c.Backoff.Initial < 0 || c.Backoff.Max < 0 || c.ConnectTimeout < 0 || c.Keepalive < 0 || c.MaxAttempts < 0 || c.AttemptTimeout < 0:
+		return c, errors.New("uflow: Config.Backoff, ConnectTimeout, Keepalive, MaxAttempts and AttemptTimeout must not be negative")
 	}
 	setDefault(&c.Timeout, 30*time.Second)
 	setDefault(&c.Backoff.Initial, 100*time.Millisecond)
@@ -108,7 +116,7 @@ func Open(config Config) (*Client, error) {
 			return nil, errors.New("uflow: " + asError(err).Message)
 		}
 	}
-	if c.calls, err = c.connect(); err != nil {
+	if c.calls, err = c.connect(roundRobinCalls); err != nil {
 		return nil, err
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -134,7 +142,8 @@ type connection struct {
 	handshakes handshakes
 }
 
-func (c *Client) connect() (*connection, error) {
+// connect makes a channel. The service configuration says how it chooses among several servers; it is used with RoundRobin.
+func (c *Client) connect(several string) (*connection, error) {
 	cfg, made := c.config, &connection{}
 	transport := insecure.NewCredentials()
 	if cfg.TLS != nil {
@@ -155,6 +164,9 @@ func (c *Client) connect() (*connection, error) {
 	}
 	if cfg.Token != "" || cfg.TokenFile != "" {
 		options = append(options, grpc.WithPerRPCCredentials(c.token()))
+	}
+	if cfg.RoundRobin {
+		options = append(options, grpc.WithDefaultServiceConfig(several))
 	}
 	conn, err := grpc.NewClient(cfg.Address, append(options, cfg.DialOptions...)...)
 	if err != nil {
@@ -252,7 +264,7 @@ func call[T any](ctx context.Context, c *Client, repeat bool, once func(context.
 	}
 	var before *Error
 	for tries := 1; ; tries++ {
-		answer, err := once(ctx)
+		answer, err := attempt(ctx, c.config.AttemptTimeout, once)
 		if err == nil {
 			return answer, nil
 		}
@@ -274,4 +286,21 @@ func call[T any](ctx context.Context, c *Client, repeat bool, once func(context.
 			return nil, asError(ctx.Err())
 		}
 	}
+}
+
+// attempt makes one try within its own limit. A try that is over before the call is temporary.
+func attempt[T any](ctx context.Context, limit time.Duration, once func(context.Context) (*T, error)) (*T, error) {
+	end := time.Now().Add(limit)
+	if last, has := ctx.Deadline(); limit == 0 || has && last.Before(end) {
+		return once(ctx)
+	}
+	try, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
+	answer, err := once(try)
+	// The server is told the limit, and its clock may be a little ahead.
+	late := status.Code(err) == codes.DeadlineExceeded && time.Until(end) <= limit/10
+	if err != nil && ctx.Err() == nil && late {
+		return nil, &Error{Code: codes.Unavailable, Message: fmt.Sprintf("the server did not answer within %v", limit), cause: err}
+	}
+	return answer, err
 }

@@ -67,7 +67,7 @@ func (s *Stream) disconnected(reason *Error) int {
 // attempt works on one connection until it ends, and returns the reason. Its goroutines and the connection are then gone.
 func (s *Stream) attempt() *Error {
 	ctx, drop := context.WithCancelCause(s.ctx)
-	conn, err := s.client.connect()
+	conn, err := s.client.connect(roundRobinStreams)
 	if err != nil {
 		drop(nil)
 		return asError(err)

@@ -12,6 +12,8 @@ import io.grpc.ManagedChannelBuilder;
 import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
 import java.time.Duration;
+import java.util.List;
+import java.util.Map;
 import java.util.concurrent.Executor;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Supplier;
@@ -24,9 +26,23 @@ record Endpoint(
     Supplier<String> token,
     String userAgent,
     Duration keepAlive,
-    Duration keepAliveTimeout) {
+    Duration keepAliveTimeout,
+    boolean roundRobin) {
   private static final Metadata.Key<String> AUTHORIZATION =
       Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
+
+  private static final Map<String, ?> CALLS_IN_TURN = balancing("round_robin", Map.of());
+
+  /**
+   * A stream has a channel for each connection. With round_robin it would go to the server that
+   * connects first, and would not see that this server asks for the end of the connection.
+   */
+  private static final Map<String, ?> STREAMS_ANYWHERE =
+      balancing("pick_first", Map.of("shuffleAddressList", true));
+
+  private static Map<String, ?> balancing(String policy, Map<String, ?> options) {
+    return Map.of("loadBalancingConfig", List.of(Map.of(policy, options)));
+  }
 
   /**
    * A channel whose callbacks run on {@code executor}, or on gRPC's shared threads if it is null.
@@ -50,6 +66,11 @@ record Endpoint(
     }
     if (executor != null) {
       builder.executor(executor);
+    }
+    if (roundRobin) {
+      // Streams have an executor, calls do not.
+      builder.defaultServiceConfig(executor == null ? CALLS_IN_TURN : STREAMS_ANYWHERE);
+      builder.disableServiceConfigLookUp();
     }
     return builder.build();
   }

@@ -229,6 +229,7 @@ public final class UFlowClient implements AutoCloseable {
     private Duration keepAlive = Duration.ofSeconds(30);
     private Duration keepAliveTimeout = Duration.ofSeconds(10);
     private String userAgent = "uflow-client-java";
+    private boolean roundRobin;
 
     private Builder(String address) {
       Objects.requireNonNull(address, "address");
@@ -347,6 +348,19 @@ public final class UFlowClient implements AutoCloseable {
     }
 
     /**
+     * Shares the work among all servers that the address resolves to, for example {@code
+     * dns:///uflow-headless.line3:8001} (a headless service of Kubernetes). Calls go to the servers
+     * in turn; each connection of a stream goes to a random one. Servers that cannot be reached are
+     * left out. Without this, all calls go to one server, and so do the streams.
+     *
+     * @return this builder
+     */
+    public Builder roundRobin() {
+      roundRobin = true;
+      return this;
+    }
+
+    /**
      * Makes the client.
      *
      * @return the client; close it
@@ -356,7 +370,14 @@ public final class UFlowClient implements AutoCloseable {
           tls ? tlsCredentials.build() : InsecureChannelCredentials.create();
       return new UFlowClient(
           new Endpoint(
-              target, credentials, authority, token, userAgent, keepAlive, keepAliveTimeout),
+              target,
+              credentials,
+              authority,
+              token,
+              userAgent,
+              keepAlive,
+              keepAliveTimeout,
+              roundRobin),
           deadline);
     }
   }
