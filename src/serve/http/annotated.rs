@@ -51,7 +51,11 @@ pub(super) fn wanted(headers: &HeaderMap) -> Wanted {
             _ => {}
         }
     }
-    if picture > json.max(any.unwrap_or(0.0)) || (picture > 0.0 && json == 0.0) { Wanted::Picture } else { Wanted::Json }
+    if picture > json.max(any.unwrap_or(0.0)) || (picture > 0.0 && json == 0.0) {
+        Wanted::Picture
+    } else {
+        Wanted::Json
+    }
 }
 
 /// What is drawn, and what the answer's headers say.
@@ -97,9 +101,8 @@ impl Memory {
     fn units(&self, source: &Source) -> u32 {
         let bytes = match source {
             Source::Raw { width, height, .. } => u64::from(*width) * u64::from(*height) * DRAWING,
-            Source::Encoded(bytes) => ImageInfo::read(bytes, "the encoded frame").map_or(0, |info| {
-                info.memory.saturating_add(u64::from(info.width) * u64::from(info.height) * DRAWING)
-            }),
+            Source::Encoded(bytes) => ImageInfo::read(bytes, "the encoded frame")
+                .map_or(0, |info| info.memory.saturating_add(u64::from(info.width) * u64::from(info.height) * DRAWING)),
             Source::Image(image) => u64::from(image.width()) * u64::from(image.height()) * DRAWING,
         };
         u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.units)
@@ -138,9 +141,7 @@ pub(super) async fn respond(
 fn draw(source: &Source, options: &ReadOptions, outlines: &[Outline]) -> Result<Vec<u8>> {
     let image;
     let frame = match source {
-        Source::Raw { pixels, width, height, stride, format } => {
-            Frame::new(pixels, *width, *height, *stride, *format)?
-        }
+        Source::Raw { pixels, width, height, stride, format } => Frame::new(pixels, *width, *height, *stride, *format)?,
         Source::Encoded(bytes) => {
             image = Image::decode_with(bytes, "the encoded frame", options)?;
             image.frame()

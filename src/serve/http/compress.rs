@@ -51,7 +51,11 @@ fn accepted_encoding(one: &str) -> Option<Encoding> {
 ///
 /// # Errors
 /// None that is known.
-pub(super) async fn respond(encoding: Encoding, content_type: &'static str, body: impl Into<Bytes>) -> Result<Response> {
+pub(super) async fn respond(
+    encoding: Encoding,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Result<Response> {
     let body: Bytes = body.into();
     let encoding = if body.len() < SMALLEST { Encoding::Identity } else { encoding };
     let body = match encoding {

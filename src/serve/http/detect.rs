@@ -184,7 +184,8 @@ fn is_image(headers: &HeaderMap) -> Result<()> {
     if may_be_image(kind) || kind == "application/x-www-form-urlencoded" {
         return Ok(());
     }
-    let allowed = "send the image's bytes as image/* or application/octet-stream, or several images as multipart/form-data";
+    let allowed =
+        "send the image's bytes as image/* or application/octet-stream, or several images as multipart/form-data";
     Err(refused("Content-Type", value, allowed))
 }
 

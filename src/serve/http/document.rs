@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use utoipa::{
     IntoResponses, Modify, OpenApi, ToSchema as _,
     openapi::{
-        ContentBuilder, Header, Object, OneOfBuilder, OpenApi as Description, Ref, RefOr, Response, ResponseBuilder, Type,
+        ContentBuilder, Header, Object, OneOfBuilder, OpenApi as Description, Ref, RefOr, Response, ResponseBuilder,
+        Type,
         security::{Http, HttpAuthScheme, SecurityScheme},
     },
 };
@@ -87,15 +88,11 @@ const BODY: [(u16, &str); 5] = [
     (504, "The body did not arrive in time."),
 ];
 
-const CONTROL: [(u16, &str); 2] = [
-    (404, "There is no model of that name."),
-    (503, "The model could not be loaded, or the server is stopping."),
-];
+const CONTROL: [(u16, &str); 2] =
+    [(404, "There is no model of that name."), (503, "The model could not be loaded, or the server is stopping.")];
 
-const SHARED: [(u16, &str); 2] = [
-    (404, "There is no region of that name."),
-    (409, "A region of that name is registered."),
-];
+const SHARED: [(u16, &str); 2] =
+    [(404, "There is no region of that name."), (409, "A region of that name is registered.")];
 
 const DETECT: [(u16, &str); 7] = [
     (400, "The request is wrong: a parameter, the body, or the two together."),

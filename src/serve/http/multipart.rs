@@ -64,7 +64,9 @@ pub(super) fn parts(body: &Bytes, boundary: &str, most: usize) -> Result<Vec<Par
     // The first delimiter may stand at the start, or behind a preamble.
     let mut at = match body.strip_prefix(&delimiter[2..]) {
         Some(_) => delimiter.len() - 2,
-        None => find(body, &delimiter, 0).ok_or_else(|| wrong("it has no boundary: there is no part"))? + delimiter.len(),
+        None => {
+            find(body, &delimiter, 0).ok_or_else(|| wrong("it has no boundary: there is no part"))? + delimiter.len()
+        }
     };
     let mut parts = Vec::new();
     loop {

@@ -30,7 +30,6 @@ const ROI: &str = "roi";
 /// What was found in several images.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Detections)]
-#[expect(dead_code, reason = "describes what `detect` writes")]
 pub(super) struct DetectionsBody {
     /// One for each image, in the order of the parts.
     images: Vec<ImageResult>,
@@ -38,7 +37,6 @@ pub(super) struct DetectionsBody {
 
 /// An image of a request, with its detection or its error.
 #[derive(Serialize, ToSchema)]
-#[expect(dead_code, reason = "describes what `detect` writes")]
 struct ImageResult {
     /// The part's file name, else the name of its field, else its number from 0.
     name: String,
@@ -68,7 +66,9 @@ pub(super) fn pictures(
     let (rois, parts): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.name.as_deref() == Some(ROI));
     let roi = match <[Part; 1]>::try_from(rois) {
         Ok([part]) if roi.is_empty() && !part.content.is_empty() => part.content,
-        Ok(_) => return wrong("the region of interest is empty, or given twice: as a part and in the query".to_owned()),
+        Ok(_) => {
+            return wrong("the region of interest is empty, or given twice: as a part and in the query".to_owned());
+        }
         Err(rois) if rois.is_empty() => roi,
         Err(rois) => return wrong(format!("it has {} parts with the name `{ROI}`; send one", rois.len())),
     };
@@ -78,7 +78,8 @@ pub(super) fn pictures(
     let picture = |(number, part): (usize, Part)| {
         let name = part.file.or(part.name).unwrap_or_else(|| number.to_string());
         if let Some(kind) = part.kind.filter(|kind| !may_be_image(kind)) {
-            let reason = format!("part {number} is `{}`; send images as image/* or application/octet-stream", shown(&kind));
+            let reason =
+                format!("part {number} is `{}`; send images as image/* or application/octet-stream", shown(&kind));
             return Err(Error::parameter("body", reason));
         }
         Ok(Picture { name: shown(&name), call: call(part.content, roi.clone()) })

@@ -13,13 +13,11 @@ pub(super) fn take(tensor: &InferInputTensor, elements: Elements) -> Result<Byte
     let InferInputTensor { shape, datatype, .. } = tensor;
     let wrong = |reason: String| Err(Error::parameter("inputs", reason));
     match (datatype.as_str(), shape.as_slice()) {
-        ("BYTES", [1] | [1, 1]) => {
-            match <[Bytes; 1]>::try_from(encoded_elements(ROI, elements, 1)?) {
-                Ok([file]) if !file.is_empty() => Ok(file),
-                Ok(_) => wrong(format!("`{ROI}` is empty; send an image file")),
-                Err(files) => wrong(format!("`{ROI}` has {} elements; the shape {shape:?} has 1", files.len())),
-            }
-        }
+        ("BYTES", [1] | [1, 1]) => match <[Bytes; 1]>::try_from(encoded_elements(ROI, elements, 1)?) {
+            Ok([file]) if !file.is_empty() => Ok(file),
+            Ok(_) => wrong(format!("`{ROI}` is empty; send an image file")),
+            Err(files) => wrong(format!("`{ROI}` has {} elements; the shape {shape:?} has 1", files.len())),
+        },
         ("UINT8", &[height, width] | &[1, height, width]) => {
             let pixels = match elements {
                 Elements::Raw(pixels) => pixels,
@@ -28,7 +26,10 @@ pub(super) fn take(tensor: &InferInputTensor, elements: Elements) -> Result<Byte
             let expected = usize::try_from(height).ok().zip(usize::try_from(width).ok());
             let expected = expected.and_then(|(height, width)| height.checked_mul(width)).filter(|&area| area > 0);
             if expected != Some(pixels.len()) {
-                return wrong(format!("`{ROI}` has {} bytes, which are not UINT8 of the shape {shape:?}", pixels.len()));
+                return wrong(format!(
+                    "`{ROI}` has {} bytes, which are not UINT8 of the shape {shape:?}",
+                    pixels.len()
+                ));
             }
             Ok(pgm(height, width, &pixels))
         }

@@ -8,9 +8,7 @@ use crate::{
     Error, Reason, Result,
     serve::{
         origin::Origin,
-        proto::inference::{
-            InferParameter, ModelInferRequest, ModelInferResponse, infer_parameter::ParameterChoice,
-        },
+        proto::inference::{InferParameter, ModelInferRequest, ModelInferResponse, infer_parameter::ParameterChoice},
         shared_memory::Window,
         shown::shown,
     },
@@ -46,7 +44,8 @@ impl Oip {
         for (index, input) in request.inputs.iter_mut().enumerate() {
             let Some(window) = self.window("inputs", &input.name, &mut input.parameters, origin)? else { continue };
             if input.contents.take().is_some_and(|contents| contents != Default::default()) {
-                let reason = format!("`{}` is in shared memory and has contents too; send one of them", shown(&input.name));
+                let reason =
+                    format!("`{}` is in shared memory and has contents too; send one of them", shown(&input.name));
                 return Err(Error::parameter("inputs", reason));
             }
             inputs.push((index, window));
@@ -63,7 +62,8 @@ impl Oip {
         // In the order of the inputs, so that each goes to its own place.
         for (index, bytes) in found.map_err(|error| Error::internal(Reason::of(error)))?? {
             if index > request.raw_input_contents.len() {
-                let reason = "an input before one in shared memory has no raw_input_contents; send those of all other inputs";
+                let reason =
+                    "an input before one in shared memory has no raw_input_contents; send those of all other inputs";
                 return Err(Error::parameter("raw_input_contents", reason));
             }
             request.raw_input_contents.insert(index, bytes);
@@ -86,7 +86,9 @@ impl Oip {
             return Ok(None);
         }
         let tensor = shown(tensor);
-        self.shared.check(origin).map_err(|why| wrong(format!("`{tensor}` is in shared memory: {why}, or send its contents")))?;
+        self.shared
+            .check(origin)
+            .map_err(|why| wrong(format!("`{tensor}` is in shared memory: {why}, or send its contents")))?;
         let Some(Some(ParameterChoice::StringParam(region))) = region else {
             return Err(wrong(format!("`{tensor}` needs {REGION}, as string_param: the name of a registered region")));
         };

@@ -92,9 +92,9 @@ impl SharedMemory {
         let is_local = || origin.client().is_some_and(|client| client.ip().to_canonical().is_loopback());
         match self.0.access {
             Access::Off => Err("this server does not use shared memory; start it with --allow-shared-memory"),
-            Access::Loopback if !is_local() => {
-                Err("only clients on this host may use shared memory, over a loopback address; a server with --tokens takes others")
-            }
+            Access::Loopback if !is_local() => Err(
+                "only clients on this host may use shared memory, over a loopback address; a server with --tokens takes others",
+            ),
             Access::Loopback | Access::Anywhere => Ok(()),
         }
     }
@@ -144,8 +144,11 @@ impl SharedMemory {
     /// [`Error::NotFound`].
     pub fn status(&self, name: &str) -> Result<Vec<RegionStatus>> {
         let regions = self.0.regions.read().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let asked: Vec<_> =
-            regions.values().filter(|region| name.is_empty() || region.name() == name).map(|region| region.status()).collect();
+        let asked: Vec<_> = regions
+            .values()
+            .filter(|region| name.is_empty() || region.name() == name)
+            .map(|region| region.status())
+            .collect();
         if asked.is_empty() && !name.is_empty() {
             return Err(unknown(name));
         }

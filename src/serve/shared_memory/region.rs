@@ -64,13 +64,16 @@ fn open(key: &str, path: &Path) -> Result<(File, bool)> {
         let text = format!("the shared memory object `{}` cannot be opened", shown(key));
         wrong("key", Reason::because(text, error))
     };
-    let refused = || wrong("key", format!("`{}` is not a shared memory object but a link, a folder or a device", shown(key)));
+    let refused =
+        || wrong("key", format!("`{}` is not a shared memory object but a link, a folder or a device", shown(key)));
     // Before it is opened, because opening a device or a pipe may have effects.
     if !path.symlink_metadata().map_err(failed)?.is_file() {
         return Err(refused());
     }
     let opened = match open_file(path, true) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => open_file(path, false).map(|file| (file, false)),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_file(path, false).map(|file| (file, false))
+        }
         opened => opened.map(|file| (file, true)),
     };
     let (file, is_writable) = opened.map_err(failed)?;
@@ -146,7 +149,9 @@ impl Region {
             && (other.dev(), other.ino()) != self.identity
         {
             let key = shown(&self.status.key);
-            let text = format!("`{name}` is of an object that was replaced: there is a new `{key}`; unregister it and register it again");
+            let text = format!(
+                "`{name}` is of an object that was replaced: there is a new `{key}`; unregister it and register it again"
+            );
             return Err(wrong(text));
         }
         if found.len() < end {
@@ -222,7 +227,8 @@ impl Window {
             return Err(wrong("shared_memory_region", reason));
         }
         if bytes as u64 > self.byte_size {
-            let reason = format!("`{tensor}` has {bytes} bytes, and {} are set aside for it in shared memory", self.byte_size);
+            let reason =
+                format!("`{tensor}` has {bytes} bytes, and {} are set aside for it in shared memory", self.byte_size);
             return Err(wrong("shared_memory_byte_size", reason));
         }
         Ok(())

@@ -68,7 +68,12 @@ fn what_is_wrong_with_a_request_is_said() {
         "`application/json` is not accepted",
     );
     assert_error(&typed("Content-Type", "text/html"), 400, "INVALID_ARGUMENT", "send the image's bytes as image/*");
-    assert_error(&typed("Content-Type", "multipart/form-data; boundary=x"), 400, "INVALID_ARGUMENT", "it has no boundary");
+    assert_error(
+        &typed("Content-Type", "multipart/form-data; boundary=x"),
+        400,
+        "INVALID_ARGUMENT",
+        "it has no boundary",
+    );
     assert_error(&typed("Content-Encoding", "br"), 400, "INVALID_ARGUMENT", "send the body as it is, or as gzip or");
     assert_error(&typed("Content-Encoding", "gzip"), 400, "INVALID_ARGUMENT", "cannot be decompressed as gzip");
     let text = server.get("/metrics").text().to_owned();

@@ -123,7 +123,8 @@ impl Server {
             let tokens = Arc::new(Tokens::load(file.path()).unwrap());
             Arc::new(Gate::new(tokens, app.engine().metrics().registry()).unwrap())
         });
-        let oip = Oip::new(Arc::clone(&app), 8, WhenFull::Wait).with_shared_memory(SharedMemory::new(setup.shared_memory));
+        let oip =
+            Oip::new(Arc::clone(&app), 8, WhenFull::Wait).with_shared_memory(SharedMemory::new(setup.shared_memory));
         let service = router(oip.clone(), HttpSettings { gate, ..setup.http });
         let service = service.into_make_service_with_connect_info::<SocketAddr>();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

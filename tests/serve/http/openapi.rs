@@ -243,7 +243,8 @@ fn a_route_that_needs_a_token_says_so() {
     let server = Server::with(&models, super::Setup { tokens, ..super::Setup::default() });
     let document = server.get("/openapi.json").json();
     for (method, path) in described(&document) {
-        let found = ask(&server, &method, &path.replace("{model}", "bolt").replace("{version}", "1").replace("{region}", "r"));
+        let found =
+            ask(&server, &method, &path.replace("{model}", "bolt").replace("{version}", "1").replace("{region}", "r"));
         check_answer(&document, (&method, &path), &found);
         let operation = &document["paths"][&path][method.to_ascii_lowercase()];
         assert_eq!(operation.get("security").is_some(), found.status == 401, "{path}");

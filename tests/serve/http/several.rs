@@ -39,11 +39,29 @@ fn each_image_has_its_detection_in_the_order_of_the_parts() {
     let models = Models::new();
     let server = Server::start(&models);
     let files: Vec<_> = (0..3).map(bad_png).collect();
-    let field = |name: &str| format!("Content-Disposition: form-data; name=\"image\"; filename=\"{name}\"\r\nContent-Type: image/png");
+    let field = |name: &str| {
+        format!("Content-Disposition: form-data; name=\"image\"; filename=\"{name}\"\r\nContent-Type: image/png")
+    };
     let (a, b) = (field("a.png"), field("line 3/b.png"));
     for (kind, parts, names) in [
-        ("form-data", [(a.as_str(), &files[0][..]), (b.as_str(), &files[1]), ("Content-Disposition: form-data; name=third", &files[2])], ["a.png", "line 3/b.png", "third"]),
-        ("mixed", [("Content-Type: image/png", &files[0][..]), ("", &files[1]), ("Content-Type: application/octet-stream", &files[2])], ["0", "1", "2"]),
+        (
+            "form-data",
+            [
+                (a.as_str(), &files[0][..]),
+                (b.as_str(), &files[1]),
+                ("Content-Disposition: form-data; name=third", &files[2]),
+            ],
+            ["a.png", "line 3/b.png", "third"],
+        ),
+        (
+            "mixed",
+            [
+                ("Content-Type: image/png", &files[0][..]),
+                ("", &files[1]),
+                ("Content-Type: application/octet-stream", &files[2]),
+            ],
+            ["0", "1", "2"],
+        ),
     ] {
         let found = send(&server, DETECT, kind, &parts);
         assert_eq!(found.status, 200, "{}", found.text());
@@ -147,7 +165,10 @@ fn a_picture_has_the_regions_outlined() {
         let found = server.send("POST", path, &[("Accept", "image/png")], body);
         assert_eq!((found.status, found.header("content-type")), (200, Some("image/png")));
         assert_eq!(found.header("uflow-anomalous"), Some(detection["anomalous"].to_string().as_str()));
-        assert_eq!(found.header("uflow-score").unwrap().parse::<f32>().unwrap(), detection["score"].as_f64().unwrap() as f32);
+        assert_eq!(
+            found.header("uflow-score").unwrap().parse::<f32>().unwrap(),
+            detection["score"].as_f64().unwrap() as f32
+        );
         assert_eq!(found.header("uflow-regions"), Some(outlines.len().to_string().as_str()));
         let drawn = image::load_from_memory(&found.body).unwrap().into_rgb8();
         assert!(drawn == expected, "the picture is the image with the outlines");
@@ -166,11 +187,20 @@ fn the_models_are_listed_with_what_they_decide() {
     let server = Server::start(&models);
     let found = server.get("/v1/models").json();
     let listed = found["models"].as_array().unwrap();
-    let of = |model: &Value| (model["name"].clone(), model["version"].clone(), model["state"].clone(), model["current"].clone());
-    let row = |name: &str, version: u32, state: &str, current: bool| (json!(name), json!(version), json!(state), json!(current));
+    let of = |model: &Value| {
+        (model["name"].clone(), model["version"].clone(), model["state"].clone(), model["current"].clone())
+    };
+    let row = |name: &str, version: u32, state: &str, current: bool| {
+        (json!(name), json!(version), json!(state), json!(current))
+    };
     assert_eq!(
         listed.iter().map(of).collect::<Vec<_>>(),
-        [row("bolt", 1, "ready", false), row("bolt", 3, "ready", true), row("gear", 1, "failed", false), row("nut", 2, "ready", true)]
+        [
+            row("bolt", 1, "ready", false),
+            row("bolt", 3, "ready", true),
+            row("gear", 1, "failed", false),
+            row("nut", 2, "ready", true)
+        ]
     );
     assert!(listed[2]["reason"].as_str().unwrap().contains("package") && listed[2]["description"].is_null(), "{found}");
     let description = &listed[0]["description"];

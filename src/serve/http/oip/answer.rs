@@ -7,10 +7,16 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::{
     ToSchema,
-    openapi::{ArrayBuilder, ObjectBuilder, schema::{SchemaType, Type}},
+    openapi::{
+        ArrayBuilder, ObjectBuilder,
+        schema::{SchemaType, Type},
+    },
 };
 
-use super::{elements::Data, json::{BASE64, Binary, CONTENT_TYPE}};
+use super::{
+    elements::Data,
+    json::{BASE64, Binary, CONTENT_TYPE},
+};
 use crate::{
     Error, Reason, Result,
     serve::{

@@ -21,15 +21,16 @@ use crate::{
         },
         origin::Origin,
         proto::inference::{
-            ModelConfig, ModelConfigRequest, ModelInstanceGroup, grpc_inference_service_server::GrpcInferenceService as _,
-            model_config::SchedulingChoice, model_version_policy::PolicyChoice,
+            ModelConfig, ModelConfigRequest, ModelInstanceGroup,
+            grpc_inference_service_server::GrpcInferenceService as _, model_config::SchedulingChoice,
+            model_version_policy::PolicyChoice,
         },
     },
 };
 
 /// A model's configuration. Shapes are without the batch axis.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Config {
+pub(in crate::serve::http) struct Config {
     /// Name of the model.
     name: String,
     /// What runs the model.

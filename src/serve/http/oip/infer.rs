@@ -7,7 +7,6 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue},
     response::Response,
 };
-use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{answer, json};
@@ -32,8 +31,9 @@ use crate::{
 const HEAD: HeaderName = HeaderName::from_static("inference-header-content-length");
 
 /// Tensors for a model.
-#[derive(Serialize, ToSchema)]
-pub(super) struct InferRequest {
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what `json` reads")]
+pub(in crate::serve::http) struct InferRequest {
     /// Comes back with the answer.
     id: Option<String>,
     /// The model, where the body names it: that of the path.
@@ -51,7 +51,8 @@ pub(super) struct InferRequest {
 }
 
 /// A tensor of a request.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what `json` reads")]
 struct InputTensor {
     /// Name of the tensor.
     name: String,
@@ -69,7 +70,8 @@ struct InputTensor {
 }
 
 /// A tensor that is asked for.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what `json` reads")]
 struct RequestedOutput {
     /// Name of the tensor.
     name: String,

@@ -105,7 +105,8 @@ pub(super) fn read(body: &Bytes, head: Option<usize>, target: &Target) -> Result
     }
     let read: Result<Body<'_>, _> = serde_json::from_slice(&body[..length]);
     let read = read.map_err(|error| {
-        let text = "it is not an inference request in JSON (binary data needs the header Inference-Header-Content-Length)";
+        let text =
+            "it is not an inference request in JSON (binary data needs the header Inference-Header-Content-Length)";
         wrong("body", Reason::because(text, error))
     })?;
     of_target(&read, &to)?;
@@ -136,10 +137,9 @@ fn image_file(body: &Bytes, to: ModelInferRequest) -> Result<(ModelInferRequest,
 
 /// The model in the body, where it is named there, must be that of the path.
 fn of_target(body: &Body<'_>, to: &ModelInferRequest) -> Result<()> {
-    for (field, named, path) in [
-        ("model_name", &body.model_name, &to.model_name),
-        ("model_version", &body.model_version, &to.model_version),
-    ] {
+    for (field, named, path) in
+        [("model_name", &body.model_name, &to.model_name), ("model_version", &body.model_version, &to.model_version)]
+    {
         if let Some(named) = named
             && !named.is_empty()
             && named != path
@@ -161,7 +161,8 @@ struct Rest {
 impl Rest {
     fn take(&mut self, name: &str, size: u64) -> Result<Bytes> {
         if !self.is_binary {
-            let reason = format!("`{name}` has {BINARY_SIZE}; binary data needs the header Inference-Header-Content-Length");
+            let reason =
+                format!("`{name}` has {BINARY_SIZE}; binary data needs the header Inference-Header-Content-Length");
             return Err(wrong("inputs", reason));
         }
         match usize::try_from(size).ok().filter(|&size| size <= self.body.len()) {
@@ -190,9 +191,10 @@ fn tensor(input: Input<'_>, rest: &mut Rest) -> Result<(InferInputTensor, Option
     let about = shown(&name);
     let size = match parameters.remove(BINARY_SIZE) {
         None => None,
-        Some(size) => Some(size.as_u64().ok_or_else(|| {
-            wrong("inputs", format!("{BINARY_SIZE} of `{about}` is not an integer from 0"))
-        })?),
+        Some(size) => Some(
+            size.as_u64()
+                .ok_or_else(|| wrong("inputs", format!("{BINARY_SIZE} of `{about}` is not an integer from 0")))?,
+        ),
     };
     let is_shared = parameters.contains_key(SHARED);
     let is_base64 = match parameters.remove(CONTENT_TYPE) {

@@ -119,7 +119,10 @@ pub(super) struct ModelReady {
 #[utoipa::path(get, path = "/v2", operation_id = "oipServer", tag = "open inference protocol",
     responses((status = 200, description = "Name and version.", body = ServerMetadata), TokenErrors),
     security(("bearer" = []), ()))]
-pub(super) async fn server(State(server): State<Arc<Server>>, request: Request) -> Result<Json<ServerMetadata>, Problem> {
+pub(super) async fn server(
+    State(server): State<Arc<Server>>,
+    request: Request,
+) -> Result<Json<ServerMetadata>, Problem> {
     let origin = Origin::of(request.headers(), request.extensions());
     let found = server.oip.server_metadata(ask(ServerMetadataRequest {}, origin)).await?.into_inner();
     Ok(Json(ServerMetadata { name: found.name, version: found.version, extensions: found.extensions }))

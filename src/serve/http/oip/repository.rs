@@ -34,14 +34,14 @@ use crate::{
 /// Which models are listed.
 #[derive(Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct IndexRequest {
+pub(in crate::serve::http) struct IndexRequest {
     /// Only those that take frames.
     ready: bool,
 }
 
 /// A version of a model.
 #[derive(Serialize, ToSchema)]
-pub(super) struct IndexEntry {
+pub(in crate::serve::http) struct IndexEntry {
     /// Name of the model.
     name: String,
     /// The version.
@@ -61,7 +61,7 @@ impl From<ModelIndex> for IndexEntry {
 /// How a model is loaded or unloaded.
 #[derive(Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct ControlRequest {
+pub(in crate::serve::http) struct ControlRequest {
     /// Only `unload_dependents`, for unloading, which has no effect.
     #[schema(value_type = Object)]
     parameters: HashMap<String, Value>,
@@ -121,8 +121,7 @@ pub(in crate::serve::http) async fn load(
     let origin = Origin::of(request.headers(), request.extensions());
     server.app.check_model_control()?;
     let parameters = json::<ControlRequest>(&server, request).await?.parameters()?;
-    let message =
-        RepositoryModelLoadRequest { repository_name: String::new(), model_name: target.model, parameters };
+    let message = RepositoryModelLoadRequest { repository_name: String::new(), model_name: target.model, parameters };
     server.oip.repository_model_load(ask(message, origin)).await?;
     Ok(Json(Value::Object(Default::default())))
 }
@@ -143,8 +142,7 @@ pub(in crate::serve::http) async fn unload(
     let origin = Origin::of(request.headers(), request.extensions());
     server.app.check_model_control()?;
     let parameters = json::<ControlRequest>(&server, request).await?.parameters()?;
-    let message =
-        RepositoryModelUnloadRequest { repository_name: String::new(), model_name: target.model, parameters };
+    let message = RepositoryModelUnloadRequest { repository_name: String::new(), model_name: target.model, parameters };
     server.oip.repository_model_unload(ask(message, origin)).await?;
     Ok(Json(Value::Object(Default::default())))
 }

@@ -35,7 +35,7 @@ struct RegionName {
 /// A part of a shared memory object.
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RegisterRequest {
+pub(in crate::serve::http) struct RegisterRequest {
     /// Name of the POSIX shared memory object (`shm_open`), with or without the slash in front.
     key: String,
     /// Where the region starts in the object, in bytes.
@@ -47,7 +47,7 @@ pub(super) struct RegisterRequest {
 
 /// A region.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Region {
+pub(in crate::serve::http) struct Region {
     /// Name of the region.
     name: String,
     /// Name of the shared memory object.
@@ -70,7 +70,7 @@ pub(in crate::serve::http) async fn status(
     State(server): State<Arc<Server>>,
     request: Request,
 ) -> Result<Json<Vec<Region>>, Problem> {
-    of(&server, String::new(), &request).await
+    of(&server, String::new(), Origin::of(request.headers(), request.extensions())).await
 }
 
 /// A region of shared memory
@@ -83,20 +83,14 @@ pub(in crate::serve::http) async fn region_status(
     params: RawPathParams,
     request: Request,
 ) -> Result<Json<Vec<Region>>, Problem> {
-    of(&server, region(&params), &request).await
+    of(&server, region(&params), Origin::of(request.headers(), request.extensions())).await
 }
 
-async fn of(server: &Server, name: String, request: &Request) -> Result<Json<Vec<Region>>, Problem> {
-    let origin = Origin::of(request.headers(), request.extensions());
+async fn of(server: &Server, name: String, origin: Origin) -> Result<Json<Vec<Region>>, Problem> {
     let found = server.oip.system_shared_memory_status(ask(SystemSharedMemoryStatusRequest { name }, origin)).await?;
     let regions = found.into_inner().regions.into_values();
     let mut regions: Vec<_> = regions
-        .map(|status| Region {
-            name: status.name,
-            key: status.key,
-            offset: status.offset,
-            byte_size: status.byte_size,
-        })
+        .map(|status| Region { name: status.name, key: status.key, offset: status.offset, byte_size: status.byte_size })
         .collect();
     regions.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Json(regions))
@@ -137,7 +131,7 @@ pub(in crate::serve::http) async fn unregister(
     if name.is_empty() {
         return Err(Error::parameter("region", "it has no name").into());
     }
-    forget(&server, name, &request).await
+    forget(&server, name, Origin::of(request.headers(), request.extensions())).await
 }
 
 /// Forget all regions of shared memory
@@ -149,11 +143,10 @@ pub(in crate::serve::http) async fn unregister_all(
     State(server): State<Arc<Server>>,
     request: Request,
 ) -> Result<Json<Value>, Problem> {
-    forget(&server, String::new(), &request).await
+    forget(&server, String::new(), Origin::of(request.headers(), request.extensions())).await
 }
 
-async fn forget(server: &Server, name: String, request: &Request) -> Result<Json<Value>, Problem> {
-    let origin = Origin::of(request.headers(), request.extensions());
+async fn forget(server: &Server, name: String, origin: Origin) -> Result<Json<Value>, Problem> {
     server.oip.system_shared_memory_unregister(ask(SystemSharedMemoryUnregisterRequest { name }, origin)).await?;
     Ok(Json(Value::Object(Default::default())))
 }

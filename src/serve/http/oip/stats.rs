@@ -26,7 +26,7 @@ use crate::serve::{
 
 /// Counts and times of models.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Statistics {
+pub(in crate::serve::http) struct Statistics {
     /// One entry for each version of each model that takes frames.
     model_stats: Vec<ModelStats>,
 }
@@ -135,8 +135,7 @@ impl From<ModelStatistics> for ModelStats {
     }
 }
 
-async fn of(server: &Server, name: String, version: u32, request: &Request) -> Result<Json<Statistics>, Problem> {
-    let origin = Origin::of(request.headers(), request.extensions());
+async fn of(server: &Server, name: String, version: u32, origin: Origin) -> Result<Json<Statistics>, Problem> {
     let version = if version == 0 { String::new() } else { version.to_string() };
     let found = server.oip.model_statistics(ask(ModelStatisticsRequest { name, version }, origin)).await?;
     let model_stats = found.into_inner().model_stats.into_iter().map(ModelStats::from).collect();
@@ -151,7 +150,7 @@ pub(in crate::serve::http) async fn all(
     State(server): State<Arc<Server>>,
     request: Request,
 ) -> Result<Json<Statistics>, Problem> {
-    of(&server, String::new(), 0, &request).await
+    of(&server, String::new(), 0, Origin::of(request.headers(), request.extensions())).await
 }
 
 /// Counts and times of a model
@@ -166,7 +165,8 @@ pub(in crate::serve::http) async fn model(
 ) -> Result<Json<Statistics>, Problem> {
     // An empty name would mean all models.
     server.app.registry().get(&target.model, target.version)?;
-    of(&server, target.model, target.version, &request).await
+    let origin = Origin::of(request.headers(), request.extensions());
+    of(&server, target.model, target.version, origin).await
 }
 
 /// Counts and times of a version

@@ -98,7 +98,12 @@ fn every_form_has_the_numbers_of_grpc_to_the_bit() {
         let size = json!({ "binary_data_size": pixels.len() });
         for found in [
             server.send("POST", INFER, &[], request(Some(json!(values)), json!({}), false).to_string().as_bytes()),
-            server.send("POST", INFER, &[], request(Some(nested(&values, &shape)), json!({}), true).to_string().as_bytes()),
+            server.send(
+                "POST",
+                INFER,
+                &[],
+                request(Some(nested(&values, &shape)), json!({}), true).to_string().as_bytes(),
+            ),
             send(&server, INFER, &request(None, size.clone(), true), &pixels),
             send(&server, "/v2/models/nut/versions/2/infer", &request(None, size, false), &pixels),
         ] {
@@ -153,7 +158,10 @@ fn an_answer_says_what_it_is_of() {
         found
     };
     let found = ask(json!({ "id": "a", "model_name": "bolt", "parameters": { "sequence_id": 3 } })).json();
-    assert_eq!((&found["model_name"], &found["model_version"], &found["id"]), (&json!("bolt"), &json!("3"), &json!("a")));
+    assert_eq!(
+        (&found["model_name"], &found["model_version"], &found["id"]),
+        (&json!("bolt"), &json!("3"), &json!("a"))
+    );
     let names: Vec<_> = found["outputs"].as_array().unwrap().iter().map(|output| &output["name"]).collect();
     assert_eq!(names, ALL[..6].iter().collect::<Vec<_>>());
     let nothing = ask(json!({})).json();

@@ -44,12 +44,18 @@ fn cases() -> Vec<(Value, &'static str)> {
         (request(json!({ "shape": [1, 2, 3, 1.5] })), "invalid type: floating point `1.5`, expected i64"),
         (request(json!({ "shape": [1, 2, 3, 18_446_744_073_709_551_615_u64] })), "expected i64"),
         (request(json!({ "shape": [1, -2, 3, 1] })), "sizes are 1 to"),
-        (request(json!({ "shape": [9, 2, 3, 1] })), "inputs: `image` has 6 bytes of pixels; UINT8 of the shape [9, 2, 3, 1] has 54"),
+        (
+            request(json!({ "shape": [9, 2, 3, 1] })),
+            "inputs: `image` has 6 bytes of pixels; UINT8 of the shape [9, 2, 3, 1] has 54",
+        ),
         (request(json!({ "datatype": "FP32" })), "inputs: `image` has the datatype `FP32`; give one of"),
         (request(json!({ "datatype": "INT8" })), "inputs: `image` has the datatype `INT8`; give one of"),
         (request(json!({ "data": null })), "inputs: `image` has no elements: give `data`, or binary_data_size"),
         (request(json!({ "data": 7 })), "inputs: `data` of `image`: it is not a list"),
-        (request(json!({ "data": "AAEC" })), "inputs: `data` of `image`: element 0 is `AAEC`, not a whole number of 0 to 255"),
+        (
+            request(json!({ "data": "AAEC" })),
+            "inputs: `data` of `image`: element 0 is `AAEC`, not a whole number of 0 to 255",
+        ),
         (request(json!({ "data": [1, 2, 256, 4, 5, 6] })), "element 2 is 256, not a whole number of 0 to 255"),
         (request(json!({ "data": [1, 2, -1, 4, 5, 6] })), "element 2 is -1, not a whole number of 0 to 255"),
         (request(json!({ "data": [1.5, 2, 3, 4, 5, 6] })), "element 0 is 1.5, not a whole number"),
@@ -57,21 +63,44 @@ fn cases() -> Vec<(Value, &'static str)> {
         (request(json!({ "data": [true, 2, 3, 4, 5, 6] })), "element 0 is true, not a whole number"),
         (request(json!({ "data": [null, 2, 3, 4, 5, 6] })), "inputs: `data` of `image`: invalid type: null"),
         (request(json!({ "data": [{}, 2, 3, 4, 5, 6] })), "inputs: `data` of `image`: invalid type: map"),
-        (request(json!({ "datatype": "UINT16", "data": [1, 2, 65536, 4, 5, 6] })), "element 2 is 65536, not a whole number of 0 to 65535"),
-        (request(json!({ "data": [[1, 2, 3], [4, 5, 6]] })), "a list of 3 at depth 1 does not fit the shape [1, 2, 3, 1]"),
+        (
+            request(json!({ "datatype": "UINT16", "data": [1, 2, 65536, 4, 5, 6] })),
+            "element 2 is 65536, not a whole number of 0 to 65535",
+        ),
+        (
+            request(json!({ "data": [[1, 2, 3], [4, 5, 6]] })),
+            "a list of 3 at depth 1 does not fit the shape [1, 2, 3, 1]",
+        ),
         (request(json!({ "data": [[[1, 2, 3]], 4] })), "does not fit the shape"),
         (request(json!({ "data": [1, [2], 3, 4, 5, 6] })), "a list of 1 at depth 1 does not fit the shape"),
         (request(json!({ "data": [] })), "inputs: `image` has 0 bytes of pixels"),
         (request(json!({ "parameters": { "binary_data_size": 6 } })), "inputs: `image` has its elements twice"),
-        (request(json!({ "data": null, "parameters": { "binary_data_size": 6 } })), "binary data needs the header Inference-Header-Content-Length"),
-        (request(json!({ "parameters": { "binary_data_size": -1 } })), "binary_data_size of `image` is not an integer from 0"),
+        (
+            request(json!({ "data": null, "parameters": { "binary_data_size": 6 } })),
+            "binary data needs the header Inference-Header-Content-Length",
+        ),
+        (
+            request(json!({ "parameters": { "binary_data_size": -1 } })),
+            "binary_data_size of `image` is not an integer from 0",
+        ),
         (request(json!({ "parameters": { "content_type": "base64" } })), "content_type of `image` is \"base64\"; only"),
-        (request(json!({ "parameters": { "content_type": "np" } })), "content_type of `image` is \"np\"; only \"base64\" is known"),
-        (request(json!({ "parameters": { "gamma": 1 } })), "inputs: there is no parameter `gamma`; `image` has no parameters"),
-        (request(json!({ "parameters": { "gamma": [1] } })), "inputs: the parameter `gamma` is [1]; give true, false, a number or a text"),
+        (
+            request(json!({ "parameters": { "content_type": "np" } })),
+            "content_type of `image` is \"np\"; only \"base64\" is known",
+        ),
+        (
+            request(json!({ "parameters": { "gamma": 1 } })),
+            "inputs: there is no parameter `gamma`; `image` has no parameters",
+        ),
+        (
+            request(json!({ "parameters": { "gamma": [1] } })),
+            "inputs: the parameter `gamma` is [1]; give true, false, a number or a text",
+        ),
         (request(json!({ "parameters": { "shared_memory_region": "x" } })), "inputs: `image` has its elements twice"),
         (
-            request(json!({ "data": null, "parameters": { "shared_memory_region": "x", "shared_memory_byte_size": 6 } })),
+            request(
+                json!({ "data": null, "parameters": { "shared_memory_region": "x", "shared_memory_byte_size": 6 } }),
+            ),
             "inputs: `image` is in shared memory: this server does not use shared memory",
         ),
         (
@@ -107,9 +136,18 @@ fn cases() -> Vec<(Value, &'static str)> {
             "inputs: `roi` is empty; send an image file",
         ),
         (whole(json!({ "outputs": [{ "name": "heat" }] })), "outputs: there is no output `heat`; there are score,"),
-        (whole(json!({ "outputs": [{ "name": "latents_2" }] })), "outputs: there is no output `latents_2`; the model has 2 scales"),
-        (whole(json!({ "outputs": [{ "name": "latents_00" }] })), "outputs: there is no output `latents_00`; there are score,"),
-        (whole(json!({ "outputs": [{ "name": "score" }, { "name": "score" }] })), "outputs: `score` is asked for twice"),
+        (
+            whole(json!({ "outputs": [{ "name": "latents_2" }] })),
+            "outputs: there is no output `latents_2`; the model has 2 scales",
+        ),
+        (
+            whole(json!({ "outputs": [{ "name": "latents_00" }] })),
+            "outputs: there is no output `latents_00`; there are score,",
+        ),
+        (
+            whole(json!({ "outputs": [{ "name": "score" }, { "name": "score" }] })),
+            "outputs: `score` is asked for twice",
+        ),
         (whole(json!({ "outputs": [{ "name": "score", "datatype": "FP32" }] })), "unknown field `datatype`"),
         (
             whole(json!({ "outputs": [{ "name": "score", "parameters": { "binary_data": 1 } }] })),
@@ -127,7 +165,10 @@ fn cases() -> Vec<(Value, &'static str)> {
             whole(json!({ "parameters": { "timeout": 18_446_744_073_709_551_616_f64 } })),
             "timeout: it is the number 18446744073709552000; give an integer from 0",
         ),
-        (whole(json!({ "parameters": { "binary_data_output": "yes" } })), "parameters: binary_data_output is \"yes\"; give true"),
+        (
+            whole(json!({ "parameters": { "binary_data_output": "yes" } })),
+            "parameters: binary_data_output is \"yes\"; give true",
+        ),
     ]
 }
 
@@ -141,9 +182,18 @@ fn what_is_wrong_with_a_request_is_said() {
         assert_error(&found, 400, "INVALID_ARGUMENT", says);
     }
     for body in [b"".as_slice(), b"{", b"\xff", &[b'['; 100_000], br#"{"inputs": [], "inputs": []}"#] {
-        assert_error(&server.send("POST", INFER, &[], body), 400, "INVALID_ARGUMENT", "body: it is not an inference request");
+        assert_error(
+            &server.send("POST", INFER, &[], body),
+            400,
+            "INVALID_ARGUMENT",
+            "body: it is not an inference request",
+        );
     }
-    assert_eq!(server.send("POST", INFER, &[], request(json!({})).to_string().as_bytes()).status, 200, "the server goes on");
+    assert_eq!(
+        server.send("POST", INFER, &[], request(json!({})).to_string().as_bytes()).status,
+        200,
+        "the server goes on"
+    );
 }
 
 #[test]
@@ -178,14 +228,20 @@ fn binary_data_must_be_as_long_as_it_is_said_to_be() {
     }
     let missing = server.send("POST", INFER, &[], &whole);
     assert_error(&missing, 400, "INVALID_ARGUMENT", "trailing characters");
-    assert_error(&server.send("POST", "/v2/models/none/infer", &[], b"{}"), 404, "NOT_FOUND", "there is no model `none`");
+    assert_error(
+        &server.send("POST", "/v2/models/none/infer", &[], b"{}"),
+        404,
+        "NOT_FOUND",
+        "there is no model `none`",
+    );
 }
 
 #[test]
 fn requests_that_are_wrong_are_counted_once() {
     let models = Models::new();
     let server = Server::start(&models);
-    let wrong = [json!({ "inputs": [] }), json!({}), request(json!({ "datatype": "BYTES", "shape": [1], "data": ["x"] }))];
+    let wrong =
+        [json!({ "inputs": [] }), json!({}), request(json!({ "datatype": "BYTES", "shape": [1], "data": ["x"] }))];
     for request in &wrong {
         assert_eq!(server.send("POST", INFER, &[], request.to_string().as_bytes()).status, 400);
     }

@@ -39,7 +39,8 @@ fn models_are_loaded_and_unloaded_where_that_is_allowed() {
     let server = Server::start(&models);
     let refused = post(&server, "/v2/repository/models/nut/load", json!({}));
     assert_error(&refused, 403, "PERMISSION_DENIED", "start it with --model-control explicit");
-    let server = Server::with(&models, Setup { control: Control::Explicit, ready_when_empty: true, ..Setup::default() });
+    let server =
+        Server::with(&models, Setup { control: Control::Explicit, ready_when_empty: true, ..Setup::default() });
     assert_error(&server.get("/v2/models/nut/config"), 503, "UNAVAILABLE", "is not loaded");
     assert_eq!(post(&server, "/v2/repository/models/nut/load", json!({})).json(), json!({}));
     assert_eq!(server.get("/v2/models/nut/config").json()["name"], "nut");
@@ -47,7 +48,12 @@ fn models_are_loaded_and_unloaded_where_that_is_allowed() {
         ("gear/load", json!({}), 404, "there is no model `gear`"),
         ("nut/load", json!({ "parameters": { "config": "{}" } }), 400, "`config` is not a parameter of this call"),
         ("nut/load", json!({ "parameters": { "file:1/uflow.json": "e30=" } }), 400, "is not a parameter of this call"),
-        ("nut/unload", json!({ "parameters": { "unload_dependents": [] } }), 400, "`unload_dependents` is []; give true"),
+        (
+            "nut/unload",
+            json!({ "parameters": { "unload_dependents": [] } }),
+            400,
+            "`unload_dependents` is []; give true",
+        ),
         ("nut/unload", json!({ "unload_dependents": true }), 400, "unknown field `unload_dependents`"),
     ] {
         let found = post(&server, &format!("/v2/repository/models/{path}"), body);
@@ -64,7 +70,10 @@ fn a_configuration_is_triton_s() {
     let server = Server::start(&models);
     let found = server.get("/v2/models/bolt/config").json();
     assert_eq!(found, server.get("/v2/models/bolt/versions/3/config").json());
-    assert_eq!(found["input"], json!([{ "name": "image", "data_type": "TYPE_UINT8", "format": "FORMAT_NHWC", "dims": [-1, -1, -1] }]));
+    assert_eq!(
+        found["input"],
+        json!([{ "name": "image", "data_type": "TYPE_UINT8", "format": "FORMAT_NHWC", "dims": [-1, -1, -1] }])
+    );
     assert_eq!(found["output"][8], json!({ "name": "score_map", "data_type": "TYPE_FP32", "dims": [32, 48] }));
     assert_eq!((&found["max_batch_size"], &found["version_policy"]), (&json!(64), &json!({ "all": {} })));
     assert_eq!(found["model_transaction_policy"], json!({ "decoupled": false }));
@@ -88,7 +97,8 @@ fn statistics_count_both_protocols() {
     let bad = json!({ "name": "image", "datatype": "BYTES", "shape": [1], "data": ["x"] });
     assert_eq!(post(&server, "/v2/models/bolt/versions/1/infer", json!({ "inputs": [bad] })).status, 400);
     let all = server.get("/v2/models/stats").json();
-    let of: Vec<_> = all["model_stats"].as_array().unwrap().iter().map(|stats| (&stats["name"], &stats["version"])).collect();
+    let of: Vec<_> =
+        all["model_stats"].as_array().unwrap().iter().map(|stats| (&stats["name"], &stats["version"])).collect();
     assert_eq!(of, [(&json!("bolt"), &json!("1")), (&json!("bolt"), &json!("3")), (&json!("nut"), &json!("2"))]);
     let [failed, answered] = [1, 3].map(|version| {
         let one = server.get(&format!("/v2/models/bolt/versions/{version}/stats")).json();
@@ -96,9 +106,17 @@ fn statistics_count_both_protocols() {
         one["model_stats"][0].clone()
     });
     assert_eq!((&failed["inference_stats"]["fail"]["count"], &failed["inference_count"]), (&json!(1), &json!(0)));
-    assert_eq!((&answered["inference_stats"]["success"]["count"], &answered["inference_count"]), (&json!(3), &json!(6)));
+    assert_eq!(
+        (&answered["inference_stats"]["success"]["count"], &answered["inference_count"]),
+        (&json!(3), &json!(6))
+    );
     assert!(answered["inference_stats"]["compute_infer"]["ns"].as_u64().unwrap() > 0);
-    let batches: u64 = answered["batch_stats"].as_array().unwrap().iter().map(|batch| batch["compute_infer"]["count"].as_u64().unwrap()).sum();
+    let batches: u64 = answered["batch_stats"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|batch| batch["compute_infer"]["count"].as_u64().unwrap())
+        .sum();
     assert_eq!(answered["execution_count"], batches);
     assert_eq!(server.get("/v2/models/bolt/stats").json()["model_stats"].as_array().unwrap().len(), 2);
 }
