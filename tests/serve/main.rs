@@ -21,5 +21,6 @@ mod protos;
 mod reject;
 mod security;
 mod server;
+mod signed;
 mod traces;
 mod uflow;

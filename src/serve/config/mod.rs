@@ -48,6 +48,8 @@ pub struct Config {
     pub http_tls: bool,
     /// File of bearer tokens.
     pub tokens: Option<PathBuf>,
+    /// File of the keys that packages must be signed by.
+    pub trusted_keys: Option<PathBuf>,
     /// Most connections at once, on each port.
     pub max_connections: usize,
     /// Most calls and streams at once on a connection.
@@ -106,6 +108,8 @@ impl Config {
             max_frame_bytes: mib("max_frames_mib", set.max_frames_mib)?,
             max_work_bytes: mib("max_work_mib", set.max_work_mib)?,
             limits,
+            // Files are read when the server starts.
+            trusted_keys: None,
         };
         engine.check()?;
         let max_message = count("max_message_mib", set.max_message_mib, 2047)? << 20;
@@ -149,6 +153,7 @@ impl Config {
             tls: tls(set.tls_cert, set.tls_key, set.tls_client_ca)?,
             http_tls: set.http_tls.unwrap_or(true),
             tokens: set.tokens,
+            trusted_keys: set.trusted_keys,
             max_connections: count("max_connections", set.max_connections, 1 << 20)?,
             max_streams: count("max_streams", set.max_streams.map(|n| n as usize), 1 << 20)? as u32,
             head,

@@ -82,6 +82,8 @@ macro_rules! settings_table {
                 http_tls: bool, "BOOL", "UFLOW_HTTP_TLS";
                 /// File of bearer tokens, one a line: TOKEN, then what it allows: inference, control, metrics.
                 tokens: PathBuf, "FILE", "UFLOW_TOKENS";
+                /// PEM file of public keys: only packages that one of them signed are loaded (uflow package sign). Read at the start.
+                trusted_keys: PathBuf, "PEM", "UFLOW_TRUSTED_KEYS";
             }
             Some("Connections") => {
                 /// Most connections at once on each port, as far as the limit of open files allows [default: 10000].

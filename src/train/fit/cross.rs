@@ -166,6 +166,7 @@ impl Fitter {
         };
         fitted.training_seconds = spent().as_secs_f64();
         self.set_null(fitted, &energies)?;
+        self.set_golden(fitted);
         done
     }
 

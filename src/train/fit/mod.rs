@@ -7,6 +7,7 @@ mod augment;
 mod cross;
 mod files;
 mod fitted;
+mod golden;
 mod input;
 mod measure;
 mod options;
@@ -28,7 +29,7 @@ use std::{
 };
 
 use ndarray::{Array3, Array4, ArrayView3, Axis};
-use prost::Message;
+use prost::{Message, bytes::Bytes};
 
 use self::{cross::Plan, pushed::PushedFrames, survey::Pixels};
 use super::{Control, FeatureCache, Progress, StopReason, TrainOptions, Trained, session::thread_pool, train};
@@ -50,8 +51,8 @@ pub const FEWEST_IMAGES: usize = 8;
 #[derive(Debug)]
 pub struct Fitter {
     options: FitOptions,
-    /// Kept so that ONNX Runtime is not ended while the backbone is there.
-    _runtime: Runtime,
+    /// Also kept so that ONNX Runtime is not ended while the backbone is there.
+    runtime: Runtime,
     backbone: Arc<Backbone>,
     /// What the backbone was found as, for the package.
     file: BackboneFile,
@@ -64,6 +65,8 @@ pub struct Fitter {
     pushed: PushedFrames,
     /// The largest 16-bit sample of the frames that do not say their own number of bits.
     depth: BitDepthCheck,
+    /// Pictures that golden frames may be made of.
+    golden: Vec<Bytes>,
 }
 
 impl Fitter {
@@ -95,7 +98,7 @@ impl Fitter {
         // What could not be fitted or measured in the end is told before the first frame.
         let Prepared { preprocessor, cache } = prepare(&backbone, &options, (width, height))?;
         Ok(Self {
-            _runtime: runtime.clone(),
+            runtime: runtime.clone(),
             tensor: vec![0.0; preprocessor.input().len()],
             shapes_input: options.input_size.is_none() && width == height && !turned && backbone.takes_any_size(),
             preprocessor,
@@ -103,6 +106,7 @@ impl Fitter {
             depth: BitDepthCheck::default(),
             cache,
             pushed: PushedFrames::default(),
+            golden: Vec::new(),
             backbone,
             file,
             options,
@@ -156,6 +160,7 @@ impl Fitter {
             let result = self.preprocessor.run(frame, &mut tensor).and_then(|()| self.push_tensor(&tensor));
             self.tensor = tensor;
             result?;
+            self.keep_golden(frame)?;
         }
         self.pushed.note(pixels, what);
         Ok(what)
@@ -244,8 +249,11 @@ impl Fitter {
             training,
             images,
             energies: Vec::new(),
+            golden: Vec::new(),
+            golden_note: None,
         };
         self.set_null(&mut fitted, &energies)?;
+        self.set_golden(&mut fitted);
         fitted.energies = energies;
         Ok(fitted)
     }
@@ -289,6 +297,7 @@ impl Fitter {
             scores: Some(scores),
             calibration: None,
             rejection: None,
+            golden: None,
             detection,
         }
     }
