@@ -100,7 +100,7 @@ fn a_signed_package_is_trusted_in_a_folder_and_in_a_file() {
 fn a_changed_package_is_not_signed() {
     let keys = Keys::new();
     let key = keys.make("a");
-    let (_, path) = signed("model", &key);
+    let (_fixture, path) = signed("model", &key);
     let package = Package::open(&path).unwrap();
     let renamed = Manifest { name: "other".to_owned(), ..package.manifest.clone() };
     package.write_changed(&path, &renamed, package.roi.as_deref()).unwrap();
@@ -172,7 +172,7 @@ fn what_is_changed_after_signing_is_refused() {
 fn every_digit_of_a_signature_counts() {
     let keys = Keys::new();
     let key = keys.make("a");
-    let (_, path) = signed("model", &key);
+    let (_fixture, path) = signed("model", &key);
     let trust = trusted(&[&key]);
     let file = path.join("uflow.sig");
     let content: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
