@@ -438,6 +438,12 @@ class model : public detail::handle<uflow_model, uflow_model_free> {
     uflow_status* status = uflow_model_get_info(get(), &found);
     return detail::finish<uflow_model_info>(status, [&] { return found; });
   }
+  /** Runs the package's golden frames; gives the largest difference, if all agree. A tolerance of 0 is the default. See uflow_model_verify. */
+  outcome<double> verify(double tolerance = 0) const {
+    double difference = 0;
+    uflow_status* status = uflow_model_verify(get(), tolerance, &difference);
+    return detail::finish<double>(status, [&] { return difference; });
+  }
 };
 
 /** See uflow_engine_options. Created on first use. */
@@ -456,6 +462,10 @@ class engine_options : public detail::handle<uflow_engine_options, uflow_engine_
   }
   outcome<void> set_onnxruntime(const std::string& path) {
     return change([&](uflow_engine_options* to) { return uflow_engine_options_set_onnxruntime(to, path.c_str()); });
+  }
+  /** A PEM file of public keys: only packages that one of them signed are loaded. "" accepts every package. */
+  outcome<void> set_trusted_keys(const std::string& path) {
+    return change([&](uflow_engine_options* to) { return uflow_engine_options_set_trusted_keys(to, path.c_str()); });
   }
   outcome<void> set_threads(std::uint32_t threads) {
     return change([&](uflow_engine_options* to) { return uflow_engine_options_set_threads(to, threads); });
@@ -748,6 +758,7 @@ class fit_options : public detail::handle<uflow_fit_options, uflow_fit_options_f
   outcome<void> set_float_range(float low, float high) {
     return detail::finish(uflow_fit_options_set_float_range(get(), low, high));
   }
+  outcome<void> set_golden(std::uint32_t frames) { return detail::finish(uflow_fit_options_set_golden(get(), frames)); }
   outcome<void> set_cross_fit(bool on) { return detail::finish(uflow_fit_options_set_cross_fit(get(), on ? 1 : 0)); }
   outcome<void> reset() { return detail::finish(uflow_fit_options_reset(get())); }
   /** Its texts are valid until the next call. */

@@ -8,8 +8,8 @@ use std::{
 };
 
 use uflow::{
-    engine::Engine,
-    package::{Package, Repository},
+    engine::{Engine, EngineOptions},
+    package::{Package, Repository, TrustedKeys},
     runtime::{LibrarySearch, Runtime},
 };
 
@@ -82,7 +82,8 @@ impl Drop for Places {
 ///
 /// Fails with `UFLOW_STATUS_LIBRARY` if ONNX Runtime is not found (the message lists every place that was searched) or if the process
 /// already uses another copy of it, with `UFLOW_STATUS_DEVICE` for a precision that the device does not have, with
-/// `UFLOW_STATUS_UNAVAILABLE` after `uflow_shutdown`.
+/// `UFLOW_STATUS_UNAVAILABLE` after `uflow_shutdown`, with `UFLOW_STATUS_DATA` or `UFLOW_STATUS_IO` for a file of trusted keys that is wrong or cannot
+/// be read.
 ///
 /// The first call sets the environment variable `ORT_DISABLE_TELEMETRY` to 1 unless it is set: ONNX Runtime would otherwise collect
 /// events for its makers. If another thread may call `getenv` at that moment, set the variable earlier.
@@ -104,7 +105,8 @@ pub unsafe extern "C" fn uflow_engine_new(
         let option = "uflow_engine_options_set_onnxruntime";
         let runtime = Runtime::find(LibrarySearch { explicit, beside: path.as_deref(), option })?;
         threads_started();
-        let engine = Engine::new(&runtime, settings.engine)?;
+        let trusted_keys = settings.trusted_keys.as_deref().map(TrustedKeys::read).transpose()?.map(Arc::new);
+        let engine = Engine::new(&runtime, EngineOptions { trusted_keys, ..settings.engine.clone() })?;
         out.give(uflow_engine(Arc::new(SharedEngine { engine, taken: Mutex::new(0) })));
         Ok(())
     })
@@ -186,7 +188,8 @@ pub extern "C" fn uflow_shutdown() -> *mut uflow_status {
 /// Loads a model package, a folder or a `.uflow` file (`path`, UTF-8), and warms it up. It shares a backbone that another model of this
 /// engine already has. The caller owns `*model` and frees it with `uflow_model_free`.
 ///
-/// Fails with `UFLOW_STATUS_PACKAGE` if the package is missing or damaged, `UFLOW_STATUS_NETWORK` if the networks do not match it,
+/// Fails with `UFLOW_STATUS_PACKAGE` if the package is missing, damaged, or not signed by a trusted key where the engine has some
+/// (`uflow_engine_options_set_trusted_keys`), `UFLOW_STATUS_NETWORK` if the networks do not match it,
 /// `UFLOW_STATUS_DEVICE` if the device is missing, `UFLOW_STATUS_IO` if a file cannot be read.
 ///
 /// # Safety

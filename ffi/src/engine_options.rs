@@ -26,8 +26,9 @@ pub struct uflow_engine_options(pub(crate) Exclusive<EngineSettings>);
 pub(crate) struct EngineSettings {
     pub(crate) engine: EngineOptions,
     pub(crate) onnxruntime: Option<PathBuf>,
-    /// The texts that `uflow_engine_options_get_info` gave last: device, precision, library.
-    texts: [CString; 3],
+    pub(crate) trusted_keys: Option<PathBuf>,
+    /// The texts that `uflow_engine_options_get_info` gave last: device, precision, library, keys.
+    texts: [CString; 4],
 }
 
 /// The options of an engine. Begin with `UFLOW_ENGINE_OPTIONS_INFO_INIT`.
@@ -60,6 +61,8 @@ pub struct uflow_engine_options_info {
     pub max_batch: u32,
     /// The most asynchronous frames inside the engine.
     pub max_in_flight: u32,
+    /// The file of trusted keys; "" if packages need no signature.
+    pub trusted_keys: *const c_char,
 }
 
 impl Versioned for uflow_engine_options_info {
@@ -78,6 +81,7 @@ impl Versioned for uflow_engine_options_info {
         workers: 0,
         max_batch: 0,
         max_in_flight: 0,
+        trusted_keys: c"".as_ptr(),
     };
     const NAME: &str = "info";
 }
@@ -132,12 +136,13 @@ pub unsafe extern "C" fn uflow_engine_options_get_info(
         // SAFETY: by this function's contract.
         let (out, options) = unsafe { (OutStruct::new(info)?, pointer::required(options, "options")?) };
         let mut settings = options.0.take("options")?;
-        let EngineSettings { engine, onnxruntime, .. } = &*settings;
-        let library = onnxruntime.as_ref().map_or(String::new(), |path| path.display().to_string());
-        let texts = [engine.session.device.to_string(), engine.session.precision.to_string(), library];
+        let EngineSettings { engine, onnxruntime, trusted_keys, .. } = &*settings;
+        let file = |path: &Option<PathBuf>| path.as_ref().map_or(String::new(), |path| path.display().to_string());
+        let session = engine.session;
+        let texts = [session.device.to_string(), session.precision.to_string(), file(onnxruntime), file(trusted_keys)];
         // Neither has a 0 in it: both came from C or are fixed.
         settings.texts = texts.map(|text| CString::new(text).unwrap_or_default());
-        let EngineSettings { engine, texts: [device, precision, onnxruntime], .. } = &*settings;
+        let EngineSettings { engine, texts: [device, precision, onnxruntime, trusted_keys], .. } = &*settings;
         out.set(uflow_engine_options_info {
             struct_size: 0,
             device: device.as_ptr(),
@@ -152,6 +157,7 @@ pub unsafe extern "C" fn uflow_engine_options_get_info(
             workers: engine.workers as u32,
             max_batch: engine.max_batch as u32,
             max_in_flight: engine.max_in_flight as u32,
+            trusted_keys: trusted_keys.as_ptr(),
         });
         Ok(())
     })
@@ -229,6 +235,28 @@ pub unsafe extern "C" fn uflow_engine_options_set_onnxruntime(
     unsafe {
         set(options, |settings| {
             settings.onnxruntime = Some(PathBuf::from(pointer::text(path, "path")?));
+            Ok(())
+        })
+    }
+}
+
+/// Sets the keys that packages must be signed by: a PEM file (`path`, UTF-8) of one or more ed25519 public keys, as `uflow package keygen` and
+/// `openssl pkey -pubout` write them. Then `uflow_engine_load` and `uflow_engine_load_version` fail with `UFLOW_STATUS_PACKAGE` for a package that is
+/// not signed, that another key signed, or that was changed since. "" accepts every package (the default). `uflow_engine_new` reads the file, and fails
+/// with `UFLOW_STATUS_DATA` if it is not such a file and with `UFLOW_STATUS_IO` if it cannot be read.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed; `path` is NULL (an error) or a text that ends with 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_engine_options_set_trusted_keys(
+    options: *mut uflow_engine_options,
+    path: *const c_char,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |settings| {
+            let path = pointer::text(path, "path")?;
+            settings.trusted_keys = (!path.is_empty()).then(|| PathBuf::from(path));
             Ok(())
         })
     }

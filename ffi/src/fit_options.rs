@@ -118,8 +118,8 @@ pub struct uflow_fit_options_info {
     pub float_high: f32,
     /// 1 if the null is cross-fitted, else 0.
     pub cross_fit: u32,
-    /// 0.
-    pub reserved: u32,
+    /// The most good images that the package keeps as golden frames.
+    pub golden: u32,
     /// The package's reject rate; NaN if its verdict is another.
     pub reject_rate: f64,
     /// The most seconds that training takes, all flows together; infinity without a limit.
@@ -127,7 +127,7 @@ pub struct uflow_fit_options_info {
 }
 
 impl Versioned for uflow_fit_options_info {
-    const FIRST: usize = offset_of!(Self, reserved) + size_of::<u32>();
+    const FIRST: usize = offset_of!(Self, golden) + size_of::<u32>();
     const EMPTY: Self = Self {
         struct_size: 0,
         name: ptr::null(),
@@ -155,7 +155,7 @@ impl Versioned for uflow_fit_options_info {
         float_low: f32::NAN,
         float_high: f32::NAN,
         cross_fit: 0,
-        reserved: 0,
+        golden: 0,
         reject_rate: f64::NAN,
         time_budget: f64::INFINITY,
     };
@@ -285,7 +285,7 @@ pub unsafe extern "C" fn uflow_fit_options_get_info(
             float_low,
             float_high,
             cross_fit: fit.cross_fit.into(),
-            reserved: 0,
+            golden: fit.golden as u32,
             reject_rate: detection.reject_rate.unwrap_or(f64::NAN),
             time_budget: fit.time_budget.map_or(f64::INFINITY, |budget| budget.as_secs_f64()),
         });

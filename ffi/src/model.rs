@@ -13,8 +13,8 @@ use crate::{
     choices::{bound_number, tests_number, verdict_number},
     engine::SharedEngine,
     guard::{guard, infallible},
-    pointer::{self, OutStruct, Versioned},
-    status::uflow_status,
+    pointer::{self, Out, OutStruct, Versioned},
+    status::{uflow_status, uflow_status_code::UFLOW_STATUS_NOT_FOUND},
 };
 
 /// A loaded model.
@@ -175,6 +175,34 @@ pub unsafe extern "C" fn uflow_model_get_info(
             decision: decision.as_ptr(),
         });
         Ok(())
+    })
+}
+
+/// Runs the golden frames of the model's package on this engine's device, and compares what they give with what was found where the package was
+/// made. NULL if every verdict is the same and every score agrees within the tolerance. `tolerance` is a share of the expected value, or the plain difference
+/// for values below 1; 0 is the default: 0.001, or 0.05 if the package was made, or is run now, in less than fp32. `difference` may be NULL; else it gets the
+/// largest difference, also if it is too large.
+///
+/// Fails with `UFLOW_STATUS_NETWORK` if a frame does not agree (the message names both machines and their versions), with `UFLOW_STATUS_NOT_FOUND` if the
+/// package has no golden frames; `uflow package golden` puts some in. The work is done in the calling thread.
+///
+/// # Safety
+/// `model` is NULL (an error) or a model that was not freed; `difference` is NULL or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_model_verify(
+    model: *const uflow_model,
+    tolerance: f64,
+    difference: *mut f64,
+) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let (out, model) = unsafe { (Out::wanted(difference, "difference")?, pointer::required(model, "model")?) };
+        let verified = model.model.verify((tolerance != 0.0).then_some(tolerance))?.ok_or_else(|| {
+            let message = format!("the package of `{}` has no golden frames", model.model.name());
+            uflow_status::new(UFLOW_STATUS_NOT_FOUND, message)
+        })?;
+        out.into_iter().for_each(|out| out.set(verified.difference()));
+        Ok(verified.check()?)
     })
 }
 

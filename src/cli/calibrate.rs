@@ -10,6 +10,7 @@ use super::{
     CommandOutcome, Context, good,
     inputs::images_below,
     options::{DecisionArgs, DeviceArgs, SampleArgs, warn_of_depth},
+    package::{golden, sign},
     progress::Progress,
 };
 use crate::{
@@ -111,7 +112,7 @@ pub fn run(args: &Args, context: &Context) -> Result<CommandOutcome> {
         report.write_html(&package.manifest.name, path)?;
     }
     if let Some(out) = &args.out {
-        write(args, out, &package, &asked, (&images, &energies), context)?;
+        write(args, out, package, &asked, (&images, &energies), context)?;
         return Ok(CommandOutcome::Done);
     }
     Ok(if report.verdict.holds() { CommandOutcome::Done } else { CommandOutcome::Failed })
@@ -187,12 +188,12 @@ fn thresholds(rule: &DecisionRule, manifest: &Manifest) -> Vec<Threshold> {
 fn write(
     args: &Args,
     out: &Path,
-    package: &Package,
+    mut package: Package,
     asked: &DecisionOptions,
     (images, energies): (&[PathBuf], &[Energies]),
     context: &Context,
 ) -> Result<()> {
-    let own = package_roi(package)?;
+    let own = package_roi(&package)?;
     let mask = asked.roi.as_ref().and_then(RegionOfInterest::mask);
     let roi = match mask {
         Some(mask) => Some(mask.to_png()?),
@@ -221,7 +222,9 @@ fn write(
     let rule = manifest.rule(&DecisionOptions::default())?;
     let of_null = manifest.calibration.as_ref().filter(|_| new_null).and_then(CalibratedNull::warning);
     let outlier = Outlier::of(&lowest).map(|outlier| outlier.warning(&images[outlier.index].display().to_string()));
-    let warnings: Vec<String> = of_null.into_iter().chain(outlier).chain(rule.warning()).collect();
+    let session = args.device.session();
+    let left = golden::measure_again(&mut package, &mut manifest, roi.as_deref(), &session, context)?;
+    let warnings: Vec<String> = [of_null, outlier, rule.warning(), left, sign::lost(&package)].into_iter().flatten().collect();
     warnings.iter().for_each(|warning| eprintln!("uflow: warning: {warning}"));
     let manifest = package.write_changed(out, &manifest, roi.as_deref())?;
     let words = manifest.decision_in_words()?;

@@ -73,6 +73,11 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     features: Option<PathBuf>,
 
+    /// Good images that the package keeps, with what it finds in them, so that `uflow verify` can compare another machine; 0 for none. Each is
+    /// a PNG of at most the network's input size (448x448 by default), a few hundred kB.
+    #[arg(long, value_name = "N", default_value_t = FitOptions::new("").golden)]
+    golden: usize,
+
     #[command(flatten)]
     decision: DecisionArgs,
 
@@ -179,7 +184,7 @@ impl Args {
         let stem = self.out.file_stem().and_then(|stem| stem.to_str()).unwrap_or("model");
         let name = self.name.as_deref().unwrap_or(stem);
         let options = self.model.options(name, &self.decision, &self.device)?;
-        Ok(FitOptions { features: self.features.clone(), ..options })
+        Ok(FitOptions { features: self.features.clone(), golden: self.golden, ..options })
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{CommandOutcome, Context};
 use crate::{
-    Result,
+    Error, Reason, Result,
     backbone::BackboneMeta,
     columns::{WIDTH, shortened},
     package::{Manifest, Package, Scale},
@@ -22,18 +22,24 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
     let package = Package::open(&args.package)?;
     let manifest = &package.manifest;
     if context.json {
-        context.print_json(manifest)?;
+        // The fields of the manifest, and the signature beside them.
+        let mut shown = serde_json::to_value(manifest).map_err(|error| Error::internal(Reason::of(error)))?;
+        shown["signature"] = serde_json::json!(package.signature);
+        context.print_json(&shown)?;
     } else {
         // The description is the backbone's own; whether the network can be loaded is not asked here.
         let licence = BackboneMeta::read(package.backbone.source()).ok().and_then(|meta| meta.licence);
-        print(manifest, &licence.unwrap_or("not stated".to_owned()))?;
+        print(&package, &licence.unwrap_or("not stated".to_owned()))?;
     }
     Ok(CommandOutcome::Done)
 }
 
-fn print(manifest: &Manifest, licence: &str) -> Result<()> {
-    println!("{}", shortened(&manifest.name, WIDTH));
-    for (key, values) in facts(manifest, licence)? {
+fn print(package: &Package, licence: &str) -> Result<()> {
+    println!("{}", shortened(&package.manifest.name, WIDTH));
+    let mut facts = facts(&package.manifest, licence)?;
+    facts.push(("golden", golden(&package.manifest)));
+    facts.push(("signature", signature(package)));
+    for (key, values) in facts {
         for (index, value) in values.iter().enumerate() {
             println!("{:<11}{}", if index == 0 { key } else { "" }, shortened(value, WIDTH - 11));
         }
@@ -92,6 +98,22 @@ fn facts(manifest: &Manifest, licence: &str) -> Result<Vec<(&'static str, Vec<St
     facts.push(("null", null(manifest)));
     facts.push(("decision", manifest.decision_in_words()?));
     Ok(facts)
+}
+
+fn golden(manifest: &Manifest) -> Vec<String> {
+    let Some(golden) = &manifest.golden else {
+        return vec!["no golden frames; `uflow package golden` puts some in".to_owned()];
+    };
+    vec![format!("{} frames for `uflow verify`, made by", golden.frames.len()), golden.made.to_string()]
+}
+
+fn signature(package: &Package) -> Vec<String> {
+    match &package.signature {
+        None => vec!["not signed".to_owned()],
+        Some(signature) => {
+            vec![format!("by the key {}", signature.key_id), "`uflow package verify` checks it".to_owned()]
+        }
+    }
 }
 
 fn null(manifest: &Manifest) -> Vec<String> {

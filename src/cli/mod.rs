@@ -31,6 +31,7 @@ mod served;
 #[cfg(test)]
 mod tests;
 mod time_budget;
+mod verify;
 
 use std::{io::Write, path::PathBuf, process::ExitCode, sync::OnceLock};
 
@@ -91,6 +92,7 @@ Examples:
   uflow fit --good parts/good --out bracket.uflow   learn from a folder of good images
   uflow detect --model bracket.uflow line3/ --out marked/
   uflow evaluate --model bracket.uflow --data parts
+  uflow verify bracket.uflow                        does this machine find what the package's maker found?
   uflow serve --models repository/
   uflow import model.ckpt --backbone resnet18.onnx -o bracket.uflow
 
@@ -143,7 +145,9 @@ enum Command {
     Calibrate(calibrate::Args),
     /// Show the content of a package.
     Info(info::Args),
-    /// Change a package's name, decision or region of interest.
+    /// Run a package's golden frames and compare this machine with the one that made it.
+    Verify(verify::Args),
+    /// Change a package's name, decision or golden frames; sign it.
     Package(package::Args),
     /// List, fetch and describe backbones.
     Backbone(backbone::Args),
@@ -179,7 +183,15 @@ impl Command {
     /// Whether the command may end as soon as its output is closed. A command with network peers may not: a peer that
     /// hangs up raises the same signal.
     fn only_prints(&self) -> bool {
-        matches!(self, Self::Detect(_) | Self::Evaluate(_) | Self::Info(_) | Self::Bench(_) | Self::Completions { .. })
+        matches!(
+            self,
+            Self::Detect(_)
+                | Self::Evaluate(_)
+                | Self::Info(_)
+                | Self::Verify(_)
+                | Self::Bench(_)
+                | Self::Completions { .. }
+        )
     }
 }
 
@@ -231,6 +243,7 @@ fn run(command: Command, context: &Context) -> anyhow::Result<CommandOutcome> {
         Command::Evaluate(args) => evaluate::run(&args, context, |args| args.open(context)),
         Command::Calibrate(args) => calibrate::run(&args, context),
         Command::Info(args) => info::run(&args, context),
+        Command::Verify(args) => verify::run(&args, context),
         Command::Package(args) => package::run(&args, context),
         Command::Backbone(args) => backbone::run(&args, context),
         Command::Bench(args) => bench::run(&args, context),

@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "UFLOW_CONFIG")]
     config: Option<PathBuf>,
 
-    /// Check settings, certificates and tokens, load every model once, print the settings in use as TOML, and stop.
+    /// Check settings, certificates, tokens and keys, load every model once, run its golden frames, print the settings in use as TOML, and stop.
     #[arg(long)]
     check: bool,
 
@@ -103,7 +103,7 @@ fn print_check(settings: &Settings, checked: &serve::Checked, context: &Context)
     let runtime = context.runtime()?;
     if context.json {
         let models: Vec<_> = (checked.models.iter())
-            .map(|(name, version)| serde_json::json!({ "name": name, "version": version }))
+            .map(|model| serde_json::json!({ "name": model.name, "version": model.version, "golden_frames": model.golden }))
             .collect();
         context.print_json(&serde_json::json!({
             "settings": settings, "models": models, "passed_over": checked.passed_over,
@@ -112,7 +112,14 @@ fn print_check(settings: &Settings, checked: &serve::Checked, context: &Context)
         return Ok(());
     }
     let mut lines = vec![format!("# ONNX Runtime {} from {}", runtime.version(), runtime.path().display())];
-    lines.extend(checked.models.iter().map(|(name, version)| format!("# model {name}, version {version}: loads")));
+    lines.extend(checked.models.iter().map(|model| {
+        let golden = match model.golden {
+            0 => String::new(),
+            1 => ", and its golden frame agrees".to_owned(),
+            frames => format!(", and its {frames} golden frames agree"),
+        };
+        format!("# model {}, version {}: loads{golden}", model.name, model.version)
+    }));
     lines.extend(
         checked
             .passed_over

@@ -52,13 +52,13 @@ pub use self::{
 use crate::{
     Error, Result,
     frame::{Limits, check_significant_bits},
-    package::Package,
+    package::{Package, TrustedKeys},
     runtime::{Backbone, Runtime, SessionOptions, cpu_quota},
     sync::lock,
 };
 
 /// An engine's options.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct EngineOptions {
     /// Where the networks run.
     pub session: SessionOptions,
@@ -78,6 +78,8 @@ pub struct EngineOptions {
     pub max_work_bytes: u64,
     /// Limits for decoding a frame.
     pub limits: Limits,
+    /// If set, only packages that one of these keys signed are loaded.
+    pub trusted_keys: Option<Arc<TrustedKeys>>,
 }
 
 impl Default for EngineOptions {
@@ -91,6 +93,7 @@ impl Default for EngineOptions {
             max_frame_bytes: 1 << 30,
             max_work_bytes: 1 << 30,
             limits: Limits::default(),
+            trusted_keys: None,
         }
     }
 }
@@ -174,8 +177,12 @@ impl Engine {
     /// Metrics use `name` and `version`. The model stays loaded while the handle or one of its frames exists.
     ///
     /// # Errors
-    /// Networks that do not match the manifest, or a device that fails.
+    /// [`Error::Package`] for a package that no [trusted key](EngineOptions::trusted_keys) signed; networks that do not match the manifest, or a
+    /// device that fails.
     pub fn load(&self, package: &Package, name: &str, version: u32) -> Result<Arc<Model>> {
+        if let Some(trusted) = &self.options.trusted_keys {
+            package.check_signed_by(trusted)?;
+        }
         let worker = self.worker(package)?;
         let model = Model::load(&self.runtime, &self.options, worker, package, (name, version), &self.metrics)?;
         tracing::debug!(model = name, version, backbone = %package.backbone.sha256, warm_up = ?model.warm_up(), "model loaded");
@@ -189,7 +196,8 @@ impl Engine {
         }
         let (source, sha256) = (package.backbone.source(), &package.backbone.sha256);
         let backbone = Arc::new(Backbone::load_checked(&self.runtime, source, sha256, &self.options.session)?);
-        let worker = BackboneWorker::start(backbone, self.options, self.pool.sender(), Arc::clone(&self.metrics))?;
+        let worker =
+            BackboneWorker::start(backbone, self.options.clone(), self.pool.sender(), Arc::clone(&self.metrics))?;
         backbone_workers.retain(|_, worker| worker.strong_count() > 0);
         backbone_workers.insert(package.backbone.sha256.clone(), Arc::downgrade(&worker));
         Ok(worker)

@@ -6,6 +6,7 @@ use std::{
 };
 
 use ndarray::{Array3, Array4, ArrayView3, ArrayView4};
+use prost::bytes::Bytes;
 
 use super::{
     EngineOptions,
@@ -15,8 +16,8 @@ use super::{
 use crate::{
     Result,
     frame::{Limits, depth::DepthWatch},
-    package::{Manifest, Package},
-    pipeline::{Batch, Detector, Evidence, Networks, PostProcessor, package_roi},
+    package::{Machine, Manifest, Package},
+    pipeline::{Batch, Detector, Evidence, Networks, PostProcessor, Verification, package_roi, verify},
     preprocess::Preprocessor,
     runtime::{Backbone, Device, Network, Runtime},
     segment::{DecisionOptions, DecisionRule, Roi},
@@ -36,8 +37,10 @@ pub struct Model {
     version: u32,
     manifest: Arc<Manifest>,
     roi: Option<Arc<Roi>>,
+    /// The PNGs of the golden frames.
+    golden: Vec<Bytes>,
     /// Keeps ONNX Runtime alive as long as the networks exist.
-    _runtime: Runtime,
+    runtime: Runtime,
     worker: Arc<BackboneWorker>,
     network: Mutex<Network>,
     preprocessors: Scratch<Preprocessor>,
@@ -73,7 +76,7 @@ impl Model {
             version,
             metrics: metrics.of_model(name, version, &manifest),
             depth: DepthWatch::default(),
-            _runtime: runtime.clone(),
+            runtime: runtime.clone(),
             worker,
             network: Mutex::new(network),
             preprocessors: Scratch::new(move || Preprocessor::new(input), |_| true),
@@ -83,6 +86,7 @@ impl Model {
             ),
             manifest,
             roi,
+            golden: package.golden.clone(),
             warm_up,
             limits: options.limits,
         })
@@ -111,6 +115,17 @@ impl Model {
     pub fn detector(self: &Arc<Self>) -> Result<Detector> {
         let networks = SharedNetworks { model: Arc::clone(self), energies: Vec::new(), latents: Vec::new() };
         Detector::on(Arc::clone(&self.manifest), Box::new(networks), self.roi.clone())
+    }
+
+    /// Runs the package's golden frames and compares what they give with what the package expects; `None` for a package without golden frames.
+    /// Without a tolerance, that of the devices counts.
+    ///
+    /// # Errors
+    /// As [`verify()`](crate::pipeline::verify()).
+    pub fn verify(self: &Arc<Self>, tolerance: Option<f64>) -> Result<Option<Verification>> {
+        let Some(golden) = &self.manifest.golden else { return Ok(None) };
+        let here = Machine::here(&self.runtime, self.backbone().options());
+        verify(&mut self.detector()?, golden, &self.golden, here, tolerance).map(Some)
     }
 
     /// Logs a warning, once, if the first 16-bit frames plainly have fewer significant bits than is assumed. `bits` are those that were

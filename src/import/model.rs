@@ -111,6 +111,7 @@ pub fn import(runtime: &Runtime, checkpoint: &mut Checkpoint, options: ImportOpt
         training: None,
         scores: None,
         calibration: None,
+        golden: None,
         rejection: None,
         detection,
     };
@@ -146,7 +147,8 @@ impl Imported {
     /// [`Error::Io`], or if `path` is something other than a package.
     pub fn write(&self, path: &Path) -> Result<()> {
         let roi = self.roi.as_ref().map(|roi| roi.to_png()).transpose()?;
-        let files = Files { flow: &self.flow, backbone: Some(file_source(&self.file)), roi: roi.as_deref() };
+        let files =
+            Files { flow: &self.flow, backbone: Some(file_source(&self.file)), roi: roi.as_deref(), golden: &[] };
         package::write(path, &self.manifest, &files)
     }
 }

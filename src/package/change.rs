@@ -1,20 +1,46 @@
-//! A package with another manifest: the same networks under another name, another decision or another region of interest.
+//! A package with another manifest: the same networks under another name, another decision, another region of interest or other golden frames.
 
 use std::path::Path;
 
+use prost::bytes::Bytes;
+
 use super::{
-    BACKBONE_FILE, BACKBONES_FOLDER, Content, FileSource, Files, Manifest, PACKAGE_SUFFIX, Package, ROI_FILE, write,
+    BACKBONE_FILE, BACKBONES_FOLDER, Content, FileSource, Files, Golden, Manifest, PACKAGE_SUFFIX, Package, ROI_FILE,
+    SigningKey, write::write_with,
 };
 use crate::Result;
 
 impl Package {
-    /// Writes this package to `path` with a changed manifest and region of interest, as [`write()`] does: to its own path too, whole
-    /// or not at all. `manifest.detection.roi` follows from `roi`. A backbone that lies in the package's repository is put into the
-    /// new package where the new place has no such repository. Gives the manifest as it was written.
+    /// Writes this package to `path` with a changed manifest and region of interest, as [`write()`](super::write()) does: to its own path too, whole
+    /// or not at all. `manifest.detection.roi` follows from `roi`; the golden frames stay, if the manifest names them. A backbone that lies in the
+    /// package's repository is put into the new package where the new place has no such repository. The new package is not signed. Gives the
+    /// manifest as it was written.
     ///
     /// # Errors
-    /// As [`write()`].
+    /// As [`write()`](super::write()).
     pub fn write_changed(&self, path: &Path, manifest: &Manifest, roi: Option<&[u8]>) -> Result<Manifest> {
+        let golden = if manifest.golden.is_some() { self.golden.as_slice() } else { &[] };
+        self.rewrite(path, manifest, roi, golden, None)
+    }
+
+    /// As [`write_changed`](Self::write_changed), with these golden frames, or none, and nothing else changed.
+    ///
+    /// # Errors
+    /// As [`write()`](super::write()).
+    pub fn write_with_golden(&self, path: &Path, golden: Option<(Golden, &[Bytes])>) -> Result<Manifest> {
+        let (golden, pictures) = golden.unzip();
+        let manifest = Manifest { golden, ..self.manifest.clone() };
+        self.rewrite(path, &manifest, self.roi.as_deref(), pictures.unwrap_or_default(), None)
+    }
+
+    pub(super) fn rewrite(
+        &self,
+        path: &Path,
+        manifest: &Manifest,
+        roi: Option<&[u8]>,
+        golden: &[Bytes],
+        key: Option<&SigningKey>,
+    ) -> Result<Manifest> {
         let mut manifest = manifest.clone();
         if manifest.backbone.file.is_none() && !in_repository(path, &manifest.backbone.sha256) {
             manifest.backbone.file = Some(BACKBONE_FILE.to_owned());
@@ -29,8 +55,14 @@ impl Package {
             Content::Bytes(bytes) => FileSource::Bytes(bytes),
         };
         let backbone = manifest.backbone.file.as_ref().map(|_| backbone);
-        write(path, &manifest, &Files { flow: &self.flow, backbone, roi })?;
+        write_with(path, &manifest, &Files { flow: &self.flow, backbone, roi, golden }, key)?;
         Ok(manifest)
+    }
+
+    /// This package in memory, with a changed manifest and region of interest, and without its signature: to look at before it is written.
+    #[must_use]
+    pub fn changed(&self, manifest: &Manifest, roi: Option<Bytes>) -> Self {
+        Self { manifest: manifest.clone(), roi, signature: None, signed: String::new(), ..self.clone() }
     }
 }
 

@@ -6,8 +6,9 @@
 use serde::de::{Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Serialize};
 
+use super::golden::Golden;
 use super::text::{check_name, check_relative_path, check_sha256, check_timestamp};
-use super::{MANIFEST_FILE, MAX_MANIFEST_BYTES};
+use super::{MANIFEST_FILE, MAX_MANIFEST_BYTES, SIGNATURE_FILE};
 use crate::flow::Topology;
 use crate::latents::ScaleShape;
 use crate::preprocess::Preprocess;
@@ -52,6 +53,9 @@ pub struct Manifest {
     /// The good images that rejection rates and p-values stand on; none in packages from before there were any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejection: Option<Rejection>,
+    /// Frames with the results that are expected of them; none in packages from before there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub golden: Option<Golden>,
     /// How a detection is decided unless a request says otherwise.
     #[serde(deserialize_with = "from_object")]
     pub detection: DecisionOptions<String>,
@@ -236,6 +240,7 @@ impl Manifest {
             .as_ref()
             .map_or(Ok(()), |null| null.check(&self.latents()))
             .map_err(|e| format!("calibration.{e}"))?;
+        self.golden.as_ref().map_or(Ok(()), Golden::check)?;
         // The package alone must be enough to decide by.
         let decision = self.detection.check().and_then(|()| self.rule(&DecisionOptions::default()));
         decision.map(|_| ()).map_err(|error| Reason::of(error).after("detection."))
@@ -243,13 +248,15 @@ impl Manifest {
 
     /// Every file has a place of its own inside the package.
     fn check_files(&self) -> Result<(), String> {
-        let mut taken = vec![(MANIFEST_FILE.to_owned(), "the manifest")];
+        let mut taken = vec![(MANIFEST_FILE.to_owned(), "the manifest"), (SIGNATURE_FILE.to_owned(), "the signature")];
         let files = [
             ("flow.file", Some(&self.flow.file)),
             ("backbone.file", self.backbone.file.as_ref()),
             ("detection.roi", self.detection.roi.as_ref()),
         ];
-        for (field, file) in files {
+        let golden = self.golden.iter().flat_map(|golden| &golden.frames);
+        let golden = golden.map(|frame| ("golden.frames.file", Some(&frame.file)));
+        for (field, file) in files.into_iter().chain(golden) {
             let Some(file) = file else { continue };
             at(field, check_relative_path(file))?;
             // Some file systems do not tell upper from lower case.

@@ -5,7 +5,9 @@
 //! ├── uflow.json                the manifest: what the model is, and the SHA-256 of its networks
 //! ├── flow.onnx                 features → energies and latents
 //! ├── backbone.onnx             image → features; or only its hash in the manifest, with the file in a repository
-//! └── roi.png                   region of interest, optional
+//! ├── roi.png                   region of interest, optional
+//! ├── golden/0.png              a frame whose results the manifest knows, to verify a machine with; optional, as are more of them
+//! └── uflow.sig                 signature, optional: `keys` and `sign` have its rules
 //!
 //! repository/
 //! ├── backbones/<sha256>.onnx   shared by all models that name this hash
@@ -18,17 +20,23 @@
 //! A package is written beside its destination and moved there when it is complete.
 
 mod change;
+mod golden;
+mod keys;
 mod manifest;
 mod read;
 mod repository;
+mod sign;
 mod source;
 mod text;
 mod words;
 mod write;
 
+pub use self::golden::{GOLDEN_QUANTILES, Golden, GoldenFrame, GoldenResult, MOST_GOLDEN, Machine, golden_picture};
+pub use self::keys::{PublicKey, SigningKey, TrustedKeys};
 pub use self::manifest::{BackboneReference, FORMAT, FlowReference, Manifest, Scale, ScoreStatistics, TrainingRecord};
 pub use self::read::{Blob, Content, Package};
 pub use self::repository::{FoundPackage, Listing, Repository};
+pub use self::sign::Signature;
 pub use self::text::timestamp;
 pub use self::write::{FileSource, Files, check_writable, write, write_repository_backbone};
 
@@ -42,6 +50,8 @@ pub const FLOW_FILE: &str = "flow.onnx";
 pub const BACKBONE_FILE: &str = "backbone.onnx";
 /// Name that `uflow fit` gives the region of interest's file in a package.
 pub const ROI_FILE: &str = "roi.png";
+/// Name of the signature in a package.
+pub const SIGNATURE_FILE: &str = "uflow.sig";
 /// Ending of a package in one file.
 pub const PACKAGE_SUFFIX: &str = "uflow";
 /// Name of the folder of shared backbones in a repository.

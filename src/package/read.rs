@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use prost::bytes::Bytes;
 
+use super::golden::{self, MAX_GOLDEN_BYTES};
+use super::sign::{self, Signature};
 use super::source::{NetworkContent, Source, resolve};
 use super::{
     BACKBONES_FOLDER, BackboneReference, MANIFEST_FILE, MAX_MANIFEST_BYTES, MAX_NETWORK_BYTES, MAX_ROI_BYTES, Manifest,
@@ -29,6 +31,12 @@ pub struct Package {
     pub backbone: Blob,
     /// The region of interest as PNG; opening the package checks that it can be decoded.
     pub roi: Option<Bytes>,
+    /// The PNGs of the golden frames, in the manifest's order; opening the package checks their hashes.
+    pub golden: Vec<Bytes>,
+    /// The signature, if there is one. Opening the package does not compare it: see [`check_signed_by`](Self::check_signed_by).
+    pub signature: Option<Signature>,
+    /// The text that a signature of this package signs, made of the bytes that were read.
+    pub(super) signed: String,
 }
 
 /// A network that was checked against its hash.
@@ -71,8 +79,8 @@ impl Package {
 
     fn open_checked(path: &Path) -> Result<Self, Reason> {
         let mut source = Source::open(path)?;
-        let manifest = source.read(MANIFEST_FILE, MAX_MANIFEST_BYTES)?;
-        let manifest = Manifest::parse(&manifest).map_err(|reason| reason.within(MANIFEST_FILE))?;
+        let json = source.read(MANIFEST_FILE, MAX_MANIFEST_BYTES)?;
+        let manifest = Manifest::parse(&json).map_err(|reason| reason.within(MANIFEST_FILE))?;
 
         let flow = source.read(&manifest.flow.file, MAX_NETWORK_BYTES)?;
         check_network(&mut Cursor::new(&flow), flow.len() as u64, &manifest.flow.file)?;
@@ -89,7 +97,10 @@ impl Package {
             Some(file) => Some(read_roi(&mut source, file)?),
             None => None,
         };
-        Ok(Self { path: path.to_owned(), manifest, flow, backbone, roi })
+        let golden = read_golden(&mut source, &manifest)?;
+        let signature = Signature::read(&mut source)?;
+        let signed = sign::message(&sign::signed_files(&manifest, &json, roi.as_deref()));
+        Ok(Self { path: path.to_owned(), manifest, flow, backbone, roi, golden, signature, signed })
     }
 }
 
@@ -134,12 +145,22 @@ fn find_in_repository(source: &Source, reference: &BackboneReference) -> Result<
 
 fn read_roi(source: &mut Source, file: &str) -> Result<Bytes, Reason> {
     let bytes = source.read(file, MAX_ROI_BYTES)?;
-    check_roi(file, &bytes)?;
+    check_png(file, &bytes)?;
     Ok(bytes)
 }
 
+fn read_golden(source: &mut Source, manifest: &Manifest) -> Result<Vec<Bytes>, Reason> {
+    let mut pictures = Vec::new();
+    for frame in manifest.golden.iter().flat_map(|golden| &golden.frames) {
+        let bytes = source.read(&frame.file, MAX_GOLDEN_BYTES)?;
+        golden::check_frame(frame, &bytes)?;
+        pictures.push(bytes);
+    }
+    Ok(pictures)
+}
+
 /// Refuses what is not a PNG that can be decoded.
-pub(super) fn check_roi(file: &str, bytes: &[u8]) -> Result<(), Reason> {
+pub(super) fn check_png(file: &str, bytes: &[u8]) -> Result<(), Reason> {
     if !bytes.starts_with(b"\x89PNG") {
         return Err(format!("{file}: is not a PNG").into());
     }

@@ -10,7 +10,7 @@ use prost::bytes::Bytes;
 use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
-use super::MANIFEST_FILE;
+use super::{MANIFEST_FILE, SIGNATURE_FILE};
 use crate::Reason;
 
 const MOST_ENTRIES: usize = 1024;
@@ -54,6 +54,14 @@ impl Source {
         }
     }
 
+    /// Whether there is an entry of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Folder(root) => root.join(name).symlink_metadata().is_ok(),
+            Self::Archive(archive) => archive.index_for_name(name).is_some(),
+        }
+    }
+
     /// A file, without reading it into memory where possible.
     pub(super) fn find(&mut self, name: &str, limit: u64) -> Result<NetworkContent, Reason> {
         match self {
@@ -82,6 +90,7 @@ pub(super) fn resolve(root: &Path, name: &str) -> Result<PathBuf, Reason> {
 pub(super) fn missing(name: &str) -> Reason {
     let text = match name {
         MANIFEST_FILE => format!("{name}: is missing; this is not a U-Flow package"),
+        SIGNATURE_FILE => format!("{name}: is a link to a file that is missing"),
         name => format!("{name}: is missing, though the manifest names it"),
     };
     text.into()

@@ -13,6 +13,14 @@ pub(super) fn check_sha256(text: &str) -> Result<(), String> {
     Err(format!("`{text}` is not a SHA-256 (64 lower-case hexadecimal digits)"))
 }
 
+/// Refuses what is not so many lower-case hexadecimal digits.
+pub(super) fn check_hex(text: &str, digits: usize) -> Result<(), String> {
+    if text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return Ok(());
+    }
+    Err(format!("`{text}` is not {digits} lower-case hexadecimal digits"))
+}
+
 /// Refuses names that cannot be shown or used as a file's name.
 pub(super) fn check_name(text: &str) -> Result<(), String> {
     if text.trim().is_empty() {

@@ -8,11 +8,16 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Cursor, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use prost::bytes::Bytes;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use super::read::{check_network, check_network_file, check_roi};
-use super::{BACKBONES_FOLDER, Blob, Content, MANIFEST_FILE, Manifest, PACKAGE_SUFFIX, sha256};
+use super::read::{check_network, check_network_file, check_png};
+use super::sign::{Signature, signed_files};
+use super::{
+    BACKBONES_FOLDER, Blob, Content, MANIFEST_FILE, Manifest, PACKAGE_SUFFIX, SIGNATURE_FILE, SigningKey, golden,
+    sha256,
+};
 use crate::{Error, Reason, Result};
 
 /// The files of a package beside its manifest.
@@ -24,6 +29,8 @@ pub struct Files<'a> {
     pub backbone: Option<FileSource<'a>>,
     /// The region of interest as PNG.
     pub roi: Option<&'a [u8]>,
+    /// The PNGs of the golden frames, in the manifest's order.
+    pub golden: &'a [Bytes],
 }
 
 /// A file to put into a package.
@@ -35,16 +42,24 @@ pub enum FileSource<'a> {
     Path(&'a Path),
 }
 
-/// Writes a package: one file if `path` ends in `.uflow`, else a folder. An existing package is replaced when the new
+/// Writes a package without a signature: one file if `path` ends in `.uflow`, else a folder. An existing package is replaced when the new
 /// one is complete; anything else at `path` is kept and is an error.
 ///
 /// # Errors
 /// [`Error::Package`] if manifest and files do not agree, or `path` is taken by something else; [`Error::Io`].
 pub fn write(path: impl AsRef<Path>, manifest: &Manifest, files: &Files<'_>) -> Result<()> {
-    let path = path.as_ref();
+    write_with(path.as_ref(), manifest, files, None)
+}
+
+/// As [`write()`], signed if there is a key.
+pub(super) fn write_with(path: &Path, manifest: &Manifest, files: &Files<'_>, key: Option<&SigningKey>) -> Result<()> {
     let refuse = |reason: Reason| Error::package(path, reason);
     let json = manifest.to_json()?;
-    let entries = entries(manifest, &json, files).map_err(refuse)?;
+    let signature = |key| Signature::of(&signed_files(manifest, json.as_bytes(), files.roi), key).to_json();
+    let signature = key.map(signature).transpose()?;
+    let mut entries = entries(manifest, files).map_err(refuse)?;
+    entries.extend(signature.iter().map(|json| (SIGNATURE_FILE, FileSource::Bytes(json.as_bytes()))));
+    entries.push((MANIFEST_FILE, FileSource::Bytes(json.as_bytes())));
     let one_file = path.extension().is_some_and(|suffix| suffix == PACKAGE_SUFFIX);
     check_destination(path, one_file).map_err(|reason| refuse(reason.into()))?;
     // A link to a package stays; what it points to is replaced.
@@ -107,8 +122,8 @@ pub fn write_repository_backbone(root: impl AsRef<Path>, bytes: &[u8]) -> Result
 /// A file by its name in the package.
 type Entry<'a> = (&'a str, FileSource<'a>);
 
-/// The package's files, checked against the manifest, which comes last.
-fn entries<'a>(manifest: &'a Manifest, json: &'a str, files: &Files<'a>) -> Result<Vec<Entry<'a>>, Reason> {
+/// The package's files but for manifest and signature, checked against the manifest.
+fn entries<'a>(manifest: &'a Manifest, files: &Files<'a>) -> Result<Vec<Entry<'a>>, Reason> {
     let mut entries = vec![(manifest.flow.file.as_str(), FileSource::Bytes(files.flow))];
     check_source("flow.sha256", entries[0], &manifest.flow.sha256)?;
     match (&manifest.backbone.file, files.backbone) {
@@ -124,7 +139,7 @@ fn entries<'a>(manifest: &'a Manifest, json: &'a str, files: &Files<'a>) -> Resu
     }
     match (&manifest.detection.roi, files.roi) {
         (Some(file), Some(png)) => {
-            check_roi(file, png)?;
+            check_png(file, png)?;
             entries.push((file, FileSource::Bytes(png)));
         }
         (None, None) => {}
@@ -133,7 +148,15 @@ fn entries<'a>(manifest: &'a Manifest, json: &'a str, files: &Files<'a>) -> Resu
             return Err("detection.roi: a picture was given, the manifest names no file for it".into());
         }
     }
-    entries.push((MANIFEST_FILE, FileSource::Bytes(json.as_bytes())));
+    let frames = manifest.golden.as_ref().map_or(&[][..], |golden| &golden.frames);
+    if frames.len() != files.golden.len() {
+        let (named, given) = (frames.len(), files.golden.len());
+        return Err(format!("golden.frames: the manifest names {named} frames, {given} were given").into());
+    }
+    for (frame, png) in frames.iter().zip(files.golden) {
+        golden::check_frame(frame, png)?;
+        entries.push((&frame.file, FileSource::Bytes(png)));
+    }
     Ok(entries)
 }
 

@@ -16,6 +16,7 @@
 mod detector;
 mod evidence;
 mod post;
+mod verify;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ pub use self::{
     detector::{Detector, Processed},
     evidence::{Batch, Evidence, Networks},
     post::PostProcessor,
+    verify::{LOW_TOLERANCE, TOLERANCE, Verification, VerifiedFrame, golden_frames, verify},
 };
 use crate::{
     Result,

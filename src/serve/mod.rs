@@ -42,7 +42,7 @@ pub mod tokens;
 pub mod trace;
 pub mod uflow_v1;
 
-pub use server::{Checked, Server, check};
+pub use server::{Checked, CheckedModel, Server, check};
 
 use crate::{Error, Result, runtime::cpu_quota};
 

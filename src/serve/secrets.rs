@@ -1,4 +1,4 @@
-//! Certificates and tokens: read before anything starts, and read again when their files change.
+//! Certificates, tokens and trusted keys: read before anything starts. Certificates and tokens are read again when their files change.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use super::{
     tls::{Tls, stamp},
     tokens::Tokens,
 };
-use crate::Result;
+use crate::{Result, engine::EngineOptions, package::TrustedKeys};
 
 /// Time between two looks at the files.
 const RELOAD: Duration = Duration::from_secs(2);
@@ -18,6 +18,7 @@ pub(super) struct Secrets {
     pub(super) grpc_tls: Option<Arc<Tls>>,
     pub(super) http_tls: Option<Arc<Tls>>,
     pub(super) tokens: Option<Arc<Tokens>>,
+    pub(super) trusted_keys: Option<Arc<TrustedKeys>>,
 }
 
 impl Secrets {
@@ -31,7 +32,13 @@ impl Secrets {
         let http_tls =
             config.tls.as_ref().filter(|_| config.http_tls).map(|files| tls(files, b"http/1.1")).transpose()?;
         let tokens = config.tokens.as_deref().map(Tokens::load).transpose()?.map(Arc::new);
-        Ok(Self { grpc_tls, http_tls, tokens })
+        let trusted_keys = config.trusted_keys.as_deref().map(TrustedKeys::read).transpose()?.map(Arc::new);
+        Ok(Self { grpc_tls, http_tls, tokens, trusted_keys })
+    }
+
+    /// The options of the engine.
+    pub(super) fn engine_options(&self, config: &Config) -> EngineOptions {
+        EngineOptions { trusted_keys: self.trusted_keys.clone(), ..config.engine.clone() }
     }
 
     /// Reads certificates again whenever their files change, on a thread where reading may block. If a file is wrong, that is

@@ -44,6 +44,7 @@ use crate::{
     Error, Reason, Result,
     engine::{Engine, register},
     package::{Package, Repository},
+    pipeline::Verification,
     runtime::Runtime,
 };
 
@@ -75,35 +76,54 @@ pub struct Server {
     helpers: Vec<JoinHandle<()>>,
 }
 
-/// Checks everything that [`Server::start`] needs without taking a port: reads secrets, and loads and warms up each model that
-/// would be served.
+/// Checks everything that [`Server::start`] needs without taking a port: reads secrets, loads and warms up each model that
+/// would be served, and verifies this machine with its golden frames.
 ///
 /// # Errors
-/// What would keep the server from starting, and the first package that cannot be loaded.
+/// What would keep the server from starting, and the first package that cannot be loaded or whose golden frames do not agree.
 pub fn check(runtime: &Runtime, config: &Config) -> Result<Checked> {
-    Secrets::load(config)?;
+    let secrets = Secrets::load(config)?;
     let repository = Repository::open(&config.models, config.name.as_deref())?;
     let listing = repository.scan()?;
-    let engine = Engine::new(runtime, config.engine)?;
-    let mut models = Vec::new();
+    let engine = Engine::new(runtime, secrets.engine_options(config))?;
+    // All of them, as the server would hold them.
+    let (mut models, mut loaded) = (Vec::new(), Vec::new());
     for (name, versions) in &listing {
         for (&version, found) in versions.iter().rev().take(config.versions.most()) {
             let package = Package::open(&found.path)?;
-            let wrong = |error: Error| Error::package(&found.path, Reason::of(error));
-            models.push(engine.load(&package, name, version).map_err(wrong)?);
+            let wrong = |error| match error {
+                error @ Error::Package { .. } => error,
+                error => Error::package(&found.path, Reason::of(error)),
+            };
+            let model = engine.load(&package, name, version).map_err(wrong)?;
+            let verified = model.verify(None).map_err(wrong)?;
+            verified.as_ref().map_or(Ok(()), Verification::check).map_err(wrong)?;
+            let golden = verified.map_or(0, |verified| verified.frames.len());
+            models.push(CheckedModel { name: name.clone(), version, golden });
+            loaded.push(model);
         }
     }
-    let models = models.iter().map(|model| (model.name().to_owned(), model.version())).collect();
     Ok(Checked { models, passed_over: repository.passed_over(&listing) })
 }
 
 /// The result of [`check`].
 #[derive(Clone, Debug)]
 pub struct Checked {
-    /// The models and versions that would be served.
-    pub models: Vec<(String, u32)>,
+    /// The models that would be served.
+    pub models: Vec<CheckedModel>,
     /// Folders and packages in the repository that would not be served.
     pub passed_over: Vec<PathBuf>,
+}
+
+/// A model that [`check`] loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedModel {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: u32,
+    /// How many golden frames its package has; all of them agree.
+    pub golden: usize,
 }
 
 impl Server {
@@ -122,7 +142,7 @@ impl Server {
             tracing::warn!(path = %path.display(), "passed over: it is not <model>/<version>/uflow.json");
         }
         let traces = config.otlp.as_deref().map(Traces::to).transpose()?;
-        let engine = Arc::new(Engine::new(runtime, config.engine)?);
+        let engine = Arc::new(Engine::new(runtime, secrets.engine_options(&config))?);
         let (grpc, http) = listen(&config, &secrets, &engine).await?;
         let registry = Registry::start(Arc::clone(&engine), repository, config.control, config.versions)?;
         let app = App::new(engine, registry, traces)?

@@ -7,5 +7,9 @@ mod backbones;
 mod command;
 mod demo;
 mod files;
+#[path = "../networks/mod.rs"]
+mod networks;
 mod report;
+mod sign;
 mod tables;
+mod verify;

@@ -38,6 +38,16 @@ pub(super) fn full() -> Value {
             "images": 30, "mean": 0.31, "std": 0.02, "min": 0.25, "max": 0.4,
             "quantiles": [[0.5, 0.3], [0.95, 0.37], [0.99, 0.39]], "fair_threshold": 0.42
         },
+        "golden": {
+            "made": { "uflow": "0.1.0", "onnxruntime": "1.32.0", "device": "cpu", "precision": "fp32", "cpu": "x86_64" },
+            "frames": [{
+                "file": "golden/0.png", "sha256": "cd".repeat(32),
+                "expected": {
+                    "score": -1.25, "score_max": 0.5, "anomalous": false, "p_value": 0.25,
+                    "quantiles": [0.0625, 0.125, 0.25, 0.375, 0.4375]
+                }
+            }]
+        },
         "detection": {
             "epsilon": 1.0, "verdict": "either", "score_threshold": 0.45, "min_area": 12, "bound": "chernoff", "roi": "roi.png"
         }

@@ -22,5 +22,6 @@ mod protos;
 mod reject;
 mod security;
 mod server;
+mod signed;
 mod traces;
 mod uflow;

@@ -86,6 +86,25 @@ pub unsafe extern "C" fn uflow_fit_options_set_augmentation(
     }
 }
 
+/// Sets how many good images the package keeps at most as golden frames, 0 to 16 (default 3), with what it finds in them: `uflow_model_verify` and
+/// `uflow verify` compare another machine with that. Each is a PNG of at most the network's input size.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_golden(
+    options: *mut uflow_fit_options,
+    frames: u32,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            options.golden = frames as usize;
+            Ok(options.check_golden()?)
+        })
+    }
+}
+
 /// Sets the most passes over the images (default 200). Training stops earlier after `patience` passes (default 4) in which the
 /// likelihood of the held-out images hardly rises, and where its time is over (`uflow_fit_options_set_time_budget`). Both must be at least 1.
 ///

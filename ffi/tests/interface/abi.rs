@@ -78,7 +78,7 @@ fn layouts_are_the_same_on_both_sides_and_those_of_the_list() {
         uflow_engine_options_info {
             struct_size, device, precision, onnxruntime, max_delay_ms, max_pixels, max_bytes,
             max_frame_bytes, max_work_bytes, threads, workers,
-            max_batch, max_in_flight,
+            max_batch, max_in_flight, trusted_keys,
         }
         uflow_stream_options_info {
             struct_size, capacity, time_limit_ms, result_callback, result_user_data, release_callback,
@@ -87,7 +87,7 @@ fn layouts_are_the_same_on_both_sides_and_those_of_the_list() {
         uflow_fit_options_info {
             struct_size, name, backbone, input_width, input_height, augmentation, epochs, patience, batch,
             learning_rate, weight_decay, noise, seed, memory, steps, verdict, epsilon, score_threshold, min_area,
-            bound, tests, has_roi, significant_bits, float_low, float_high, cross_fit, reserved,
+            bound, tests, has_roi, significant_bits, float_low, float_high, cross_fit, golden,
             reject_rate, time_budget,
         }
         uflow_latents { struct_size, data, size, channels, height, width, reserved }

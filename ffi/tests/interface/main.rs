@@ -19,8 +19,10 @@ mod misuse;
 mod programs;
 mod reject;
 mod segment;
+mod signed;
 mod stream;
 mod trainer;
+mod verify;
 
 #[global_allocator]
 static ALLOCATOR: counting::Counting = counting::Counting;

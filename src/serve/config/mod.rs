@@ -50,6 +50,8 @@ pub struct Config {
     pub tokens: Option<PathBuf>,
     /// Whether clients may send frames in shared memory.
     pub allow_shared_memory: bool,
+    /// File of the keys that packages must be signed by.
+    pub trusted_keys: Option<PathBuf>,
     /// Most connections at once, on each port.
     pub max_connections: usize,
     /// Most calls and streams at once on a connection.
@@ -108,6 +110,8 @@ impl Config {
             max_frame_bytes: mib("max_frames_mib", set.max_frames_mib)?,
             max_work_bytes: mib("max_work_mib", set.max_work_mib)?,
             limits,
+            // Files are read when the server starts.
+            trusted_keys: None,
         };
         engine.check()?;
         let max_message = count("max_message_mib", set.max_message_mib, 2047)? << 20;
@@ -152,6 +156,7 @@ impl Config {
             http_tls: set.http_tls.unwrap_or(true),
             tokens: set.tokens,
             allow_shared_memory: set.allow_shared_memory.unwrap_or(false),
+            trusted_keys: set.trusted_keys,
             max_connections: count("max_connections", set.max_connections, 1 << 20)?,
             max_streams: count("max_streams", set.max_streams.map(|n| n as usize), 1 << 20)? as u32,
             head,

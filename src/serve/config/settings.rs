@@ -85,6 +85,8 @@ macro_rules! settings_table {
                 /// Whether clients of this host may register shared memory and send frames in it: with tokens those of the scope control,
                 /// else those that connect from a loopback address [default: false].
                 allow_shared_memory: bool, "BOOL", "UFLOW_ALLOW_SHARED_MEMORY";
+                /// PEM file of public keys: only packages that one of them signed are loaded (uflow package sign). Read at the start.
+                trusted_keys: PathBuf, "PEM", "UFLOW_TRUSTED_KEYS";
             }
             Some("Connections") => {
                 /// Most connections at once on each port, as far as the limit of open files allows [default: 10000].

@@ -168,6 +168,7 @@ impl Fitter {
         };
         fitted.training_seconds = spent().as_secs_f64();
         self.set_null(fitted, &held_out)?;
+        self.set_golden(fitted);
         done
     }
 

@@ -105,6 +105,7 @@ fn fit(
             fitter.cache.save(path, key)?;
         }
     }
+    fitter.keep_golden_files(images, limits);
     let mut fitted = fitter.train_model(&mut |progress| events(Event::Training(progress)))?;
     if events(Event::Trained(&fitted)) == Control::Cancel {
         return Err(Error::Cancelled);

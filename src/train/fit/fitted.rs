@@ -5,13 +5,14 @@ use std::{
     time::Duration,
 };
 
+use prost::bytes::Bytes;
 use serde::Serialize;
 
 use super::file_source;
 use crate::{
     Error, Result,
     backbone::BackboneFile,
-    package::{self, Files, Manifest},
+    package::{self, FileSource, Files, Manifest},
     segment::{CalibratedNull, DecisionOptions},
     train::{TrainOptions, TrainingSummary},
 };
@@ -73,6 +74,10 @@ pub struct Fitted {
     pub unusual: Vec<Unusual>,
     /// What the first of them gives reason to say.
     pub(super) outlier: Option<String>,
+    /// The golden frames, in the manifest's order.
+    pub(super) golden: Vec<Bytes>,
+    /// Why there are none, though they were asked for.
+    pub(super) golden_note: Option<String>,
 }
 
 impl Fitted {
@@ -80,6 +85,7 @@ impl Fitted {
     /// did not finish.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.notes.clone();
+        warnings.extend(self.golden_note.clone());
         warnings.extend(self.summary.warnings());
         warnings.extend(self.cross_fit.warning());
         if !self.manifest.detection.tests.unwrap_or_default().is_paper() {
@@ -97,7 +103,7 @@ impl Fitted {
     /// [`Error::Io`], or something else that is not a package at `path`.
     pub fn write(&self, path: &Path) -> Result<()> {
         let backbone = Some(file_source(&self.backbone));
-        package::write(path, &self.manifest, &Files { flow: &self.flow, backbone, roi: self.roi.as_deref() })
+        package::write(path, &self.manifest, &self.files(backbone))
     }
 
     /// Writes it into a model repository as `<root>/<model>/<version>`, its backbone shared in `<root>/backbones`.
@@ -119,8 +125,12 @@ impl Fitted {
         let mut manifest = self.manifest.clone();
         manifest.backbone.file = None;
         let path = root.join(&manifest.name).join(version.to_string());
-        package::write(&path, &manifest, &Files { flow: &self.flow, backbone: None, roi: self.roi.as_deref() })?;
+        package::write(&path, &manifest, &self.files(None))?;
         Ok(path)
+    }
+
+    fn files<'a>(&'a self, backbone: Option<FileSource<'a>>) -> Files<'a> {
+        Files { flow: &self.flow, backbone, roi: self.roi.as_deref(), golden: &self.golden }
     }
 }
 

@@ -7,6 +7,7 @@ mod augment;
 mod cross;
 mod files;
 mod fitted;
+mod golden;
 mod input;
 mod measure;
 mod options;
@@ -28,7 +29,7 @@ use std::{
 };
 
 use ndarray::{Array3, Array4, ArrayView3, Axis};
-use prost::Message;
+use prost::{Message, bytes::Bytes};
 
 use self::{cross::Plan, fitted::HeldOutImages, pushed::PushedFrames, survey::Pixels};
 use super::{Control, FeatureCache, Progress, StopReason, TrainOptions, Trained, session::thread_pool, train};
@@ -50,8 +51,8 @@ pub const FEWEST_IMAGES: usize = 8;
 #[derive(Debug)]
 pub struct Fitter {
     options: FitOptions,
-    /// Kept so that ONNX Runtime is not ended while the backbone is there.
-    _runtime: Runtime,
+    /// Also kept so that ONNX Runtime is not ended while the backbone is there.
+    runtime: Runtime,
     backbone: Arc<Backbone>,
     /// What the backbone was found as, for the package.
     file: BackboneFile,
@@ -66,6 +67,8 @@ pub struct Fitter {
     pushed: PushedFrames,
     /// The largest 16-bit sample of the frames that do not say their own number of bits.
     depth: BitDepthCheck,
+    /// Pictures that golden frames may be made of.
+    golden: Vec<Bytes>,
 }
 
 impl Fitter {
@@ -97,7 +100,7 @@ impl Fitter {
         // What could not be fitted or measured in the end is told before the first frame.
         let Prepared { preprocessor, cache } = prepare(&backbone, &options, (width, height))?;
         Ok(Self {
-            _runtime: runtime.clone(),
+            runtime: runtime.clone(),
             tensor: vec![0.0; preprocessor.input().len()],
             shapes_input: options.input_size.is_none() && width == height && !turned && backbone.takes_any_size(),
             preprocessor,
@@ -106,6 +109,7 @@ impl Fitter {
             cache,
             names: Vec::new(),
             pushed: PushedFrames::default(),
+            golden: Vec::new(),
             backbone,
             file,
             options,
@@ -160,6 +164,7 @@ impl Fitter {
                 self.preprocessor.run(frame, &mut tensor).and_then(|()| self.push_tensor(&tensor, self.pushed.next()));
             self.tensor = tensor;
             result?;
+            self.keep_golden(frame)?;
         }
         self.pushed.note(pixels, what);
         Ok(what)
@@ -251,8 +256,11 @@ impl Fitter {
             held_out: HeldOutImages::default(),
             unusual: Vec::new(),
             outlier: None,
+            golden: Vec::new(),
+            golden_note: None,
         };
         self.set_null(&mut fitted, &held_out)?;
+        self.set_golden(&mut fitted);
         fitted.held_out = held_out;
         Ok(fitted)
     }
@@ -296,6 +304,7 @@ impl Fitter {
             scores: Some(scores),
             calibration: None,
             rejection: None,
+            golden: None,
             detection,
         }
     }

@@ -217,6 +217,9 @@ pub struct FitOptions {
     /// Folder in which the images' features are kept for the next fit on the same images; none are kept if `None`. [`fit_files`](super::fit_files)
     /// alone uses it.
     pub features: Option<PathBuf>,
+    /// Most good images that the package keeps as golden frames, with what it finds in them, to verify other machines with; at most
+    /// [`MOST_GOLDEN`](crate::package::MOST_GOLDEN). Each is at most as large as the network's input.
+    pub golden: usize,
     /// Where the backbone runs.
     pub session: SessionOptions,
 }
@@ -237,6 +240,7 @@ impl FitOptions {
         self.detection.check()?;
         self.session.check()?;
         self.check_input_size()?;
+        self.check_golden()?;
         self.significant_bits.map_or(Ok(0), check_significant_bits)?;
         package::check_model_name(&self.name)
     }
@@ -252,6 +256,18 @@ impl FitOptions {
         }
         let reason = format!("{width}×{height} is not 1 to {MOST_PIXELS} pixels, as a network's input is");
         Err(Error::parameter("input_size", reason))
+    }
+
+    /// Refuses more golden frames than a package holds.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`].
+    pub fn check_golden(&self) -> Result<(), Error> {
+        if self.golden <= package::MOST_GOLDEN {
+            return Ok(());
+        }
+        let reason = format!("{} golden frames; a package holds at most {}", self.golden, package::MOST_GOLDEN);
+        Err(Error::parameter("golden", reason))
     }
 
     /// The backbone that the package will hold.
@@ -293,6 +309,7 @@ impl FitOptions {
             float_range: None,
             memory: 2 << 30,
             features: None,
+            golden: 3,
             session: SessionOptions::default(),
         }
     }

@@ -78,7 +78,7 @@ fn external_data_are_refused_wherever_they_are_named() {
                      (save it without external data)"
                 );
                 assert_eq!(fixture.refusal(&path), expected, "place {place}");
-                let files = Files { flow, backbone: Some(FileSource::Bytes(backbone)), roi: None };
+                let files = Files { flow, backbone: Some(FileSource::Bytes(backbone)), roi: None, golden: &[] };
                 let error = write(fixture.path("new"), &changed, &files).unwrap_err();
                 assert!(error.to_string().ends_with(&expected), "{error}");
             }

@@ -2,6 +2,8 @@
 
 mod damage;
 mod external;
+mod golden;
+mod sign;
 mod write;
 
 use prost::Message;
@@ -46,6 +48,7 @@ fn manifest(flow: &[u8], backbone: &[u8]) -> Manifest {
         training: None,
         scores: None,
         calibration: None,
+        golden: None,
         rejection: None,
         detection: DecisionOptions { roi: Some("roi.png".to_owned()), ..DecisionOptions::default() },
     }
@@ -69,7 +72,7 @@ impl Fixture {
     }
 
     fn files(&self) -> Files<'_> {
-        Files { flow: &self.flow, backbone: Some(FileSource::Bytes(&self.backbone)), roi: Some(&self.roi) }
+        Files { flow: &self.flow, backbone: Some(FileSource::Bytes(&self.backbone)), roi: Some(&self.roi), golden: &[] }
     }
 
     fn path(&self, name: &str) -> std::path::PathBuf {

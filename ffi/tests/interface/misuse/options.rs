@@ -30,6 +30,9 @@ fn engine_options() {
             (uflow_engine_options_set_threads(options, 1025), ARGUMENT, "threads: 1025 is not 0 to 1024"),
             (uflow_engine_options_set_memory(options, 0, 1), ARGUMENT, "max_frame_bytes"),
             (uflow_engine_options_set_memory(options, 1 << 20, 0), ARGUMENT, "max_work_bytes"),
+            (uflow_engine_options_set_trusted_keys(options, ptr::null()), ARGUMENT, "path: is NULL"),
+            (uflow_engine_options_set_trusted_keys(options, c"\xff".as_ptr()), ARGUMENT, "path: is not UTF-8"),
+            (uflow_engine_options_set_trusted_keys(null(), c"".as_ptr()), ARGUMENT, "options: is NULL"),
             (uflow_engine_options_reset(null()), ARGUMENT, "options: is NULL"),
             (uflow_engine_options_get_info(options, null()), ARGUMENT, "info: is NULL"),
         ]);
@@ -48,8 +51,8 @@ fn engine_options() {
         info.struct_size = size_of::<uflow_engine_options_info>();
         all_fail([(uflow_engine_options_get_info(null(), &raw mut info), ARGUMENT, "options: is NULL")]);
         ok(uflow_engine_options_get_info(options, &raw mut info));
-        let texts = [info.device, info.precision, info.onnxruntime].map(|text| CStr::from_ptr(text));
-        assert_eq!(texts, [c"cpu", c"fp32", c""]);
+        let texts = [info.device, info.precision, info.onnxruntime, info.trusted_keys].map(|text| CStr::from_ptr(text));
+        assert_eq!(texts, [c"cpu", c"fp32", c"", c""]);
         assert_eq!((info.threads, info.workers, info.max_batch, info.max_in_flight), (1, 1, 2, 3));
         assert_eq!((info.max_delay_ms, info.max_pixels, info.max_bytes), (0.5, 1000, 2000));
         assert_eq!((info.max_frame_bytes, info.max_work_bytes), (3 << 20, 4 << 20));

@@ -53,6 +53,12 @@ fn trainers() {
             (uflow_fit_options_set_float_range(null(), 0.0, 1.0), ARGUMENT, "options: is NULL"),
             (uflow_fit_options_set_cross_fit(options, 2), ARGUMENT, "cross_fit: 2 is not 0 or 1"),
             (uflow_fit_options_set_cross_fit(null(), 1), ARGUMENT, "options: is NULL"),
+            (
+                uflow_fit_options_set_golden(options, 17),
+                ARGUMENT,
+                "golden: 17 golden frames; a package holds at most 16",
+            ),
+            (uflow_fit_options_set_golden(null(), 1), ARGUMENT, "options: is NULL"),
             (uflow_fit_options_set_seed(null(), 1), ARGUMENT, "options: is NULL"),
             (uflow_fit_options_set_memory(null(), 1), ARGUMENT, "options: is NULL"),
             (uflow_fit_options_set_detection(options, ptr::null()), ARGUMENT, "detection: is NULL"),
@@ -68,6 +74,7 @@ fn trainers() {
         ok(uflow_fit_options_set_seed(options, 12));
         ok(uflow_fit_options_set_float_range(options, -1.0, 4.5));
         ok(uflow_fit_options_set_cross_fit(options, 1));
+        ok(uflow_fit_options_set_golden(options, 5));
         let mut info: uflow_fit_options_info = mem::zeroed();
         info.struct_size = size_of::<uflow_fit_options_info>();
         all_fail([(uflow_fit_options_get_info(null(), &raw mut info), ARGUMENT, "options: is NULL")]);
@@ -75,7 +82,7 @@ fn trainers() {
         assert_eq!([info.name, info.backbone].map(|text| CStr::from_ptr(text)), [c"bolt", c"/none.onnx"]);
         assert_eq!([info.input_width, info.input_height, info.epochs, info.patience, info.steps], [48, 32, 200, 4, 4]);
         assert_eq!((info.seed, info.batch, info.learning_rate, info.augmentation), (12, 8, 1e-3, 1));
-        assert_eq!(([info.float_low, info.float_high], info.cross_fit), ([-1.0, 4.5], 1));
+        assert_eq!(([info.float_low, info.float_high], info.cross_fit, info.golden), ([-1.0, 4.5], 1, 5));
         assert_eq!(info.time_budget, 120.0);
         for seconds in [90.5, f64::INFINITY] {
             ok(uflow_fit_options_set_time_budget(options, seconds));
@@ -97,7 +104,7 @@ fn trainers() {
         ok(uflow_fit_options_reset(options));
         ok(uflow_fit_options_get_info(options, &raw mut info));
         assert_eq!([info.name, info.backbone].map(|text| CStr::from_ptr(text)), [c"bolt", c""]);
-        assert_eq!((info.seed, info.input_width, info.cross_fit), (0, 0, 0));
+        assert_eq!((info.seed, info.input_width, info.cross_fit, info.golden), (0, 0, 0, 3));
         assert!(info.float_low.is_nan() && info.float_high.is_nan());
         uflow_fit_options_free(options);
 

@@ -82,7 +82,7 @@ struct RequestedOutput {
 
 /// Run a model on tensors
 ///
-/// The Open Inference Protocol with Triton's binary tensor data and system shared memory. docs/oip.md has the tensors and the
+/// The Open Inference Protocol with Triton's binary tensor data and system shared memory. docs/src/oip.md has the tensors and the
 /// parameters.
 #[utoipa::path(post, path = "/v2/models/{model}/infer", operation_id = "oipInfer", tag = "open inference protocol",
     params(Model, ("Inference-Header-Content-Length" = Option<u64>, Header,

@@ -1,13 +1,15 @@
-//! `uflow package`: change what a package is called and how it decides.
+//! `uflow package set`: change what a package is called and how it decides.
 
 use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{CommandOutcome, Context, options::DecisionArgs};
+use super::{golden, sign};
+use crate::cli::{Context, options::DecisionArgs};
 use crate::{
     Error,
     package::{self, Manifest, Package},
+    runtime::SessionOptions,
     segment::{RegionOfInterest, Segmenter},
 };
 
@@ -18,25 +20,15 @@ Examples:
   uflow package set bolt --name bolt-m8 --roi field.png --out bolt-m8.uflow
 
 Options that are not given stay as they are; `uflow info PKG` shows them. The package is replaced
-when the new one is complete: a server that reads it finds the old one or the new one.
+when the new one is complete: a server that reads it finds the old one or the new one. A changed
+package is not signed. Its golden frames are measured anew on this machine (cpu), if the decision
+changes.
 `uflow calibrate PKG --good DIR` measures what a decision does to good images.";
 
-/// Change a package.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Command {
-    /// Change a package's name, decision or region of interest.
-    Set(Box<SetArgs>),
-}
-
+/// What to change.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
-struct SetArgs {
+pub(super) struct Args {
     /// The package to change: a folder or a .uflow file.
     package: PathBuf,
 
@@ -60,14 +52,8 @@ struct SetArgs {
     out: Option<PathBuf>,
 }
 
-/// Runs the command.
-pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
-    match &args.command {
-        Command::Set(args) => set(args, context).map(|()| CommandOutcome::Done),
-    }
-}
-
-fn set(args: &SetArgs, context: &Context) -> anyhow::Result<()> {
+/// Changes a package.
+pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let asked = args.decision.options()?;
     args.name.as_deref().map_or(Ok(()), package::check_model_name)?;
     if asked == Default::default() && args.name.is_none() && !args.no_roi && !args.no_score_threshold {
@@ -75,7 +61,7 @@ fn set(args: &SetArgs, context: &Context) -> anyhow::Result<()> {
             "there is nothing to change; give --name or a decision option (uflow package set --help lists them)";
         return Err(Error::parameter("package set", reason).into());
     }
-    let package = Package::open(&args.package)?;
+    let mut package = Package::open(&args.package)?;
     let out = args.out.as_deref().unwrap_or(&args.package);
     package::check_writable(out)?;
 
@@ -97,9 +83,12 @@ fn set(args: &SetArgs, context: &Context) -> anyhow::Result<()> {
     manifest.rule(&Default::default())?;
     let (height, width) = (manifest.input.height as usize, manifest.input.width as usize);
     Segmenter::new(&manifest.latents(), height, width)?.set_roi(mask.map(|mask| &**mask))?;
+    let left = golden::measure_again(&mut package, &mut manifest, roi.as_deref(), &SessionOptions::default(), context)?;
     let manifest = package.write_changed(out, &manifest, roi.as_deref())?;
     let extrapolated = manifest.rule(&Default::default())?.warning();
-    let warnings: Vec<_> = stale_null(&package, &manifest, roi.as_deref()).into_iter().chain(extrapolated).collect();
+    let unsigned = sign::lost(&package);
+    let stale = stale_null(&package, &manifest, roi.as_deref());
+    let warnings: Vec<_> = [stale, extrapolated, left, unsigned].into_iter().flatten().collect();
     if context.json {
         let detection = &manifest.detection;
         context.print_json(&json!({
