@@ -224,7 +224,8 @@ fn write(
     let outlier = Outlier::of(&lowest).map(|outlier| outlier.warning(&images[outlier.index].display().to_string()));
     let session = args.device.session();
     let left = golden::measure_again(&mut package, &mut manifest, roi.as_deref(), &session, context)?;
-    let warnings: Vec<String> = [of_null, outlier, rule.warning(), left, sign::lost(&package)].into_iter().flatten().collect();
+    let warnings: Vec<String> =
+        [of_null, outlier, rule.warning(), left, sign::lost(&package)].into_iter().flatten().collect();
     warnings.iter().for_each(|warning| eprintln!("uflow: warning: {warning}"));
     let manifest = package.write_changed(out, &manifest, roi.as_deref())?;
     let words = manifest.decision_in_words()?;
