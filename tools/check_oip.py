@@ -45,7 +45,7 @@ def theirs():
 
 
 def fields(message):
-        """The properties that decide how each field of a message is written, by the field's name."""
+    """The properties that decide how each field of a message is written, by the field's name."""
     for field in message.field:
         oneof = message.oneof_decl[field.oneof_index].name if field.HasField("oneof_index") else None
         packed = field.options.packed if field.options.HasField("packed") else None
@@ -61,7 +61,7 @@ def fields(message):
 
 
 def collect(files):
-        """Messages, enums and methods of a set of files, by full name."""
+    """Messages, enums and methods of a set of files, by full name."""
     messages, enums, methods = {}, {}, {}
 
     def message(scope, item):
