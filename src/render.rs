@@ -40,15 +40,22 @@ const NOTHING: [u8; 3] = [0x12, 0x16, 0x1c];
 /// Colour of the outlines.
 pub const OUTLINE: [u8; 3] = [0x2e, 0xf2, 0x9b];
 
-/// The frame as 8-bit RGB. Gray is repeated, 16-bit values keep their upper byte, alpha is dropped.
+/// The frame as 8-bit RGB. Gray is repeated, 16-bit values keep the upper eight of their significant bits, alpha is dropped.
 pub fn rgb(frame: &Frame<'_>) -> RgbImage {
     let bytes = frame.format().bytes_per_pixel();
+    let bits = frame.significant_bits().unwrap_or(16);
     let pixels = frame.rows().flat_map(|row| row.chunks_exact(bytes)).flat_map(|pixel| match (frame.format(), pixel) {
-        (PixelFormat::Gray16, &[a, b]) => [(u16::from_ne_bytes([a, b]) >> 8) as u8; 3],
+        (PixelFormat::Gray16, &[a, b]) => [upper_byte(u16::from_ne_bytes([a, b]), bits); 3],
         (PixelFormat::Bgr8 | PixelFormat::Bgra8, &[b, g, r, ..]) | (_, &[r, g, b, ..]) => [r, g, b],
         _ => [pixel[0]; 3],
     });
     RgbImage::from_raw(frame.width(), frame.height(), pixels.collect()).unwrap_or_default()
+}
+
+/// The upper eight of a sample's significant bits.
+fn upper_byte(sample: u16, bits: u8) -> u8 {
+    let byte = if bits >= 8 { sample >> (bits - 8).min(8) } else { sample << (8 - bits) };
+    byte.min(u16::from(u8::MAX)) as u8
 }
 
 /// A mask of 0 and 1 as a picture of 0 and 255.
@@ -184,6 +191,18 @@ mod tests {
         let warm = |x: u32| nfa.get_pixel(x, 0).0[0] > nfa.get_pixel(x, 0).0[2];
         assert_eq!([warm(0), warm(1), warm(2), warm(3)], [false, false, true, true]);
         assert_eq!(nfa_map(array![[0.0_f32]].view(), 0.0).get_pixel(0, 0).0, CALM[0]);
+    }
+
+    #[test]
+    fn sixteen_bits_become_eight_by_their_significant_ones() {
+        let samples: Vec<u8> = [0_u16, 255, 4095, 65535].iter().flat_map(|sample| sample.to_ne_bytes()).collect();
+        let grey = |bits: u8| {
+            let frame = Frame::packed(&samples, 4, 1, PixelFormat::Gray16).unwrap();
+            rgb(&frame.with_significant_bits(bits).unwrap()).pixels().map(|pixel| pixel.0[0]).collect::<Vec<_>>()
+        };
+        assert_eq!(grey(16), [0, 0, 15, 255]);
+        assert_eq!(grey(12), [0, 15, 255, 255]);
+        assert_eq!(grey(8), [0, 255, 255, 255]);
     }
 
     #[test]

@@ -1,32 +1,51 @@
 #!/usr/bin/env bash
-# Tests a running server with Triton's Python client and its load generator, both unmodified.
+# Tests a running server with Triton's Python clients and its load generator, all unmodified, over gRPC and HTTP.
 #
-#   tools/check_clients.sh ADDRESS MODEL        e.g. 127.0.0.1:8001 bracket
+#   tools/check_clients.sh GRPC_ADDRESS HTTP_ADDRESS MODEL        e.g. 127.0.0.1:8001 127.0.0.1:8002 bracket
 #
+# The server must allow shared memory (--allow-shared-memory) and model control (--model-control explicit).
+# KSERVE=1 also runs the inference client of KServe's SDK, which installs some 450 MB.
 # Installs into target/clients only; the package managers also use their own caches.
 set -euo pipefail
-address=${1:?"usage: $0 ADDRESS MODEL"}
-model=${2:?"usage: $0 ADDRESS MODEL"}
+usage="usage: $0 GRPC_ADDRESS HTTP_ADDRESS MODEL"
+grpc=${1:?$usage}
+http=${2:?$usage}
+model=${3:?$usage}
 cd "$(dirname "$0")/.."
 
 tritonclient=2.46.0
 cuda_runtime=12.9.79
+# The client for shared memory imports pkg_resources.
+setuptools=80.9.0
+kserve=0.21.0
 
 work=$PWD/target/clients
-venv=$work/tritonclient-$tritonclient
+venv=$work/tritonclient-$tritonclient-http
 libraries=$work/libraries
 if [ ! -e "$venv/complete" ]; then
   rm -rf "$venv"
   mkdir -p "$work"
   python3 -m venv "$venv"
   pip=("$venv/bin/pip" install --quiet --disable-pip-version-check --only-binary=:all:)
-  "${pip[@]}" "tritonclient[grpc]==$tritonclient" numpy
+  "${pip[@]}" "tritonclient[grpc,http]==$tritonclient" "setuptools==$setuptools" numpy
   # The load generator links CUDA's runtime but needs no GPU.
   "${pip[@]}" --no-deps "nvidia-cuda-runtime-cu12==$cuda_runtime"
   touch "$venv/complete"
 fi
 
-"$venv/bin/python" tests/clients/oip.py "$address" "$model"
+"$venv/bin/python" tests/clients/oip.py "$grpc" "$model"
+"$venv/bin/python" tests/clients/oip_http.py "$grpc" "$http" "$model"
+
+if [ "${KSERVE:-}" = 1 ]; then
+  sdk=$work/kserve-$kserve
+  if [ ! -e "$sdk/complete" ]; then
+    rm -rf "$sdk"
+    python3 -m venv "$sdk"
+    "$sdk/bin/pip" install --quiet --disable-pip-version-check --only-binary=:all: "kserve==$kserve"
+    touch "$sdk/complete"
+  fi
+  "$sdk/bin/python" tests/clients/kserve_sdk.py "$grpc" "$http" "$model"
+fi
 
 # The folders of the wheel and its dependencies.
 installed() {
@@ -64,9 +83,13 @@ fi
 
 load() {
   echo "perf_analyzer $*"
-  "$perf_analyzer" -m "$model" -u "$address" -i grpc "$@"
+  "$perf_analyzer" -m "$model" "$@"
 }
 short=(--measurement-mode count_windows --measurement-request-count 50 --max-trials 4 --stability-percentage 999)
-load --shape image:32,48,3 --concurrency-range 1:4:3 "${short[@]}"
-load --shape image:32,48,3 --concurrency-range 2 -b 4 "${short[@]}"
-load --shape image:32,48,3 --concurrency-range 2 --streaming "${short[@]}"
+for protocol in "grpc -u $grpc" "http -u $http"; do
+  read -ra over <<<"$protocol"
+  load -i "${over[@]}" --shape image:32,48,3 --concurrency-range 1:4:3 "${short[@]}"
+  load -i "${over[@]}" --shape image:32,48,3 --concurrency-range 2 -b 4 "${short[@]}"
+  load -i "${over[@]}" --shape image:32,48,3 --concurrency-range 2 --shared-memory system "${short[@]}"
+done
+load -i grpc -u "$grpc" --shape image:32,48,3 --concurrency-range 2 --streaming "${short[@]}"

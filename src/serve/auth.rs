@@ -34,7 +34,7 @@ use crate::{Result, engine::register};
 pub enum Scope {
     /// Sending frames, and asking which models there are.
     Inference,
-    /// Loading and unloading models.
+    /// Loading and unloading models, and registering shared memory.
     Control,
     /// Reading metrics.
     Metrics,
@@ -54,7 +54,7 @@ const INFERENCE: Access = Access::Needs(Scope::Inference);
 const CONTROL: Access = Access::Needs(Scope::Control);
 
 /// Every method on the gRPC port. A test compares it with the protocol files.
-const METHODS: [(&str, Access); 22] = [
+const METHODS: [(&str, Access); 25] = [
     ("/uflow.v1.DetectionService/Detect", INFERENCE),
     ("/uflow.v1.DetectionService/DetectStream", INFERENCE),
     ("/uflow.v1.ModelService/ListModels", INFERENCE),
@@ -73,6 +73,9 @@ const METHODS: [(&str, Access); 22] = [
     ("/inference.GRPCInferenceService/RepositoryIndex", INFERENCE),
     ("/inference.GRPCInferenceService/RepositoryModelLoad", CONTROL),
     ("/inference.GRPCInferenceService/RepositoryModelUnload", CONTROL),
+    ("/inference.GRPCInferenceService/SystemSharedMemoryStatus", INFERENCE),
+    ("/inference.GRPCInferenceService/SystemSharedMemoryRegister", CONTROL),
+    ("/inference.GRPCInferenceService/SystemSharedMemoryUnregister", CONTROL),
     ("/grpc.health.v1.Health/Check", OPEN),
     ("/grpc.health.v1.Health/Watch", OPEN),
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", INFERENCE),
@@ -287,8 +290,9 @@ mod tests {
     #[test]
     fn model_control_is_a_scope_of_its_own_health_is_open_and_the_unknown_is_not() {
         let with = |wanted: Access| METHODS.iter().filter(move |(_, access)| *access == wanted).map(|(name, _)| *name);
-        assert!(with(CONTROL).all(|name| name.contains("Load") || name.contains("Unload")));
-        assert_eq!(with(CONTROL).count(), 4);
+        let changes = ["Load", "Unload", "Register", "Unregister"];
+        assert!(with(CONTROL).all(|name| changes.iter().any(|change| name.contains(change))));
+        assert_eq!(with(CONTROL).count(), 6);
         assert!(with(OPEN).all(|name| name.contains("Health") || name.contains("/Server")));
         for path in ["/anything/else", "/uflow.v1.ModelService/DeleteModel", "/uflow.v1.ModelService/ListModels/", ""] {
             assert_eq!(access(path), None, "{path}");

@@ -33,6 +33,7 @@ pub mod registry;
 pub mod response_budget;
 mod secrets;
 mod server;
+pub mod shared_memory;
 mod shown;
 mod status;
 mod tidy;

@@ -34,6 +34,7 @@ use super::{
     receive::Receiving,
     registry::Registry,
     secrets::Secrets,
+    shared_memory::{Access, SharedMemory},
     tidy,
     tls::Tls,
     trace::Traces,
@@ -136,8 +137,15 @@ impl Server {
         let gate = secrets.tokens.clone().map(gate).transpose()?;
         let http_settings =
             HttpSettings { max_body_bytes: config.max_message, gate: gate.clone(), ..HttpSettings::default() };
-        let rest = http::router(Arc::clone(&app), http_settings);
-        let router = services(&app, &config, Auth::new(gate))?.add_service(health_service);
+        let access = match (config.allow_shared_memory, secrets.tokens.is_some()) {
+            (false, _) => Access::Off,
+            (true, false) => Access::Loopback,
+            (true, true) => Access::Anywhere,
+        };
+        let oip = Oip::new(Arc::clone(&app), config.stream_window, config.when_full)
+            .with_shared_memory(SharedMemory::new(access));
+        let rest = http::router(oip.clone(), http_settings);
+        let router = services(&app, oip, &config, Auth::new(gate))?.add_service(health_service);
         warn_if_open(&config, grpc_address, http_address);
         let mut helpers = vec![
             tokio::spawn(health::report(Arc::clone(&app), reporter)),
@@ -304,6 +312,7 @@ type Layers<F> = Stack<MapRequestLayer<F>, Stack<Auth, Stack<InUse, Identity>>>;
 
 fn services(
     app: &Arc<App>,
+    oip: Oip,
     config: &Config,
     auth: Auth,
 ) -> Result<Router<Layers<impl Fn(Request) -> Request + Clone + use<>>>> {
@@ -331,7 +340,6 @@ fn services(
     let detection = compressed!(DetectionServiceServer::new(detection))
         .max_decoding_message_size(config.max_message)
         .max_encoding_message_size(config.max_message);
-    let oip = Oip::new(Arc::clone(app), config.stream_window, config.when_full);
     let oip = compressed!(GrpcInferenceServiceServer::new(oip))
         .max_decoding_message_size(config.max_message)
         .max_encoding_message_size(config.max_message);

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Tests a server with Triton's own, unmodified Python client: every call of the client that the server supports.
+"""Tests a server with Triton's own, unmodified Python client for gRPC: every call of the client that the server supports.
 
     tests/clients/oip.py ADDRESS MODEL
 
-Run by tools/check_clients.sh, which installs the client.
+The server must allow shared memory (--allow-shared-memory) and model control (--model-control explicit). Run by
+tools/check_clients.sh, which installs the client.
 """
 
 import json
@@ -14,7 +15,7 @@ import zlib
 
 import numpy as np
 import tritonclient.grpc as grpc
-from tritonclient.utils import InferenceServerException
+from tritonclient.utils import InferenceServerException, shared_memory
 
 HEIGHT, WIDTH = 43, 61
 OUTPUTS = ["score", "score_max", "anomalous", "log10_nfa_min", "p_value", "regions", "mask", "mask_png", "score_map", "log10_nfa_map"]
@@ -152,13 +153,71 @@ def statistics(client, model):
     assert any(stats.name == model for stats in client.get_inference_statistics().model_stats)
 
 
-def control(client, model):
-    """Loads and unloads a model. The server may refuse, but must answer."""
+def compressed(client, model):
+    expected = numbers(client.infer(model, raw_input(frame(1)[None]), outputs=wanted(), parameters=PARAMETERS))
+    for algorithm in ["deflate", "gzip"]:
+        request = {"outputs": wanted(), "parameters": PARAMETERS, "compression_algorithm": algorithm}
+        same(numbers(client.infer(model, raw_input(frame(1)[None]), **request)), expected)
+
+
+def region_of_interest(client, model):
+    """Latents, and a region of interest as a tensor beside the image."""
+    image, mask = raw_input(frame(1)), np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[:, : WIDTH // 2] = 1
+    roi = grpc.InferInput("roi", list(mask.shape), "UINT8")
+    roi.set_data_from_numpy(mask)
+    outputs = wanted(["mask", "latents_0"])
+    found = client.infer(model, [*image, roi], outputs=outputs, parameters={"epsilon": 1e300, "reject_rate": "50%"})
+    assert not found.as_numpy("mask")[..., WIDTH // 2 :].any()
+    assert found.as_numpy("latents_0").ndim == 4
+
+
+class Shared:
+    """A region with room for a frame and for a mask, as a camera's program has it."""
+
+    def __init__(self, client, name):
+        self.client, self.name, self.pixels = client, name, frame(1)
+        self.size = self.pixels.nbytes + HEIGHT * WIDTH
+        self.handle = shared_memory.create_shared_memory_region(name, f"/uflow_{name}", self.size)
+        client.unregister_system_shared_memory()
+        client.register_system_shared_memory(name, f"/uflow_{name}", self.size)
+        shared_memory.set_shared_memory_region(self.handle, [self.pixels])
+
+    def mask(self):
+        return shared_memory.get_contents_as_numpy(self.handle, np.uint8, [1, HEIGHT, WIDTH], self.pixels.nbytes)
+
+    def close(self):
+        self.client.unregister_system_shared_memory(self.name)
+        shared_memory.destroy_shared_memory_region(self.handle)
+
+
+def in_shared_memory(client, model):
+    expected = numbers(client.infer(model, raw_input(frame(1)[None]), outputs=wanted(), parameters=PARAMETERS))
+    shared = Shared(client, "grpc_frames")
+    status = client.get_system_shared_memory_status().regions
+    assert [region.byte_size for region in status.values()] == [shared.size], status
+    image = grpc.InferInput("image", list(shared.pixels.shape), "UINT8")
+    image.set_shared_memory(shared.name, shared.pixels.nbytes)
+    outputs = wanted(["score", "mask"])
+    outputs[1].set_shared_memory(shared.name, HEIGHT * WIDTH, shared.pixels.nbytes)
+    found = client.infer(model, [image], outputs=outputs, parameters=PARAMETERS)
+    assert found.as_numpy("score") == expected["score"]
+    np.testing.assert_array_equal(shared.mask(), expected["mask"])
+    shared.close()
+    assert not client.get_system_shared_memory_status().regions
     try:
-        client.load_model(model)
-        print("models can be loaded by clients")
+        client.infer(model, [image])
+        sys.exit("a region that is not registered was read")
     except InferenceServerException as error:
-        assert error.status() == "StatusCode.PERMISSION_DENIED", error
+        assert "register it first" in error.message(), error
+
+
+def control(client, model):
+    """Unloads the model and loads it again."""
+    client.unload_model(model)
+    assert not client.is_model_ready(model)
+    client.load_model(model)
+    assert client.is_model_ready(model)
 
 
 def main():
@@ -166,9 +225,10 @@ def main():
         sys.exit(f"usage: {sys.argv[0]} ADDRESS MODEL")
     address, model = sys.argv[1:]
     client = grpc.InferenceServerClient(address)
-    for check in [describes_itself, unary, asynchronous, stream, statistics, control]:
+    checks = [describes_itself, unary, asynchronous, stream, compressed, region_of_interest, in_shared_memory, statistics, control]
+    for check in checks:
         check(client, model)
-        print(f"tritonclient: {check.__name__.replace('_', ' ')}: ok")
+        print(f"tritonclient.grpc: {check.__name__.replace('_', ' ')}: ok")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,9 @@ use tonic::{
 use uflow::serve::{
     Server,
     config::{ModelControl, Settings},
+    proto::inference::{
+        SystemSharedMemoryStatusRequest, grpc_inference_service_client::GrpcInferenceServiceClient,
+    },
     proto::v1::{
         DetectRequest, LoadModelRequest, detection_service_client::DetectionServiceClient,
         model_service_client::ModelServiceClient,
@@ -322,4 +325,15 @@ async fn files_that_are_wrong_are_named_before_anything_starts() {
     let config = uflow::serve::config::Config::new(settings).unwrap();
     let error = Server::start(&server::runtime(), config).await.unwrap_err().to_string();
     assert!(error.contains("cert.pem") && error.contains("does not go with its key"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shared_memory_is_off_unless_the_operator_allows_it() {
+    let status = async |server: &Server| {
+        let mut client = GrpcInferenceServiceClient::new(server::channel(server).await);
+        let found = client.system_shared_memory_status(SystemSharedMemoryStatusRequest::default()).await;
+        found.map(|_| ()).map_err(|status| status.code())
+    };
+    assert_eq!(status(&start(|_| {}).await).await, Err(Code::PermissionDenied));
+    assert_eq!(status(&start(|settings| settings.allow_shared_memory = Some(true)).await).await, Ok(()));
 }

@@ -48,6 +48,8 @@ pub struct Config {
     pub http_tls: bool,
     /// File of bearer tokens.
     pub tokens: Option<PathBuf>,
+    /// Whether clients may send frames in shared memory.
+    pub allow_shared_memory: bool,
     /// Most connections at once, on each port.
     pub max_connections: usize,
     /// Most calls and streams at once on a connection.
@@ -149,6 +151,7 @@ impl Config {
             tls: tls(set.tls_cert, set.tls_key, set.tls_client_ca)?,
             http_tls: set.http_tls.unwrap_or(true),
             tokens: set.tokens,
+            allow_shared_memory: set.allow_shared_memory.unwrap_or(false),
             max_connections: count("max_connections", set.max_connections, 1 << 20)?,
             max_streams: count("max_streams", set.max_streams.map(|n| n as usize), 1 << 20)? as u32,
             head,

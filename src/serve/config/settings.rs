@@ -82,6 +82,9 @@ macro_rules! settings_table {
                 http_tls: bool, "BOOL", "UFLOW_HTTP_TLS";
                 /// File of bearer tokens, one a line: TOKEN, then what it allows: inference, control, metrics.
                 tokens: PathBuf, "FILE", "UFLOW_TOKENS";
+                /// Whether clients of this host may register shared memory and send frames in it: with tokens those of the scope control,
+                /// else those that connect from a loopback address [default: false].
+                allow_shared_memory: bool, "BOOL", "UFLOW_ALLOW_SHARED_MEMORY";
             }
             Some("Connections") => {
                 /// Most connections at once on each port, as far as the limit of open files allows [default: 10000].
@@ -223,6 +226,7 @@ impl Settings {
             versions: Some(1),
             ready_when_empty: Some(false),
             http_tls: Some(true),
+            allow_shared_memory: Some(false),
             max_connections: Some(10_000),
             max_streams: Some(256),
             head_seconds: Some(15.0),

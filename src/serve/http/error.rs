@@ -9,7 +9,7 @@ use serde::Serialize;
 use tonic::{Code, Status};
 use utoipa::ToSchema;
 
-use crate::serve::{metrics, status};
+use crate::serve::{metrics, oip::Failed, status};
 
 /// What went wrong: `{"error": "text", "code": "INVALID_ARGUMENT"}` with the HTTP status that belongs to the code. The Open
 /// Inference Protocol wants `error` to be the text itself; clients of the other routes get the same.
@@ -21,6 +21,11 @@ pub(super) struct Problem {
 }
 
 impl Problem {
+    /// What the answer's body says.
+    pub(super) fn into_body(self) -> Error {
+        Error { error: self.message, code: metrics::name(self.code) }
+    }
+
     pub(super) fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into() }
     }
@@ -44,6 +49,15 @@ impl From<crate::Error> for Problem {
     }
 }
 
+/// As the error itself, with the image that it is about.
+impl From<Failed> for Problem {
+    fn from(failed: Failed) -> Self {
+        let too_large = matches!(failed.error, crate::Error::Limit { .. });
+        let problem = Self::from(Status::from(failed));
+        if too_large { Self { status: StatusCode::PAYLOAD_TOO_LARGE, ..problem } } else { problem }
+    }
+}
+
 impl From<Status> for Problem {
     fn from(status: Status) -> Self {
         let code = status.code();
@@ -54,9 +68,9 @@ impl From<Status> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = Error { error: self.message, code: metrics::name(self.code) };
-        let mut response = (self.status, Json(body)).into_response();
-        let hint = match self.code {
+        let (status, code) = (self.status, self.code);
+        let mut response = (status, Json(self.into_body())).into_response();
+        let hint = match code {
             Code::Unauthenticated => Some((header::WWW_AUTHENTICATE, "Bearer")),
             Code::ResourceExhausted | Code::Unavailable => Some((header::RETRY_AFTER, "1")),
             _ => None,

@@ -1,17 +1,23 @@
-//! The HTTP port: metrics, health, and detection for curl and small gateways.
+//! The HTTP port: metrics, health, detection for curl and small gateways, and the Open Inference Protocol over REST.
 //!
 //! Each handler is annotated with its path and with what it takes and gives. The router, the index at `/` and the OpenAPI
 //! description at `/openapi.json` are made from the annotations. Every error is JSON, `{"error": "text", "code": "NOT_FOUND"}`,
 //! also that of an unknown path or method. Nothing here blocks the event loop: answers are encoded on the engine's threads.
 
+mod annotated;
 mod answer;
+mod body;
+mod compress;
 mod detect;
 mod document;
 mod error;
 mod health;
+mod models;
+mod multipart;
 mod oip;
 mod process;
 mod query;
+mod several;
 mod target;
 
 use std::{
@@ -41,6 +47,7 @@ use self::{
 use super::{
     app::App,
     auth::{Access, Gate, Scope},
+    oip::Oip,
     origin::{Origin, REQUEST_ID},
 };
 use crate::{Error, Reason};
@@ -68,9 +75,13 @@ impl Default for HttpSettings {
 /// What handlers share.
 struct Server {
     app: Arc<App>,
+    /// The Open Inference Protocol's service, which the gRPC port shares.
+    oip: Oip,
     settings: HttpSettings,
     /// Bodies that may still be received.
     uploads: Semaphore,
+    /// Memory for drawing pictures.
+    drawing: annotated::Memory,
     /// The OpenAPI description.
     description: OnceLock<utoipa::openapi::OpenApi>,
 }
@@ -89,6 +100,7 @@ fn routes(server: &Arc<Server>) -> OpenApiRouter<Arc<Server>> {
         .routes(routes!(oip::live))
         .routes(routes!(oip::ready))
         .routes(guarded(Scope::Metrics, routes!(metrics)))
+        .routes(guarded(Scope::Inference, routes!(models::list)))
         .routes(guarded(Scope::Inference, routes!(detect::detect)))
         .routes(guarded(Scope::Inference, routes!(detect::detect_version)))
         .routes(guarded(Scope::Inference, routes!(oip::server)))
@@ -96,18 +108,33 @@ fn routes(server: &Arc<Server>) -> OpenApiRouter<Arc<Server>> {
         .routes(guarded(Scope::Inference, routes!(oip::model_version)))
         .routes(guarded(Scope::Inference, routes!(oip::model_ready)))
         .routes(guarded(Scope::Inference, routes!(oip::model_version_ready)))
-        .routes(guarded(Scope::Inference, routes!(oip::infer)))
-        .routes(guarded(Scope::Inference, routes!(oip::infer_version)))
+        .routes(guarded(Scope::Inference, routes!(oip::config::config)))
+        .routes(guarded(Scope::Inference, routes!(oip::config::version_config)))
+        .routes(guarded(Scope::Inference, routes!(oip::stats::all)))
+        .routes(guarded(Scope::Inference, routes!(oip::stats::model)))
+        .routes(guarded(Scope::Inference, routes!(oip::stats::version)))
+        .routes(guarded(Scope::Inference, routes!(oip::infer::infer)))
+        .routes(guarded(Scope::Inference, routes!(oip::infer::infer_version)))
+        .routes(guarded(Scope::Inference, routes!(oip::repository::index)))
+        .routes(guarded(Scope::Control, routes!(oip::repository::load)))
+        .routes(guarded(Scope::Control, routes!(oip::repository::unload)))
+        .routes(guarded(Scope::Inference, routes!(oip::shared_memory::status)))
+        .routes(guarded(Scope::Inference, routes!(oip::shared_memory::region_status)))
+        .routes(guarded(Scope::Control, routes!(oip::shared_memory::register)))
+        .routes(guarded(Scope::Control, routes!(oip::shared_memory::unregister)))
+        .routes(guarded(Scope::Control, routes!(oip::shared_memory::unregister_all)))
 }
 
-/// The HTTP port's service on the shared state.
-pub fn router(app: Arc<App>, settings: HttpSettings) -> Router {
+/// The HTTP port's service on the state that it shares with the gRPC port.
+pub fn router(oip: Oip, settings: HttpSettings) -> Router {
+    let app = Arc::clone(oip.app());
     let engine = app.engine();
     if let Err(error) = process::register(engine) {
         tracing::error!(%error, "figures of the process are missing from /metrics");
     }
     let uploads = Semaphore::new(settings.max_uploads.min(Semaphore::MAX_PERMITS));
-    let server = Arc::new(Server { app, settings, uploads, description: OnceLock::new() });
+    let drawing = annotated::Memory::new(app.engine().options());
+    let server = Arc::new(Server { app, oip, settings, uploads, drawing, description: OnceLock::new() });
     let (router, description) = routes(&server).split_for_parts();
     server.description.get_or_init(|| description);
     let router = router.fallback(no_such_path).method_not_allowed_fallback(no_such_method).with_state(server);
@@ -133,6 +160,11 @@ async fn authorize(
         let origin = Origin::of(request.headers(), request.extensions());
         gate.check(request.uri().path(), Some(Access::Needs(scope)), request.headers(), &origin)?;
     }
+    if scope == Scope::Control {
+        let origin = Origin::of(request.headers(), request.extensions());
+        let client = origin.client().map(tracing::field::display);
+        tracing::info!(method = request.uri().path(), client, request_id = origin.request_id(), "model control");
+    }
     Ok(next.run(request).await)
 }
 
@@ -144,7 +176,7 @@ async fn index(State(server): State<Arc<Server>>) -> String {
     for (path, item) in server.description.get().into_iter().flat_map(|description| &description.paths.paths) {
         for (method, operation) in [("GET", &item.get), ("POST", &item.post)] {
             let summary = operation.as_ref().and_then(|operation| operation.summary.as_deref());
-            text.extend(summary.map(|summary| format!("{method:<5}{path:<51}{summary}\n")));
+            text.extend(summary.map(|summary| format!("{method:<5}{path:<53}{summary}\n")));
         }
     }
     text

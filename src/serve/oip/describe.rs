@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 
-use strum::VariantArray as _;
-
 use super::{
     Oip,
     input::{ENCODED_IMAGE, IMAGE},
     output::Output,
+    roi::ROI,
 };
 use crate::{
     engine::Model,
@@ -32,20 +31,13 @@ const NAME: &str = "uflow";
 
 /// Triton's names of the supported extensions. The model repository can always be listed; it can be changed where the server
 /// allows that.
-const EXTENSIONS: [&str; 5] =
-    ["model_configuration", "model_repository", "parameters", "schedule_policy", "statistics"];
-
-/// The server.
-pub(in crate::serve) fn server() -> ServerMetadataResponse {
-    ServerMetadataResponse {
-        name: NAME.to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        extensions: EXTENSIONS.map(str::to_owned).to_vec(),
-    }
-}
+const EXTENSIONS: [&str; 6] =
+    ["binary_tensor_data", "model_configuration", "model_repository", "parameters", "schedule_policy", "statistics"];
+/// The one that the server has where it is allowed to.
+const SHARED_MEMORY: &str = "system_shared_memory";
 
 /// A model's tensors, with the batch axis. `versions` are the versions of the model that take frames.
-pub(in crate::serve) fn metadata(model: &Model, versions: Vec<u32>) -> ModelMetadataResponse {
+pub(super) fn metadata(model: &Model, versions: Vec<u32>) -> ModelMetadataResponse {
     let tensor = |name: &str, datatype: &str, dims: Vec<i64>| TensorMetadata {
         name: name.to_owned(),
         datatype: datatype.to_owned(),
@@ -56,8 +48,8 @@ pub(in crate::serve) fn metadata(model: &Model, versions: Vec<u32>) -> ModelMeta
         versions: versions.iter().map(u32::to_string).collect(),
         platform: NAME.to_owned(),
         inputs: vec![tensor(IMAGE, "UINT8", vec![-1; 3])],
-        outputs: (Output::VARIANTS.iter())
-            .map(|output| tensor(output.name(), output.datatype().0, output.dims(model)))
+        outputs: (Output::DECLARED.iter())
+            .map(|output| tensor(&output.name(), output.datatype().0, output.dims(model)))
             .collect(),
     }
 }
@@ -82,6 +74,16 @@ pub(super) fn index(status: Status) -> ModelIndex {
 }
 
 impl Oip {
+    /// The server.
+    pub(super) fn server(&self) -> ServerMetadataResponse {
+        let shared_memory = Some(SHARED_MEMORY).filter(|_| self.shared.is_allowed());
+        ServerMetadataResponse {
+            name: NAME.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            extensions: EXTENSIONS.into_iter().chain(shared_memory).map(str::to_owned).collect(),
+        }
+    }
+
     /// The configuration of a model. Shapes are without the batch axis.
     pub(super) fn config(&self, model: &Model) -> ModelConfig {
         let options = self.app.engine().options();
@@ -93,7 +95,7 @@ impl Oip {
             optional: false,
         };
         let output = |output: &Output| ModelOutput {
-            name: output.name().to_owned(),
+            name: output.name().into_owned(),
             data_type: output.datatype().1.into(),
             dims: output.dims(model),
         };
@@ -115,22 +117,29 @@ impl Oip {
             version_policy: Some(ModelVersionPolicy { policy_choice: Some(policy_choice) }),
             max_batch_size: i32::try_from(self.most_images()).unwrap_or(i32::MAX),
             input: vec![image],
-            output: Output::VARIANTS.iter().map(output).collect(),
+            output: Output::DECLARED.iter().map(output).collect(),
             instance_group: vec![instance(options.session.device)],
-            parameters: alternatives(),
+            parameters: alternatives(model),
             model_transaction_policy: Some(ModelTransactionPolicy { decoupled: false }),
             scheduling_choice: Some(SchedulingChoice::DynamicBatching(batching)),
         }
     }
 }
 
-/// Inputs that are accepted in place of the declared one.
-fn alternatives() -> HashMap<String, ModelParameter> {
-    let encoded = "BYTES [-1] or [-1, 1]: PNG, JPEG, BMP, TIFF or WebP files in the place of `image`";
+/// What is accepted and given beyond the declared tensors.
+fn alternatives(model: &Model) -> HashMap<String, ModelParameter> {
+    let encoded = "BYTES [-1] or [-1, 1]: PNG, JPEG, BMP, TIFF, WebP, GIF or PNM files in the place of `image`";
     let sixteen = "UINT16 [-1, -1, -1, 1]: grey pictures of 16 bits as `image`";
-    [(ENCODED_IMAGE, encoded), ("image_uint16", sixteen)]
-        .map(|(name, text)| (name.to_owned(), ModelParameter { string_value: text.to_owned() }))
-        .into()
+    let roi =
+        "BYTES [1]: an image file, or UINT8 [-1, -1]: a region of interest beside `image`; black and 0 do not count";
+    let inputs = [(ENCODED_IMAGE, encoded), ("image_uint16", sixteen), (ROI, roi)];
+    let inputs = inputs.into_iter().map(|(name, text)| (name.to_owned(), text.to_owned()));
+    let latents = (0..model.manifest().scales.len()).map(Output::Latents).map(|output| {
+        let (name, shape) = (output.name().into_owned(), output.dims(model));
+        let sizes: Vec<_> = std::iter::once(-1).chain(shape).map(|size| size.to_string()).collect();
+        (name, format!("FP32 [{}]: an output, the latents of a scale", sizes.join(", ")))
+    });
+    inputs.chain(latents).map(|(name, string_value)| (name, ModelParameter { string_value })).collect()
 }
 
 fn instance(device: Device) -> ModelInstanceGroup {

@@ -15,6 +15,7 @@ use super::{
     Oip,
     output::{self, Budget, Output, Part},
     request::{self, Inference},
+    shared::{self, Resolved, Windows},
     statistics::Statistics,
 };
 use crate::{
@@ -53,10 +54,12 @@ impl Weigh for FrameResult {
 
 /// A request whose frames are with the engine.
 #[derive(Debug)]
-pub(super) struct Started {
+pub(in crate::serve) struct Started {
     id: String,
     model: Arc<Model>,
     outputs: Vec<Output>,
+    /// Where outputs go that are not in the answer.
+    windows: Windows,
     images: usize,
     frames: Vec<Pending<FrameResult>>,
     arrived: Instant,
@@ -70,22 +73,26 @@ pub(super) struct Started {
 impl Oip {
     /// Hands the frames of a request to the engine, with the deadline and the origin of their call. All go to the same model,
     /// even if the model is replaced meanwhile.
-    pub(super) async fn start(
+    pub(in crate::serve) async fn start(
         &self,
-        request: ModelInferRequest,
+        mut request: ModelInferRequest,
         (deadline, origin): (Option<Instant>, Origin),
         when_full: WhenFull,
     ) -> Result<Started> {
         let arrived = Instant::now();
-        let read = || {
+        let read = async {
+            let resolved = self.resolve(&mut request, &origin).await?;
             let inference = request::read(request, self.most_images(), deadline)?;
             let model = self.app.registry().get(&inference.model, inference.version)?;
-            Ok((inference, model))
+            output::check(&inference.outputs, &model)?;
+            Ok((inference, model, resolved))
         };
         // A request that fails before it has frames is counted here.
-        let (inference, model) = read()
-            .inspect_err(|error| self.app.requests().begin(Protocol::Oip, origin.clone(), None).done(Some(error)))?;
+        let count = |error: &Error| self.app.requests().begin(Protocol::Oip, origin.clone(), None).done(Some(error));
+        let (inference, model, resolved) = read.await.inspect_err(count)?;
         let Inference { id, input, outputs, options, priority, deadline, tell_final, significant_bits, .. } = inference;
+        let Resolved { copies: _copies, outputs: windows } = resolved;
+        let raw = input.raw || !windows.is_empty();
         let budget = Budget::new(self.app.engine().options().limits.max_bytes);
         let images = input.frames.len();
         let mut frames = Vec::with_capacity(images);
@@ -96,14 +103,14 @@ impl Oip {
                 version: model.version(),
                 source,
                 options: options.clone(),
-                roi: bytes::Bytes::new(),
+                roi: input.roi.clone(),
                 wanted: output::wanted(&outputs),
                 deadline,
                 priority,
                 origin: origin.clone(),
                 significant_bits,
             };
-            let (outputs, raw, budget) = (outputs.clone(), input.raw, budget.clone());
+            let (outputs, budget) = (outputs.clone(), budget.clone());
             let encode = move |_: &Model, answer| {
                 let parts = output::parts(&outputs, &answer, raw, &budget)?;
                 Ok(FrameResult { parts, timings: answer.detection.timings_ms, batch: answer.batch })
@@ -116,20 +123,28 @@ impl Oip {
             }
         }
         let (statistics, largest) = (Arc::clone(&self.statistics), self.app.largest_answer());
-        Ok(Started { id, model, outputs, images, frames, arrived, tell_final, statistics, largest })
+        Ok(Started { id, model, outputs, windows, images, frames, arrived, tell_final, statistics, largest })
     }
 }
 
 impl Started {
     /// The answer, when every frame is answered. When one frame fails, the others are given up.
-    pub(super) async fn answer(self) -> Result<ModelInferResponse, Status> {
-        let Self { id, model, outputs, images, frames, arrived, tell_final, statistics, largest } = self;
-        let found = all(frames).await.map_err(|(index, error)| of_image(index, images, &error));
-        let answer = found.and_then(|mut found| {
-            let response = respond(id, &model, &outputs, &mut found)?;
+    pub(in crate::serve) async fn answer(self) -> Result<ModelInferResponse, Failed> {
+        let Self { id, model, outputs, windows, images, frames, arrived, tell_final, statistics, largest } = self;
+        let found = all(frames).await.map_err(|(index, error)| Failed { image: (images > 1).then_some(index), error });
+        let complete = async |found: &mut [FrameResult]| {
+            let mut response = respond(id, &model, &outputs, found)?;
+            shared::write(&mut response, windows).await?;
             check_size(response.encoded_len() + STREAMED, largest)?;
-            Ok((response, found))
-        });
+            Ok(response)
+        };
+        let answer = match found {
+            Ok(mut found) => match complete(&mut found).await {
+                Ok(response) => Ok((response, found)),
+                Err(error) => Err(Failed { image: None, error }),
+            },
+            Err(failed) => Err(failed),
+        };
         match answer {
             Ok((mut response, found)) => {
                 statistics.succeeded(&model, arrived, &found);
@@ -138,9 +153,9 @@ impl Started {
                 }
                 Ok(response)
             }
-            Err(status) => {
+            Err(failed) => {
                 statistics.failed(&model, arrived);
-                Err(status)
+                Err(failed)
             }
         }
     }
@@ -167,10 +182,19 @@ async fn all(mut frames: Vec<Pending<FrameResult>>) -> Result<Vec<FrameResult>, 
     Ok(found.into_iter().flatten().collect())
 }
 
-/// An error that names the image, where the request has several.
-fn of_image(index: usize, images: usize, error: &Error) -> Status {
-    let about = if images > 1 { format!("image {index}: ") } else { String::new() };
-    Status::new(status::code(error), format!("{about}{}", shown::text(error)))
+/// Why a request could not be answered.
+#[derive(Debug)]
+pub(in crate::serve) struct Failed {
+    /// The image that it was, where the request has several.
+    image: Option<usize>,
+    pub(in crate::serve) error: Error,
+}
+
+impl From<Failed> for Status {
+    fn from(Failed { image, error }: Failed) -> Self {
+        let about = image.map_or_else(String::new, |index| format!("image {index}: "));
+        Self::new(status::code(&error), format!("{about}{}", shown::text(&error)))
+    }
 }
 
 fn respond(id: String, model: &Model, outputs: &[Output], found: &mut [FrameResult]) -> Result<ModelInferResponse> {

@@ -1,9 +1,12 @@
-//! Reads the input tensor as frames. A shape is checked against the bytes that arrived and never decides how much is
+//! Reads the input tensors as frames and a region of interest. A shape is checked against the bytes that arrived and never decides how much is
 //! allocated. Raw frames are slices of the request's message.
 
 use bytes::{Buf, Bytes};
 
-use super::parameters;
+use super::{
+    parameters,
+    roi::{self, ROI},
+};
 use crate::{
     Error, Result,
     engine::Source,
@@ -22,17 +25,21 @@ pub(super) const ENCODED_IMAGE: &str = "encoded_image";
 
 const ALLOWED: &str = "give one of `image` (UINT8 [batch, height, width, channels] or [height, width, channels], UINT16 with \
                        1 channel, or BYTES [batch]) and `encoded_image` (BYTES [batch])";
+/// What can be added to it.
+const ADDED: &str = "and `roi` where a region of interest is wanted";
 
 /// The input of a request.
 #[derive(Debug)]
 pub(super) struct Input {
     pub(super) frames: Vec<Source>,
+    /// A region of interest as an encoded image; empty for none.
+    pub(super) roi: Bytes,
     /// Whether the elements came as raw contents. The answer's elements go the same way.
     pub(super) raw: bool,
 }
 
-/// The elements of the tensor.
-enum Elements {
+/// The elements of a tensor.
+pub(super) enum Elements {
     Raw(Bytes),
     Typed(InferTensorContents),
 }
@@ -44,8 +51,18 @@ enum Elements {
 pub(super) fn take(request: &mut ModelInferRequest, most: usize) -> Result<Input> {
     let inputs = std::mem::take(&mut request.inputs);
     let contents = std::mem::take(&mut request.raw_input_contents);
-    let tensor = the_one(inputs)?;
-    let (tensor, elements) = elements(tensor, contents)?;
+    check(&inputs)?;
+    let (mut picture, mut roi) = (None, Bytes::new());
+    for (tensor, elements) in elements(inputs, contents)? {
+        if tensor.name == ROI {
+            roi = roi::take(&tensor, elements)?;
+        } else {
+            picture = Some((tensor, elements));
+        }
+    }
+    let Some((tensor, elements)) = picture else {
+        return Err(wrong(format!("no image is given; {ALLOWED}")));
+    };
     let raw = matches!(elements, Elements::Raw(_));
     let frames = match tensor.datatype.as_str() {
         "BYTES" => encoded(&tensor, elements, most)?,
@@ -55,53 +72,60 @@ pub(super) fn take(request: &mut ModelInferRequest, most: usize) -> Result<Input
             return Err(wrong(format!("`{name}` has the datatype `{other}`; {ALLOWED}")));
         }
     };
-    Ok(Input { frames, raw })
+    Ok(Input { frames, roi, raw })
 }
 
 fn wrong(reason: String) -> Error {
     Error::parameter("inputs", reason)
 }
 
-fn the_one(inputs: Vec<InferInputTensor>) -> Result<InferInputTensor> {
+/// Checks the names of the inputs and their parameters.
+fn check(inputs: &[InferInputTensor]) -> Result<()> {
     for (index, input) in inputs.iter().enumerate() {
         let name = shown(&input.name);
-        if ![IMAGE, ENCODED_IMAGE].contains(&input.name.as_str()) {
-            return Err(wrong(format!("there is no input `{name}`; {ALLOWED}")));
+        if ![IMAGE, ENCODED_IMAGE, ROI].contains(&input.name.as_str()) {
+            return Err(wrong(format!("there is no input `{name}`; {ALLOWED}, {ADDED}")));
         }
         if inputs[..index].iter().any(|other| other.name == input.name) {
             return Err(wrong(format!("`{name}` is given twice")));
         }
-        if input.parameters.contains_key("shared_memory_region") {
-            return Err(wrong(format!(
-                "`{name}` is in shared memory, which this server does not have; send its contents"
-            )));
+        if input.name != ROI && inputs[..index].iter().any(|other| other.name != ROI) {
+            return Err(wrong("both `image` and `encoded_image` are given; give one of them".to_owned()));
         }
         parameters::only("inputs", &format!("`{name}`"), &input.parameters, &[], &["binary_data_size"])?;
     }
-    match <[_; 1]>::try_from(inputs) {
-        Ok([input]) => Ok(input),
-        Err(inputs) if inputs.is_empty() => Err(wrong(format!("no input is given; {ALLOWED}"))),
-        Err(_) => Err(wrong("both `image` and `encoded_image` are given; give one of them".to_owned())),
+    if inputs.is_empty() {
+        return Err(wrong(format!("no input is given; {ALLOWED}")));
     }
+    Ok(())
 }
 
-fn elements(mut tensor: InferInputTensor, mut raw: Vec<Bytes>) -> Result<(InferInputTensor, Elements)> {
-    // Some clients send an empty message.
-    let typed = tensor.contents.take().filter(|contents| *contents != InferTensorContents::default());
-    let name = &tensor.name;
-    let elements = match (typed, raw.len()) {
-        (Some(_), 1..) => {
-            return Err(wrong(format!("`{name}` has typed contents and raw_input_contents too; send one of them")));
-        }
-        (None, 1) => Elements::Raw(raw.swap_remove(0)),
-        (None, 0) => return Err(wrong(format!("`{name}` has no contents; set raw_input_contents or its `contents`"))),
-        (None, count) => {
-            let reason = format!("there are {count} for 1 input; send as many as inputs, in their order");
-            return Err(Error::parameter("raw_input_contents", reason));
-        }
-        (Some(contents), 0) => Elements::Typed(contents),
+/// Each tensor with its elements: all raw, or all typed.
+fn elements(inputs: Vec<InferInputTensor>, raw: Vec<Bytes>) -> Result<Vec<(InferInputTensor, Elements)>> {
+    let count = inputs.len();
+    if raw.len() > count || (1..count).contains(&raw.len()) {
+        let (found, inputs) = (raw.len(), if count == 1 { "input" } else { "inputs" });
+        let reason = format!("there are {found} for {count} {inputs}; send as many as inputs, in their order");
+        return Err(Error::parameter("raw_input_contents", reason));
+    }
+    let mut raw = raw.into_iter();
+    let with_elements = |mut tensor: InferInputTensor| {
+        // Some clients send an empty message.
+        let typed = tensor.contents.take().filter(|contents| *contents != InferTensorContents::default());
+        let name = &tensor.name;
+        let elements = match (typed, raw.next()) {
+            (Some(_), Some(_)) => {
+                return Err(wrong(format!("`{name}` has typed contents and raw_input_contents too; send one of them")));
+            }
+            (None, Some(raw)) => Elements::Raw(raw),
+            (Some(contents), None) => Elements::Typed(contents),
+            (None, None) => {
+                return Err(wrong(format!("`{name}` has no contents; set raw_input_contents or its `contents`")));
+            }
+        };
+        Ok((tensor, elements))
     };
-    Ok((tensor, elements))
+    inputs.into_iter().map(with_elements).collect()
 }
 
 /// Frames from pixels. Raw contents are not copied.
@@ -134,7 +158,7 @@ fn decoded(tensor: &InferInputTensor, elements: Elements, most: usize) -> Result
     };
     let bytes = match elements {
         Elements::Raw(bytes) => pixels::from_little_endian(bytes, format),
-        Elements::Typed(contents) => typed_pixels(datatype, contents)?,
+        Elements::Typed(contents) => typed_pixels(IMAGE, datatype, contents)?,
     };
     let frame =
         (height as usize).checked_mul(width as usize).and_then(|area| area.checked_mul(format.bytes_per_pixel()));
@@ -153,12 +177,12 @@ fn decoded(tensor: &InferInputTensor, elements: Elements, most: usize) -> Result
 }
 
 /// Pixels from `uint_contents`, in native byte order.
-fn typed_pixels(datatype: &str, mut contents: InferTensorContents) -> Result<Bytes> {
+pub(super) fn typed_pixels(name: &str, datatype: &str, mut contents: InferTensorContents) -> Result<Bytes> {
     let values = std::mem::take(&mut contents.uint_contents);
     only("uint_contents", datatype, &contents)?;
     let most = if datatype == "UINT8" { u32::from(u8::MAX) } else { u32::from(u16::MAX) };
     if let Some((index, value)) = values.iter().enumerate().find(|(_, value)| **value > most) {
-        return Err(wrong(format!("`image` has {value} at uint_contents[{index}]; {datatype} is 0 to {most}")));
+        return Err(wrong(format!("`{name}` has {value} at uint_contents[{index}]; {datatype} is 0 to {most}")));
     }
     Ok(match datatype {
         "UINT8" => values.iter().map(|&value| value as u8).collect::<Vec<_>>(),
@@ -174,18 +198,23 @@ fn encoded(tensor: &InferInputTensor, elements: Elements, most: usize) -> Result
         [images] | [images, 1] => batch(tensor, images, most)?,
         _ => return Err(wrong(format!("`{name}` has the shape {shape:?}; BYTES are [batch] or [batch, 1]"))),
     };
-    let pictures = match elements {
-        Elements::Raw(bytes) => split(name, bytes, images)?,
-        Elements::Typed(mut contents) => {
-            let pictures = std::mem::take(&mut contents.bytes_contents);
-            only("bytes_contents", "BYTES", &contents)?;
-            pictures
-        }
-    };
+    let pictures = encoded_elements(name, elements, images)?;
     if pictures.len() != images {
         return Err(wrong(format!("`{name}` has {} elements; the shape {shape:?} has {images}", pictures.len())));
     }
     Ok(pictures.into_iter().map(Source::Encoded).collect())
+}
+
+/// Elements of BYTES; raw ones are at most `most`.
+pub(super) fn encoded_elements(name: &str, elements: Elements, most: usize) -> Result<Vec<Bytes>> {
+    match elements {
+        Elements::Raw(bytes) => split(name, bytes, most),
+        Elements::Typed(mut contents) => {
+            let elements = std::mem::take(&mut contents.bytes_contents);
+            only("bytes_contents", "BYTES", &contents)?;
+            Ok(elements)
+        }
+    }
 }
 
 /// Splits elements of BYTES: each is its length in four bytes, little-endian, followed by the bytes.

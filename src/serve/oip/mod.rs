@@ -2,7 +2,8 @@
 //! tools work unchanged.
 //!
 //! ```text
-//! ModelInferRequest ─► request: tensors → frames, parameters, outputs ─► App, frame by frame ─► output: parts → tensors
+//! ModelInferRequest ─► shared: copies inputs out of shared memory ─► request: tensors → frames, parameters, outputs
+//!     ─► App, frame by frame ─► output: parts → tensors ─► shared: writes outputs into shared memory
 //! ```
 //!
 //! The frames of one request go to the engine one by one and share batches with the frames of other requests. The request is
@@ -11,7 +12,8 @@
 //! **Declared tensors.** Triton's `perf_analyzer` makes random data for *every* input in the metadata (also for inputs that
 //! `ModelConfig` calls optional) and asks for every output. So exactly one input is declared: `image`, UINT8,
 //! `[-1, -1, -1, -1]` (batch, height, width, channels). `ModelConfig.parameters` names what is accepted in its place: `image`
-//! as UINT16, and encoded images as BYTES under `image` or `encoded_image`. `max_batch_size` is above 0, so that the tools
+//! as UINT16, and encoded images as BYTES under `image` or `encoded_image`; and what can be added: `roi`, and the outputs
+//! `latents_0`, `latents_1` and so on, which are large. `max_batch_size` is above 0, so that the tools
 //! offer a batch axis (`perf_analyzer -b`): shapes in the metadata have this axis, `dims` in the configuration do not, and the
 //! tools add it to `--shape image:32,48,3`. `max_batch_size` is the number of frames that the engine holds at once; a request
 //! with more frames could never be admitted.
@@ -22,18 +24,21 @@ mod input;
 mod output;
 mod parameters;
 mod request;
+mod roi;
 mod service;
+mod shared;
 mod statistics;
 
 use std::sync::Arc;
 
-pub(super) use self::describe::{metadata, server};
+pub(super) use self::infer::Failed;
 use self::statistics::Statistics;
 use crate::{
     Error, Result,
     serve::{
         app::{App, WhenFull},
         ordered::Flow,
+        shared_memory::SharedMemory,
         shown::shown,
     },
 };
@@ -44,13 +49,26 @@ pub struct Oip {
     app: Arc<App>,
     flow: Flow,
     statistics: Arc<Statistics>,
+    shared: SharedMemory,
 }
 
 impl Oip {
     /// On the shared state. A stream has at most `window` requests unanswered; `when_full` is what happens to their frames
     /// when the server is full.
     pub fn new(app: Arc<App>, window: usize, when_full: WhenFull) -> Self {
-        Self { app, flow: Flow { window, when_full }, statistics: Arc::default() }
+        let shared = SharedMemory::default();
+        Self { app, flow: Flow { window, when_full }, statistics: Arc::default(), shared }
+    }
+
+    /// The same with shared memory.
+    #[must_use]
+    pub fn with_shared_memory(self, shared: SharedMemory) -> Self {
+        Self { shared, ..self }
+    }
+
+    /// The state that protocols share.
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
     }
 
     /// The largest number of images in a request.

@@ -1,17 +1,20 @@
 //! Output tensors: which there are, each frame's part of them (made on the engine's threads), and how the parts are joined.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use prost::Message;
-use strum::{IntoStaticStr, VariantArray};
 
 use super::parameters::only;
 use crate::{
     Error, Reason, Result,
     engine::{Answer, Model, Wanted},
+    latents::ScaleShape,
     serve::{
         encode,
         proto::inference::{
@@ -22,9 +25,8 @@ use crate::{
     },
 };
 
-/// A tensor that models answer, by the name that its variant has in snake case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
+/// A tensor that models answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Output {
     Score,
     ScoreMax,
@@ -36,23 +38,66 @@ pub(super) enum Output {
     MaskPng,
     ScoreMap,
     Log10NfaMap,
+    /// The latents of a scale, 0 being the finest. They are not declared: tools that ask for every output would get them.
+    Latents(usize),
 }
 
+/// Name of the first scale's latents without its number.
+const LATENTS: &str = "latents_";
+
 impl Output {
+    /// Outputs that are declared, in the order of the metadata.
+    pub(super) const DECLARED: [Self; 10] = [
+        Self::Score,
+        Self::ScoreMax,
+        Self::Anomalous,
+        Self::Log10NfaMin,
+        Self::PValue,
+        Self::Regions,
+        Self::Mask,
+        Self::MaskPng,
+        Self::ScoreMap,
+        Self::Log10NfaMap,
+    ];
     /// The answer to a request that names no output: those that are small.
     const DEFAULT: [Self; 6] =
         [Self::Score, Self::ScoreMax, Self::Anomalous, Self::Log10NfaMin, Self::PValue, Self::Regions];
 
-    pub(super) fn name(self) -> &'static str {
-        self.into()
+    pub(super) fn name(self) -> Cow<'static, str> {
+        let name = match self {
+            Self::Score => "score",
+            Self::ScoreMax => "score_max",
+            Self::Anomalous => "anomalous",
+            Self::Log10NfaMin => "log10_nfa_min",
+            Self::PValue => "p_value",
+            Self::Regions => "regions",
+            Self::Mask => "mask",
+            Self::MaskPng => "mask_png",
+            Self::ScoreMap => "score_map",
+            Self::Log10NfaMap => "log10_nfa_map",
+            Self::Latents(scale) => return format!("{LATENTS}{scale}").into(),
+        };
+        name.into()
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        let latents = || {
+            let scale = name.strip_prefix(LATENTS)?.parse().ok().map(Self::Latents)?;
+            // `latents_01` is not a name.
+            (scale.name() == name).then_some(scale)
+        };
+        Self::DECLARED.into_iter().find(|output| output.name() == name).or_else(latents)
     }
 
     /// The type, as requests and metadata write it, and as the configuration does.
     pub(super) fn datatype(self) -> (&'static str, DataType) {
         match self {
-            Self::Score | Self::ScoreMax | Self::Log10NfaMin | Self::ScoreMap | Self::Log10NfaMap => {
-                ("FP32", DataType::TypeFp32)
-            }
+            Self::Score
+            | Self::ScoreMax
+            | Self::Log10NfaMin
+            | Self::ScoreMap
+            | Self::Log10NfaMap
+            | Self::Latents(_) => ("FP32", DataType::TypeFp32),
             Self::PValue => ("FP64", DataType::TypeFp64),
             Self::Anomalous => ("BOOL", DataType::TypeBool),
             Self::Regions | Self::MaskPng => ("BYTES", DataType::TypeString),
@@ -73,8 +118,33 @@ impl Output {
             | Self::MaskPng => Vec::new(),
             Self::Mask => vec![-1, -1],
             Self::ScoreMap | Self::Log10NfaMap => vec![i64::from(input.height), i64::from(input.width)],
+            Self::Latents(scale) => model.manifest().scales.get(scale).map_or_else(Vec::new, |scale| {
+                let ScaleShape { channels, height, width } = scale.latents;
+                [channels, height, width].map(|size| size as i64).into()
+            }),
         }
     }
+}
+
+/// Checks that a model has the outputs.
+///
+/// # Errors
+/// [`Error::Parameter`] for latents of a scale that the model does not have.
+pub(super) fn check(outputs: &[Output], model: &Model) -> Result<()> {
+    let scales = model.manifest().scales.len();
+    for output in outputs {
+        if let Output::Latents(scale) = output
+            && *scale >= scales
+        {
+            let reason = format!(
+                "there is no output `{}`; the model has {scales} scales: {LATENTS}0 to {LATENTS}{}",
+                output.name(),
+                scales.saturating_sub(1)
+            );
+            return Err(Error::parameter("outputs", reason));
+        }
+    }
+    Ok(())
 }
 
 /// The requested outputs, in the request's order.
@@ -86,10 +156,9 @@ pub(super) fn requested(outputs: &[InferRequestedOutputTensor]) -> Result<Vec<Ou
     let mut found = Vec::new();
     for requested in outputs {
         let name = shown(&requested.name);
-        let Some(&output) = Output::VARIANTS.iter().find(|output| output.name() == requested.name) else {
-            let all: Vec<_> = Output::VARIANTS.iter().map(|output| output.name()).collect();
-            let all = all.join(", ");
-            return wrong(format!("there is no output `{name}`; there are {all}"));
+        let Some(output) = Output::named(&requested.name) else {
+            let all = Output::DECLARED.map(Output::name).join(", ");
+            return wrong(format!("there is no output `{name}`; there are {all}, and {LATENTS}0 and so on"));
         };
         if found.contains(&output) {
             return wrong(format!("`{name}` is asked for twice"));
@@ -106,7 +175,7 @@ pub(super) fn wanted(outputs: &[Output]) -> Wanted {
         mask: outputs.contains(&Output::Mask) || outputs.contains(&Output::MaskPng),
         score_map: outputs.contains(&Output::ScoreMap),
         log10_nfa_map: outputs.contains(&Output::Log10NfaMap),
-        latents: false,
+        latents: outputs.iter().any(|output| matches!(output, Output::Latents(_))),
     }
 }
 
@@ -205,6 +274,12 @@ fn part(output: Output, answer: &Answer, raw: bool, budget: &Budget) -> Result<P
             budget.take(size_of_val(map.as_slice().unwrap_or_default()) as u64)?;
             floats(vec![map.nrows() as i64, map.ncols() as i64], map, raw)
         }
+        Output::Latents(scale) => {
+            let latents = answer.latents.get(scale).ok_or_else(missing)?;
+            budget.take((latents.len() * size_of::<f32>()) as u64)?;
+            let (channels, height, width) = latents.dim();
+            floats([channels, height, width].map(|size| size as i64).into(), latents, raw)
+        }
     })
 }
 
@@ -267,7 +342,7 @@ pub(super) fn join(output: Output, parts: Vec<Part>) -> Result<(InferOutputTenso
         Elements::Typed(contents) => (None, Some(contents)),
     };
     let tensor = InferOutputTensor {
-        name: output.name().to_owned(),
+        name: output.name().into_owned(),
         datatype: output.datatype().0.to_owned(),
         shape: std::iter::once(images).chain(first).collect(),
         contents,

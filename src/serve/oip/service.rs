@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{Oip, describe, infer, parameters, request, version};
 use crate::{
-    Error, Result,
+    Error, Reason, Result,
     serve::{
         app::WhenFull,
         deadline::of_call,
@@ -18,8 +18,12 @@ use crate::{
             RepositoryIndexResponse, RepositoryModelLoadRequest, RepositoryModelLoadResponse,
             RepositoryModelUnloadRequest, RepositoryModelUnloadResponse, ServerLiveRequest, ServerLiveResponse,
             ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
-            grpc_inference_service_server::GrpcInferenceService,
+            SystemSharedMemoryRegisterRequest, SystemSharedMemoryRegisterResponse, SystemSharedMemoryStatusRequest,
+            SystemSharedMemoryStatusResponse, SystemSharedMemoryUnregisterRequest,
+            SystemSharedMemoryUnregisterResponse, grpc_inference_service_server::GrpcInferenceService,
+            system_shared_memory_status_response::RegionStatus,
         },
+        shared_memory,
         shown::shown,
     },
 };
@@ -39,7 +43,7 @@ impl GrpcInferenceService for Oip {
     }
 
     async fn server_metadata(&self, _: Request<ServerMetadataRequest>) -> Answer<ServerMetadataResponse> {
-        Ok(Response::new(describe::server()))
+        Ok(Response::new(self.server()))
     }
 
     /// An unknown model is not ready.
@@ -111,6 +115,39 @@ impl GrpcInferenceService for Oip {
         Ok(Response::new(RepositoryModelUnloadResponse {}))
     }
 
+    async fn system_shared_memory_status(
+        &self,
+        request: Request<SystemSharedMemoryStatusRequest>,
+    ) -> Answer<SystemSharedMemoryStatusResponse> {
+        self.may_share(&request)?;
+        let regions = self.shared.status(&request.into_inner().name)?.into_iter().map(|status| {
+            let shared_memory::RegionStatus { name, key, offset, byte_size } = status;
+            (name.clone(), RegionStatus { name, key, offset, byte_size })
+        });
+        Ok(Response::new(SystemSharedMemoryStatusResponse { regions: regions.collect() }))
+    }
+
+    async fn system_shared_memory_register(
+        &self,
+        request: Request<SystemSharedMemoryRegisterRequest>,
+    ) -> Answer<SystemSharedMemoryRegisterResponse> {
+        self.may_share(&request)?;
+        let SystemSharedMemoryRegisterRequest { name, key, offset, byte_size } = request.into_inner();
+        let shared = self.shared.clone();
+        blocking(move || shared.register(&name, &key, offset, byte_size)).await??;
+        Ok(Response::new(SystemSharedMemoryRegisterResponse {}))
+    }
+
+    async fn system_shared_memory_unregister(
+        &self,
+        request: Request<SystemSharedMemoryUnregisterRequest>,
+    ) -> Answer<SystemSharedMemoryUnregisterResponse> {
+        self.may_share(&request)?;
+        let (shared, name) = (self.shared.clone(), request.into_inner().name);
+        blocking(move || shared.unregister(&name)).await?;
+        Ok(Response::new(SystemSharedMemoryUnregisterResponse {}))
+    }
+
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
         let call = of_call(&request);
         let started = self.start(request.into_inner(), call, WhenFull::Refuse).await?;
@@ -130,7 +167,7 @@ impl GrpcInferenceService for Oip {
                 let started = service.start(request, call, when_full).await;
                 async move {
                     let answer = match started {
-                        Ok(started) => started.answer().await,
+                        Ok(started) => started.answer().await.map_err(Status::from),
                         Err(error) => Err(error.into()),
                     };
                     infer::in_band(id, tell_final, answer)
@@ -139,6 +176,19 @@ impl GrpcInferenceService for Oip {
         };
         Ok(stream(in_order(&self.app, request.into_inner(), self.flow, start), self.flow))
     }
+}
+
+impl Oip {
+    /// Whether the sender of a request may use shared memory.
+    fn may_share<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let (_, origin) = of_call(request);
+        self.shared.check(&origin).map_err(Status::permission_denied)
+    }
+}
+
+/// Runs work that blocks.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::internal(Reason::of(error)))
 }
 
 /// Refuses the name of a repository: the server has one, without a name.

@@ -67,8 +67,14 @@ fn what_is_wrong_with_a_request_is_said() {
         "INVALID_ARGUMENT",
         "`application/json` is not accepted",
     );
-    assert_error(&typed("Content-Type", "multipart/form-data; boundary=x"), 400, "INVALID_ARGUMENT", "image/*");
-    assert_error(&typed("Content-Encoding", "br"), 400, "INVALID_ARGUMENT", "send the image as it is, or as gzip or");
+    assert_error(&typed("Content-Type", "text/html"), 400, "INVALID_ARGUMENT", "send the image's bytes as image/*");
+    assert_error(
+        &typed("Content-Type", "multipart/form-data; boundary=x"),
+        400,
+        "INVALID_ARGUMENT",
+        "it has no boundary",
+    );
+    assert_error(&typed("Content-Encoding", "br"), 400, "INVALID_ARGUMENT", "send the body as it is, or as gzip or");
     assert_error(&typed("Content-Encoding", "gzip"), 400, "INVALID_ARGUMENT", "cannot be decompressed as gzip");
     let text = server.get("/metrics").text().to_owned();
     for line in [
@@ -105,7 +111,7 @@ fn unknown_paths_and_methods_are_answered_in_json() {
 }
 
 /// A body in the zlib format, which HTTP calls deflate, and as gzip.
-fn compressed(body: &[u8]) -> [(&'static str, Vec<u8>); 2] {
+pub(super) fn compressed(body: &[u8]) -> [(&'static str, Vec<u8>); 2] {
     let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
     zlib.write_all(body).unwrap();
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());

@@ -157,7 +157,8 @@ fn a_second_router_on_the_same_state_changes_nothing() {
     let server = Server::with(&models, Setup::default());
     let families = |server: &Server| scrape(server).1.into_keys().collect::<Vec<_>>();
     let before = families(&server);
-    let _ = uflow::serve::http::router(std::sync::Arc::clone(&server.app), Setup::default().http);
+    let oip = uflow::serve::oip::Oip::new(std::sync::Arc::clone(&server.app), 8, uflow::serve::app::WhenFull::Wait);
+    let _ = uflow::serve::http::router(oip, Setup::default().http);
     assert_eq!(families(&server), before);
 }
 

@@ -8,6 +8,7 @@ mod health;
 mod metrics;
 mod oip;
 mod openapi;
+mod several;
 
 use std::{
     fs,
@@ -26,10 +27,12 @@ use uflow::{
     pipeline::Detector,
     runtime::{Runtime, SessionOptions},
     serve::{
-        app::App,
+        app::{App, WhenFull},
         auth::Gate,
         http::{HttpSettings, router},
+        oip::Oip,
         registry::{Control, Registry, Versions},
+        shared_memory::{Access, SharedMemory},
         tokens::Tokens,
     },
 };
@@ -66,6 +69,8 @@ impl Models {
 
 struct Server {
     app: Arc<App>,
+    /// The protocol's gRPC service, which the HTTP port shares.
+    oip: Oip,
     address: SocketAddr,
     /// Runs the server; dropped last.
     _runtime: tokio::runtime::Runtime,
@@ -79,6 +84,9 @@ struct Setup {
     /// Content of a file of tokens; empty for none.
     tokens: &'static str,
     ready_when_empty: bool,
+    shared_memory: Access,
+    /// Most bytes of an answer, where it is not the default.
+    largest_answer: Option<usize>,
 }
 
 impl Default for Setup {
@@ -90,6 +98,8 @@ impl Default for Setup {
             http: HttpSettings::default(),
             tokens: "",
             ready_when_empty: false,
+            shared_memory: Access::Off,
+            largest_answer: None,
         }
     }
 }
@@ -105,14 +115,17 @@ impl Server {
         let repository = Repository::open(repository, None).unwrap();
         let registry = Registry::start(Arc::clone(&engine), repository, setup.control, setup.versions).unwrap();
         let app = App::new(engine, registry, None).unwrap().with_ready_when_empty(setup.ready_when_empty);
-        let app = Arc::new(app);
+        let largest = setup.largest_answer.unwrap_or(app.largest_answer());
+        let app = Arc::new(app.with_largest_answer(largest));
         let gate = (!setup.tokens.is_empty()).then(|| {
             let file = tempfile::NamedTempFile::new().unwrap();
             fs::write(file.path(), setup.tokens).unwrap();
             let tokens = Arc::new(Tokens::load(file.path()).unwrap());
             Arc::new(Gate::new(tokens, app.engine().metrics().registry()).unwrap())
         });
-        let service = router(Arc::clone(&app), HttpSettings { gate, ..setup.http });
+        let oip =
+            Oip::new(Arc::clone(&app), 8, WhenFull::Wait).with_shared_memory(SharedMemory::new(setup.shared_memory));
+        let service = router(oip.clone(), HttpSettings { gate, ..setup.http });
         let service = service.into_make_service_with_connect_info::<SocketAddr>();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -122,7 +135,7 @@ impl Server {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             axum::serve(listener, service).await.unwrap();
         });
-        Self { app, address, _runtime: runtime }
+        Self { app, oip, address, _runtime: runtime }
     }
 
     fn with(models: &Models, setup: Setup) -> Self {

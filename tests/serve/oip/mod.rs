@@ -7,6 +7,7 @@ mod repo;
 mod requests;
 mod service;
 mod stream;
+mod tensors;
 
 use std::{collections::HashMap, io::Cursor, sync::Arc, time::Duration};
 

@@ -63,7 +63,7 @@ fn contents() -> impl Strategy<Value = InferTensorContents> {
 }
 
 fn input() -> impl Strategy<Value = InferInputTensor> {
-    let name = prop::sample::select(vec!["image", "image", "encoded_image", "other"]);
+    let name = prop::sample::select(vec!["image", "image", "encoded_image", "roi", "other"]);
     let datatype = prop::sample::select(vec!["UINT8", "UINT16", "BYTES", "FP32", ""]);
     let shape = prop::collection::vec(number(), 0..6);
     (name, datatype, shape, prop::option::of(contents()))

@@ -1,15 +1,29 @@
-//! The Open Inference Protocol's REST: health and metadata. Inference is served over gRPC.
+//! The Open Inference Protocol over REST, with Triton's extensions: the routes of the protocol's gRPC service, as HTTP has them.
+//!
+//! ```text
+//! JSON ─► the gRPC service's message ─► the gRPC service ─► its answer ─► JSON
+//! ```
+//!
+//! So both are one implementation. Here are the routes for health and metadata; each other subject has a file.
+
+mod answer;
+pub(super) mod config;
+mod elements;
+pub(super) mod infer;
+mod json;
+pub(super) mod repository;
+pub(super) mod shared_memory;
+pub(super) mod stats;
 
 use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::State,
+    extract::{Request, State},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use tonic::{Code, Status};
 use utoipa::ToSchema;
 
 use super::{
@@ -18,16 +32,31 @@ use super::{
     error::Problem,
     target::{Model, Target, Version},
 };
-use crate::serve::{oip, proto::inference::model_metadata_response::TensorMetadata};
+use crate::serve::{
+    origin::Origin,
+    proto::inference::{
+        ModelMetadataRequest, ServerMetadataRequest, grpc_inference_service_server::GrpcInferenceService as _,
+        model_metadata_response::TensorMetadata,
+    },
+};
+
+pub(super) use self::answer::InferResponse;
+
+/// A call of the gRPC service, for a request that came over HTTP.
+fn ask<T>(message: T, origin: Origin) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.extensions_mut().insert(origin);
+    request
+}
 
 /// The server.
 #[derive(Serialize, ToSchema)]
-struct ServerMetadata {
+pub(super) struct ServerMetadata {
     /// Name of the server.
     name: String,
     /// Version of the server.
     version: String,
-    /// Extensions of the protocol over REST: none.
+    /// Extensions of the protocol, by Triton's names.
     extensions: Vec<String>,
 }
 
@@ -54,7 +83,7 @@ pub(super) struct ModelMetadata {
     versions: Vec<String>,
     /// What runs the model.
     platform: String,
-    /// What the model takes; a request has one of them.
+    /// What the model takes.
     inputs: Vec<Tensor>,
     /// What the model gives.
     outputs: Vec<Tensor>,
@@ -90,10 +119,13 @@ pub(super) struct ModelReady {
 #[utoipa::path(get, path = "/v2", operation_id = "oipServer", tag = "open inference protocol",
     responses((status = 200, description = "Name and version.", body = ServerMetadata), TokenErrors),
     security(("bearer" = []), ()))]
-pub(super) async fn server() -> Response {
-    let server = oip::server();
-    // REST has no extensions; the gRPC service has them.
-    Json(ServerMetadata { name: server.name, version: server.version, extensions: Vec::new() }).into_response()
+pub(super) async fn server(
+    State(server): State<Arc<Server>>,
+    request: Request,
+) -> Result<Json<ServerMetadata>, Problem> {
+    let origin = Origin::of(request.headers(), request.extensions());
+    let found = server.oip.server_metadata(ask(ServerMetadataRequest {}, origin)).await?.into_inner();
+    Ok(Json(ServerMetadata { name: found.name, version: found.version, extensions: found.extensions }))
 }
 
 /// Whether the server lives
@@ -124,15 +156,15 @@ pub(super) async fn ready(State(server): State<Arc<Server>>) -> Response {
     params(Model),
     responses((status = 200, description = "Metadata of the model.", body = ModelMetadata), ModelErrors),
     security(("bearer" = []), ()))]
-pub(super) async fn model(State(server): State<Arc<Server>>, target: Target) -> Result<Json<ModelMetadata>, Problem> {
-    let registry = server.app.registry();
-    let model = registry.get(&target.model, target.version)?;
-    let all = registry.list().into_iter();
-    let versions = all
-        .filter(|status| status.name == model.name() && status.model.is_some())
-        .map(|status| status.version)
-        .collect();
-    let metadata = oip::metadata(&model, versions);
+pub(super) async fn model(
+    State(server): State<Arc<Server>>,
+    target: Target,
+    request: Request,
+) -> Result<Json<ModelMetadata>, Problem> {
+    let origin = Origin::of(request.headers(), request.extensions());
+    let model = server.app.registry().get(&target.model, target.version)?;
+    let message = ModelMetadataRequest { name: model.name().to_owned(), version: model.version().to_string() };
+    let metadata = server.oip.model_metadata(ask(message, origin)).await?.into_inner();
     Ok(Json(ModelMetadata {
         name: metadata.name,
         versions: metadata.versions,
@@ -147,8 +179,12 @@ pub(super) async fn model(State(server): State<Arc<Server>>, target: Target) -> 
     tag = "open inference protocol", params(Model, Version),
     responses((status = 200, description = "Metadata of the version.", body = ModelMetadata), ModelErrors),
     security(("bearer" = []), ()))]
-pub(super) async fn model_version(server: State<Arc<Server>>, target: Target) -> Result<Json<ModelMetadata>, Problem> {
-    model(server, target).await
+pub(super) async fn model_version(
+    server: State<Arc<Server>>,
+    target: Target,
+    request: Request,
+) -> Result<Json<ModelMetadata>, Problem> {
+    model(server, target, request).await
 }
 
 /// Whether a model takes frames
@@ -174,33 +210,4 @@ pub(super) async fn model_version_ready(
     target: Target,
 ) -> Result<Json<ModelReady>, Problem> {
     model_ready(server, target).await
-}
-
-/// Not served over REST
-#[utoipa::path(post, path = "/v2/models/{model}/infer", operation_id = "oipInfer", tag = "open inference protocol",
-    params(Model),
-    responses((status = 501, description = "Inference with tensors is served over gRPC only.", body = super::error::Error),
-        ModelErrors),
-    security(("bearer" = []), ()))]
-pub(super) async fn infer(State(server): State<Arc<Server>>, target: Target) -> Problem {
-    let model = match server.app.registry().get(&target.model, target.version) {
-        Ok(model) => model,
-        Err(error) => return error.into(),
-    };
-    let text = format!(
-        "inference with tensors is served over gRPC (inference.GRPCInferenceService) only; to send an image over HTTP, \
-         POST it to /v1/models/{}/detect",
-        model.name()
-    );
-    Status::new(Code::Unimplemented, text).into()
-}
-
-/// Not served over REST
-#[utoipa::path(post, path = "/v2/models/{model}/versions/{version}/infer", operation_id = "oipInferVersion",
-    tag = "open inference protocol", params(Model, Version),
-    responses((status = 501, description = "Inference with tensors is served over gRPC only.", body = super::error::Error),
-        ModelErrors),
-    security(("bearer" = []), ()))]
-pub(super) async fn infer_version(server: State<Arc<Server>>, target: Target) -> Problem {
-    infer(server, target).await
 }
