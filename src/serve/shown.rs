@@ -14,6 +14,14 @@ pub(super) fn shown(text: &str) -> String {
     shown
 }
 
+/// A value of JSON that a client wrote, as [`shown`].
+pub(super) fn value(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => format!("`{}`", shown(text)),
+        other => shown(&other.to_string()),
+    }
+}
+
 /// The text of an error, cut off where something made it far too long.
 pub(super) fn text(error: &impl std::fmt::Display) -> String {
     let mut text = error.to_string();

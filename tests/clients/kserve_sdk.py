@@ -19,7 +19,7 @@ NAMES = ["score", "anomalous", "log10_nfa_min"]
 def request(model, pixels, binary):
     tensor = InferInput("image", list(pixels.shape), "UINT8")
     tensor.set_data_from_numpy(pixels, binary_data=binary)
-    return InferRequest(model_name=model, infer_inputs=[tensor], parameters={"epsilon": 1e300})
+    return InferRequest(model_name=model, infer_inputs=[tensor], parameters={"epsilon": "1e300"})
 
 
 def numbers(answer):

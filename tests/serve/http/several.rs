@@ -16,7 +16,8 @@ const BOUNDARY: &str = "a-boundary";
 fn multipart(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (headers, content) in parts {
-        body.extend_from_slice(format!("--{BOUNDARY}\r\n{headers}\r\n\r\n").as_bytes());
+        let end = if headers.is_empty() { "" } else { "\r\n" };
+        body.extend_from_slice(format!("--{BOUNDARY}\r\n{headers}{end}\r\n").as_bytes());
         body.extend_from_slice(content);
         body.extend_from_slice(b"\r\n");
     }

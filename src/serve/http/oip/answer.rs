@@ -13,10 +13,7 @@ use utoipa::{
     },
 };
 
-use super::{
-    elements::Data,
-    json::{BASE64, Binary, CONTENT_TYPE},
-};
+use super::{elements::Data, json::Binary};
 use crate::{
     Error, Reason, Result,
     serve::{
@@ -26,7 +23,7 @@ use crate::{
 };
 
 const BINARY_SIZE: &str = "binary_data_size";
-/// BYTES whose elements are no text.
+/// BYTES whose elements are no text, and base64 in JSON.
 const FILES: &str = "mask_png";
 
 /// What a model answers.
@@ -56,7 +53,7 @@ struct OutputTensor {
     datatype: String,
     /// Its sizes, the number of images first.
     shape: Vec<i64>,
-    /// `binary_data_size`, the place in shared memory, or `content_type`, where `data` is base64.
+    /// `binary_data_size`, where the elements are binary data. Triton's C++ client takes no other parameter here.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = Object)]
     parameters: BTreeMap<String, Value>,
@@ -87,8 +84,10 @@ pub(super) fn write(response: ModelInferResponse, binary: &Binary, most: usize) 
     let (mut outputs, mut behind) = (Vec::with_capacity(response.outputs.len()), Vec::new());
     for output in response.outputs {
         let bytes = raw.next().unwrap_or_default();
-        let mut parameters = values(output.parameters);
-        let data = if !parameters.is_empty() {
+        let mut parameters = BTreeMap::new();
+        // Over gRPC, these say where in shared memory an output is.
+        let is_shared = !output.parameters.is_empty();
+        let data = if is_shared {
             None
         } else if binary.is(&output.name) {
             parameters.insert(BINARY_SIZE.to_owned(), json!(bytes.len()));
@@ -96,7 +95,6 @@ pub(super) fn write(response: ModelInferResponse, binary: &Binary, most: usize) 
             None
         } else {
             let is_base64 = output.name == FILES;
-            parameters.extend(is_base64.then(|| (CONTENT_TYPE.to_owned(), json!(BASE64))));
             Some(Data { datatype: output.datatype.clone(), raw: bytes, is_base64 })
         };
         let (name, datatype, shape) = (output.name, output.datatype, output.shape);

@@ -19,13 +19,13 @@ use crate::{
             infer_parameter::ParameterChoice,
             model_infer_request::{InferInputTensor, InferRequestedOutputTensor},
         },
-        shown::shown,
+        shown::{self, shown},
     },
 };
 
 /// Where an element's text is base64, and not the bytes themselves.
-pub(super) const CONTENT_TYPE: &str = "content_type";
-pub(super) const BASE64: &str = "base64";
+const CONTENT_TYPE: &str = "content_type";
+const BASE64: &str = "base64";
 const BINARY_SIZE: &str = "binary_data_size";
 const BINARY: &str = "binary_data";
 const BINARY_OUTPUT: &str = "binary_data_output";
@@ -202,8 +202,8 @@ fn tensor(input: Input<'_>, rest: &mut Rest) -> Result<(InferInputTensor, Option
         Some(kind) if kind == BASE64 && datatype == "BYTES" && data.is_some() => true,
         Some(kind) => {
             let reason = format!(
-                "{CONTENT_TYPE} of `{about}` is {}; only \"{BASE64}\" is known, for `data` of BYTES",
-                shown(&kind.to_string())
+                "{CONTENT_TYPE} of `{about}` is {}; only `{BASE64}` is known, for `data` of BYTES",
+                shown::value(&kind)
             );
             return Err(wrong("inputs", reason));
         }
@@ -243,7 +243,7 @@ fn flag(field: &'static str, parameters: &mut Parameters, name: &str) -> Result<
     let Some(value) = parameters.remove(name) else { return Ok(None) };
     match value.as_bool() {
         Some(value) => Ok(Some(value)),
-        None => Err(wrong(field, format!("{name} is {}; give true or false", shown(&value.to_string())))),
+        None => Err(wrong(field, format!("{name} is {}; give true or false", shown::value(&value)))),
     }
 }
 
@@ -261,7 +261,7 @@ fn parameters(field: &'static str, parameters: Parameters) -> Result<HashMap<Str
             _ => None,
         };
         let choice = choice.ok_or_else(|| {
-            let (name, value) = (shown(&name), shown(&value.to_string()));
+            let (name, value) = (shown(&name), shown::value(&value));
             wrong(field, format!("the parameter `{name}` is {value}; give true, false, a number or a text"))
         })?;
         Ok((name, InferParameter { parameter_choice: Some(choice) }))

@@ -27,7 +27,7 @@ use crate::{
             grpc_inference_service_server::GrpcInferenceService as _, model_repository_parameter::ParameterChoice,
             repository_index_response::ModelIndex,
         },
-        shown::shown,
+        shown::{self, shown},
     },
 };
 
@@ -77,7 +77,7 @@ impl ControlRequest {
                     ParameterChoice::Int64Param(number.as_i64().unwrap_or_default())
                 }
                 other => {
-                    let (name, value) = (shown(&name), shown(&other.to_string()));
+                    let (name, value) = (shown(&name), shown::value(&other));
                     let reason = format!("`{name}` is {value}; give true, false, an integer or a text");
                     return Err(Error::parameter("parameters", reason));
                 }

@@ -47,6 +47,7 @@ pub(in crate::serve::http) struct RegisterRequest {
 
 /// A region.
 #[derive(Serialize, ToSchema)]
+#[schema(as = SharedMemoryRegion)]
 pub(in crate::serve::http) struct Region {
     /// Name of the region.
     name: String,

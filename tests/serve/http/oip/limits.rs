@@ -55,7 +55,7 @@ fn an_answer_and_an_image_are_bounded_too() {
     let found = server.send("POST", INFER, &[("Inference-Header-Content-Length", "0")], &bad_png(1));
     assert_error(&found, 413, "INVALID_ARGUMENT", "pixels");
     // Numbers take more room in JSON than in a tensor.
-    let server = Server::with(&models, Setup { largest_answer: Some(20_000), ..Setup::default() });
+    let server = Server::with(&models, Setup { largest_answer: Some(10_000), ..Setup::default() });
     let ask = |binary: bool| {
         let pixels = models::bad(1, 48, 32, uflow::frame::PixelFormat::Rgb8);
         let request = json!({
@@ -65,7 +65,7 @@ fn an_answer_and_an_image_are_bounded_too() {
         send(&server, INFER, &request, &pixels)
     };
     assert_eq!(ask(true).status, 200);
-    assert_error(&ask(false), 400, "INVALID_ARGUMENT", "the answer has 20 KiB, and a message at most 19 KiB");
+    assert_error(&ask(false), 400, "INVALID_ARGUMENT", "the answer has 10 KiB, and a message at most 9 KiB");
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn raw_of(output: &Value) -> Vec<u8> {
         "FP64" => value.as_f64().unwrap_or(f64::NAN).to_le_bytes().to_vec(),
         "BYTES" => {
             let text = value.as_str().unwrap();
-            let is_base64 = output["parameters"]["content_type"] == "base64";
+            let is_base64 = output["name"] == "mask_png";
             let bytes = if is_base64 { BASE64_STANDARD.decode(text).unwrap() } else { text.as_bytes().to_vec() };
             [(bytes.len() as u32).to_le_bytes().as_slice(), &bytes].concat()
         }

@@ -56,6 +56,11 @@ fn only_those_may_share_whom_the_operator_allows() {
                 (1, 0),
                 "the places stay in order"
             );
+            assert_eq!(
+                answer.outputs[0].parameters["shared_memory_byte_size"].parameter_choice,
+                Some(ParameterChoice::Int64Param(4)),
+                "what was written"
+            );
             let score = f32::from_le_bytes(object.read(8, 4).try_into().unwrap());
             assert!(score.is_finite() && score != 0.0, "{score}");
             object.write(8, &[0; 4]);
