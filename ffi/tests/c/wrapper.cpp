@@ -109,6 +109,7 @@ int main(int argc, char** argv) {
   uflow::model model = MUST(engine.load(package));
   EXPECT(model.name() == "wrapper" && MUST(model.info()).input_width == SIDE);
   EXPECT(std::string(MUST(model.info()).device) == "cpu" && std::string(MUST(model.info()).flow_sha256).size() == 64);
+  EXPECT(MUST(model.verify()) <= 1e-3);
   uflow::detector detector = MUST(uflow::detector::create(model));
   uflow::options options = MUST(uflow::options::create());
   MUST(options.set_epsilon(1e200));

@@ -3,6 +3,7 @@
 mod damage;
 mod external;
 mod golden;
+mod keys;
 mod sign;
 mod write;
 
