@@ -133,8 +133,12 @@ fn generators_of_other_languages_find_their_options() {
         let name = file.name().to_owned();
         let options = file.options.unwrap_or_default();
         let (folder, _) = name.rsplit_once('/').unwrap();
-        let go_folder = format!("github.com/uflow-rs/uflow/proto/{folder};");
-        assert!(options.go_package().starts_with(&go_folder), "{name}: go_package");
+        // The client for Go holds the code of uflow.v1.
+        let go_package = match folder {
+            "uflow/v1" => "github.com/uflow-rs/uflow/clients/go/uflowpb;uflowpb".to_owned(),
+            other => format!("github.com/uflow-rs/uflow/proto/{other};{other}"),
+        };
+        assert_eq!(options.go_package(), go_package, "{name}: go_package");
         assert!(options.java_package().starts_with("io.uflow."), "{name}: java_package");
         assert!(options.java_multiple_files(), "{name}: java_multiple_files");
         assert!(options.csharp_namespace().starts_with("Uflow."), "{name}: csharp_namespace");
