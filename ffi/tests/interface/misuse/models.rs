@@ -1,9 +1,10 @@
 //! Engines, packages, repositories.
 
-use super::{ARGUMENT, all_fail, null};
+use super::{ARGUMENT, all_fail, misaligned, null};
 use crate::fixture::{Fixture, made, ok, path_text};
 use std::ffi::CStr;
-use std::{fs, mem, ptr};
+use std::{mem, ptr};
+use uflow::package::Package;
 use uflow_ffi::{uflow_status_code::*, *};
 
 #[test]
@@ -41,11 +42,16 @@ fn engines_and_models() {
             (uflow_model_get_info(fixture.model, null()), ARGUMENT, "info: is NULL"),
         ]);
         info.struct_size = size_of::<uflow_model_info>();
-        all_fail([(uflow_model_get_info(ptr::null(), &raw mut info), ARGUMENT, "model: is NULL")]);
+        all_fail([
+            (uflow_model_get_info(ptr::null(), &raw mut info), ARGUMENT, "model: is NULL"),
+            (uflow_model_verify(ptr::null(), 0.0, null()), ARGUMENT, "model: is NULL"),
+            (uflow_model_verify(fixture.model, f64::NAN, null()), ARGUMENT, "tolerance: NaN is not a number above 0"),
+            (uflow_model_verify(fixture.model, 0.0, misaligned()), ARGUMENT, "difference: is not aligned"),
+        ]);
         assert_eq!((model, metrics, info.input_width), (ptr::dangling_mut(), ptr::dangling_mut(), 0));
         ok(uflow_model_get_info(fixture.model, &raw mut info));
         assert_eq!((info.input_width, info.input_height, info.scales), (48, 32, 2));
-        let manifest = uflow::package::Package::open(fixture.package()).unwrap().manifest;
+        let manifest = Package::open(fixture.package()).unwrap().manifest;
         let texts = [info.device, info.flow_sha256, info.backbone, info.backbone_sha256];
         let texts = texts.map(|text| CStr::from_ptr(text).to_str().unwrap());
         let expected = ["cpu", &manifest.flow.sha256, &manifest.backbone.name, &manifest.backbone.sha256];
@@ -61,13 +67,9 @@ fn engines_and_models() {
 fn a_repository_s_models_by_version() {
     let fixture = Fixture::new();
     let root = fixture.folder.path().join("repository");
+    let package = Package::open(fixture.package()).unwrap();
     for version in ["2", "10"] {
-        let to = root.join("bolt").join(version);
-        fs::create_dir_all(&to).unwrap();
-        for file in fs::read_dir(fixture.package()).unwrap() {
-            let file = file.unwrap().path();
-            fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
-        }
+        package.write_changed(&root.join("bolt").join(version), &package.manifest, None).unwrap();
     }
     let root = path_text(&root);
     for (asked, expected) in [(0, 10), (2, 2), (10, 10)] {
