@@ -32,12 +32,12 @@ MDBOOK_LOG=warn "$venv/bin/mdbook" build docs
 debug=${CARGO_TARGET_DIR:-target}/debug
 newest() { find "$debug/deps" -maxdepth 1 -name 'libuflow-*.rlib' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2; }
 if [ ! -d "$debug/deps" ] || [ -z "$(newest)" ]; then cargo build --locked --lib; fi
-# mdBook cannot tell rustdoc about a crate, so a rustdoc of our own does.
+# mdBook cannot tell rustdoc about a crate and where its dependencies are, so a rustdoc of our own does.
 mkdir -p target/docs/bin
 cat >target/docs/bin/rustdoc <<SCRIPT
 #!/bin/sh
-exec "$(command -v rustdoc)" "\$@" --extern "uflow=$(realpath "$(newest)")"
+exec "$(command -v rustdoc)" "\$@" -L "dependency=$(realpath "$debug/deps")" --extern "uflow=$(realpath "$(newest)")"
 SCRIPT
 chmod +x target/docs/bin/rustdoc
-PATH=$PWD/target/docs/bin:$PATH MDBOOK_LOG=warn "$venv/bin/mdbook" test docs --library-path "dependency=$(realpath "$debug/deps")"
+PATH=$PWD/target/docs/bin:$PATH MDBOOK_LOG=warn "$venv/bin/mdbook" test docs
 echo "the book is in target/book"
