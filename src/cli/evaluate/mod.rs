@@ -42,7 +42,8 @@ Examples:
     uflow evaluate --category bottle --data mvtec/ --out result/
     uflow evaluate --merge result/ --data mvtec/
 
-The guide (docs/src/evaluate.md) and the documentation of the library's `evaluate` module define the metrics.";
+The guide (docs/src/evaluate.md) and the documentation of the library's `evaluate` module
+define the metrics.";
 
 /// Measures a model on a test set: recall, also of images where a region touches the defect, good images rejected, mIoU, AUROC over
 /// pixels and images, AUPRO, F1-max, the same at the oracle and at the fair threshold, false alarms per good image, and latency, for each kind of defect and in total.
