@@ -28,7 +28,7 @@ fn multipart(parts: &[Part<'_>]) -> Vec<u8> {
     body
 }
 
-fn send(server: &Server, path: &str, kind: &str, parts: &[(&str, &[u8])]) -> Response {
+fn send(server: &Server, path: &str, kind: &str, parts: &[Part<'_>]) -> Response {
     let kind = format!("multipart/{kind}; boundary={BOUNDARY}");
     server.send("POST", path, &[("Content-Type", &kind)], &multipart(parts))
 }
