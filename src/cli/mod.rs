@@ -92,7 +92,7 @@ Examples:
   uflow fit --good parts/good --out bracket.uflow   learn from a folder of good images
   uflow detect --model bracket.uflow line3/ --out marked/
   uflow evaluate --model bracket.uflow --data parts
-  uflow verify bracket.uflow                        does this machine find what the package's maker found?
+  uflow verify bracket.uflow                        compare this machine with the package's
   uflow serve --models repository/
   uflow import model.ckpt --backbone resnet18.onnx -o bracket.uflow
 

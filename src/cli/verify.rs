@@ -14,10 +14,10 @@ Examples:
   uflow verify bolt.uflow
   uflow verify bolt.uflow --device cuda --json
 
-The verdict of each frame must be the same. Its score, the maximum of its score map and five quantiles
-of the score map must agree within the tolerance: a share of the expected value, or the plain
-difference for values below 1. `uflow fit` keeps three frames by default; `uflow package golden`
-puts others into a package.
+The verdict of each frame must be the same. Its score, the maximum of its score map and five
+quantiles of the score map must agree within the tolerance: a share of the expected value, or the
+plain difference for values below 1. `uflow fit` keeps three frames by default; `uflow package
+golden` puts others into a package.
 
 Exit codes: 0 all frames agree; 1 a frame does not agree, or the package has none; 2 wrong usage.";
 

@@ -23,9 +23,9 @@ Examples:
   uflow package golden bolt.uflow good/1.png bad/scratch.png     (in place)
   uflow package golden bolt.uflow --none
 
-The images replace the package's golden frames. Each is kept as a PNG of 8 bits, scaled down to fit into
-the network's input, with what the package finds in it on this machine. `uflow verify PKG` runs them on
-another machine. A changed package is not signed.";
+The images replace the package's golden frames. Each is kept as a PNG of 8 bits, scaled down to fit
+into the network's input, with what the package finds in it on this machine. `uflow verify PKG` runs
+them on another machine. A changed package is not signed.";
 
 /// Which golden frames.
 #[derive(Debug, clap::Args)]
