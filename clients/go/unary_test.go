@@ -122,8 +122,14 @@ func TestEveryOptionReachesTheServer(t *testing.T) {
 	}
 	var outside bytes.Buffer
 	must(t, png.Encode(&outside, outline))
+	elsewhere := uflow.Encoded("cloth", defect.bytes)
+	elsewhere.Options = &uflowpb.DetectOptions{Roi: outside.Bytes()}
+	answer, err = client.Detect(t.Context(), elsewhere)
+	must(t, err)
+	if score := answer.GetDetection().GetScore(); score >= found.GetScore() {
+		t.Errorf("roi: without the defect the score is %v, with it %v", score, found.GetScore())
+	}
 	for name, options := range map[string]*uflowpb.DetectOptions{
-		"roi":         {Roi: outside.Bytes()},
 		"epsilon":     {Epsilon: proto.Float64(1e-300), Verdict: uflowpb.Verdict_VERDICT_NFA},
 		"reject rate": {RejectRate: proto.Float64(1e-9)},
 		"score":       {Verdict: uflowpb.Verdict_VERDICT_SCORE, ScoreThreshold: proto.Float32(1)},

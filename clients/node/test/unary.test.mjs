@@ -60,8 +60,10 @@ test('every option reaches the server', async (t) => {
   for (let row = y; row < y + high; row += 1) {
     outside.fill(0, row * width + x, row * width + x + wide);
   }
+  const roi = encodePng({ width, height, samples: 1, pixels: outside });
+  const elsewhere = await client.detect(encoded(defect.bytes, { options: { roi } }));
+  assert.ok(elsewhere.detection.score < detection.score, `${elsewhere.detection.score} without the defect`);
   for (const options of [
-    { roi: encodePng({ width, height, samples: 1, pixels: outside }) },
     { epsilon: 1e-300, verdict: Verdict.NFA },
     { rejectRate: 1e-9 },
     { verdict: Verdict.SCORE, scoreThreshold: 1 },

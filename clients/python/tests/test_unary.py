@@ -61,8 +61,9 @@ def test_every_option_reaches_the_server(api, serve, large):
     box, outside, file = found.regions[0].box, np.full(pixels.shape[:2], 255, np.uint8), io.BytesIO()
     outside[box.y : box.y + box.height, box.x : box.x + box.width] = 0
     Image.fromarray(outside).save(file, "png")
+    elsewhere = client.detect(encoded("cloth", picture.bytes, options=DetectOptions(roi=file.getvalue())))
+    assert elsewhere.detection.score < found.score
     for options in (
-        DetectOptions(roi=file.getvalue()),
         DetectOptions(epsilon=1e-300, verdict=Verdict.VERDICT_NFA),
         DetectOptions(reject_rate=1e-9),
         DetectOptions(verdict=Verdict.VERDICT_SCORE, score_threshold=1),
