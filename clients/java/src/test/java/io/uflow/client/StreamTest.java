@@ -109,7 +109,9 @@ class StreamTest {
               });
       sender.start();
       Waiting.until("send waits", () -> sender.getState() == Thread.State.WAITING);
-      assertEquals(2, stream.unanswered().size());
+      // The first is with the listener by now, or its answer is still on the way.
+      int unanswered = stream.unanswered().size();
+      assertTrue(unanswered == 1 || unanswered == 2, unanswered + " frames are unanswered");
       proceed.countDown();
       sender.join();
       stream.finish();
