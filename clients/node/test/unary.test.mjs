@@ -145,7 +145,7 @@ test('a call survives a restart', async (t) => {
   await sleep(100);
   await server.kill();
   await lost;
-  await failure(once.detect(encoded(bytes)), 'UNAVAILABLE', 'ECONNREFUSED');
+  await failure(once.detect(encoded(bytes)), 'UNAVAILABLE', 'ECONN');
   await server.start();
   await within('the answer', answered);
 });
