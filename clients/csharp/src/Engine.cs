@@ -97,6 +97,8 @@ namespace UFlow
         public string Precision { get; set; }
         /// <summary>ONNX Runtime's library or its folder. Default: the variable UFLOW_ONNXRUNTIME, then the places in <c>uflow.h</c>, first the folder of libuflow.</summary>
         public string OnnxRuntime { get; set; }
+        /// <summary>A PEM file of the ed25519 public keys that packages must be signed by; null: every package is accepted.</summary>
+        public string TrustedKeys { get; set; }
         /// <summary>Threads of each network; 0 (the default): one pool for all networks.</summary>
         public int? Threads { get; set; }
         /// <summary>Threads that decode, resize and segment frames of streams, 1 to 1024. Default: the CPU quota of the process.</summary>
@@ -146,6 +148,10 @@ namespace UFlow
             if (OnnxRuntime != null)
             {
                 fixed (byte* text = Native.Bytes(OnnxRuntime, nameof(OnnxRuntime))) { Native.Check(NativeMethods.uflow_engine_options_set_onnxruntime(to, text)); }
+            }
+            if (TrustedKeys != null)
+            {
+                fixed (byte* text = Native.Bytes(TrustedKeys, nameof(TrustedKeys))) { Native.Check(NativeMethods.uflow_engine_options_set_trusted_keys(to, text)); }
             }
             if (Threads != null) { Native.Check(NativeMethods.uflow_engine_options_set_threads(to, Native.NotNegative(Threads.Value, nameof(Threads)))); }
             if (Workers != null) { Native.Check(NativeMethods.uflow_engine_options_set_workers(to, Native.NotNegative(Workers.Value, nameof(Workers)))); }

@@ -52,6 +52,8 @@ namespace UFlow
         public float? FloatHigh { get; set; }
         /// <summary>Whether the null is calibrated by cross-fitting, which takes about four times as long.</summary>
         public bool CrossFit { get; set; }
+        /// <summary>How many good images the package keeps at most as golden frames, for <see cref="Model.Verify"/>: 0 to 16. Default: 3.</summary>
+        public int? GoldenFrames { get; set; }
 
         internal unsafe FitOptionsHandle Build()
         {
@@ -122,6 +124,7 @@ namespace UFlow
             if (Seed != null) { Native.Check(NativeMethods.uflow_fit_options_set_seed(to, Seed.Value)); }
             if (Memory != null) { Native.Check(NativeMethods.uflow_fit_options_set_memory(to, Native.NotNegative(Memory.Value, nameof(Memory)))); }
             Native.Check(NativeMethods.uflow_fit_options_set_cross_fit(to, CrossFit ? 1u : 0u));
+            if (GoldenFrames != null) { Native.Check(NativeMethods.uflow_fit_options_set_golden(to, Native.NotNegative(GoldenFrames.Value, nameof(GoldenFrames)))); }
         }
     }
 }

@@ -47,6 +47,21 @@ namespace UFlow
             }
         }
 
+        /// <summary>Runs the golden frames of the package, and compares what they give with what was found where the package was made.</summary>
+        /// <param name="tolerance">A share of the expected value, or the plain difference for values below 1; 0: the default, 0.001, or 0.05 below fp32.</param>
+        /// <returns>The largest difference.</returns>
+        /// <exception cref="NetworkException">A frame does not agree. The message names both machines and their versions.</exception>
+        /// <exception cref="NotFoundException">The package has no golden frames.</exception>
+        public double Verify(double tolerance = 0)
+        {
+            using (var self = new Lease(handle))
+            {
+                double difference;
+                Native.Check(NativeMethods.uflow_model_verify((uflow_model*)self.Pointer, tolerance, &difference));
+                return difference;
+            }
+        }
+
         /// <summary>Gives up the model. Detectors and streams that were made from it still work.</summary>
         public void Dispose() => handle.Dispose();
     }

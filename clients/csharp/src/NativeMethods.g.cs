@@ -91,7 +91,8 @@ namespace UFlow
         ///
         ///  Fails with `UFLOW_STATUS_LIBRARY` if ONNX Runtime is not found (the message lists every place that was searched) or if the process
         ///  already uses another copy of it, with `UFLOW_STATUS_DEVICE` for a precision that the device does not have, with
-        ///  `UFLOW_STATUS_UNAVAILABLE` after `uflow_shutdown`.
+        ///  `UFLOW_STATUS_UNAVAILABLE` after `uflow_shutdown`, with `UFLOW_STATUS_DATA` or `UFLOW_STATUS_IO` for a file of trusted keys that is wrong or cannot
+        ///  be read.
         ///
         ///  The first call sets the environment variable `ORT_DISABLE_TELEMETRY` to 1 unless it is set: ONNX Runtime would otherwise collect
         ///  events for its makers. If another thread may call `getenv` at that moment, set the variable earlier.
@@ -126,7 +127,8 @@ namespace UFlow
         ///  Loads a model package, a folder or a `.uflow` file (`path`, UTF-8), and warms it up. It shares a backbone that another model of this
         ///  engine already has. The caller owns `*model` and frees it with `uflow_model_free`.
         ///
-        ///  Fails with `UFLOW_STATUS_PACKAGE` if the package is missing or damaged, `UFLOW_STATUS_NETWORK` if the networks do not match it,
+        ///  Fails with `UFLOW_STATUS_PACKAGE` if the package is missing, damaged, or not signed by a trusted key where the engine has some
+        ///  (`uflow_engine_options_set_trusted_keys`), `UFLOW_STATUS_NETWORK` if the networks do not match it,
         ///  `UFLOW_STATUS_DEVICE` if the device is missing, `UFLOW_STATUS_IO` if a file cannot be read.
         ///
         ///  `engine` is NULL (an error) or an engine that was not freed; `path` is NULL (an error) or a text that ends with 0; `model` is
@@ -216,6 +218,17 @@ namespace UFlow
         internal static extern uflow_status* uflow_engine_options_set_onnxruntime(uflow_engine_options* options, byte* path);
 
         /// <summary>
+        ///  Sets the keys that packages must be signed by: a PEM file (`path`, UTF-8) of one or more ed25519 public keys, as `uflow package keygen` and
+        ///  `openssl pkey -pubout` write them. Then `uflow_engine_load` and `uflow_engine_load_version` fail with `UFLOW_STATUS_PACKAGE` for a package that is
+        ///  not signed, that another key signed, or that was changed since. "" accepts every package (the default). `uflow_engine_new` reads the file, and fails
+        ///  with `UFLOW_STATUS_DATA` if it is not such a file and with `UFLOW_STATUS_IO` if it cannot be read.
+        ///
+        ///  `options` is NULL (an error) or options that were not freed; `path` is NULL (an error) or a text that ends with 0.
+        /// </summary>
+        [DllImport(__DllName, EntryPoint = "uflow_engine_options_set_trusted_keys", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
+        internal static extern uflow_status* uflow_engine_options_set_trusted_keys(uflow_engine_options* options, byte* path);
+
+        /// <summary>
         ///  Sets the threads of the networks. 0 (the default): all networks of all engines share one pool, as large as the CPU quota of this
         ///  process. 1 to 1024: each network has its own pool of so many threads.
         ///
@@ -299,6 +312,15 @@ namespace UFlow
         /// </summary>
         [DllImport(__DllName, EntryPoint = "uflow_fit_options_set_augmentation", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern uflow_status* uflow_fit_options_set_augmentation(uflow_fit_options* options, uint augmentation);
+
+        /// <summary>
+        ///  Sets how many good images the package keeps at most as golden frames, 0 to 16 (default 3), with what it finds in them: `uflow_model_verify` and
+        ///  `uflow verify` compare another machine with that. Each is a PNG of at most the network's input size.
+        ///
+        ///  `options` is NULL (an error) or options that were not freed.
+        /// </summary>
+        [DllImport(__DllName, EntryPoint = "uflow_fit_options_set_golden", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
+        internal static extern uflow_status* uflow_fit_options_set_golden(uflow_fit_options* options, uint frames);
 
         /// <summary>
         ///  Sets the most passes over the images (default 200). Training stops earlier after `patience` passes (default 4) in which the
@@ -481,6 +503,20 @@ namespace UFlow
         /// </summary>
         [DllImport(__DllName, EntryPoint = "uflow_model_get_info", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
         internal static extern uflow_status* uflow_model_get_info(uflow_model* model, uflow_model_info* info);
+
+        /// <summary>
+        ///  Runs the golden frames of the model's package on this engine's device, and compares what they give with what was found where the package was
+        ///  made. NULL if every verdict is the same and every score agrees within the tolerance. `tolerance` is a share of the expected value, or the plain difference
+        ///  for values below 1; 0 is the default: 0.001, or 0.05 if the package was made, or is run now, in less than fp32. `difference` may be NULL; else it gets the
+        ///  largest difference, also if it is too large.
+        ///
+        ///  Fails with `UFLOW_STATUS_NETWORK` if a frame does not agree (the message names both machines and their versions), with `UFLOW_STATUS_NOT_FOUND` if the
+        ///  package has no golden frames; `uflow package golden` puts some in. The work is done in the calling thread.
+        ///
+        ///  `model` is NULL (an error) or a model that was not freed; `difference` is NULL or may be written.
+        /// </summary>
+        [DllImport(__DllName, EntryPoint = "uflow_model_verify", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
+        internal static extern uflow_status* uflow_model_verify(uflow_model* model, double tolerance, double* difference);
 
         /// <summary>
         ///  Frees a model's handle. NULL is allowed.
@@ -1220,6 +1256,10 @@ namespace UFlow
         ///  The most asynchronous frames inside the engine.
         /// </summary>
         public uint max_in_flight;
+        /// <summary>
+        ///  The file of trusted keys; "" if packages need no signature.
+        /// </summary>
+        public byte* trusted_keys;
     }
 
     /// <summary>
@@ -1343,9 +1383,9 @@ namespace UFlow
         /// </summary>
         public uint cross_fit;
         /// <summary>
-        ///  0.
+        ///  The most good images that the package keeps as golden frames.
         /// </summary>
-        public uint reserved;
+        public uint golden;
         /// <summary>
         ///  The package's reject rate; NaN if its verdict is another.
         /// </summary>

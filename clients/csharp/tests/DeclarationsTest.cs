@@ -98,10 +98,10 @@ namespace UFlow.Tests
             {
                 Assert.That(Info(ours), Is.EqualTo(Info(theirs)));
             }
-            var changed = new EngineOptions { Device = "cuda:1", Precision = "fp32", OnnxRuntime = "/é", Threads = 3, Workers = 5, MaxBatch = 7, MaxDelayMilliseconds = 1.5, MaxInFlight = 9, MaxPixels = 11, MaxBytes = 13, MaxFrameBytes = 17 << 20, MaxWorkBytes = 19 << 20 };
+            var changed = new EngineOptions { Device = "cuda:1", Precision = "fp32", OnnxRuntime = "/é", TrustedKeys = "/k", Threads = 3, Workers = 5, MaxBatch = 7, MaxDelayMilliseconds = 1.5, MaxInFlight = 9, MaxPixels = 11, MaxBytes = 13, MaxFrameBytes = 17 << 20, MaxWorkBytes = 19 << 20 };
             using (EngineOptionsHandle ours = changed.Build())
             {
-                Assert.That(Info(ours), Is.EqualTo("cuda:1 fp32 /é 1.5 11 13 17825792 19922944 3 5 7 9"));
+                Assert.That(Info(ours), Is.EqualTo("cuda:1 fp32 /é /k 1.5 11 13 17825792 19922944 3 5 7 9"));
             }
         }
 
@@ -111,7 +111,7 @@ namespace UFlow.Tests
             using (var lease = new Lease(options))
             {
                 UFlow.Native.Check(NativeMethods.uflow_engine_options_get_info((uflow_engine_options*)lease.Pointer, &info));
-                return string.Join(" ", UFlow.Native.Text(info.device), UFlow.Native.Text(info.precision), UFlow.Native.Text(info.onnxruntime), info.max_delay_ms, info.max_pixels, info.max_bytes,
+                return string.Join(" ", UFlow.Native.Text(info.device), UFlow.Native.Text(info.precision), UFlow.Native.Text(info.onnxruntime), UFlow.Native.Text(info.trusted_keys), info.max_delay_ms, info.max_pixels, info.max_bytes,
                     info.max_frame_bytes, info.max_work_bytes, info.threads, info.workers, info.max_batch, info.max_in_flight);
             }
         }
@@ -132,12 +132,12 @@ namespace UFlow.Tests
             var changed = new FitOptions("née")
             {
                 Backbone = "x.onnx", InputWidth = 48, InputHeight = 32, Augmentation = Augmentation.Flip, Epochs = 5, Patience = 6, BatchSize = 7, LearningRate = 0.5, WeightDecay = 0.25,
-                Noise = 0.125, Seed = 12, Memory = 4096, Steps = 3, SignificantBits = 10, FloatLow = 1, FloatHigh = 2, CrossFit = true, TimeBudget = TimeSpan.MaxValue,
+                Noise = 0.125, Seed = 12, Memory = 4096, Steps = 3, SignificantBits = 10, FloatLow = 1, FloatHigh = 2, CrossFit = true, GoldenFrames = 4, TimeBudget = TimeSpan.MaxValue,
                 Detection = new DetectOptions { Verdict = Verdict.Either, Epsilon = 0.75, ScoreThreshold = 0.5f, MinArea = 8, Bound = Bound.Exact, Tests = TestCount.Paper },
             };
             using (FitOptionsHandle ours = changed.Build())
             {
-                Assert.That(Info(ours), Is.EqualTo("née x.onnx 48 32 2 5 6 7 0.5 0.25 0.125 12 4096 3 4 0.75 0.5 8 2 1 0 10 1 2 1 NaN Infinity"));
+                Assert.That(Info(ours), Is.EqualTo("née x.onnx 48 32 2 5 6 7 0.5 0.25 0.125 12 4096 3 4 0.75 0.5 8 2 1 0 10 1 2 1 4 NaN Infinity"));
             }
         }
 
@@ -147,7 +147,7 @@ namespace UFlow.Tests
             using (var lease = new Lease(options))
             {
                 UFlow.Native.Check(NativeMethods.uflow_fit_options_get_info((uflow_fit_options*)lease.Pointer, &info));
-                FormattableString all = $"{UFlow.Native.Text(info.name)} {UFlow.Native.Text(info.backbone)} {info.input_width} {info.input_height} {info.augmentation} {info.epochs} {info.patience} {info.batch} {info.learning_rate} {info.weight_decay} {info.noise} {info.seed} {info.memory} {info.steps} {info.verdict} {info.epsilon} {info.score_threshold} {info.min_area} {info.bound} {info.tests} {info.has_roi} {info.significant_bits} {info.float_low} {info.float_high} {info.cross_fit} {info.reject_rate} {info.time_budget}";
+                FormattableString all = $"{UFlow.Native.Text(info.name)} {UFlow.Native.Text(info.backbone)} {info.input_width} {info.input_height} {info.augmentation} {info.epochs} {info.patience} {info.batch} {info.learning_rate} {info.weight_decay} {info.noise} {info.seed} {info.memory} {info.steps} {info.verdict} {info.epsilon} {info.score_threshold} {info.min_area} {info.bound} {info.tests} {info.has_roi} {info.significant_bits} {info.float_low} {info.float_high} {info.cross_fit} {info.golden} {info.reject_rate} {info.time_budget}";
                 return FormattableString.Invariant(all);
             }
         }

@@ -39,6 +39,16 @@ namespace UFlow.Tests
         }
 
         [Test]
+        public void ThisMachineAgreesWithTheOneThatMadeThePackage()
+        {
+            using (Model model = Setup.Engine.Load(RealModels(), "cloth"))
+            {
+                Assert.That(model.Verify(), Is.InRange(0, 1e-3));
+                Assert.Throws<InvalidArgumentException>(() => model.Verify(-1));
+            }
+        }
+
+        [Test]
         public void ARealProductOnItsBackbone()
         {
             string models = RealModels();
