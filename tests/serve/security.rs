@@ -23,9 +23,7 @@ use tonic::{
 use uflow::serve::{
     Server,
     config::{ModelControl, Settings},
-    proto::inference::{
-        SystemSharedMemoryStatusRequest, grpc_inference_service_client::GrpcInferenceServiceClient,
-    },
+    proto::inference::{SystemSharedMemoryStatusRequest, grpc_inference_service_client::GrpcInferenceServiceClient},
     proto::v1::{
         DetectRequest, LoadModelRequest, detection_service_client::DetectionServiceClient,
         model_service_client::ModelServiceClient,

@@ -12,8 +12,11 @@ use super::{Models, Server, Setup, bad_png, client::Response, models, png};
 const DETECT: &str = "/v1/models/bolt/detect?epsilon=1e100";
 const BOUNDARY: &str = "a-boundary";
 
-/// A body of parts, each with its headers.
-fn multipart(parts: &[(&str, &[u8])]) -> Vec<u8> {
+/// Headers and content of a part.
+type Part<'a> = (&'a str, &'a [u8]);
+
+/// A body of parts.
+fn multipart(parts: &[Part<'_>]) -> Vec<u8> {
     let mut body = Vec::new();
     for (headers, content) in parts {
         let end = if headers.is_empty() { "" } else { "\r\n" };
@@ -25,7 +28,7 @@ fn multipart(parts: &[(&str, &[u8])]) -> Vec<u8> {
     body
 }
 
-fn send(server: &Server, path: &str, kind: &str, parts: &[(&str, &[u8])]) -> Response {
+fn send(server: &Server, path: &str, kind: &str, parts: &[Part<'_>]) -> Response {
     let kind = format!("multipart/{kind}; boundary={BOUNDARY}");
     server.send("POST", path, &[("Content-Type", &kind)], &multipart(parts))
 }
@@ -121,7 +124,7 @@ fn what_is_wrong_with_the_parts_is_said() {
     let file = bad_png(1);
     let roi = "Content-Disposition: form-data; name=\"roi\"";
     let many: Vec<_> = std::iter::repeat_n(("", &b"x"[..]), 66).collect();
-    let cases: [(&[(&str, &[u8])], &str); 7] = [
+    let cases: [(&[Part<'_>], &str); 7] = [
         (&[], "body: it has 0 images; a request has 1 to 64"),
         (&[(roi, &file)], "body: it has 0 images"),
         (&[("", &file), (roi, &file), (roi, &file)], "body: it has 2 parts with the name `roi`"),

@@ -52,10 +52,7 @@ fn cases() -> Vec<(Value, &'static str)> {
         (request(json!({ "datatype": "INT8" })), "inputs: `image` has the datatype `INT8`; give one of"),
         (request(json!({ "data": null })), "inputs: `image` has no elements: give `data`, or binary_data_size"),
         (request(json!({ "data": 7 })), "inputs: `data` of `image`: it is not a list"),
-        (
-            request(json!({ "data": "AAEC" })),
-            "inputs: `data` of `image`: it is not a list",
-        ),
+        (request(json!({ "data": "AAEC" })), "inputs: `data` of `image`: it is not a list"),
         (request(json!({ "data": [1, 2, 256, 4, 5, 6] })), "element 2 is 256, not a whole number of 0 to 255"),
         (request(json!({ "data": [1, 2, -1, 4, 5, 6] })), "element 2 is -1, not a whole number of 0 to 255"),
         (request(json!({ "data": [1.5, 2, 3, 4, 5, 6] })), "element 0 is 1.5, not a whole number"),
