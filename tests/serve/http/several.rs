@@ -15,7 +15,7 @@ const BOUNDARY: &str = "a-boundary";
 /// Headers and content of a part.
 type Part<'a> = (&'a str, &'a [u8]);
 
-/// A body of parts, each with its headers.
+/// A body of parts.
 fn multipart(parts: &[Part<'_>]) -> Vec<u8> {
     let mut body = Vec::new();
     for (headers, content) in parts {
