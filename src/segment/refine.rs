@@ -23,6 +23,8 @@ const HEIGHT: f32 = 0.7;
 pub(super) const LOG10_NFA_LIMIT: f32 = 1.0;
 /// Steps of the score at which the median is found.
 const STEPS: usize = 4096;
+/// Pixels that are enough for the median. The map is interpolated from maps of fewer cells, so its neighbours hardly differ.
+const SAMPLES: usize = 8192;
 
 /// The maps of an image, row by row.
 pub(super) struct Maps<'a> {
@@ -31,6 +33,12 @@ pub(super) struct Maps<'a> {
     /// Pixels of the region of interest.
     pub(super) inside: Option<&'a [bool]>,
     pub(super) log10_nfa: &'a mut [f32],
+}
+
+impl Maps<'_> {
+    fn takes_part(&self, pixel: usize) -> bool {
+        self.inside.is_none_or(|inside| inside[pixel])
+    }
 }
 
 /// Draws the regions of one image after another.
@@ -104,18 +112,23 @@ impl Outliner {
         lowest
     }
 
-    /// The median of the scores in the region of interest, down to one of [`STEPS`].
+    /// The median of the scores in the region of interest, down to one of [`STEPS`]; of a large map, the median of a grid of at least
+    /// [`SAMPLES`] of its pixels.
     fn median(&mut self, maps: &Maps<'_>) -> f32 {
+        let every = ((maps.score.len() / SAMPLES).isqrt()).max(1);
+        self.median_of(maps, every).or_else(|| self.median_of(maps, 1)).unwrap_or(0.0)
+    }
+
+    /// The median of every so many pixels of every so many rows; `None` if none of them takes part.
+    fn median_of(&mut self, maps: &Maps<'_>, every: usize) -> Option<f32> {
         self.steps.fill(0);
         let mut count = 0;
-        let mut note = |score: f32| {
-            self.steps[((score * STEPS as f32) as usize).min(STEPS - 1)] += 1;
-            count += 1;
-        };
-        match maps.inside {
-            None => maps.score.iter().for_each(|&score| note(score)),
-            Some(inside) => {
-                maps.score.iter().zip(inside).filter(|(_, inside)| **inside).for_each(|(&score, _)| note(score));
+        for (y, row) in maps.score.chunks_exact(maps.width).enumerate().step_by(every) {
+            for (x, &score) in row.iter().enumerate().step_by(every) {
+                if maps.takes_part(y * maps.width + x) {
+                    self.steps[((score * STEPS as f32) as usize).min(STEPS - 1)] += 1;
+                    count += 1;
+                }
             }
         }
         let mut below = 0;
@@ -123,7 +136,7 @@ impl Outliner {
             below += here;
             2 * below > count
         });
-        step.unwrap_or(0) as f32 / STEPS as f32
+        step.map(|step| step as f32 / STEPS as f32)
     }
 
     /// Collects the cells of the region that a cell belongs to: its neighbours of the same value. Returns the cells' area and one cell around it.
@@ -156,55 +169,80 @@ impl Outliner {
 
     /// Draws the region of the collected cells. Returns whether it has a pixel.
     fn draw_region(&mut self, scale: &Scale, around: Area, median: f32, log10_nfa: f32, maps: &mut Maps<'_>) -> bool {
-        let takes_part = |pixel: usize| maps.inside.is_none_or(|inside| inside[pixel]);
         let mut peak = f32::NEG_INFINITY;
-        for &cell in &self.cells {
-            for pixel in scale.pixels_of(cell as usize, maps.width).filter(|&pixel| takes_part(pixel)) {
-                peak = peak.max(maps.score[pixel]);
+        for span in self.cells.iter().flat_map(|&cell| scale.spans_of(cell as usize, maps.width)) {
+            for pixel in span {
+                peak = if maps.takes_part(pixel) { peak.max(maps.score[pixel]) } else { peak };
             }
         }
-        let level = if peak > median { (median + HEIGHT * (peak - median)).min(peak) } else { f32::NEG_INFINITY };
-        let edges = |edges: &[u32], (first, end): (usize, usize)| (edges[first] as usize, edges[end] as usize);
+        if peak > median {
+            let edges = |edges: &[u32], (first, end): (usize, usize)| (edges[first] as usize, edges[end] as usize);
+            let area = Area {
+                rows: edges(&scale.row_edges, around.rows),
+                columns: edges(&scale.column_edges, around.columns),
+            };
+            let level = (median + HEIGHT * (peak - median)).min(peak);
+            self.spread(scale, area, level, log10_nfa, maps);
+            return true;
+        }
         // Without a level the region keeps its cells.
-        let area = (level > f32::NEG_INFINITY).then(|| Area {
-            rows: edges(&scale.row_edges, around.rows),
-            columns: edges(&scale.column_edges, around.columns),
-        });
-        self.regions = match self.regions.checked_add(1) {
-            Some(next) => next,
-            None => {
-                self.reached.fill(0);
-                1
-            }
-        };
-        self.stack.clear();
-        for &cell in &self.cells {
-            for pixel in scale.pixels_of(cell as usize, maps.width) {
-                if takes_part(pixel) && maps.score[pixel] >= level && self.reached[pixel] != self.regions {
-                    self.reached[pixel] = self.regions;
-                    self.stack.push(pixel as u32);
-                }
-            }
-        }
-        let found = !self.stack.is_empty();
-        while let Some(pixel) = self.stack.pop() {
-            let pixel = pixel as usize;
-            maps.log10_nfa[pixel] = maps.log10_nfa[pixel].min(log10_nfa);
-            let Some(area) = area else { continue };
-            let (y, x) = (pixel / maps.width, pixel % maps.width);
-            let neighbours = [
-                (y > area.rows.0).then(|| pixel - maps.width),
-                (y + 1 < area.rows.1).then(|| pixel + maps.width),
-                (x > area.columns.0).then(|| pixel - 1),
-                (x + 1 < area.columns.1).then(|| pixel + 1),
-            ];
-            for next in neighbours.into_iter().flatten() {
-                if self.reached[next] != self.regions && maps.score[next] >= level && takes_part(next) {
-                    self.reached[next] = self.regions;
-                    self.stack.push(next as u32);
-                }
+        let mut found = false;
+        for span in self.cells.iter().flat_map(|&cell| scale.spans_of(cell as usize, maps.width)) {
+            for pixel in span.filter(|&pixel| maps.inside.is_none_or(|inside| inside[pixel])) {
+                maps.log10_nfa[pixel] = maps.log10_nfa[pixel].min(log10_nfa);
+                found = true;
             }
         }
         found
+    }
+
+    /// Draws every pixel of the area with a score of at least `level` that is connected with such a pixel of the collected cells. Works on
+    /// runs of pixels in a row: a run is drawn, and the runs above and below that it touches are put on the stack by one pixel each.
+    fn spread(&mut self, scale: &Scale, area: Area, level: f32, log10_nfa: f32, maps: &mut Maps<'_>) {
+        self.regions = self.regions.checked_add(1).unwrap_or_else(|| {
+            self.reached.fill(0);
+            1
+        });
+        let (region, width) = (self.regions, maps.width);
+        self.stack.clear();
+        for span in self.cells.iter().flat_map(|&cell| scale.spans_of(cell as usize, width)) {
+            push_runs(span, &mut self.stack, |pixel| maps.score[pixel] >= level && maps.takes_part(pixel));
+        }
+        while let Some(pixel) = self.stack.pop() {
+            let (y, x) = (pixel as usize / width, pixel as usize % width);
+            let row = y * width;
+            let is_new =
+                |at: usize, reached: &[u32]| maps.score[at] >= level && reached[at] != region && maps.takes_part(at);
+            if !is_new(row + x, &self.reached) {
+                continue;
+            }
+            let mut run = row + x..row + x + 1;
+            while run.start > row + area.columns.0 && is_new(run.start - 1, &self.reached) {
+                run.start -= 1;
+            }
+            while run.end < row + area.columns.1 && is_new(run.end, &self.reached) {
+                run.end += 1;
+            }
+            self.reached[run.clone()].fill(region);
+            if y > area.rows.0 {
+                push_runs(run.start - width..run.end - width, &mut self.stack, |at| is_new(at, &self.reached));
+            }
+            if y + 1 < area.rows.1 {
+                push_runs(run.start + width..run.end + width, &mut self.stack, |at| is_new(at, &self.reached));
+            }
+            maps.log10_nfa[run].iter_mut().for_each(|value| *value = value.min(log10_nfa));
+        }
+    }
+}
+
+/// Puts the first pixel of each run of pixels that fit on the stack.
+fn push_runs(span: std::ops::Range<usize>, stack: &mut Vec<u32>, fits: impl Fn(usize) -> bool) {
+    let mut before = false;
+    for pixel in span {
+        let here = fits(pixel);
+        if here && !before {
+            stack.push(pixel as u32);
+        }
+        before = here;
     }
 }

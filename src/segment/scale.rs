@@ -1,5 +1,7 @@
 //! The segmenter's work for one scale: energies in, likelihoods and log₁₀PFA map out, at the scale's own size.
 
+use std::ops::Range;
+
 use ndarray::ArrayView3;
 
 use super::null::{ScaleNull, Weights, log10_normal_tail};
@@ -201,12 +203,11 @@ impl Scale {
         self.note_occupied();
     }
 
-    /// Pixels of maps of this width that have a cell as their nearest.
-    pub(super) fn pixels_of(&self, cell: usize, width: usize) -> impl Iterator<Item = usize> + use<> {
+    /// Pixels of maps of this width that have a cell as their nearest, row by row.
+    pub(super) fn spans_of(&self, cell: usize, width: usize) -> impl Iterator<Item = Range<usize>> + use<> {
         let span = |edges: &[u32], at: usize| edges[at] as usize..edges[at + 1] as usize;
         let columns = span(&self.column_edges, cell % self.shape.width);
-        let rows = span(&self.row_edges, cell / self.shape.width);
-        rows.flat_map(move |y| columns.clone().map(move |x| y * width + x))
+        span(&self.row_edges, cell / self.shape.width).map(move |y| y * width + columns.start..y * width + columns.end)
     }
 
     /// The value of this scale at a pixel of the map.

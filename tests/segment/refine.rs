@@ -118,3 +118,39 @@ fn the_papers_map_is_not_redrawn() {
     let sized = found(&run(&mut segmenter, &image)).len();
     assert!(sized > 0 && paper > 4 * sized, "{paper} and {sized} pixels");
 }
+
+/// Pixels with a score of at least the level that are connected with such a pixel of the coarse cell (1, 1), at most one cell beyond it.
+fn flooded(score: &Array2<f32>) -> std::collections::BTreeSet<(usize, usize)> {
+    let steps = 4096.0;
+    let mut sorted: Vec<usize> = score.iter().map(|&score| ((score * steps) as usize).min(4095)).collect();
+    sorted.sort_unstable();
+    let median = sorted[sorted.len() / 2] as f32 / steps;
+    let own = score.slice(s![COARSE_CELL..2 * COARSE_CELL, COARSE_CELL..2 * COARSE_CELL]);
+    let peak = own.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let level = (median + 0.7 * (peak - median)).min(peak);
+    let is_own = |at: usize| (COARSE_CELL..2 * COARSE_CELL).contains(&at);
+    let mut stack: Vec<_> =
+        score.indexed_iter().filter(|((y, x), _)| is_own(*y) && is_own(*x)).map(|(at, _)| at).collect();
+    let mut found = std::collections::BTreeSet::new();
+    while let Some((y, x)) = stack.pop() {
+        if y < 3 * COARSE_CELL && x < 3 * COARSE_CELL && score[[y, x]] >= level && found.insert((y, x)) {
+            stack.extend([(y + 1, x), (y, x + 1), (y.wrapping_sub(1), x), (y, x.wrapping_sub(1))]);
+        }
+    }
+    found
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    /// The fine scale has no region of its own here: none of its energies is above the expectation.
+    #[test]
+    fn an_outline_is_that_of_a_flood_fill(fine in proptest::collection::vec(0.0_f32..15.9, FINE.height * FINE.width)) {
+        let (_, coarse) = energies(0.0);
+        let fine = Array2::from_shape_vec((FINE.height, FINE.width), fine).unwrap();
+        let mut segmenter = segmenter(None);
+        let result = run(&mut segmenter, &(fine, coarse));
+        let drawn = found(&result).into_iter().collect::<std::collections::BTreeSet<_>>();
+        proptest::prop_assert_eq!(drawn, flooded(&result.score.to_owned()));
+    }
+}
