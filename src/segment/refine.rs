@@ -169,11 +169,16 @@ impl Outliner {
 
     /// Draws the region of the collected cells. Returns whether it has a pixel.
     fn draw_region(&mut self, scale: &Scale, around: Area, median: f32, log10_nfa: f32, maps: &mut Maps<'_>) -> bool {
+        let higher = |a: f32, &b: &f32| if b > a { b } else { a };
         let mut peak = f32::NEG_INFINITY;
         for span in self.cells.iter().flat_map(|&cell| scale.spans_of(cell as usize, maps.width)) {
-            for pixel in span {
-                peak = if maps.takes_part(pixel) { peak.max(maps.score[pixel]) } else { peak };
-            }
+            peak = match maps.inside {
+                None => maps.score[span].iter().fold(peak, higher),
+                Some(inside) => {
+                    let scores = maps.score[span.clone()].iter().zip(&inside[span]);
+                    scores.filter(|(_, inside)| **inside).map(|(score, _)| score).fold(peak, higher)
+                }
+            };
         }
         if peak > median {
             let edges = |edges: &[u32], (first, end): (usize, usize)| (edges[first] as usize, edges[end] as usize);
@@ -188,9 +193,11 @@ impl Outliner {
         // Without a level the region keeps its cells.
         let mut found = false;
         for span in self.cells.iter().flat_map(|&cell| scale.spans_of(cell as usize, maps.width)) {
-            for pixel in span.filter(|&pixel| maps.inside.is_none_or(|inside| inside[pixel])) {
-                maps.log10_nfa[pixel] = maps.log10_nfa[pixel].min(log10_nfa);
-                found = true;
+            for pixel in span {
+                if maps.takes_part(pixel) {
+                    maps.log10_nfa[pixel] = maps.log10_nfa[pixel].min(log10_nfa);
+                    found = true;
+                }
             }
         }
         found
