@@ -55,7 +55,7 @@ python_package() {
   fi
   (cd clients/python && "../../$build/bin/ruff" check . && "../../$build/bin/ruff" format --check .)
   rm -rf "$venv" target/python-client-wheels
-  "$build/bin/maturin" build --quiet --locked --profile test --features workspace --manifest-path clients/python/Cargo.toml \
+  "$build/bin/maturin" build --quiet --locked --profile dev --features workspace --manifest-path clients/python/Cargo.toml \
     --out target/python-client-wheels
   python3 -m venv "$venv"
   local wheels=(target/python-client-wheels/uflow-*.whl)
