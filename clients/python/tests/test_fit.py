@@ -109,7 +109,9 @@ def test_an_exception_of_the_callback_ends_the_fit(files, tmp_path, stage, as_ar
 
 def test_ctrl_c_ends_the_fit(files, tmp_path):
     code = """
-import sys, uflow
+import signal, sys, uflow
+# A shell's job in the background has it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def told(progress):
     if progress.stage == "training":
         print("training", flush=True)
