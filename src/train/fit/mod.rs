@@ -208,7 +208,8 @@ impl Fitter {
     }
 
     /// Fits the flow, measures the good images and exports the model, complete and ready to be written. Its null stands on the
-    /// images that this one training held out; [`cross_fit`](Self::cross_fit) makes more of it.
+    /// images that this one training held out; [`cross_fit`](Self::cross_fit) makes more of it. Where further flows are planned, that call
+    /// also gives the model its golden frames.
     ///
     /// # Errors
     /// Fewer than 8 frames, frames that hardly differ, or training that cannot go on.
@@ -260,7 +261,10 @@ impl Fitter {
             golden_note: None,
         };
         self.set_null(&mut fitted, &held_out)?;
-        self.set_golden(&mut fitted);
+        // With further flows the threshold is not final yet, and `cross_fit` measures golden frames by it.
+        if plan.flows == 1 {
+            self.set_golden(&mut fitted);
+        }
         fitted.held_out = held_out;
         Ok(fitted)
     }
