@@ -205,7 +205,7 @@ fn run_product(
         gallery.take(&seen)
     })?;
     let tested = clock.lap();
-    let facts = facts.into_iter().chain([decision_fact(&inspector.decision())]).collect();
+    let facts = facts.into_iter().chain(decision_fact(&inspector.decision())).collect();
     Ok(ModelReport {
         name: product.name().to_owned(),
         package: options.keep.then_some(package),

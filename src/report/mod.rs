@@ -114,9 +114,9 @@ pub struct Pictures {
     pub outlined: RgbImage,
 }
 
-/// How a model decides, as a fact about it: lines of [`Inspector::decision`](crate::evaluate::Inspector::decision).
-pub fn decision_fact(lines: &[String]) -> (String, String) {
-    ("decision".to_owned(), lines.join("\n"))
+/// How a model decides, as a fact about it: lines of [`Inspector::decision`](crate::evaluate::Inspector::decision); `None` without any.
+pub fn decision_fact(lines: &[String]) -> Option<(String, String)> {
+    (!lines.is_empty()).then(|| ("decision".to_owned(), lines.join("\n")))
 }
 
 impl Report {

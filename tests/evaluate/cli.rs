@@ -137,6 +137,7 @@ fn a_data_set_is_evaluated_category_by_category_and_taken_up_again() {
     assert!(
         page.contains("AUPRO") && page.matches("<img ").count() >= 5 && page.contains("Evaluation of printed_grid")
     );
+    assert!(page.contains("<dt>decision</dt><dd>an image is anomalous "), "it says how the model decides");
 
     let again = evaluate(&out, &["--all-categories"]);
     assert!(stderr(&again).contains("2 categories, 2 already done"), "{}", stderr(&again));
@@ -197,10 +198,12 @@ fn one_model_is_reported_compared_and_calibrated() {
         serde_json::from_str::<Value>(stdout(&output).lines().next().unwrap()).unwrap()
     };
     let whole = run(&["--out", &report]);
-    assert!(Path::new(&report).join("report.html").is_file());
+    let page = || fs::read_to_string(Path::new(&report).join("report.html")).unwrap();
+    assert!(page().contains("<dt>decision</dt><dd>an image is anomalous "));
     assert!(whole["latency"].as_array().unwrap().iter().any(|stage| stage["stage"] == "total"));
     assert_eq!(whole["false_alarms"].as_array().unwrap().len(), 8);
-    let block = run(&["--segmentation", "block"]);
+    let block = run(&["--segmentation", "block", "--out", &report]);
+    assert!(!page().contains("<dt>decision</dt>"), "a comparison decides in no package's words");
     assert_eq!(block["total"]["pixel_auroc"], whole["total"]["pixel_auroc"]);
     assert_ne!(block["images"][0]["log10_nfa_min"], whole["images"][0]["log10_nfa_min"]);
     let scale = run(&["--only-scale", "0"]);

@@ -169,11 +169,13 @@ impl CategoriesRun<'_> {
             name: category.name.clone(),
             package: Some(folder.join(PACKAGE_FILE)),
             page: None,
-            facts: vec![
+            facts: [
                 ("good images to learn from".to_owned(), category.data.train.len().to_string()),
                 ("test set".to_owned(), category.data.root.display().to_string()),
-                decision_fact(&package.manifest.decision_in_words()?),
-            ],
+            ]
+            .into_iter()
+            .chain(decision_fact(&package.manifest.decision_in_words()?))
+            .collect(),
             choice: extremes.choice(),
             cases: extremes.cases(),
             evaluation: evaluation.clone(),

@@ -53,7 +53,10 @@ pub(super) fn run(
             name: name.clone(),
             package: args.model.clone(),
             page: None,
-            facts: vec![("test set".to_owned(), root.display().to_string()), decision_fact(&inspector.decision())],
+            facts: [("test set".to_owned(), root.display().to_string())]
+                .into_iter()
+                .chain(decision_fact(&inspector.decision()))
+                .collect(),
             choice: extremes.choice(),
             cases: extremes.cases(),
             evaluation: evaluation.clone(),
