@@ -1,9 +1,8 @@
 # `make demo` shows the product, `make test` tests it, `make help` lists all targets.
 CARGO ?= cargo
-PREFIX ?= /usr/local
 DEMO_OUT ?= demo-out
 
-.PHONY: help demo build test lint docs header protos clients test-clients library deploy-check bench soak fleet export-test deny onnxruntime openvino wheels backbones install install-command install-library clean
+.PHONY: help demo build test lint docs header protos clients test-clients library deploy-check store-check bench soak fleet export-test deny onnxruntime openvino wheels backbones install install-command install-library uninstall dist dist-check clean
 
 help:
 	@echo "make demo         build, learn three products from good images, and report the defects found in new ones"
@@ -12,11 +11,12 @@ help:
 	@echo "make lint         rustfmt, clippy, rustdoc, the prose check, shellcheck (if installed); warnings are errors"
 	@echo "make docs         build the guide (docs/) into target/book; check links, the reference of uflow.v1, the Rust in the guide"
 	@echo "make header       generate include/uflow.h from ffi/"
-	@echo "make protos       generate and compile Go and Java stubs of the server's protocols; check the code in clients/"
+	@echo "make protos       check that the protocols did not change (buf); compile Go and Java stubs; check clients/"
 	@echo "make clients      test the server with tritonclient, perf_analyzer, grpcurl, ghz, grpc-health-probe and curl"
 	@echo "make test-clients run the tests of the clients for Go, Java, Node.js, Python and C# (clients/) against the server and the library"
 	@echo "make library      install libuflow, link it with CMake, run it under Valgrind and sanitizers"
 	@echo "make deploy-check check deploy/: chart, manifests, systemd unit, HAProxy, and the image's steps in a clean Debian"
+	@echo "make store-check  test models from object stores with moto (S3) and Azurite (Azure); needs pip and npm"
 	@echo "make bench        measure segmentation, preprocessing, training and the whole pipeline"
 	@echo "make soak         long runs: 200,000 frames, 10,000 cancellations, 5,000 connections; 10 minutes of fuzzing"
 	@echo "make fleet        three servers under load: restarts, kills, hangs; needs haproxy and Go"
@@ -24,13 +24,17 @@ help:
 	@echo "make deny         check the licences and sources of all dependencies (needs cargo-deny)"
 	@echo "make backbones    make further backbones in .backbones/, e.g. BACKBONES=\"efficientnet-lite2 photonet\"; install takes the same"
 	@echo "make onnxruntime  download the pinned ONNX Runtime into .onnxruntime/"
-	@echo "make install      install uflow, libuflow, ONNX Runtime and backbones under PREFIX ($(PREFIX)); make install-library: no command"
+	@echo "make install      install uflow, libuflow, ONNX Runtime, backbones under PREFIX, default /usr/local"
+	@echo "                  (also BINDIR, LIBDIR, INCLUDEDIR, DESTDIR); make install-library: no command"
+	@echo "make uninstall    remove what make install wrote under PREFIX"
+	@echo "make dist         build archives, .debs and wheels for other machines into dist/ (also PLATFORMS)"
+	@echo "make dist-check   run them in clean systems; needs root, debootstrap, qemu-user-static"
 
 # Programs find it as `../lib/uflow`, as in an installation; what Cargo runs has the variable of .cargo/config.toml.
 TARGET_DIR ?= $(or $(CARGO_TARGET_DIR),target)
 onnxruntime:
 	@tools/fetch_onnxruntime.sh
-	@mkdir -p $(TARGET_DIR)/lib && ln -sfn $(CURDIR)/.onnxruntime/lib $(TARGET_DIR)/lib/uflow
+	@mkdir -p $(TARGET_DIR)/lib && ln -sfn "$(CURDIR)/.onnxruntime/lib" $(TARGET_DIR)/lib/uflow
 
 openvino:
 	@tools/fetch_onnxruntime.sh openvino
@@ -49,11 +53,12 @@ RELEASE := $(TARGET_DIR)/release/uflow
 CONVERTER ?= $(RELEASE)
 backbones: $(CONVERTER)
 	@tools/convert_backbone.sh $(CONVERTER) $(ALL_BACKBONES)
-	@mkdir -p $(TARGET_DIR)/share/uflow && ln -sfn $(CURDIR)/.backbones $(TARGET_DIR)/share/uflow/backbones
+	@mkdir -p $(TARGET_DIR)/share/uflow && ln -sfn "$(CURDIR)/.backbones" $(TARGET_DIR)/share/uflow/backbones
 
+# The command finds the standard folders from its own place, and can be moved with them. It is built for others.
 .PHONY: $(RELEASE)
 $(RELEASE): onnxruntime
-	$(CARGO) build --release --locked
+	. tools/folders.sh && if [ $$standard = no ]; then export UFLOW_LIBRARY_FOLDER UFLOW_DATA_FOLDER; fi && $(CARGO) build --release --locked
 
 build: $(RELEASE) backbones
 
@@ -71,7 +76,7 @@ lint:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
 	tools/check_prose.py --test
 	tools/check_prose.py
-	@if command -v shellcheck >/dev/null; then shellcheck -x tools/*.sh benches/*.sh deploy/*.sh deploy/*.slurm .ci/run; fi
+	@if command -v shellcheck >/dev/null; then shellcheck -x tools/*.sh tools/dist/*.sh benches/*.sh deploy/*.sh deploy/*.slurm .ci/run; fi
 
 # The Rust of the guide is compiled with the library that was built last: run `make test` first.
 docs:
@@ -118,18 +123,29 @@ fleet: build
 
 install: install-command install-library
 
+# PREFIX, BINDIR, LIBDIR, INCLUDEDIR and DESTDIR reach these recipes as environment variables, so that they can have spaces and quotes.
+# tools/folders.sh has their defaults.
+
 # What a server needs: the command, ONNX Runtime, the backbones. deploy/Dockerfile uses this.
 install-command: build
-	install -D -m 755 $(RELEASE) $(DESTDIR)$(PREFIX)/bin/uflow
-	install -d $(DESTDIR)$(PREFIX)/lib/uflow
-	cp -P .onnxruntime/lib/*.so* $(DESTDIR)$(PREFIX)/lib/uflow/
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/uflow/backbones $(ALL_BACKBONES:%=.backbones/%.onnx) assets/NOTICE.md LICENSE-APACHE
+	BUILT=$(TARGET_DIR)/release tools/install.sh command $(ALL_BACKBONES)
 
-# The library trains too, so it comes with the backbones, and these with their licences.
+# The library trains too, so it comes with the backbones, and these with their licences. To install another build: make … PROFILE=dev
+PROFILE ?= release
 install-library: onnxruntime backbones
-	UFLOW_LIBRARY_FOLDER=$(PREFIX)/lib/uflow $(CARGO) build --release --locked --package uflow-ffi
-	tools/install_library.sh $(PREFIX) $(DESTDIR)
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/uflow/backbones $(ALL_BACKBONES:%=.backbones/%.onnx) assets/NOTICE.md LICENSE-APACHE
+	. tools/folders.sh && export UFLOW_LIBRARY_FOLDER UFLOW_DATA_FOLDER && $(CARGO) build --profile $(PROFILE) --locked --package uflow-ffi
+	BUILT=$(TARGET_DIR)/$(PROFILE:dev=debug) tools/install.sh library $(ALL_BACKBONES)
+
+uninstall:
+	tools/install.sh uninstall
+
+# By hand, as `soak`: one platform takes a quarter of an hour or more. Also aarch64-linux and x86_64-windows.
+PLATFORMS ?= x86_64-linux
+dist:
+	tools/dist/build.sh $(PLATFORMS)
+
+dist-check:
+	tools/dist/check.sh
 
 library: onnxruntime
 	tools/check_library.sh
@@ -139,6 +155,10 @@ CHECKED ?= $(TARGET_DIR)/debug/uflow
 deploy-check: onnxruntime
 	$(CARGO) test --locked --package uflow --test cli --no-run
 	tools/check_deploy.sh $(CHECKED)
+
+store-check: onnxruntime
+	$(CARGO) test --locked --package uflow --test cli --no-run
+	tools/check_store.sh $(CHECKED)
 
 clean:
 	$(CARGO) clean

@@ -1,4 +1,5 @@
-//! Names the shared library as its users link it: `libuflow.so.MAJOR`.
+//! Names the shared library as its users link it: `libuflow.so.MAJOR`. The installed one is linked by `tools/link_library.sh`, which gives its
+//! exports version nodes.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

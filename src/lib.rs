@@ -23,6 +23,7 @@ pub mod runtime;
 pub mod latents;
 pub mod segment;
 
+pub mod drift;
 pub mod package;
 pub mod pipeline;
 
@@ -30,10 +31,13 @@ pub mod engine;
 
 pub mod flow;
 pub mod import;
+pub mod screen;
 pub mod train;
 
 pub mod calibrate;
+pub mod compare;
 pub mod evaluate;
+pub mod limits;
 pub mod render;
 pub mod report;
 

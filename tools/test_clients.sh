@@ -7,6 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/have.sh
+. tools/venv.sh
 UFLOW=$(realpath "${1:-target/debug/uflow}")
 UFLOW_ONNXRUNTIME=$PWD/.onnxruntime/lib
 # One model for all languages.
@@ -44,15 +45,16 @@ if have Node.js node npm openssl; then
   )
 fi
 
+# The crates of a build, with their features.
+features() { cargo tree --locked --prefix none --format '{p} {f}' "$@" | sed 's/ (\*)$//' | grep -v '^uflow-python ' | sort -u; }
+
 # The wheel is built from the crates that `make test` has built; only the package's own crate and pyo3 are new.
 python_package() {
+  local others
+  others=$(comm -13 <(features --workspace --edges normal,build,dev) <(features --package uflow-python --features workspace --edges normal,build))
+  [ -z "$others" ] || { printf 'clients/python: with its feature "workspace", these crates have other features than in make test, and are built twice:\n%s\n' "$others" >&2; exit 1; }
   local venv=$PWD/target/python-client build=target/python-client-build
-  if [ ! -e "$build/complete-1" ]; then
-    rm -rf "$build"
-    python3 -m venv "$build"
-    "$build/bin/pip" install --quiet --disable-pip-version-check maturin==1.16.0 ruff==0.17.6 mypy==2.4.1
-    touch "$build/complete-1"
-  fi
+  venv "$build" maturin==1.16.0 ruff==0.17.6 mypy==2.4.1
   (cd clients/python && "../../$build/bin/ruff" check . && "../../$build/bin/ruff" format --check .)
   rm -rf "$venv" target/python-client-wheels
   "$build/bin/maturin" build --quiet --locked --profile dev --features workspace --manifest-path clients/python/Cargo.toml \

@@ -28,5 +28,5 @@ mcs "${flags[@]}" -unsafe -target:library "-doc:$build/UFlow.xml" "-out:$build/U
 mcs "${flags[@]}" -unsafe -target:library "-r:$build/UFlow.dll" "-r:$build/nunit.framework.dll" "-out:$build/UFlow.Tests.dll" tests/*.cs tests/support/*.cs
 mcs "${flags[@]}" "-r:$build/UFlow.dll" "-out:$build/child.exe" tests/child/*.cs
 export LD_LIBRARY_PATH=$build${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-# One process, one domain, one thread: callbacks come from threads of the library.
-nunit-console -nologo -noshadow -nothread -domain=None -process=Single "-work=$build" "$@" "$build/UFlow.Tests.dll"
+# One process, one domain, one thread: callbacks come from threads of the library. All tests take a minute or two; what takes 15 hangs.
+timeout --foreground --kill-after=30 15m nunit-console -nologo -noshadow -nothread -domain=None -process=Single "-work=$build" "$@" "$build/UFlow.Tests.dll"

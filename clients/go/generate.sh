@@ -4,6 +4,7 @@
 # protoc comes from the Python package grpcio-tools. The versions are those of tools/check_protos.sh. Tools are installed into build/.
 set -euo pipefail
 cd "$(dirname "$0")"
+. ../../tools/venv.sh
 
 grpcio_tools=1.80.0
 go_protobuf=v1.36.11
@@ -11,13 +12,8 @@ go_grpc_plugin=v1.6.2
 
 work=$PWD/build/generate
 bin=$work/bin-$go_protobuf-$go_grpc_plugin
-venv=$work/protoc-$grpcio_tools
-if [ ! -e "$venv/complete" ]; then
-  rm -rf "$venv"
-  python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check --only-binary=:all: "grpcio-tools==$grpcio_tools"
-  touch "$venv/complete"
-fi
+venv=$work/protoc
+venv "$venv" --only-binary=:all: "grpcio-tools==$grpcio_tools"
 GOBIN=$bin go install "google.golang.org/protobuf/cmd/protoc-gen-go@$go_protobuf"
 GOBIN=$bin go install "google.golang.org/grpc/cmd/protoc-gen-go-grpc@$go_grpc_plugin"
 

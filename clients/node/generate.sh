@@ -4,19 +4,15 @@
 # protoc comes from the Python package grpcio-tools, in the version of tools/check_protos.sh. Tools are installed into build/.
 set -euo pipefail
 cd "$(dirname "$0")"
+. ../../tools/venv.sh
 
 grpcio_tools=1.80.0
 ts_proto=2.18.0
 
 work=$PWD/build/generate
-venv=$work/protoc-$grpcio_tools
+venv=$work/protoc
 plugin=$work/ts-proto-$ts_proto
-if [ ! -e "$venv/complete" ]; then
-  rm -rf "$venv"
-  python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check --only-binary=:all: "grpcio-tools==$grpcio_tools"
-  touch "$venv/complete"
-fi
+venv "$venv" --only-binary=:all: "grpcio-tools==$grpcio_tools"
 if [ ! -e "$plugin/complete" ]; then
   rm -rf "$plugin"
   mkdir -p "$plugin"

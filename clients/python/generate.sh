@@ -4,16 +4,12 @@
 # protoc comes from the Python package grpcio-tools, in the version of tools/check_protos.sh. It is installed into build/.
 set -euo pipefail
 cd "$(dirname "$0")"
+. ../../tools/venv.sh
 
 grpcio_tools=1.80.0
 
-venv=$PWD/build/generate/protoc-$grpcio_tools
-if [ ! -e "$venv/complete" ]; then
-  rm -rf "$venv"
-  python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check --only-binary=:all: "grpcio-tools==$grpcio_tools"
-  touch "$venv/complete"
-fi
+venv=$PWD/build/generate/protoc
+venv "$venv" --only-binary=:all: "grpcio-tools==$grpcio_tools"
 
 out=python/uflow/v1
 rm -rf "$out"

@@ -242,6 +242,8 @@ pub unsafe extern "C" fn uflow_fit_options_get_info(
             BackboneChoice::File(path) => path.display().to_string(),
             BackboneChoice::Named { name, .. } if name == uflow::backbone::DEFAULT => String::new(),
             BackboneChoice::Named { name, .. } => name.clone(),
+            // No function of the library sets it.
+            BackboneChoice::Model(_) => "(in memory)".to_owned(),
         };
         // Neither has a 0 in it: both came from C.
         settings.texts = [settings.fit.name.clone(), backbone].map(|text| CString::new(text).unwrap_or_default());

@@ -99,7 +99,7 @@ impl NetworkSource<'_> {
         if !plain {
             return Err("is not a plain relative path; external data must lie in the model's own folder".into());
         }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = crate::files::folder_of(path);
         let resolve = |path: PathBuf| {
             fs::canonicalize(&path)
                 .map_err(|error| Reason::saying(format!("cannot be found ({}: {error})", path.display()), error))

@@ -1,7 +1,7 @@
 //! Folders that hold backbones, and how a name is found in them.
 //!
 //! Searched in this order: the folder in `UFLOW_BACKBONES`, or else the user's data folder; then `share/uflow/backbones` beside the program,
-//! where `make build` and `make install` put them; for the static library, in its installation too. A backbone of the name `N` is the file `N.onnx`.
+//! where `make build` and `make install` put them; then in the installation that the library was built for. A backbone of the name `N` is the file `N.onnx`.
 
 use std::{
     env, fs,
@@ -16,9 +16,9 @@ use crate::{Error, Result};
 /// Environment variable that names the folder of backbones.
 pub const FOLDER_VARIABLE: &str = "UFLOW_BACKBONES";
 
-/// The folder `lib/uflow` of an installation, for programs that are linked with the static library and lie anywhere: `make install-library`
-/// builds with it.
-const INSTALLED: Option<&str> = option_env!("UFLOW_LIBRARY_FOLDER");
+/// The folder `share/uflow` of an installation, for programs that are linked with the static library and lie anywhere, and for libraries in
+/// a folder like `lib/x86_64-linux-gnu`: `make install-library` builds with it.
+const INSTALLED: Option<&str> = option_env!("UFLOW_DATA_FOLDER");
 
 /// Ending of a backbone's file.
 const EXTENSION: &str = "onnx";
@@ -97,7 +97,7 @@ pub fn folders(beside: Option<&Path>) -> Vec<Folder> {
         Some(Folder { path, what: if beside.is_some() { "beside the library" } else { "beside the program" } })
     });
     let mut folders: Vec<_> = user().into_iter().chain(installed).collect();
-    let fixed = INSTALLED.and_then(|lib| Some(data_folder(Path::new(lib).parent()?.parent()?)));
+    let fixed = INSTALLED.map(|data| Path::new(data).join("backbones")).filter(|path| path.is_absolute());
     if let Some(path) = fixed.filter(|fixed| folders.iter().all(|folder| folder.path != *fixed)) {
         folders.push(Folder { path, what: "the installation" });
     }

@@ -10,7 +10,7 @@ use super::{
     CommandOutcome, Context, good,
     inputs::images_below,
     options::{DecisionArgs, DeviceArgs, SampleArgs, warn_of_depth},
-    package::{golden, sign},
+    package::{drop_limits, golden, sign},
     progress::Progress,
 };
 use crate::{
@@ -223,9 +223,10 @@ fn write(
     let of_null = manifest.calibration.as_ref().filter(|_| new_null).and_then(CalibratedNull::warning);
     let outlier = Outlier::of(&lowest).map(|outlier| outlier.warning(&images[outlier.index].display().to_string()));
     let session = args.device.session();
+    let limits = drop_limits(&package, &mut manifest, roi.as_deref());
     let left = golden::measure_again(&mut package, &mut manifest, roi.as_deref(), &session, context)?;
     let warnings: Vec<String> =
-        [of_null, outlier, rule.warning(), left, sign::lost(&package)].into_iter().flatten().collect();
+        [of_null, outlier, rule.warning(), left, limits, sign::lost(&package)].into_iter().flatten().collect();
     warnings.iter().for_each(|warning| eprintln!("uflow: warning: {warning}"));
     let manifest = package.write_changed(out, &manifest, roi.as_deref())?;
     let words = manifest.decision_in_words()?;

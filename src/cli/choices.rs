@@ -12,6 +12,7 @@ use crate::{
     Error,
     flow::NormalisationKind,
     frame::PixelFormat,
+    limits::DefectKind,
     runtime::{Device, Precision},
     segment::{Bound, TestCount, Verdict},
     train::fit::Augmentation,
@@ -24,6 +25,7 @@ use crate::{
 
 pub(crate) const AUGMENTATIONS: Choices<Augmentation> = Choices::new(Augmentation::VARIANTS);
 pub(crate) const BOUNDS: Choices<Bound> = Choices::new(Bound::VARIANTS);
+pub(crate) const DEFECTS: Choices<DefectKind> = Choices::new(DefectKind::VARIANTS);
 pub(crate) const DEVICES: Choices<Device> = Choices::new(&["cpu", "openvino", "cuda", "tensorrt"]);
 pub(crate) const FORMATS: Choices<PixelFormat> = Choices::new(PixelFormat::VARIANTS);
 pub(crate) const NORMALISATIONS: Choices<NormalisationKind> = Choices::new(NormalisationKind::VARIANTS);

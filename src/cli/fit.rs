@@ -1,28 +1,29 @@
 //! `uflow fit`: a folder of good images in, a package out.
 
 use std::{
-    ffi::OsString,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use serde_json::json;
 
 use super::{
-    CommandOutcome, Context,
+    CommandOutcome, Context, good, image_list,
     inputs::images_below,
     interrupt::{Interrupt, Phase},
-    options::{DecisionArgs, DeviceArgs, SampleArgs},
+    options::{DecisionArgs, DeviceArgs, FeatureArgs, SampleArgs},
     progress::Progress,
     time_budget::TimeBudget,
 };
 use crate::{
-    Error, Result, backbone,
+    Error, Result,
     flow::{NormalisationKind, Topology},
     frame::Limits,
     package,
+    report::{Screened, screen_page},
     train::{
         self, Control, StopReason, TrainOptions,
-        fit::{Augmentation, BackboneChoice, Event, FitOptions, Fitted, Unusual, fit_files},
+        fit::{Augmentation, Event, FitOptions, Fitted, Unusual, features_beside, fit_files},
     },
 };
 
@@ -35,7 +36,8 @@ Examples:
 
 All files are read before work starts. Unreadable files are skipped and named; if more than 1 in 100
 are unreadable, the run ends. Repeated images and uniform images are left out and named. At least 8
-images must remain.
+images must remain. Doubtful images are named at the end, and `uflow check` names them before: see
+--exclude and --drop-doubtful.
 
 The threshold is set so that at most the reject rate of good images is flagged (1% by default). It
 needs good images that the flow did not see: 99 for 1%. Where one training holds out fewer, up to
@@ -58,6 +60,18 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     good: PathBuf,
 
+    /// Images to leave out: a file with a path on each line, as `uflow check --list` writes it. Lines that begin with # are comments.
+    #[arg(long, value_name = "FILE")]
+    exclude: Option<PathBuf>,
+
+    /// Leave out the images that look most defective before training, at most so many. The package names them.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    drop_doubtful: usize,
+
+    /// Also write a page for a browser with pictures of the images that look doubtful.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+
     /// The package to write: a folder, or one file if it ends in .uflow. An existing package is replaced.
     #[arg(long, value_name = "PKG")]
     out: PathBuf,
@@ -72,6 +86,10 @@ pub struct Args {
     /// Folder for the images' features. A later fit on the same images with another flow reuses them.
     #[arg(long, value_name = "DIR")]
     features: Option<PathBuf>,
+
+    /// Keep the features of all images beside the package (PKG.features), so that `uflow update` needs no old images. About 0.5 MB an image.
+    #[arg(long)]
+    keep_features: bool,
 
     /// Good images that the package keeps, with what it finds in them, so that `uflow verify` can compare another machine; 0 for none. Each is
     /// a PNG of at most the network's input size (448x448 by default), a few hundred kB.
@@ -88,18 +106,8 @@ pub struct Args {
 /// Options of a model, independent of the images.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ModelArgs {
-    /// The backbone: a name (`uflow backbone list`) or an ONNX file with U-Flow's metadata.
-    #[arg(long, value_name = "NAME|FILE", default_value = backbone::DEFAULT)]
-    backbone: OsString,
-
-    /// Use only the backbone's feature maps of these strides, finest first [default: all].
-    #[arg(long, value_name = "N", value_delimiter = ',')]
-    strides: Vec<usize>,
-
-    /// Width and height of the network's input, as 448 or 320x704 [default: as many pixels as the backbone recommends, in the shape of
-    /// the images].
-    #[arg(long, value_name = "N|WxH", value_parser = parse_input_size)]
-    input_size: Option<(u32, u32)>,
+    #[command(flatten)]
+    features: FeatureArgs,
 
     /// Additional versions of each good image.
     #[arg(long, value_parser = super::choices::AUGMENTATIONS, default_value_t = Augmentation::None)]
@@ -108,10 +116,6 @@ pub(crate) struct ModelArgs {
     /// Random seed; the same seed gives the same model on the same kind of CPU.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-
-    /// Memory for features, in MiB; the rest is kept in a temporary file.
-    #[arg(long, value_name = "MIB", default_value_t = 2048)]
-    memory: u64,
 
     #[command(flatten)]
     pub(crate) samples: SampleArgs,
@@ -184,17 +188,13 @@ impl Args {
         let stem = self.out.file_stem().and_then(|stem| stem.to_str()).unwrap_or("model");
         let name = self.name.as_deref().unwrap_or(stem);
         let options = self.model.options(name, &self.decision, &self.device)?;
-        Ok(FitOptions { features: self.features.clone(), golden: self.golden, ..options })
-    }
-}
-
-/// Width and height as `N` or `WxH`.
-fn parse_input_size(text: &str) -> Result<(u32, u32), String> {
-    let side =
-        |side: &str| side.parse().map_err(|_| format!("`{text}` is not a size; give 448 or 320x704 (width x height)"));
-    match text.split_once(['x', '×']) {
-        None => side(text).map(|side| (side, side)),
-        Some((width, height)) => Ok((side(width)?, side(height)?)),
+        Ok(FitOptions {
+            features: self.features.clone(),
+            keep_features: self.keep_features.then(|| features_beside(&self.out)),
+            golden: self.golden,
+            drop_doubtful: self.drop_doubtful,
+            ..options
+        })
     }
 }
 
@@ -204,9 +204,6 @@ impl ModelArgs {
         let detection = decision.options()?;
         let training = &self.training;
         Ok(FitOptions {
-            backbone: BackboneChoice::from_text(&self.backbone),
-            strides: self.strides.clone(),
-            input_size: self.input_size,
             augmentation: self.augment,
             training: TrainOptions {
                 epochs: training.epochs,
@@ -230,9 +227,8 @@ impl ModelArgs {
             time_budget: training.time_budget.0,
             significant_bits: self.samples.bits,
             float_range: self.samples.range,
-            memory: self.memory.saturating_mul(1 << 20),
             session: device.session(),
-            ..FitOptions::new(name)
+            ..self.features.over(FitOptions::new(name))
         })
     }
 }
@@ -240,18 +236,21 @@ impl ModelArgs {
 /// Runs the command.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
     let options = args.options()?;
-    if !args.good.is_dir() {
-        let reason = "is not a folder; --good takes a folder of good images".to_owned();
-        return Err(Error::data(args.good.clone(), reason).into());
-    }
+    good::check_folder(&args.good)?;
     package::check_writable(&args.out)?;
-    let images = images_below(&args.good, context)?;
+    let mut images = images_below(&args.good, context)?;
+    if let Some(list) = &args.exclude {
+        images = image_list::without(images, list, &args.good)?;
+    }
+    let (begun, mut left_out) = (Instant::now(), Vec::new());
     let interrupt = Interrupt::watch()?;
     let progress = Progress::new(context.json);
     let mut unwritten = None;
     let fitted = fit_files(context.runtime()?, &images, &Limits::default(), options, &mut |event| {
         show(&event, &progress, context);
         match &event {
+            Event::Warning(text) => left_out.push((*text).to_owned()),
+            Event::Skipped { path, error } => left_out.push(format!("{}: {error}", path.display())),
             Event::Training(state) if state.fold == 0 => interrupt.enter(Phase::Training),
             // Cross-fitting takes three times as long again: what is there by now is not put at risk.
             Event::Trained(fitted) if fitted.cross_fit.planned > 1 => {
@@ -276,6 +275,12 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
         fitted => fitted?,
     };
     fitted.write(&args.out)?;
+    if let Some(path) = &args.report {
+        let read = args.model.samples.read_options_of_files(Limits::default());
+        let seconds = begun.elapsed().as_secs_f64();
+        let screened = Screened { folder: &args.good, checked: &fitted.checked, left_out, read, seconds };
+        screen_page(&screened)?.write(path)?;
+    }
     summarise(&fitted, &args.out, context)?;
     Ok(if fitted.cross_fit.failures.is_empty() { CommandOutcome::Done } else { CommandOutcome::Failed })
 }
@@ -350,7 +355,8 @@ fn summarise(fitted: &Fitted, out: &Path, context: &Context) -> anyhow::Result<(
             "event": "fitted", "package": out, "summary": fitted.summary, "warnings": warnings,
             "gain_over_gaussian": fitted.summary.gain_over_gaussian(), "training_seconds": fitted.training_seconds,
             "time_budget_seconds": fitted.time_budget.map(|budget| budget.as_secs_f64()), "scores": fitted.manifest.scores, "cross_fit": fitted.cross_fit,
-            "unusual": fitted.unusual, "decision": fitted.manifest.decision_in_words()?,
+            "unusual": fitted.unusual, "dropped": fitted.dropped,
+            "findings": fitted.checked.described(), "decision": fitted.manifest.decision_in_words()?,
         }))?;
         return Ok(());
     }

@@ -37,6 +37,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
 fn print(package: &Package, licence: &str) -> Result<()> {
     println!("{}", shortened(&package.manifest.name, WIDTH));
     let mut facts = facts(&package.manifest, licence)?;
+    facts.push(("limits", limits(&package.manifest)));
     facts.push(("golden", golden(&package.manifest)));
     facts.push(("signature", signature(package)));
     for (key, values) in facts {
@@ -98,6 +99,27 @@ fn facts(manifest: &Manifest, licence: &str) -> Result<Vec<(&'static str, Vec<St
     facts.push(("null", null(manifest)));
     facts.push(("decision", manifest.decision_in_words()?));
     Ok(facts)
+}
+
+/// The smallest defects that are found: one line for each kind, with a90/95 at each contrast.
+fn limits(manifest: &Manifest) -> Vec<String> {
+    let Some(limits) = &manifest.limits else {
+        return vec!["not measured; `uflow limits` measures the smallest defects that are found".to_owned()];
+    };
+    let mut lines = vec![
+        format!("a90/95 in pixels of the image, from {} defects on {} good images", limits.defects, limits.images),
+        format!("contrast 1 is the part's own, {:.0} gray levels of 255", limits.contrast_levels),
+    ];
+    let size = |size: Option<f64>| match (size, limits.pixel_size_mm) {
+        (Some(px), Some(mm)) => format!("{px:.1} ({:.3} mm)", px * mm),
+        (Some(px), None) => format!("{px:.1}"),
+        (None, _) => format!("> {:.0}", limits.tried_px[1]),
+    };
+    for kinds in limits.kinds.chunk_by(|a, b| a.kind == b.kind) {
+        let at = kinds.iter().map(|kind| format!("{} at contrast {}", size(kind.a90_95_px), kind.contrast));
+        lines.push(format!("{}: {}", kinds[0].kind, at.collect::<Vec<_>>().join(", ")));
+    }
+    lines
 }
 
 fn golden(manifest: &Manifest) -> Vec<String> {

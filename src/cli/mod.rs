@@ -6,19 +6,23 @@
 mod backbone;
 mod bench;
 mod calibrate;
+mod check;
 mod choices;
 #[cfg(feature = "serve")]
 mod client;
+mod compare;
 pub mod demo;
 mod detect;
 mod engine;
 pub mod evaluate;
 mod fit;
 mod good;
+mod image_list;
 mod import;
 mod info;
 mod inputs;
 mod interrupt;
+mod limits;
 mod log;
 mod options;
 mod package;
@@ -31,6 +35,7 @@ mod served;
 #[cfg(test)]
 mod tests;
 mod time_budget;
+mod update;
 mod verify;
 
 use std::{io::Write, path::PathBuf, process::ExitCode, sync::OnceLock};
@@ -89,6 +94,7 @@ pub enum CommandOutcome {
 const AFTER_HELP: &str = "\
 Examples:
   uflow demo                                        show everything, in about two minutes
+  uflow check --good parts/good                     name doubtful images in a folder of good images
   uflow fit --good parts/good --out bracket.uflow   learn from a folder of good images
   uflow detect --model bracket.uflow line3/ --out marked/
   uflow evaluate --model bracket.uflow --data parts
@@ -131,8 +137,12 @@ struct Cli {
 enum Command {
     /// Make pictures of products, learn them, find their defects and write a report.
     Demo(demo::Args),
+    /// Name the images of a folder of good images that look doubtful.
+    Check(check::Args),
     /// Learn a model from a folder of good images.
     Fit(fit::Args),
+    /// Learn on from new good images.
+    Update(update::Args),
     /// Convert a checkpoint of anomalib or other PyTorch code to a package.
     Import(import::Args),
     /// Find defects in images.
@@ -141,8 +151,12 @@ enum Command {
     Segment(segment::Args),
     /// Measure a model on images with known defects.
     Evaluate(evaluate::Args),
+    /// Compare two models on the same images.
+    Compare(compare::Args),
     /// Check on new good images whether a model's ε can be trusted.
     Calibrate(calibrate::Args),
+    /// Measure how small a defect may be and still be found.
+    Limits(limits::Args),
     /// Show the content of a package.
     Info(info::Args),
     /// Run a package's golden frames and compare this machine with the one that made it.
@@ -187,6 +201,7 @@ impl Command {
             self,
             Self::Detect(_)
                 | Self::Evaluate(_)
+                | Self::Compare(_)
                 | Self::Info(_)
                 | Self::Verify(_)
                 | Self::Bench(_)
@@ -236,12 +251,16 @@ fn run(command: Command, context: &Context) -> anyhow::Result<CommandOutcome> {
             demo::run(&args, context.json, |args| Ok(Box::new(engine::DemoEngine::new(context, args.seed)?)))
                 .map(|()| CommandOutcome::Done)
         }
+        Command::Check(args) => check::run(&args, context),
         Command::Fit(args) => fit::run(&args, context),
+        Command::Update(args) => update::run(&args, context),
         Command::Import(args) => import::run(&args, context),
         Command::Detect(args) => detect::run(&args, context),
         Command::Segment(args) => segment::run(&args, context.json).map(|()| CommandOutcome::Done),
         Command::Evaluate(args) => evaluate::run(&args, context, |args| args.open(context)),
+        Command::Compare(args) => compare::run(&args, context),
         Command::Calibrate(args) => calibrate::run(&args, context),
+        Command::Limits(args) => limits::run(&args, context),
         Command::Info(args) => info::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),
         Command::Package(args) => package::run(&args, context),

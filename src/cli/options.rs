@@ -1,15 +1,16 @@
 //! Options that several sub-commands share.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::Args;
 
 use crate::{
-    Result,
+    Result, backbone,
     frame::{BitDepthCheck, FloatRange, Limits, ReadOptions},
     preprocess::Preprocess,
     runtime::{Device, Precision, SessionOptions},
     segment::{Bound, DecisionOptions, RegionOfInterest, Roi, TestCount, Verdict, parse_rate},
+    train::fit::{BackboneChoice, FitOptions},
 };
 
 /// Device options.
@@ -41,6 +42,50 @@ impl DeviceArgs {
     }
 }
 
+/// What makes the features of images.
+#[derive(Args, Clone, Debug)]
+pub struct FeatureArgs {
+    /// The backbone: a name (`uflow backbone list`) or an ONNX file with U-Flow's metadata.
+    #[arg(long, value_name = "NAME|FILE", default_value = backbone::DEFAULT)]
+    backbone: OsString,
+
+    /// Use only the backbone's feature maps of these strides, finest first [default: all].
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    strides: Vec<usize>,
+
+    /// Width and height of the network's input, as 448 or 320x704 [default: as many pixels as the backbone recommends, in the shape of
+    /// the images].
+    #[arg(long, value_name = "N|WxH", value_parser = parse_input_size)]
+    input_size: Option<(u32, u32)>,
+
+    /// Memory for features, in MiB; the rest is kept in a temporary file.
+    #[arg(long, value_name = "MIB", default_value_t = 2048)]
+    memory: u64,
+}
+
+impl FeatureArgs {
+    /// A fit with these features.
+    pub fn over(&self, options: FitOptions) -> FitOptions {
+        FitOptions {
+            backbone: BackboneChoice::from_text(&self.backbone),
+            strides: self.strides.clone(),
+            input_size: self.input_size,
+            memory: self.memory.saturating_mul(1 << 20),
+            ..options
+        }
+    }
+}
+
+/// Width and height as `N` or `WxH`.
+fn parse_input_size(text: &str) -> Result<(u32, u32), String> {
+    let side =
+        |side: &str| side.parse().map_err(|_| format!("`{text}` is not a size; give 448 or 320x704 (width x height)"));
+    match text.split_once(['x', '×']) {
+        None => side(text).map(|side| (side, side)),
+        Some((width, height)) => Ok((side(width)?, side(height)?)),
+    }
+}
+
 /// What the samples of image files mean.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SampleArgs {
@@ -54,6 +99,11 @@ pub struct SampleArgs {
 }
 
 impl SampleArgs {
+    /// How files are read without a package.
+    pub fn read_options_of_files(&self, limits: Limits) -> ReadOptions {
+        ReadOptions { limits, significant_bits: self.bits, float_range: self.range }
+    }
+
     /// How files are read for a model.
     pub fn read_options(&self, input: &Preprocess, limits: Limits) -> ReadOptions {
         let package = input.read_options(limits, self.bits);

@@ -49,6 +49,7 @@ fn options_with_named_values_are_completed() {
         "flow",
         "augment",
         "segmentation",
+        "defect",
     ];
     let mut script = Vec::new();
     clap_complete::generate(clap_complete::Shell::Bash, &mut Cli::command(), "uflow", &mut script);
@@ -80,6 +81,7 @@ fn listed_values_are_those_of_their_types() {
     }
     check(&choices::AUGMENTATIONS);
     check(&choices::BOUNDS);
+    check(&choices::DEFECTS);
     check(&choices::DEVICES);
     check(&choices::FORMATS);
     check(&choices::PRECISIONS);

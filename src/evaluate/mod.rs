@@ -60,6 +60,7 @@ pub use mask::{MASK_THRESHOLD, Mask, MaskDefects, MaskFit, MaskOptions, read_mas
 pub use metrics::{Evaluation, ImageResult, KindMetrics, Metrics, MiouPoint, Operating, SizeClass};
 pub use table::Summary;
 pub(crate) use table::{count, number};
+pub(crate) use touching::touches;
 pub use touching::{ImageRegions, Outcome, RegionResult};
 
 use ndarray::ArrayView2;

@@ -57,7 +57,7 @@ impl ImageRegions {
 }
 
 /// Whether a pixel inside the outline is marked. A pixel is inside where its centre is (even-odd rule).
-pub(super) fn touches(outline: &Outline, truth: ArrayView2<'_, bool>) -> bool {
+pub(crate) fn touches(outline: &Outline, truth: ArrayView2<'_, bool>) -> bool {
     let ys = || outline.iter().flatten().map(|corner| corner[1]);
     let (Some(top), Some(bottom)) = (ys().min(), ys().max()) else { return false };
     let mut crossings = Vec::new();

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Metadata key of the [`Architecture`](super::Architecture) as JSON.
-const METADATA_KEY: &str = "uflow.flow";
+pub(super) const METADATA_KEY: &str = "uflow.flow";
 
 impl Flow<f32> {
     /// This flow, with its normalisation, as an ONNX model.

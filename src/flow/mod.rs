@@ -14,6 +14,7 @@ mod export;
 mod mixing;
 mod normalise;
 mod pass;
+mod read;
 mod step;
 mod weights;
 

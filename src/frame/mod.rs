@@ -27,6 +27,8 @@ pub use self::image::Image;
 pub use self::info::ImageInfo;
 pub use self::kind::FileKind;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::{Error, Result};
 
 /// A picture in the caller's memory: `height` rows of `width` pixels, `stride` bytes from one row to the next.
@@ -118,6 +120,16 @@ impl<'a> Frame<'a> {
     /// All rows with the gaps between them, up to the last pixel.
     pub fn data(&self) -> &'a [u8] {
         self.data
+    }
+
+    /// SHA-256 of size, format and all pixels: what tells one image's pixels from another's. Padding between rows does not count.
+    pub(crate) fn sha256(&self) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        hasher.update(self.width.to_le_bytes());
+        hasher.update(self.height.to_le_bytes());
+        hasher.update(self.format.to_string());
+        self.rows().for_each(|row| hasher.update(row));
+        hasher.finalize().into()
     }
 
     /// The pixels of row `y`, without padding.

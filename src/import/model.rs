@@ -112,6 +112,7 @@ pub fn import(runtime: &Runtime, checkpoint: &mut Checkpoint, options: ImportOpt
         scores: None,
         calibration: None,
         golden: None,
+        limits: None,
         rejection: None,
         detection,
     };

@@ -5,8 +5,8 @@ use std::path::Path;
 use prost::bytes::Bytes;
 
 use super::{
-    BACKBONE_FILE, BACKBONES_FOLDER, Content, FileSource, Files, Golden, Manifest, PACKAGE_SUFFIX, Package, ROI_FILE,
-    SigningKey, write::write_with,
+    BACKBONE_FILE, BACKBONES_FOLDER, Content, FileSource, Files, Golden, Manifest, Package, ROI_FILE, SigningKey,
+    is_one_file, write::write_with,
 };
 use crate::Result;
 
@@ -68,7 +68,7 @@ impl Package {
 
 /// Whether a package at this path would find the backbone as `<root>/backbones/<sha256>.onnx`.
 fn in_repository(path: &Path, sha256: &str) -> bool {
-    let one_file = path.extension().is_some_and(|suffix| suffix == PACKAGE_SUFFIX);
+    let one_file = is_one_file(path);
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let whole = whole.canonicalize().unwrap_or(whole);
     let root = whole.parent().and_then(Path::parent);

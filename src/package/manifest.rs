@@ -7,6 +7,8 @@ use serde::de::{Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Serialize};
 
 use super::golden::Golden;
+use super::limits::DetectionLimits;
+use super::seen::SeenImages;
 use super::text::{check_name, check_relative_path, check_sha256, check_timestamp};
 use super::{MANIFEST_FILE, MAX_MANIFEST_BYTES, SIGNATURE_FILE};
 use crate::flow::Topology;
@@ -56,6 +58,9 @@ pub struct Manifest {
     /// Frames with the results that are expected of them; none in packages from before there were any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub golden: Option<Golden>,
+    /// The smallest defects that the model finds; none where `uflow limits` did not measure them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<DetectionLimits>,
     /// How a detection is decided unless a request says otherwise.
     #[serde(deserialize_with = "from_object")]
     pub detection: DecisionOptions<String>,
@@ -125,6 +130,22 @@ pub struct TrainingRecord {
     pub held_out_nll: f64,
     /// Variance of the held-out images' latents for each scale, finest first; 1 is white.
     pub latent_variance: Vec<f64>,
+    /// Which images those were, by digests of their pixels; none in packages from before they were kept, and for more than 65,536 images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<SeenImages>,
+    /// Images that looked defective and were left out before training.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<DroppedImage>,
+}
+
+/// An image that was left out before training because it looked defective.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DroppedImage {
+    /// The name of its file, or `frame N`.
+    pub image: String,
+    /// Its lowest log₁₀NFA, by a model that did not see it.
+    pub log10_nfa: f32,
 }
 
 /// Statistics of the image scores of good images: those held out from training, or those an import was shown.
@@ -199,7 +220,7 @@ impl Manifest {
         self.check().map_err(|reason| Error::package(MANIFEST_FILE, reason))
     }
 
-    pub(super) fn parse(text: &[u8]) -> Result<Self, Reason> {
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, Reason> {
         if text.len() as u64 > MAX_MANIFEST_BYTES {
             return Err(format!("it has {} bytes, at most {MAX_MANIFEST_BYTES} are allowed", text.len()).into());
         }
@@ -241,6 +262,7 @@ impl Manifest {
             .map_or(Ok(()), |null| null.check(&self.latents()))
             .map_err(|e| format!("calibration.{e}"))?;
         self.golden.as_ref().map_or(Ok(()), Golden::check)?;
+        self.limits.as_ref().map_or(Ok(()), DetectionLimits::check)?;
         // The package alone must be enough to decide by.
         let decision = self.detection.check().and_then(|()| self.rule(&DecisionOptions::default()));
         decision.map(|_| ()).map_err(|error| Reason::of(error).after("detection."))
@@ -361,6 +383,7 @@ impl TrainingRecord {
             holds(field, value, value.is_finite() && value >= 0.0, "must not be negative")?;
         }
         holds("training.held_out_nll", self.held_out_nll, self.held_out_nll.is_finite(), "must be finite")?;
+        self.seen.as_ref().map_or(Ok(()), SeenImages::check)?;
         let variance = &self.latent_variance;
         let valid = variance.len() == scales && variance.iter().all(|v| v.is_finite() && *v >= 0.0);
         holds(

@@ -19,12 +19,17 @@
 //! contain their own weights (external data of ONNX are refused, because the hash does not cover them).
 //! A package is written beside its destination and moved there when it is complete.
 
+use std::path::Path;
+
 mod change;
 mod golden;
 mod keys;
+mod limits;
 mod manifest;
+mod needs;
 mod read;
 mod repository;
+mod seen;
 mod sign;
 mod source;
 mod text;
@@ -33,14 +38,21 @@ mod write;
 
 pub use self::golden::{GOLDEN_QUANTILES, Golden, GoldenFrame, GoldenResult, MOST_GOLDEN, Machine, golden_picture};
 pub use self::keys::{PublicKey, SigningKey, TrustedKeys};
-pub use self::manifest::{BackboneReference, FORMAT, FlowReference, Manifest, Scale, ScoreStatistics, TrainingRecord};
+pub use self::limits::{DetectionLimits, KindLimit};
+pub use self::manifest::{
+    BackboneReference, DroppedImage, FORMAT, FlowReference, Manifest, Scale, ScoreStatistics, TrainingRecord,
+};
 pub use self::read::{Blob, Content, Package};
 pub use self::repository::{FoundPackage, Listing, Repository};
+pub use self::seen::{ImageDigest, Seen, SeenImages};
 pub use self::sign::Signature;
 pub use self::text::timestamp;
 pub use self::write::{FileSource, Files, check_writable, write, write_repository_backbone};
 
 pub use crate::digest::sha256;
+
+#[cfg(feature = "object-store")]
+pub(crate) use self::{needs::MAX_ARCHIVE_BYTES, sign::MAX_SIGNATURE_BYTES, text::check_sha256};
 
 /// Name of the manifest in a package.
 pub const MANIFEST_FILE: &str = "uflow.json";
@@ -54,15 +66,21 @@ pub const ROI_FILE: &str = "roi.png";
 pub const SIGNATURE_FILE: &str = "uflow.sig";
 /// Ending of a package in one file.
 pub const PACKAGE_SUFFIX: &str = "uflow";
+
 /// Name of the folder of shared backbones in a repository.
 pub const BACKBONES_FOLDER: &str = "backbones";
 
 /// Largest manifest.
-const MAX_MANIFEST_BYTES: u64 = 1 << 20;
+pub(crate) const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 /// Largest network: what protobuf, and so ONNX, can hold in one file.
-const MAX_NETWORK_BYTES: u64 = (1 << 31) - 1;
+pub(crate) const MAX_NETWORK_BYTES: u64 = (1 << 31) - 1;
 /// Largest picture of a region of interest.
 const MAX_ROI_BYTES: u64 = 1 << 26;
+
+/// Whether a package of this name is one file, not a folder.
+pub(crate) fn is_one_file(path: &Path) -> bool {
+    path.extension().is_some_and(|suffix| suffix == PACKAGE_SUFFIX)
+}
 
 /// Checks that a model can have this name.
 ///

@@ -13,7 +13,7 @@ use std::{
 use serde::Deserialize;
 
 use super::text::check_sha256;
-use super::{BACKBONES_FOLDER, MANIFEST_FILE, MAX_MANIFEST_BYTES, PACKAGE_SUFFIX, check_model_name};
+use super::{BACKBONES_FOLDER, MANIFEST_FILE, MAX_MANIFEST_BYTES, PACKAGE_SUFFIX, check_model_name, is_one_file};
 use crate::{Error, Result};
 
 /// Where packages come from.
@@ -107,7 +107,7 @@ impl Repository {
     /// not in a folder of its version.
     pub fn passed_over(&self, listing: &Listing) -> Vec<PathBuf> {
         let Self::Folder(root) = self else { return Vec::new() };
-        let is_one = |path: &PathBuf| path.is_dir() || path.extension().is_some_and(|suffix| suffix == PACKAGE_SUFFIX);
+        let is_one = |path: &PathBuf| path.is_dir() || is_one_file(path);
         let mut passed_over = Vec::new();
         for (name, folder) in entries(root).unwrap_or_default() {
             match listing.get(&name) {
@@ -129,7 +129,7 @@ fn resolve_single(path: &Path) -> PathBuf {
     if path.is_dir() && !path.join(MANIFEST_FILE).exists() {
         let files: Vec<_> = entries(path).unwrap_or_default();
         if let [(_, only)] = files.as_slice()
-            && only.extension().is_some_and(|suffix| suffix == PACKAGE_SUFFIX)
+            && is_one_file(only)
         {
             return only.clone();
         }

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Largest file of a signature.
-const MAX_SIGNATURE_BYTES: u64 = 4096;
+pub(crate) const MAX_SIGNATURE_BYTES: u64 = 4096;
 /// The format that this version reads and writes.
 const FORMAT: u32 = 1;
 /// The only algorithm.

@@ -29,7 +29,12 @@ pub(super) enum NetworkContent {
 
 impl Source {
     pub(super) fn open(path: &Path) -> Result<Self, Reason> {
-        let metadata = path.metadata().map_err(|error| Reason::because("cannot be opened", error))?;
+        let metadata = path.metadata().map_err(|error| match path.to_str().is_some_and(|path| path.contains("://")) {
+            true => "is an address, and only `uflow serve --models` reads object stores; copy the package to a folder first (with \
+                     `aws s3 cp --recursive`, `gcloud storage cp -r` or `az storage blob download-batch`)"
+                .into(),
+            false => Reason::because("cannot be opened", error),
+        })?;
         if metadata.is_dir() {
             let root = path.canonicalize().map_err(|error| Reason::because("cannot be opened", error))?;
             return Ok(Self::Folder(root));

@@ -6,7 +6,7 @@ const LONGEST_NAME: usize = 128;
 const LONGEST_PATH: usize = 240;
 
 /// Refuses what is not 64 lower-case hexadecimal digits.
-pub(super) fn check_sha256(text: &str) -> Result<(), String> {
+pub(crate) fn check_sha256(text: &str) -> Result<(), String> {
     if text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return Ok(());
     }

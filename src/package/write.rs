@@ -15,8 +15,7 @@ use zip::{CompressionMethod, ZipWriter};
 use super::read::{check_network, check_network_file, check_png};
 use super::sign::{Signature, signed_files};
 use super::{
-    BACKBONES_FOLDER, Blob, Content, MANIFEST_FILE, Manifest, PACKAGE_SUFFIX, SIGNATURE_FILE, SigningKey, golden,
-    sha256,
+    BACKBONES_FOLDER, Blob, Content, MANIFEST_FILE, Manifest, SIGNATURE_FILE, SigningKey, golden, is_one_file, sha256,
 };
 use crate::{Error, Reason, Result};
 
@@ -60,14 +59,11 @@ pub(super) fn write_with(path: &Path, manifest: &Manifest, files: &Files<'_>, ke
     let mut entries = entries(manifest, files).map_err(refuse)?;
     entries.extend(signature.iter().map(|json| (SIGNATURE_FILE, FileSource::Bytes(json.as_bytes()))));
     entries.push((MANIFEST_FILE, FileSource::Bytes(json.as_bytes())));
-    let one_file = path.extension().is_some_and(|suffix| suffix == PACKAGE_SUFFIX);
+    let one_file = is_one_file(path);
     check_destination(path, one_file).map_err(|reason| refuse(reason.into()))?;
     // A link to a package stays; what it points to is replaced.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let parent = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
+    let parent = crate::files::folder_of(&path);
     fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
     if one_file {
         write_file(&path, parent, &entries)?
@@ -85,13 +81,10 @@ pub(super) fn write_with(path: &Path, manifest: &Manifest, files: &Files<'_>, ke
 /// As [`write()`].
 pub fn check_writable(path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
-    let one_file = path.extension().is_some_and(|suffix| suffix == PACKAGE_SUFFIX);
+    let one_file = is_one_file(path);
     check_destination(path, one_file).map_err(|reason| Error::package(path, reason))?;
     let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let parent = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
+    let parent = crate::files::folder_of(path);
     fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
     temporary_file(parent).map(drop)
 }

@@ -25,12 +25,11 @@ pub(super) trait Sample: Copy + Default {
     type Wide: Copy + Default + Add<Output = Self::Wide> + Mul<Output = Self::Wide>;
     /// What a sum starts from.
     const START: Self::Wide;
-    /// The value of white; `deep` is that of 16-bit samples.
-    fn white(deep: f32) -> f32;
-
     fn widen(self) -> Self::Wide;
     fn narrow(sum: Self::Wide) -> Self;
-    fn to_f32(self) -> f32;
+    /// The sample on the scale of bytes, 0 to 255. A byte's value is `step` in 16-bit samples. Divided by it, not multiplied by its
+    /// inverse: 257 times a byte of 16 bits is that byte exactly.
+    fn byte(self, step: f32) -> f32;
     fn weights(axis: &Axis) -> &[Self::Wide];
     /// Samples of a frame's row.
     fn read(row: &[u8]) -> impl Iterator<Item = Self>;
@@ -39,10 +38,6 @@ pub(super) trait Sample: Copy + Default {
 impl Sample for u8 {
     type Wide = i32;
     const START: i32 = 1 << (FRACTION_BITS - 1);
-
-    fn white(_: f32) -> f32 {
-        255.0
-    }
 
     #[inline(always)]
     fn widen(self) -> i32 {
@@ -55,7 +50,7 @@ impl Sample for u8 {
     }
 
     #[inline(always)]
-    fn to_f32(self) -> f32 {
+    fn byte(self, _: f32) -> f32 {
         f32::from(self)
     }
 
@@ -75,10 +70,6 @@ impl Sample for f32 {
     type Wide = f32;
     const START: f32 = 0.0;
 
-    fn white(deep: f32) -> f32 {
-        deep
-    }
-
     #[inline(always)]
     fn widen(self) -> f32 {
         self
@@ -90,8 +81,8 @@ impl Sample for f32 {
     }
 
     #[inline(always)]
-    fn to_f32(self) -> f32 {
-        self
+    fn byte(self, step: f32) -> f32 {
+        self / step
     }
 
     #[inline(always)]
@@ -168,7 +159,7 @@ impl<S: Sample, const C: usize> TypedJob<'_, S, C> {
         let Self { job: Job { frame, horizontal, vertical, input, white, out }, scratch } = self;
         let Scratch { wide, ring, sums, line } = scratch;
         let (width, length) = (input.width as usize, line.len());
-        let planes = Planes::new(input, frame.format(), S::white(white));
+        let planes = Planes::new(input, frame.format(), white);
         let ring_rows = vertical.map_or(1, |axis| axis.taps);
         let mut next = 0;
         for y in 0..input.height as usize {
@@ -254,6 +245,8 @@ struct Planes {
     plane: [usize; 3],
     scale: [f32; 3],
     shift: [f32; 3],
+    /// See [`Sample::byte`].
+    step: f32,
 }
 
 impl Planes {
@@ -262,9 +255,9 @@ impl Planes {
             PixelFormat::Bgr8 | PixelFormat::Bgra8 => [2, 1, 0],
             _ => [0, 1, 2],
         };
-        let scale = plane.map(|plane| 1.0 / (white * input.std[plane]));
+        let scale = plane.map(|plane| 1.0 / (255.0 * input.std[plane]));
         let shift = plane.map(|plane| -input.mean[plane] / input.std[plane]);
-        Self { plane, scale, shift }
+        Self { plane, scale, shift, step: white / 255.0 }
     }
 
     /// Writes one row of pixels to the three planes of `out`, `start` elements into each.
@@ -276,7 +269,7 @@ impl Planes {
             let target = &mut out[self.plane[channel] * size + start..][..width];
             let skipped = if L == 1 { 0 } else { channel };
             for (target, pixel) in target.iter_mut().zip(line.chunks_exact(L)) {
-                *target = pixel[skipped].to_f32() * scale + shift;
+                *target = pixel[skipped].byte(self.step) * scale + shift;
             }
         }
     }

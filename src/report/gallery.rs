@@ -56,17 +56,24 @@ fn shaped(map: RgbImage, (width, height): (u32, u32)) -> RgbImage {
 /// An image and its outlines, scaled down to at most [`LONGEST`] pixels per side.
 fn small(input: RgbImage, outlines: &[Outline]) -> (RgbImage, Vec<Outline>) {
     let (width, height) = input.dimensions();
-    let longest = width.max(height);
-    if longest <= LONGEST {
-        return (input, outlines.to_vec());
-    }
-    let side = |side: u32| (u64::from(side) * u64::from(LONGEST) / u64::from(longest)).max(1) as u32;
-    let (to_width, to_height) = (side(width), side(height));
+    let input = shrunk(input, LONGEST);
+    let (to_width, to_height) = input.dimensions();
     let at =
         |value: u32, from: u32, to: u32| ((f64::from(value) * f64::from(to) / f64::from(from)).round() as u32).min(to);
     let point = |&[x, y]: &[u32; 2]| [at(x, width, to_width), at(y, height, to_height)];
     let scaled = outlines.iter().map(|outline| outline.iter().map(|line| line.iter().map(point).collect()).collect());
-    (imageops::resize(&input, to_width, to_height, imageops::FilterType::Triangle), scaled.collect())
+    (input, scaled.collect())
+}
+
+/// A picture scaled down to at most so many pixels per side.
+pub(super) fn shrunk(picture: RgbImage, most: u32) -> RgbImage {
+    let (width, height) = picture.dimensions();
+    let longest = width.max(height);
+    if longest <= most {
+        return picture;
+    }
+    let side = |side: u32| (u64::from(side) * u64::from(most) / u64::from(longest)).max(1) as u32;
+    imageops::resize(&picture, side(width), side(height), imageops::FilterType::Triangle)
 }
 
 #[cfg(test)]

@@ -11,10 +11,12 @@ mod decision;
 mod diagnosis;
 mod gallery;
 mod headline;
+mod limits;
 mod machine;
 mod page;
 mod research;
 mod results;
+mod screen;
 mod section;
 mod text;
 
@@ -25,6 +27,7 @@ use image::RgbImage;
 pub use gallery::pictures;
 pub use headline::{Headline, Tile};
 pub use machine::Machine;
+pub use screen::{Screened, screen_page};
 
 use crate::{
     Result,
@@ -67,6 +70,32 @@ pub struct Note {
     pub table: Vec<Vec<String>>,
     /// Paragraphs below the table.
     pub remarks: Vec<String>,
+    /// Pictures above the table, several in a row; may be empty.
+    pub pictures: Vec<Figure>,
+    /// Images, each in a row with its pictures.
+    pub gallery: Vec<Shown>,
+}
+
+/// A picture with its caption.
+#[derive(Clone, Debug)]
+pub struct Figure {
+    /// The picture.
+    pub picture: RgbImage,
+    /// What it shows, short.
+    pub title: String,
+    /// What there is to say about it.
+    pub text: String,
+}
+
+/// A row of pictures of one image.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// What is shown; bold.
+    pub title: String,
+    /// What there is to say about it: lines.
+    pub lines: Vec<String>,
+    /// Pictures with their captions, five at most.
+    pub pictures: Vec<(String, RgbImage)>,
 }
 
 /// The part of the report about one model.

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{
-    Note, Report, Tile,
+    Figure, Note, Report, Shown, Tile,
     research::appendix,
-    section::{facts, section, summary},
+    section::{facts, figure, section, summary},
     text::escape,
 };
 use crate::Result;
@@ -18,7 +18,7 @@ pub(super) fn page(report: &Report) -> Result<String> {
         section(&mut content, model)?;
     }
     for note in &report.notes {
-        write_note(&mut content, note);
+        write_note(&mut content, note)?;
     }
     appendix(&mut content, &report.models);
     footer(&mut content, report);
@@ -27,11 +27,17 @@ pub(super) fn page(report: &Report) -> Result<String> {
     Ok(page.replace("{{title}}", &escape(&report.title)).replace("{{content}}", &content))
 }
 
-fn write_note(out: &mut String, note: &Note) {
+fn write_note(out: &mut String, note: &Note) -> Result<()> {
     let _ = write!(out, "<section><h2>{}</h2>\n<p>{}</p>", escape(&note.title), escape(&note.text));
     facts(out, note.facts.iter().cloned());
+    *out += if note.pictures.is_empty() { "" } else { "<div class=\"gallery\">" };
+    for Figure { picture, title, text } in &note.pictures {
+        figure(out, picture, title, &format!("<b>{}</b><br>{}", escape(title), escape(text)))?;
+    }
+    *out += if note.pictures.is_empty() { "" } else { "</div>\n" };
+    let list = if note.pictures.is_empty() { "" } else { " class=\"list\"" };
     for (index, row) in note.table.iter().enumerate() {
-        *out += if index == 0 { "<div class=\"scroll\"><table><thead>" } else { "" };
+        *out += &if index == 0 { format!("<div class=\"scroll\"><table{list}><thead>") } else { String::new() };
         let cell = if index == 0 { "th" } else { "td" };
         *out += "<tr>";
         row.iter().for_each(|text| *out += &format!("<{cell}>{}</{cell}>", escape(text)));
@@ -39,7 +45,26 @@ fn write_note(out: &mut String, note: &Note) {
     }
     *out += if note.table.is_empty() { "" } else { "</tbody></table></div>\n" };
     note.remarks.iter().for_each(|remark| *out += &format!("<p class=\"key\">{}</p>\n", escape(remark)));
+    for shown in &note.gallery {
+        write_shown(out, shown)?;
+    }
     *out += "</section>\n";
+    Ok(())
+}
+
+fn write_shown(out: &mut String, Shown { title, lines, pictures }: &Shown) -> Result<()> {
+    let lines: Vec<String> = lines.iter().map(|line| escape(line)).collect();
+    let _ = write!(
+        out,
+        "<div class=\"case captioned\"><div class=\"what\"><b>{}</b><small>{}</small></div>",
+        escape(title),
+        lines.join("<br>")
+    );
+    for (caption, picture) in pictures {
+        figure(out, picture, &format!("{caption} of {title}"), &escape(caption))?;
+    }
+    *out += "</div>\n";
+    Ok(())
 }
 
 fn header(out: &mut String, report: &Report) {

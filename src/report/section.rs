@@ -106,13 +106,7 @@ fn row(out: &mut String, case: &Case) -> Result<()> {
         (outlined, "outlined regions"),
     ];
     for ((picture, name), column) in pictures.into_iter().zip(COLUMNS) {
-        let (width, height) = picture.dimensions();
-        let source = data_uri(picture)?;
-        let name = escape(&format!("{name} of {}", case.result.name));
-        let _ = write!(
-            out,
-            "<figure><img src=\"{source}\" width=\"{width}\" height=\"{height}\" alt=\"{name}\"><figcaption>{column}</figcaption></figure>"
-        );
+        figure(out, picture, &format!("{name} of {}", case.result.name), column)?;
     }
     *out += "</div>\n";
     Ok(())
@@ -124,12 +118,20 @@ fn link(page: &Path, content: &str) -> String {
     format!("<a href=\"{}\">{content}</a>", parts.collect::<Vec<_>>().join("/"))
 }
 
-fn data_uri(picture: &RgbImage) -> Result<String> {
+/// A picture with its caption, which is HTML.
+pub(super) fn figure(out: &mut String, picture: &RgbImage, alt: &str, caption: &str) -> Result<()> {
+    let (width, height) = picture.dimensions();
     let mut bytes = Vec::new();
     JpegEncoder::new_with_quality(&mut bytes, QUALITY)
         .encode_image(picture)
         .map_err(|error| Error::decode("a picture of the report", Reason::of(error)))?;
-    Ok(format!("data:image/jpeg;base64,{}", STANDARD.encode(bytes)))
+    let (jpeg, alt) = (STANDARD.encode(bytes), escape(alt));
+    let _ = write!(
+        out,
+        "<figure><img src=\"data:image/jpeg;base64,{jpeg}\" width=\"{width}\" height=\"{height}\" alt=\"{alt}\">\
+         <figcaption>{caption}</figcaption></figure>"
+    );
+    Ok(())
 }
 
 pub(super) fn facts(out: &mut String, facts: impl Iterator<Item = (String, String)>) {

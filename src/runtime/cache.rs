@@ -1,4 +1,4 @@
-//! The folder in which TensorRT's engines and timings are kept between runs.
+//! The folder of all caches, and the folders in it in which TensorRT's engines and timings are kept between runs.
 //!
 //! An engine is valid for one network, one GPU and one version of the software that built it. The folder's name contains
 //! all of these, so a change of any gives a new folder, and an engine is never used with something else.
@@ -19,11 +19,15 @@ pub(super) fn tensorrt_folder(source: &NetworkSource<'_>, runtime: &str, precisi
     let tensorrt =
         library::mapped("libnvinfer.so").as_deref().and_then(library_version).unwrap_or_else(|| "unknown".to_owned());
     let gpu = gpu_key(Path::new("/proc/driver/nvidia"));
-    let folder = root(|name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))
-        .join("tensorrt")
-        .join(key(&source.sha256()?, &gpu, runtime, &tensorrt, precision));
+    let folder = cache_folder().join("tensorrt").join(key(&source.sha256()?, &gpu, runtime, &tensorrt, precision));
     fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
     Ok(folder)
+}
+
+/// The folder of all caches: `$UFLOW_CACHE`, else `uflow` in the user's cache folder, else `uflow` in the temporary folder. It need not
+/// exist.
+pub(crate) fn cache_folder() -> PathBuf {
+    root(|name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))
 }
 
 /// `$UFLOW_CACHE`, else `uflow` in the user's cache folder, else `uflow` in the temporary folder.

@@ -141,7 +141,7 @@ struct Module {
 }
 
 /// Where an installation keeps ONNX Runtime, for programs that are linked with the static library and lie anywhere:
-/// `tools/install_library.sh` builds with it.
+/// `make install-library` builds with it, and `make install-command` if the folders are not the standard ones.
 const INSTALLED: Option<&str> = option_env!("UFLOW_LIBRARY_FOLDER");
 
 /// The folders that are searched, in order. All are fixed relative to the module, or absolute; no folder above an

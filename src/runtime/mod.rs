@@ -30,6 +30,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+#[cfg(feature = "object-store")]
+pub(crate) use self::cache::cache_folder;
 pub use self::{
     backbone::{Backbone, Features},
     device::{Device, Precision, SessionOptions},

@@ -28,6 +28,9 @@ pub enum NullOf<'a> {
     OtherParts,
 }
 
+/// The lowest log₁₀NFA of an image, and its place as parts of width and height (x, y).
+pub(crate) type Lowest = (f32, [f32; 2]);
+
 /// How images are measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Measurement<'a> {
@@ -47,19 +50,35 @@ impl Measurement<'_> {
     /// # Errors
     /// Maps of other shapes; with [`NullOf::OtherParts`] fewer than [`FEWEST_IMAGES`] images beside one part.
     pub fn lowest(&self, images: &[Vec<Vec<f32>>], null: NullOf<'_>) -> Result<Vec<Option<f32>>> {
+        let strongest = self.strongest(images, null, &vec![true; images.len()])?;
+        Ok(strongest.into_iter().map(|strongest| strongest.map(|(log10_nfa, _)| log10_nfa)).collect())
+    }
+
+    /// The same with the place of the lowest log₁₀NFA, as parts of width and height (x, y). With [`NullOf::OtherParts`] the null is
+    /// estimated on the trusted images of the other parts; all images are measured.
+    ///
+    /// # Errors
+    /// As [`lowest`](Self::lowest), by the number of trusted images.
+    pub(crate) fn strongest(
+        &self,
+        images: &[Vec<Vec<f32>>],
+        null: NullOf<'_>,
+        trusted: &[bool],
+    ) -> Result<Vec<Option<Lowest>>> {
         match null {
             NullOf::Theory => self.with(images, (0..images.len()).collect(), None),
             NullOf::Others(null) => self.with(images, (0..images.len()).collect(), Some(null)),
-            NullOf::OtherParts => self.by_parts(images),
+            NullOf::OtherParts => self.by_parts(images, trusted),
         }
     }
 
-    fn by_parts(&self, images: &[Vec<Vec<f32>>]) -> Result<Vec<Option<f32>>> {
+    fn by_parts(&self, images: &[Vec<Vec<f32>>], trusted: &[bool]) -> Result<Vec<Option<Lowest>>> {
         let parts = PARTS.min(images.len());
-        let measured: Vec<Vec<Option<f32>>> = (0..parts)
+        let measured: Vec<Vec<Option<Lowest>>> = (0..parts)
             .into_par_iter()
             .map(|part| {
-                let others: Vec<_> = (0..images.len()).filter(|image| image % parts != part).collect();
+                let others: Vec<_> =
+                    (0..images.len()).filter(|&image| image % parts != part && trusted[image]).collect();
                 let others: Vec<_> = others.into_iter().map(|image| images[image].clone()).collect();
                 let null = CalibratedNull::estimate(self.shapes, self.roi, &others)?;
                 self.with(images, (part..images.len()).step_by(parts).collect(), Some(&null))
@@ -74,7 +93,7 @@ impl Measurement<'_> {
         images: &[Vec<Vec<f32>>],
         chosen: Vec<usize>,
         null: Option<&CalibratedNull>,
-    ) -> Result<Vec<Option<f32>>> {
+    ) -> Result<Vec<Option<Lowest>>> {
         let mut segmenter = Segmenter::new(self.shapes, self.maps.0 as usize, self.maps.1 as usize)?;
         segmenter.set_null(null)?;
         segmenter.set_roi(self.roi)?;
@@ -86,7 +105,9 @@ impl Measurement<'_> {
                 let energy = energy.map_err(|error| Error::parameter("energies", Reason::of(error)))?;
                 Ok(EnergyView { energy, channels: shape.channels })
             });
-            lowest.push(segmenter.run(&views.collect::<Result<Vec<_>>>()?, self.bound)?.lowest());
+            let views = views.collect::<Result<Vec<_>>>()?;
+            let segmentation = segmenter.run(&views, self.bound)?;
+            lowest.push(segmentation.lowest().map(|log10_nfa| (log10_nfa, segmentation.place_of_lowest())));
         }
         Ok(lowest)
     }

@@ -162,6 +162,12 @@ impl Rejection {
         self.0.record.images
     }
 
+    /// Rank, from 1, and lowest log₁₀NFA of the images whose value is kept, ascending. Images without any evidence have none; of many
+    /// images not all are kept.
+    pub fn ranked(&self) -> impl Iterator<Item = (usize, f32)> {
+        self.0.record.lowest.iter().enumerate().map(|(kept, &value)| (self.rank(kept), value))
+    }
+
     /// Where they came from.
     pub fn origin(&self) -> RejectionOrigin {
         self.0.record.origin

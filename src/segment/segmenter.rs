@@ -77,6 +77,16 @@ impl Segmentation<'_> {
         (self.log10_nfa_min < self.log10_number_of_tests as f32).then_some(self.log10_nfa_min)
     }
 
+    /// The place of the lowest log₁₀NFA as parts of width and height (x, y): the centroid of all pixels that have it.
+    pub(super) fn place_of_lowest(&self) -> [f32; 2] {
+        let (height, width) = self.log10_nfa.dim();
+        let at_lowest = self.log10_nfa.indexed_iter().filter(|&(_, &value)| value <= self.log10_nfa_min);
+        let add = |[x, y, count]: [f64; 3], ((row, column), _)| [x + column as f64, y + row as f64, count + 1.0];
+        let [x, y, count] = at_lowest.fold([0.0, 0.0, 0.0], add);
+        let place = |sum: f64, side: usize| ((sum / f64::max(count, 1.0) + 0.5) / side as f64) as f32;
+        [place(x, width), place(y, height)]
+    }
+
     /// The scale (0 = finest) with the strongest evidence at a pixel of the maps; the finest scale if no scale has evidence.
     pub fn scale_at(&self, row: usize, column: usize) -> usize {
         if let Some(scale) = self.outliner.scale_of(self.log10_nfa[[row, column]]) {

@@ -22,6 +22,7 @@ use tonic::Status;
 
 use super::{
     admission::{Admission, Admitted},
+    drift::{self, Drift, Feeding},
     metrics::{RequestOutcome, Requests},
     origin::Origin,
     registry::{ModelState, Registry},
@@ -79,6 +80,8 @@ pub struct Call {
     pub origin: Origin,
     /// Significant bits of 16-bit samples, where they differ from the package.
     pub significant_bits: Option<u8>,
+    /// The client's own id of the frame, if it has one.
+    pub frame: Option<String>,
 }
 
 /// What happens to a frame while there is no room for it in the engine.
@@ -100,6 +103,7 @@ pub struct App {
     requests: Requests,
     budget: ResponseBudget,
     traces: Option<Traces>,
+    drift: Arc<Drift>,
     phase: watch::Sender<Phase>,
     /// Whether the server is ready while no model is loaded.
     ready_when_empty: bool,
@@ -117,17 +121,18 @@ pub enum Phase {
 }
 
 impl App {
-    /// On an engine and its models, with traces if given.
+    /// On an engine and its models, whose drift is watched, with traces if given.
     ///
     /// # Errors
     /// Metrics that are registered already.
-    pub fn new(engine: Arc<Engine>, registry: Registry, traces: Option<Traces>) -> Result<Self> {
+    pub fn new(engine: Arc<Engine>, registry: Registry, drift: Arc<Drift>, traces: Option<Traces>) -> Result<Self> {
         Ok(Self {
             admission: Admission::new(engine.options()),
             requests: Requests::new(engine.metrics().registry(), registry.knows())?,
             budget: ResponseBudget::new(engine.metrics().registry())?,
             phase: watch::Sender::new(Phase::Serving),
             traces,
+            drift,
             engine,
             registry,
             ready_when_empty: false,
@@ -161,6 +166,11 @@ impl App {
     /// The models.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Watches the drift of the models.
+    pub fn drift(&self) -> &Arc<Drift> {
+        &self.drift
     }
 
     /// The counters of requests.
@@ -209,7 +219,10 @@ impl App {
             return Some("the server is stopping");
         }
         if !*self.registry.started().borrow() {
-            return Some("the server is loading its models");
+            return Some(match self.registry.is_waiting() {
+                true => "the model repository has not been read yet; the log says if something is in the way",
+                false => "the server is loading its models",
+            });
         }
         let models = self.registry.list();
         if models.iter().any(|status| status.model.is_some()) {
@@ -305,7 +318,8 @@ impl App {
         let permit = self.admit(&model, bytes, when_full, call.priority, call.deadline).await?;
         let (sender, receiver) = oneshot::channel();
         let budget = self.budget.clone();
-        let reply = Reply { sender, budget, encode, model: Arc::clone(&model), permit, trace: trace.take() };
+        let feeding = self.drift.feeding(&model, &call).map(|feeding| (Arc::clone(&self.drift), feeding));
+        let reply = Reply { sender, budget, encode, model: Arc::clone(&model), permit, trace: trace.take(), feeding };
         let Call { source, options, roi, wanted, deadline, priority, significant_bits, .. } = call;
         let request = Request { model, source, options, roi, wanted, deadline, priority, significant_bits };
         self.engine.submit(request, reply).map_err(|(error, reply)| {
@@ -348,6 +362,7 @@ struct Reply<T, E> {
     model: Arc<Model>,
     permit: Admitted,
     trace: Option<Trace>,
+    feeding: Option<(Arc<Drift>, Feeding)>,
 }
 
 impl<T: Weigh + Send + 'static, E: FnOnce(&Model, Answer) -> Result<T> + Send + 'static> ResponseSink for Reply<T, E> {
@@ -356,7 +371,8 @@ impl<T: Weigh + Send + 'static, E: FnOnce(&Model, Answer) -> Result<T> + Send + 
     }
 
     fn answer(self: Box<Self>, answer: Result<Answer>) {
-        let Self { sender, budget, encode, model, permit, trace } = *self;
+        let Self { sender, budget, encode, model, permit, trace, feeding } = *self;
+        let seen = answer.as_ref().ok().map(|answer| drift::evidence(&answer.detection));
         if let Some(trace) = trace {
             trace.finish(Some(&model), answer.as_ref());
         }
@@ -364,6 +380,10 @@ impl<T: Weigh + Send + 'static, E: FnOnce(&Model, Answer) -> Result<T> + Send + 
         // The client may send the next frame as soon as it has the answer, and needs the room.
         drop((permit, model));
         let _ = sender.send(encoded);
+        // The client has its answer: nothing waits for the tests.
+        if let (Some((drift, feeding)), Some(seen)) = (feeding, seen) {
+            drift.feed(feeding, seen);
+        }
     }
 }
 

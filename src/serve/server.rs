@@ -20,7 +20,9 @@ use super::{
     app::App,
     auth::{Auth, Gate},
     config::{Address, Config},
-    deadline, descriptors, health,
+    deadline, descriptors,
+    drift::{Drift, Webhook},
+    health,
     http::{self, HttpSettings},
     incoming::{Incoming, Patience},
     inflate::Inflate,
@@ -35,6 +37,7 @@ use super::{
     registry::Registry,
     secrets::Secrets,
     shared_memory::{Access, SharedMemory},
+    store::{ForCheck, Source},
     tidy,
     tls::Tls,
     trace::Traces,
@@ -43,7 +46,7 @@ use super::{
 use crate::{
     Error, Reason, Result,
     engine::{Engine, register},
-    package::{Package, Repository},
+    package::Package,
     pipeline::Verification,
     runtime::Runtime,
 };
@@ -83,12 +86,11 @@ pub struct Server {
 /// What would keep the server from starting, and the first package that cannot be loaded or whose golden frames do not agree.
 pub fn check(runtime: &Runtime, config: &Config) -> Result<Checked> {
     let secrets = Secrets::load(config)?;
-    let repository = Repository::open(&config.models, config.name.as_deref())?;
-    let listing = repository.scan()?;
+    let ForCheck { listing, passed_over, .. } = &ForCheck::open(config)?;
     let engine = Engine::new(runtime, secrets.engine_options(config))?;
     // All of them, as the server would hold them.
     let (mut models, mut loaded) = (Vec::new(), Vec::new());
-    for (name, versions) in &listing {
+    for (name, versions) in listing {
         for (&version, found) in versions.iter().rev().take(config.versions.most()) {
             let package = Package::open(&found.path)?;
             let wrong = |error| match error {
@@ -103,7 +105,7 @@ pub fn check(runtime: &Runtime, config: &Config) -> Result<Checked> {
             loaded.push(model);
         }
     }
-    Ok(Checked { models, passed_over: repository.passed_over(&listing) })
+    Ok(Checked { models, passed_over: passed_over.clone() })
 }
 
 /// The result of [`check`].
@@ -133,19 +135,16 @@ impl Server {
     /// A port in use, an invalid file, an option outside its range.
     pub async fn start(runtime: &Runtime, config: Config) -> Result<Self> {
         let secrets = Secrets::load(&config)?;
-        let repository = Repository::open(&config.models, config.name.as_deref())?;
-        let listing = repository.scan()?;
-        if listing.is_empty() {
-            tracing::warn!(models = %config.models.display(), "no <model>/<version>/uflow.json in the folder of models");
-        }
-        for path in repository.passed_over(&listing) {
-            tracing::warn!(path = %path.display(), "passed over: it is not <model>/<version>/uflow.json");
-        }
+        let Source { repository, feed, filler } = Source::open(&config).await?;
         let traces = config.otlp.as_deref().map(Traces::to).transpose()?;
         let engine = Arc::new(Engine::new(runtime, secrets.engine_options(&config))?);
         let (grpc, http) = listen(&config, &secrets, &engine).await?;
-        let registry = Registry::start(Arc::clone(&engine), repository, config.control, config.versions)?;
-        let app = App::new(engine, registry, traces)?
+        let registry = Registry::start_fed(Arc::clone(&engine), repository, config.control, config.versions, feed)?;
+        let filling = Source::keep_filled(filler, &registry, engine.metrics().registry())?;
+        let webhook = config.drift_webhook.as_deref().map(Webhook::to).transpose()?;
+        let (webhook, sending) = webhook.unzip();
+        let drift = Drift::new(config.drift_run_length, webhook, engine.metrics().registry())?;
+        let app = App::new(engine, registry, Arc::clone(&drift), traces)?
             .with_largest_answer(config.max_message)
             .with_ready_when_empty(config.ready_when_empty);
         let app = Arc::new(app);
@@ -170,7 +169,10 @@ impl Server {
         let mut helpers = vec![
             tokio::spawn(health::report(Arc::clone(&app), reporter)),
             tokio::spawn(tidy::after_work(Arc::clone(app.engine()))),
+            tokio::spawn(drift.follow(Arc::clone(&app))),
         ];
+        helpers.extend(sending);
+        helpers.extend(filling);
         helpers.extend(secrets.tokens.clone().map(|tokens| tokio::spawn(tokens.watch())));
         helpers.push(tokio::spawn(secrets.watch(config.clone())));
         let grpc = tokio::spawn(router.serve_with_incoming_shutdown(grpc, set(stopping.clone())));

@@ -7,7 +7,7 @@ use tokio_rustls::{
     TlsAcceptor,
     rustls::{
         RootCertStore, ServerConfig,
-        crypto::ring,
+        crypto::{CryptoProvider, ring},
         pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
         server::{WebPkiClientVerifier, danger::ClientCertVerifier},
     },
@@ -98,4 +98,12 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
 
 fn wrong<E: Into<Source>>(path: &Path, what: &str) -> impl FnOnce(E) -> Error {
     move |error| Error::data(path, Reason::because(what, error))
+}
+
+/// Names the provider of cryptography for clients that make their own TLS. They take the process's, and there is one in this program.
+pub(super) fn use_one_provider() {
+    if CryptoProvider::get_default().is_none() {
+        // An error says that another thread was faster.
+        let _ = ring::default_provider().install_default();
+    }
 }

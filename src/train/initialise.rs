@@ -23,29 +23,36 @@ pub(super) fn normalisations(
     held_out: &[usize],
     kind: NormalisationKind,
 ) -> (Vec<Normalisation>, Vec<Vec<f32>>) {
-    let fit = |scale: usize| {
-        let channels = cache.shapes()[scale].channels;
-        match kind {
-            NormalisationKind::LayerNorm => {
-                let normalisation = Normalisation::LayerNorm { affine: None };
-                let moments = moments(cache, images, scale, &normalisation);
-                let deviations = moments.iter().map(|&(_, deviation)| deviation as f32).collect();
-                (normalisation, deviations)
-            }
-            NormalisationKind::Standardise => {
-                let moments = moments(cache, images, scale, &Normalisation::Identity);
-                let mean = moments.iter().map(|&(mean, _)| mean as f32).collect();
-                // A constant channel is centred and keeps its unit.
-                let inverse = |&(mean, deviation): &(f64, f64)| {
-                    if deviation > CONSTANT * f64::abs(mean).max(CONSTANT) { (1.0 / deviation) as f32 } else { 1.0 }
-                };
-                let inverse_deviation = moments.iter().map(inverse).collect();
-                (Normalisation::Standardise { mean, inverse_deviation }, vec![1.0; channels])
-            }
-            NormalisationKind::Whiten => (whitening(cache, images, held_out, scale), vec![1.0; channels]),
+    let fit = |scale: usize| match kind {
+        NormalisationKind::LayerNorm => Normalisation::LayerNorm { affine: None },
+        NormalisationKind::Standardise => {
+            let moments = moments(cache, images, scale, &Normalisation::Identity);
+            let mean = moments.iter().map(|&(mean, _)| mean as f32).collect();
+            // A constant channel is centred and keeps its unit.
+            let inverse = |&(mean, deviation): &(f64, f64)| {
+                if deviation > CONSTANT * f64::abs(mean).max(CONSTANT) { (1.0 / deviation) as f32 } else { 1.0 }
+            };
+            let inverse_deviation = moments.iter().map(inverse).collect();
+            Normalisation::Standardise { mean, inverse_deviation }
         }
+        NormalisationKind::Whiten => whitening(cache, images, held_out, scale),
     };
-    (0..cache.shapes().len()).map(fit).unzip()
+    let normalisations: Vec<Normalisation> = (0..cache.shapes().len()).map(fit).collect();
+    let deviations = deviations(cache, images, &normalisations);
+    (normalisations, deviations)
+}
+
+/// Per scale: each channel's standard deviation after normalisation.
+pub(super) fn deviations(cache: &FeatureCache, images: &[usize], normalisations: &[Normalisation]) -> Vec<Vec<f32>> {
+    let of_scale = |(scale, normalisation): (usize, &Normalisation)| match normalisation {
+        Normalisation::Identity | Normalisation::LayerNorm { .. } => {
+            let moments = moments(cache, images, scale, normalisation);
+            moments.iter().map(|&(_, deviation)| deviation as f32).collect()
+        }
+        // By their making, of the images that they were fitted to.
+        Normalisation::Standardise { .. } | Normalisation::Whiten { .. } => vec![1.0; cache.shapes()[scale].channels],
+    };
+    normalisations.iter().enumerate().map(of_scale).collect()
 }
 
 /// Whitening by the inverse root of the correlation matrix R (ZCA-cor; Kessy, Lewin and Strimmer, "Optimal whitening and

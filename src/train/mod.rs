@@ -15,12 +15,14 @@ mod noise;
 mod options;
 mod session;
 mod source;
+mod start;
 mod stopping;
 mod trainer;
 
-pub use cache::FeatureCache;
+pub use cache::{FeatureCache, StoredImage};
 pub use gradients::{BatchLoss, Gradients};
 pub(crate) use options::check_time_budget;
 pub use options::{Control, HeldOut, Progress, StopReason, TrainOptions, Trained, TrainingSummary};
-pub use session::train;
+pub use session::{train, train_on};
+pub use start::Start;
 pub use trainer::Trainer;

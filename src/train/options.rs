@@ -209,6 +209,9 @@ pub enum StopReason {
 /// Results of a training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingSummary {
+    /// Whether training went on from a flow that was trained before.
+    #[serde(default)]
+    pub continued: bool,
     /// Images that were trained on.
     pub images: usize,
     /// Positions, in the cache, of the images that were held out.
@@ -287,6 +290,9 @@ impl TrainingSummary {
         if self.best_epoch == 0 && !complete {
             warnings.push(
                 match self.stopped {
+                    _ if self.continued => {
+                        "training on did not improve the flow on the held-out images: it stays as it was"
+                    }
                     StopReason::Asked => {
                         "training was stopped before an epoch improved the model: this model is not trained"
                     }

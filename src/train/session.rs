@@ -11,11 +11,12 @@ use super::{
     best::{Best, Measured},
     gaussian, initialise,
     source::{Draw, Source},
+    start::{Start, fresh, initialised, split},
     stopping::Stopping,
 };
 use crate::{
     Error, Reason, Result,
-    flow::{Architecture, Flow, Loss, NormalisationKind},
+    flow::{Architecture, Loss, NormalisationKind},
     latents::ScaleShape,
 };
 
@@ -41,6 +42,32 @@ pub fn train(
     options: &TrainOptions,
     progress: &mut dyn FnMut(Progress) -> Control,
 ) -> Result<Trained> {
+    run(cache, options, None, progress)
+}
+
+/// As [`train`], from a flow that is trained already: the number of steps, their kernels, the connection of the stages and the normalisation are
+/// the flow's, and the images that are held out are given. If no epoch makes the flow better on these, it is returned as it was.
+///
+/// # Errors
+/// As [`train`]; [`Error::Parameter`] for a flow of other feature maps, for held-out images that are not there, or where they leave none to train on.
+pub fn train_on(
+    cache: &FeatureCache,
+    options: &TrainOptions,
+    start: &Start,
+    progress: &mut dyn FnMut(Progress) -> Control,
+) -> Result<Trained> {
+    start.check(cache)?;
+    let Architecture { steps, kernels, topology, .. } = start.flow.architecture().clone();
+    let options = TrainOptions { steps, kernels, topology, ..options.clone() };
+    run(cache, &options, Some(start), progress)
+}
+
+fn run(
+    cache: &FeatureCache,
+    options: &TrainOptions,
+    start: Option<&Start>,
+    progress: &mut dyn FnMut(Progress) -> Control,
+) -> Result<Trained> {
     options.validate()?;
     if cache.len() < FEWEST_IMAGES {
         return Err(Error::training(format!(
@@ -50,7 +77,7 @@ pub fn train(
         )));
     }
     let pool = options.threads.map(thread_pool).transpose()?;
-    let mut session = Session::new(cache, options, pool)?;
+    let mut session = Session::new(cache, options, pool, start)?;
     let mut cancelled = false;
     let stopped = session.run(&mut |state| {
         // The callback is not called again: the final measurement does not change a cancellation.
@@ -86,42 +113,34 @@ struct Session<'a> {
     best_nll: Vec<f64>,
     losses: Vec<f64>,
     optimiser_steps: usize,
+    /// Whether the flow was not trained before.
+    fresh: bool,
     begun: Instant,
 }
 
 impl<'a> Session<'a> {
-    fn new(cache: &'a FeatureCache, options: &'a TrainOptions, pool: Option<rayon::ThreadPool>) -> Result<Self> {
+    fn new(
+        cache: &'a FeatureCache,
+        options: &'a TrainOptions,
+        pool: Option<rayon::ThreadPool>,
+        start: Option<&Start>,
+    ) -> Result<Self> {
         let begun = Instant::now();
         let mut random = ChaCha8Rng::seed_from_u64(options.seed);
-        let mut order: Vec<usize> = (0..cache.len()).collect();
-        order.shuffle(&mut random);
-        let held = options.held_out_images(cache.len());
-        let first = held * options.fold;
-        if first >= order.len() {
-            let reason = format!("there is no part {} of {held} in {} images", options.fold, order.len());
-            return Err(Error::parameter("fold", reason));
-        }
-        let mut held_out: Vec<usize> = order.drain(first..(first + held).min(order.len())).collect();
-        let training = order;
-        held_out.sort_unstable();
-
-        let TrainOptions { steps, kernels, topology, .. } = options;
-        let architecture = Architecture::connected(cache.shapes().to_vec(), *steps, kernels.clone(), *topology)?;
-        let (normalisations, mut deviations) =
-            initialise::normalisations(cache, &training, &held_out, options.normalisation);
+        let (training, held_out) = split(cache.len(), options, start, &mut random)?;
+        let (flow, mut deviations) = match start {
+            None => fresh(cache, options, &training, &held_out)?,
+            Some(start) => {
+                let deviations = initialise::deviations(cache, &training, start.flow.normalisations());
+                (start.flow.clone(), deviations)
+            }
+        };
         for (scale, deviations) in deviations.iter_mut().enumerate() {
             deviations.iter_mut().for_each(|deviation| *deviation *= options.noise_at(scale) as f32);
         }
-        let mut flow = Flow::new(architecture, normalisations.clone(), options.seed)?;
+        let normalisations = flow.normalisations().to_vec();
         let source = Source { cache, normalisations, deviations, seed: options.seed };
-        // The flow starts as a model of independent values: on whitened features, as their Gaussian.
-        flow.set_couplings_to_identity();
-        if options.normalisation == NormalisationKind::LayerNorm {
-            let first = &training[..options.initial_images.min(training.len())];
-            initialise::act_norm(&mut flow, first.len(), |position, scale, target| {
-                source.noisy(Draw { image: first[position], version: 0 }, [usize::MAX, position], scale, target);
-            });
-        }
+        let flow = if start.is_none() { initialised(flow, options, &training, &source) } else { flow };
         let average = Average::new(&flow, training.len().div_ceil(options.batch));
         let trainer = Trainer::new(flow, options);
         let stopping = Stopping::new(options, begun);
@@ -140,6 +159,7 @@ impl<'a> Session<'a> {
             best_nll: Vec::new(),
             losses: Vec::new(),
             optimiser_steps: 0,
+            fresh: start.is_none(),
             begun,
         })
     }
@@ -148,7 +168,7 @@ impl<'a> Session<'a> {
         let batches = self.training.len().div_ceil(self.options.batch);
         let held_out = self.watch(0)?;
         self.gaussian_nll = match self.options.normalisation {
-            _ if self.options.fold > 0 => None,
+            _ if self.options.fold > 0 || !self.fresh => None,
             // What the flow starts as.
             NormalisationKind::Whiten => Some(held_out.nll),
             _ => {
@@ -326,6 +346,7 @@ impl<'a> Session<'a> {
         let mut flow = self.average.into_flow();
         flow.parameters_mut().copy_from_slice(&parameters);
         let summary = TrainingSummary {
+            continued: !self.fresh,
             images: self.training.len(),
             held_out: self.held_out,
             epochs: self.losses.len(),
@@ -377,7 +398,7 @@ mod tests {
     #[test]
     fn divergence_before_any_good_model_is_an_error_that_says_what_to_do() {
         let (cache, options) = (cache(), TrainOptions::default());
-        let mut session = Session::new(&cache, &options, None).unwrap();
+        let mut session = Session::new(&cache, &options, None, None).unwrap();
         session.watch(0).unwrap();
         poison(&mut session);
         assert_eq!(session.epoch(1, 2, &mut |_| Control::Continue), Some(StopReason::Diverged));
@@ -390,7 +411,7 @@ mod tests {
     #[test]
     fn divergence_after_a_good_model_returns_that_model() {
         let (cache, options) = (cache(), TrainOptions::default());
-        let mut session = Session::new(&cache, &options, None).unwrap();
+        let mut session = Session::new(&cache, &options, None, None).unwrap();
         let good = session.average.flow().clone();
         let mut worse = good.clone();
         worse.parameters_mut().iter_mut().for_each(|parameter| *parameter += 0.5);

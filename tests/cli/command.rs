@@ -17,7 +17,7 @@ const SIDE: u32 = 256;
 const FLOW: [&str; 8] = ["--tests", "paper", "--flow", "u", "--normalisation", "standardise", "--backbone", PHOTONET];
 
 /// A folder with good pictures and a package fitted on them, made once for all tests.
-struct Fixture {
+pub(super) struct Fixture {
     folder: tempfile::TempDir,
     lines: Vec<Value>,
 }
@@ -27,12 +27,12 @@ impl Fixture {
         self.folder.path().join(name)
     }
 
-    fn package(&self) -> PathBuf {
+    pub(super) fn package(&self) -> PathBuf {
         self.path("bracket.uflow")
     }
 }
 
-fn fixture() -> &'static Fixture {
+pub(super) fn fixture() -> &'static Fixture {
     static FIXTURE: OnceLock<Fixture> = OnceLock::new();
     FIXTURE.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
@@ -86,6 +86,11 @@ pub(super) fn stderr(output: &Output) -> String {
 pub(super) fn json_lines(output: &Output) -> Vec<Value> {
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The shared package, and the folder of good pictures that it was fitted to.
+pub(super) fn bracket() -> (PathBuf, PathBuf) {
+    (fixture().package(), fixture().path("good"))
 }
 
 pub(super) fn detect(args: &[&str]) -> Output {

@@ -4,12 +4,16 @@
 
 #[path = "../backbones/mod.rs"]
 mod backbones;
+mod check;
 mod command;
+mod compare;
 mod demo;
 mod files;
+mod limits;
 #[path = "../networks/mod.rs"]
 mod networks;
 mod report;
 mod sign;
 mod tables;
+mod update;
 mod verify;

@@ -117,6 +117,19 @@ fn sixteen_bit_gray_keeps_its_precision() {
 }
 
 #[test]
+fn bytes_widened_to_sixteen_bits_give_the_same_bits() {
+    let bytes: Vec<u8> = (0..=255).collect();
+    let wide: Vec<u8> = bytes.iter().flat_map(|&byte| (257 * u16::from(byte)).to_ne_bytes()).collect();
+    let mut preprocessor = Preprocessor::new(Preprocess::imagenet(16, 16)).unwrap();
+    let mut run = |data: &[u8], format| {
+        let mut tensor = vec![0.0; 3 * 256];
+        preprocessor.run(&Frame::packed(data, 16, 16, format).unwrap(), &mut tensor).unwrap();
+        tensor.iter().map(|value| value.to_bits()).collect::<Vec<_>>()
+    };
+    assert_eq!(run(&wide, PixelFormat::Gray16), run(&bytes, PixelFormat::Gray8));
+}
+
+#[test]
 fn strides_do_not_matter() {
     for name in ["rgb_down", "rgba_down", "gray_up", "gray16_down", "rgb_same"] {
         let golden = Golden::load(name);

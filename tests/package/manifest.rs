@@ -32,7 +32,8 @@ pub(super) fn full() -> Value {
         "training": {
             "images": 270, "held_out": 30, "augmentation": "none", "epochs": 25, "best_epoch": 21, "seed": 4294967296_u64,
             "learning_rate": 0.001, "weight_decay": 1e-5, "noise": 0.1, "steps": 4, "held_out_nll": -123.5,
-            "latent_variance": [0.97, 1.01, 1.1]
+            "latent_variance": [0.97, 1.01, 1.1],
+            "seen": { "trained": "AAAAAAAAAAAAAAAB", "held_out": "" }
         },
         "scores": {
             "images": 30, "mean": 0.31, "std": 0.02, "min": 0.25, "max": 0.4,
@@ -47,6 +48,14 @@ pub(super) fn full() -> Value {
                     "quantiles": [0.0625, 0.125, 0.25, 0.375, 0.4375]
                 }
             }]
+        },
+        "limits": {
+            "images": 40, "good_flagged": 1, "control_images": 40, "control_flagged": 1, "defects": 200,
+            "tried_px": [2.0, 179.5], "contrast_levels": 84.5, "pixel_size_mm": 0.0625,
+            "kinds": [
+                { "kind": "scratch", "contrast": 0.5, "defects": 100, "found": 60, "a90_px": 20.5, "a90_95_px": 25.25 },
+                { "kind": "missing-texture", "contrast": 1.0, "defects": 100, "found": 0 }
+            ]
         },
         "detection": {
             "epsilon": 1.0, "verdict": "either", "score_threshold": 0.45, "min_area": 12, "bound": "chernoff", "roi": "roi.png"
@@ -142,7 +151,9 @@ fn a_manifest_from_before_reject_rates_decides_as_before() {
 fn optional_fields_may_be_absent_or_null() {
     for null in [false, true] {
         let mut manifest = full();
-        for pointer in ["/version", "/training", "/scores", "/backbone/file", "/detection/roi"] {
+        for pointer in
+            ["/version", "/training/seen", "/training", "/scores", "/limits", "/backbone/file", "/detection/roi"]
+        {
             let (parent, key) = pointer.rsplit_once('/').unwrap();
             let parent = manifest.pointer_mut(parent).unwrap().as_object_mut().unwrap();
             if null {
@@ -153,7 +164,7 @@ fn optional_fields_may_be_absent_or_null() {
         }
         let manifest = load(&manifest).unwrap();
         assert_eq!((manifest.version, manifest.training, manifest.scores), (None, None, None));
-        assert_eq!((manifest.backbone.file, manifest.detection.roi), (None, None));
+        assert_eq!((manifest.backbone.file, manifest.detection.roi, manifest.limits), (None, None, None));
     }
 }
 
@@ -245,6 +256,19 @@ fn every_field_has_its_message() {
             json!([1.0]),
             "training.latent_variance: [1.0] must be 3 numbers of at least 0, one a scale".to_owned(),
         ),
+        (
+            "/training/seen/trained",
+            json!("AAAAAAABAAAAAAAA"),
+            "training.seen.trained: the digests are not in ascending order".to_owned(),
+        ),
+        ("/training/seen/held_out", json!("AAAA"), "training.seen.held_out: has 3 bytes, not a multiple of 6".to_owned()),
+        ("/limits/good_flagged", json!(41), "limits.good_flagged: must not exceed images".to_owned()),
+        ("/limits/tried_px", json!([3, 2]), "limits.tried_px: must be two positive sizes, ascending".to_owned()),
+        ("/limits/pixel_size_mm", json!(0), "limits.pixel_size_mm: must be positive".to_owned()),
+        ("/limits/kinds", json!([]), "limits.kinds: must have 1 to 256 entries".to_owned()),
+        ("/limits/kinds/1/found", json!(101), "limits.kinds[1].found: must not exceed defects".to_owned()),
+        ("/limits/kinds/0/a90_95_px", json!(-1), "limits.kinds[0].a90_95_px: must be positive".to_owned()),
+        ("/limits/kinds/0/kind", json!(""), "limits.kinds[0].kind: it is empty".to_owned()),
         ("/scores/std", json!(-0.5), "scores.std: -0.5 is not within 0 to 1".to_owned()),
         ("/scores/min", json!(0.5), "scores.min: 0.5 is above scores.max, 0.4".to_owned()),
         (

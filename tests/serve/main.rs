@@ -9,6 +9,7 @@ mod alone;
 
 mod abuse;
 mod cli;
+mod drift;
 mod http;
 mod limits;
 mod memory;
@@ -16,6 +17,7 @@ mod models;
 #[path = "../networks/mod.rs"]
 mod networks;
 mod oip;
+#[cfg(feature = "object-store")]
 mod operations;
 mod process;
 mod protos;
@@ -23,5 +25,7 @@ mod reject;
 mod security;
 mod server;
 mod signed;
+#[cfg(feature = "object-store")]
+mod store;
 mod traces;
 mod uflow;

@@ -96,7 +96,7 @@ impl Load {
 }
 
 /// Moves a package into a repository as deployments do: complete, in one step.
-fn deploy(repository: &Path, model: &str, version: u32, seed: u64) {
+pub fn deploy(repository: &Path, model: &str, version: u32, seed: u64) {
     let staging = tempfile::tempdir_in(repository).unwrap();
     let backbone = models::backbone(staging.path(), 1);
     models::fit(&runtime(), &backbone, model, seed).write_to_repository(&staging.path().join("new"), version).unwrap();

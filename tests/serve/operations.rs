@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{networks::models, process::Process, server::copy_of_repository};
+use crate::{networks::models, process::Process, store::Bucket};
 
 const TOKEN: &str = "0123456789abcdef";
 
@@ -34,19 +34,27 @@ fn ask(server: &Process, what: &str, head: &str, body: &[u8]) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
-/// With so few images one is held out, and one score deviates by nothing; then there is no drift.
-fn let_scores_vary(manifest: &Path) {
+/// With so few images one is held out, and one score deviates by nothing; then there is no drift of scores. And tests of drift need more
+/// good images.
+fn let_drift_be_watched(manifest: &Path) {
     let mut json: Value = serde_json::from_str(&fs::read_to_string(manifest).unwrap()).unwrap();
     json["scores"]["std"] = 0.01.into();
+    let lowest: Vec<i32> = (-20..0).collect();
+    json["rejection"] = serde_json::json!({
+        "images": 20, "origin": "calibrated", "tests": "paper", "bound": "chernoff", "lowest": lowest,
+    });
     fs::write(manifest, json.to_string()).unwrap();
 }
 
 /// All samples of a server that has seen a frame, a request without a token, and so has every metric.
 fn served() -> (Labels, BTreeSet<String>) {
-    let (repository, tokens) = (copy_of_repository(), tempfile::NamedTempFile::new().unwrap());
-    let_scores_vary(&repository.path().join("bolt/1/uflow.json"));
+    let tokens = tempfile::NamedTempFile::new().unwrap();
     fs::write(tokens.path(), format!("{TOKEN} inference metrics\n")).unwrap();
-    let server = Process::start(repository.path(), &["--tokens", tokens.path().to_str().unwrap()]);
+    let options = ["--tokens", tokens.path().to_str().unwrap()];
+    // From a bucket, as the store has metrics too.
+    let bucket = Bucket::new();
+    let_drift_be_watched(&bucket.models().join("bolt/1/uflow.json"));
+    let server = bucket.serve(&options);
     let bearer = format!("authorization: Bearer {TOKEN}\r\n");
     let mut frame = std::io::Cursor::new(Vec::new());
     let pixels = models::bad(1, 61, 43, uflow::frame::PixelFormat::Rgb8);

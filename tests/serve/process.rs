@@ -62,7 +62,14 @@ impl Process {
     }
 
     /// `serve` of a command, until its models are loaded.
-    pub fn run(mut command: Command, (grpc, http): (&str, &str), models: &Path, options: &[&str]) -> Self {
+    pub fn run(command: Command, ports: (&str, &str), models: &Path, options: &[&str]) -> Self {
+        let server = Self::listen(command, ports, models, options);
+        server.until_ready();
+        server
+    }
+
+    /// `serve` of a command, until its ports are open.
+    pub fn listen(mut command: Command, (grpc, http): (&str, &str), models: &Path, options: &[&str]) -> Self {
         let mut child = command
             .args(["serve", "--grpc", grpc, "--http", http, "--log-format", "json", "--models"])
             .arg(models)
@@ -80,8 +87,11 @@ impl Process {
         let listening = server.next("listening");
         let address = |port: &str| listening[port].as_str().unwrap().parse().unwrap();
         (server.grpc, server.http) = (address("grpc"), address("http"));
-        until("the models are loaded", || server.status("/readyz") == Some(200));
         server
+    }
+
+    pub fn until_ready(&self) {
+        until("the models are loaded", || self.status("/readyz") == Some(200));
     }
 
     pub fn log(&self) -> Vec<String> {

@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use uflow::{
     frame::{Image, Limits, PixelFormat},
-    package::Package,
+    package::{DetectionLimits, KindLimit, Package},
     pipeline::{Detection, Detector},
     runtime::SessionOptions,
     segment::{DecisionOptions, Verdict},
@@ -42,9 +42,33 @@ const IMAGES: u64 = 24;
 fn repository() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let backbone = models::backbone(folder.path(), 1);
-    let fitted = models::fit_with(&runtime(), &backbone, "clip", (3, IMAGES), DecisionOptions::default());
+    let mut fitted = models::fit_with(&runtime(), &backbone, "clip", (3, IMAGES), DecisionOptions::default());
+    fitted.manifest.limits = Some(limits());
     fitted.write_to_repository(&folder.path().join("models"), 1).unwrap();
     folder
+}
+
+/// Detectable sizes as `uflow limits` keeps them: one that was measured, and one that was not reached.
+fn limits() -> DetectionLimits {
+    let kind = |kind: &str, found, a90: Option<f64>| KindLimit {
+        kind: kind.to_owned(),
+        contrast: 0.5,
+        defects: 100,
+        found,
+        a90_px: a90,
+        a90_95_px: a90.map(|size| 1.25 * size),
+    };
+    DetectionLimits {
+        images: 40,
+        good_flagged: 2,
+        control_images: 30,
+        control_flagged: 1,
+        defects: 200,
+        tried_px: [2.0, 64.0],
+        contrast_levels: 84.5,
+        pixel_size_mm: Some(0.125),
+        kinds: vec![kind("scratch", 60, Some(16.0)), kind("stain", 3, None)],
+    }
 }
 
 fn png(seed: u64, defective: bool) -> Vec<u8> {
@@ -214,6 +238,12 @@ async fn verdict_p_value_and_regions_are_the_same_everywhere() {
     assert_eq!((described.reject_rate, u64::from(described.good_images)), (Some(0.01), IMAGES));
     assert!(described.reject_extrapolated, "24 images are too few for 1%");
     assert_eq!(described.decision, package.manifest.decision_in_words().unwrap());
+    let sizes = described.limits.unwrap();
+    assert_eq!((sizes.images, sizes.good_flagged, sizes.control_images, sizes.control_flagged), (40, 2, 30, 1));
+    assert_eq!((sizes.smallest_tried_px, sizes.largest_tried_px, sizes.pixel_size_mm), (2.0, 64.0, Some(0.125)));
+    let [scratch, stain] = sizes.kinds.as_slice() else { panic!("{:?}", sizes.kinds) };
+    assert_eq!((scratch.kind.as_str(), scratch.contrast, scratch.found), ("scratch", 0.5, 60));
+    assert_eq!((scratch.a90_px, scratch.a90_95_px, stain.a90_95_px), (Some(16.0), Some(20.0), None));
     server.stop().await;
 }
 

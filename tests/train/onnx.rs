@@ -1,7 +1,7 @@
 //! The exported flow in ONNX Runtime gives the trainer's own latents and energies, for any batch and normalisation.
 
 use crate::onnxruntime::environment;
-use ndarray::{Array4, Axis, s};
+use ndarray::{Array3, Array4, Axis, s};
 use ort::{session::Session, value::TensorRef};
 use prost::Message;
 use rand::{RngExt, SeedableRng};
@@ -43,6 +43,45 @@ fn check(features: &[(usize, usize, usize)], steps: usize, kinds: &[usize]) {
         *parameter += random.random_range(-spread..spread);
     }
     check_flow(&flow, &mut random);
+    check_read(&flow, &mut random);
+}
+
+/// The flow that is read back from the exported model gives the same latents and log-determinant.
+fn check_read(flow: &Flow, random: &mut ChaCha8Rng) {
+    let read = Flow::from_onnx(&flow.to_onnx()).unwrap();
+    assert_eq!(read.architecture(), flow.architecture());
+    let maps: Vec<Array3<f32>> = (flow.architecture().features.iter())
+        .map(|shape| {
+            let dims = (shape.channels, shape.height, shape.width);
+            Array3::from_shape_simple_fn(dims, || random.random_range(-2.0..2.0))
+        })
+        .collect();
+    let views: Vec<_> = maps.iter().map(|map| map.view()).collect();
+    let ((expected, log_det), (found, read_log_det)) = (flow.forward(&views).unwrap(), read.forward(&views).unwrap());
+    let values = flow.architecture().values() as f64;
+    assert!((log_det - read_log_det).abs() <= 1e-5 * values, "log-determinant: {read_log_det}, not {log_det}");
+    for (scale, (expected, found)) in expected.iter().zip(&found).enumerate() {
+        let largest = expected.iter().fold(1.0f32, |largest, value| largest.max(value.abs()));
+        let difference = expected.iter().zip(found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(difference <= 1e-4 * largest, "latents of scale {scale}: {difference} of {largest} off");
+    }
+}
+
+#[test]
+fn a_model_that_was_not_exported_so_is_refused() {
+    let shape = ScaleShape { channels: 4, height: 4, width: 4 };
+    let flow = Flow::<f32>::new(Architecture::new(vec![shape]).unwrap(), vec![Normalisation::Identity], 1).unwrap();
+    let refused = |change: &dyn Fn(&mut uflow::onnx::ModelProto)| {
+        let mut model = flow.to_onnx();
+        change(&mut model);
+        Flow::from_onnx(&model).unwrap_err().to_string()
+    };
+    let no_metadata = refused(&|model| model.metadata_props.clear());
+    assert!(no_metadata.contains("does not say its architecture"), "{no_metadata}");
+    let no_weights = refused(&|model| {
+        model.graph.as_mut().unwrap().initializer.retain(|tensor| tensor.name != "s0.0/w1");
+    });
+    assert!(no_weights.contains("has no s0.0/w1") && no_weights.contains("uflow fit"), "{no_weights}");
 }
 
 /// The exported model against the flow itself.
@@ -139,7 +178,14 @@ fn rotations_another_clamp_and_other_hidden_widths() {
         let mut architecture = Architecture::with_steps(features, 4, vec![3, 1]).unwrap();
         architecture.clamp = 1.3;
         architecture.hidden = vec![2, 11, 6];
-        check_flow(&crate::flows::imported(architecture, normalisations, 6, 0.1, rotated), &mut random);
+        let flow = crate::flows::imported(architecture, normalisations, 6, 0.1, rotated);
+        check_flow(&flow, &mut random);
+        if [0, 1].into_iter().any(rotated) {
+            let refused = Flow::from_onnx(&flow.to_onnx()).unwrap_err().to_string();
+            assert!(refused.contains("the flow has rotations"), "{refused}");
+        } else {
+            check_read(&flow, &mut random);
+        }
     }
 }
 
@@ -152,7 +198,9 @@ fn parallel_stages() {
         features.iter().map(|&(channels, height, width)| ScaleShape { channels, height, width }).collect();
     let normalisations = features.iter().map(|shape| normalisation(1, shape, &mut random)).collect();
     let architecture = Architecture::connected(features, 4, vec![3, 1], Topology::Parallel).unwrap();
-    check_flow(&crate::flows::imported(architecture, normalisations, 7, 0.1, |_| false), &mut random);
+    let flow = crate::flows::imported(architecture, normalisations, 7, 0.1, |_| false);
+    check_flow(&flow, &mut random);
+    check_read(&flow, &mut random);
 }
 
 #[test]
@@ -165,7 +213,9 @@ fn parallel_stages_without_steps() {
     assert!(Architecture::with_steps(features.clone(), 0, vec![3, 1]).is_err(), "a U needs steps");
     let normalisations = features.iter().map(|shape| normalisation(4, shape, &mut random)).collect();
     let architecture = Architecture::connected(features, 0, vec![3, 1], Topology::Parallel).unwrap();
-    check_flow(&Flow::new(architecture, normalisations, 7).unwrap(), &mut random);
+    let flow = Flow::new(architecture, normalisations, 7).unwrap();
+    check_flow(&flow, &mut random);
+    check_read(&flow, &mut random);
 }
 
 #[test]

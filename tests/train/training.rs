@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use uflow::{
     flow::{Architecture, Flow, Normalisation, NormalisationKind, Topology},
     latents::ScaleShape,
-    train::{Control, FeatureCache, Progress, StopReason, TrainOptions, Trained, Trainer, train},
+    train::{Control, FeatureCache, Progress, Start, StopReason, TrainOptions, Trained, Trainer, train, train_on},
 };
 
 const SHAPES: [ScaleShape; 2] =
@@ -381,4 +381,54 @@ fn features_that_cannot_be_kept_are_refused() {
     assert!(push(&mut cache, &large).contains("half-precision"));
     assert!(cache.is_empty());
     assert!(FeatureCache::new(&[], 0).is_err());
+}
+
+#[test]
+fn training_goes_on_from_a_flow_with_the_held_out_images_that_it_is_given() {
+    let cache = cache(80, u64::MAX);
+    for (normalisation, topology) in [
+        (NormalisationKind::Standardise, Topology::Parallel),
+        (NormalisationKind::LayerNorm, Topology::UShaped),
+        (NormalisationKind::Whiten, Topology::Parallel),
+    ] {
+        let first = TrainOptions { epochs: 3, normalisation, topology, ..options() };
+        let before = quietly(&cache, &first);
+        let read = Flow::from_onnx(&before.flow.to_onnx()).unwrap();
+        let start = Start { flow: read, held_out: before.summary.held_out.clone() };
+        let mut held_out = Vec::new();
+        let mut note = |progress: Progress| {
+            held_out.extend(progress.held_out);
+            Control::Continue
+        };
+        // The flow's own topology and steps count, not those of the options.
+        let second = TrainOptions { steps: 1, topology: Topology::UShaped, ..options() };
+        let after = train_on(&cache, &second, &start, &mut note).unwrap();
+        assert_eq!(after.flow.architecture(), before.flow.architecture());
+        assert_eq!(after.summary.held_out, before.summary.held_out);
+        let (was, begins) = (before.summary.best.nll, held_out[0].nll);
+        assert!((was - begins).abs() < 1e-4, "{normalisation}: {begins} at the start, {was} at the end before");
+        assert!(after.summary.best.nll < was - 0.005, "{normalisation}: {} after {was}", after.summary.best.nll);
+        assert!(after.summary.continued && after.summary.gain_over_gaussian().is_none());
+        let other = Start { held_out: vec![1, 5, 79], ..start };
+        let after = train_on(&cache, &second, &other, &mut |_| Control::Stop).unwrap();
+        assert_eq!((after.summary.held_out.as_slice(), after.summary.images), (&[1, 5, 79][..], 77));
+    }
+}
+
+#[test]
+fn a_start_that_does_not_fit_is_refused() {
+    let cache = cache(12, u64::MAX);
+    let flow = quietly(&cache, &TrainOptions { epochs: 1, ..options() }).flow;
+    let other = Architecture::new(vec![ScaleShape { channels: 4, height: 4, width: 4 }]).unwrap();
+    let other = Flow::new(other, vec![Normalisation::Identity], 0).unwrap();
+    for (flow, held_out, words) in [
+        (&other, vec![0], "other feature maps"),
+        (&flow, vec![], "0 of 12 images are held out"),
+        (&flow, (0..12).collect(), "12 of 12 images are held out"),
+        (&flow, vec![3, 12], "image 12 is held out, and there are 12"),
+    ] {
+        let start = Start { flow: flow.clone(), held_out };
+        let refused = train_on(&cache, &options(), &start, &mut |_| Control::Continue).unwrap_err().to_string();
+        assert!(refused.contains(words), "{refused}");
+    }
 }

@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.Linq;
 using System.Threading;
 
@@ -11,7 +12,15 @@ namespace UFlow
     /// </summary>
     internal static class AtExit
     {
+        /// <summary>
+        /// How long the end of a process waits for handles that another thread frees. Mono aborts threads inside callbacks when it ends;
+        /// a stream that a finalizer was freeing would keep its engine and the engine's threads, and Mono would wait for them for ever.
+        /// </summary>
+        private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
+
         private static readonly bool OnMono = Type.GetType("Mono.Runtime") != null;
+
+        /// <summary>Handles that are not freed yet. The references are long: what the collector has found, and no finalizer has freed, is in them.</summary>
         private static readonly ConcurrentDictionary<long, WeakReference<WorkingHandle>> Alive = new ConcurrentDictionary<long, WeakReference<WorkingHandle>>();
         private static long made;
 
@@ -29,11 +38,12 @@ namespace UFlow
             long number = Interlocked.Increment(ref made);
             if (OnMono)
             {
-                Alive[number] = new WeakReference<WorkingHandle>(handle);
+                Alive[number] = new WeakReference<WorkingHandle>(handle, trackResurrection: true);
             }
             return number;
         }
 
+        /// <summary>The handle is freed.</summary>
         internal static void Forget(long number)
         {
             WeakReference<WorkingHandle> left;
@@ -58,6 +68,11 @@ namespace UFlow
                 {
                     handle.Dispose();
                 }
+            }
+            var waited = Stopwatch.StartNew();
+            while (!Alive.IsEmpty && waited.Elapsed < Patience)
+            {
+                Thread.Sleep(1);
             }
         }
     }

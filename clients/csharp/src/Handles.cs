@@ -36,11 +36,27 @@ namespace UFlow
 
         protected abstract void Free();
 
+        /// <summary>Whether this thread is one that <see cref="Free"/> waits for.</summary>
+        protected virtual bool WaitsForThisThread => false;
+
         protected override bool ReleaseHandle()
         {
-            AtExit.Forget(number);
-            Free();
+            if (WaitsForThisThread)
+            {
+                ThreadPool.QueueUserWorkItem(FreeNow, this);
+            }
+            else
+            {
+                FreeNow(this);
+            }
             return true;
+        }
+
+        private static void FreeNow(object handle)
+        {
+            var self = (WorkingHandle)handle;
+            self.Free();
+            AtExit.Forget(self.number);
         }
     }
 
@@ -271,23 +287,12 @@ namespace UFlow
             }
         }
 
+        protected override bool WaitsForThisThread => StreamCalls.InCallback;
+
         protected override void Free()
         {
-            if (StreamCalls.InCallback)
-            {
-                ThreadPool.QueueUserWorkItem(FreeNow, this);
-            }
-            else
-            {
-                FreeNow(this);
-            }
-        }
-
-        private static void FreeNow(object stream)
-        {
-            var self = (StreamHandle)stream;
-            NativeMethods.uflow_stream_free((uflow_stream*)self.handle);
-            self.calls.Free();
+            NativeMethods.uflow_stream_free((uflow_stream*)handle);
+            calls.Free();
         }
     }
 }

@@ -213,7 +213,7 @@ namespace UFlow.Tests
         public void AProcessThatDisposesNothingEndsWell(string scenario)
         {
             string child = Path.Combine(Path.GetDirectoryName(new Uri(typeof(LifetimeTest).Assembly.CodeBase).LocalPath), "child.exe");
-            for (int i = 0; i < (scenario == "shutdown" ? 1 : 4); i++)
+            for (int i = 0; i < (scenario == "shutdown" ? 1 : 12); i++)
             {
                 Assert.That(Command.Run(Setup.Variable("MONO", "mono"), child, scenario, Setup.Package), Is.StringEnding("done\n"), scenario);
             }

@@ -89,6 +89,63 @@ func (ModelState) EnumDescriptor() ([]byte, []int) {
 	return file_uflow_v1_model_proto_rawDescGZIP(), []int{0}
 }
 
+// What has changed.
+type DriftKind int32
+
+const (
+	// Not used.
+	DriftKind_DRIFT_KIND_UNSPECIFIED DriftKind = 0
+	// All frames are more unusual than the good images: check light, focus and position.
+	DriftKind_DRIFT_KIND_SHIFT DriftKind = 1
+	// Frames are too usual, or too equal: check that the camera takes new pictures.
+	DriftKind_DRIFT_KIND_CALM DriftKind = 2
+	// Extreme frames are more frequent than before, and the others are as usual: check the process.
+	DriftKind_DRIFT_KIND_DEFECTS DriftKind = 3
+)
+
+// Enum value maps for DriftKind.
+var (
+	DriftKind_name = map[int32]string{
+		0: "DRIFT_KIND_UNSPECIFIED",
+		1: "DRIFT_KIND_SHIFT",
+		2: "DRIFT_KIND_CALM",
+		3: "DRIFT_KIND_DEFECTS",
+	}
+	DriftKind_value = map[string]int32{
+		"DRIFT_KIND_UNSPECIFIED": 0,
+		"DRIFT_KIND_SHIFT":       1,
+		"DRIFT_KIND_CALM":        2,
+		"DRIFT_KIND_DEFECTS":     3,
+	}
+)
+
+func (x DriftKind) Enum() *DriftKind {
+	p := new(DriftKind)
+	*p = x
+	return p
+}
+
+func (x DriftKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DriftKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_uflow_v1_model_proto_enumTypes[1].Descriptor()
+}
+
+func (DriftKind) Type() protoreflect.EnumType {
+	return &file_uflow_v1_model_proto_enumTypes[1]
+}
+
+func (x DriftKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DriftKind.Descriptor instead.
+func (DriftKind) EnumDescriptor() ([]byte, []int) {
+	return file_uflow_v1_model_proto_rawDescGZIP(), []int{1}
+}
+
 // Asks for all models.
 type ListModelsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -598,7 +655,11 @@ type ModelDescription struct {
 	// Whether the threshold at the default reject rate is extrapolated, because the good images are too few for it.
 	RejectExtrapolated bool `protobuf:"varint,14,opt,name=reject_extrapolated,json=rejectExtrapolated,proto3" json:"reject_extrapolated,omitempty"`
 	// How the package decides by default, in words: one sentence per line.
-	Decision      []string `protobuf:"bytes,15,rep,name=decision,proto3" json:"decision,omitempty"`
+	Decision []string `protobuf:"bytes,15,rep,name=decision,proto3" json:"decision,omitempty"`
+	// Drift of the model's line.
+	Drift *Drift `protobuf:"bytes,16,opt,name=drift,proto3" json:"drift,omitempty"`
+	// The smallest defects that the model finds. Only set if `uflow limits` measured them.
+	Limits        *DetectionLimits `protobuf:"bytes,17,opt,name=limits,proto3,oneof" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -738,6 +799,567 @@ func (x *ModelDescription) GetDecision() []string {
 	return nil
 }
 
+func (x *ModelDescription) GetDrift() *Drift {
+	if x != nil {
+		return x.Drift
+	}
+	return nil
+}
+
+func (x *ModelDescription) GetLimits() *DetectionLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+// Whether the frames of a model are still like its good images.
+type Drift struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether the server watches it.
+	Watched bool `protobuf:"varint,1,opt,name=watched,proto3" json:"watched,omitempty"`
+	// Why it does not. Empty if it does.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// At most one false alarm in so many frames.
+	RunLength uint64 `protobuf:"varint,3,opt,name=run_length,json=runLength,proto3" json:"run_length,omitempty"`
+	// Number of frames that the tests have read since the model was loaded.
+	Frames uint64 `protobuf:"varint,4,opt,name=frames,proto3" json:"frames,omitempty"`
+	// The line's share of extreme frames, as the tests have learned it. Not set before the first frame.
+	ExtremeRate *float64 `protobuf:"fixed64,5,opt,name=extreme_rate,json=extremeRate,proto3,oneof" json:"extreme_rate,omitempty"`
+	// The evidence and the number of alarms, for each kind.
+	Evidence []*DriftEvidence `protobuf:"bytes,6,rep,name=evidence,proto3" json:"evidence,omitempty"`
+	// The alarms that are raised.
+	Alarms        []*DriftAlarm `protobuf:"bytes,7,rep,name=alarms,proto3" json:"alarms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Drift) Reset() {
+	*x = Drift{}
+	mi := &file_uflow_v1_model_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Drift) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Drift) ProtoMessage() {}
+
+func (x *Drift) ProtoReflect() protoreflect.Message {
+	mi := &file_uflow_v1_model_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Drift.ProtoReflect.Descriptor instead.
+func (*Drift) Descriptor() ([]byte, []int) {
+	return file_uflow_v1_model_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Drift) GetWatched() bool {
+	if x != nil {
+		return x.Watched
+	}
+	return false
+}
+
+func (x *Drift) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Drift) GetRunLength() uint64 {
+	if x != nil {
+		return x.RunLength
+	}
+	return 0
+}
+
+func (x *Drift) GetFrames() uint64 {
+	if x != nil {
+		return x.Frames
+	}
+	return 0
+}
+
+func (x *Drift) GetExtremeRate() float64 {
+	if x != nil && x.ExtremeRate != nil {
+		return *x.ExtremeRate
+	}
+	return 0
+}
+
+func (x *Drift) GetEvidence() []*DriftEvidence {
+	if x != nil {
+		return x.Evidence
+	}
+	return nil
+}
+
+func (x *Drift) GetAlarms() []*DriftAlarm {
+	if x != nil {
+		return x.Alarms
+	}
+	return nil
+}
+
+// Evidence for one kind of drift.
+type DriftEvidence struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The kind.
+	Kind DriftKind `protobuf:"varint,1,opt,name=kind,proto3,enum=uflow.v1.DriftKind" json:"kind,omitempty"`
+	// log₁₀ of the evidence, at least 0. An alarm is raised where it reaches log₁₀ of the run length.
+	Log10 float64 `protobuf:"fixed64,2,opt,name=log10,proto3" json:"log10,omitempty"`
+	// Number of alarms of this kind since the model was loaded.
+	AlarmsTotal   uint64 `protobuf:"varint,3,opt,name=alarms_total,json=alarmsTotal,proto3" json:"alarms_total,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DriftEvidence) Reset() {
+	*x = DriftEvidence{}
+	mi := &file_uflow_v1_model_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DriftEvidence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DriftEvidence) ProtoMessage() {}
+
+func (x *DriftEvidence) ProtoReflect() protoreflect.Message {
+	mi := &file_uflow_v1_model_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DriftEvidence.ProtoReflect.Descriptor instead.
+func (*DriftEvidence) Descriptor() ([]byte, []int) {
+	return file_uflow_v1_model_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *DriftEvidence) GetKind() DriftKind {
+	if x != nil {
+		return x.Kind
+	}
+	return DriftKind_DRIFT_KIND_UNSPECIFIED
+}
+
+func (x *DriftEvidence) GetLog10() float64 {
+	if x != nil {
+		return x.Log10
+	}
+	return 0
+}
+
+func (x *DriftEvidence) GetAlarmsTotal() uint64 {
+	if x != nil {
+		return x.AlarmsTotal
+	}
+	return 0
+}
+
+// An alarm of drift.
+type DriftAlarm struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What has changed.
+	Kind DriftKind `protobuf:"varint,1,opt,name=kind,proto3,enum=uflow.v1.DriftKind" json:"kind,omitempty"`
+	// When it was raised.
+	Raised *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=raised,proto3" json:"raised,omitempty"`
+	// Number of the frame that raised it, counted from 1 since the model was loaded.
+	FrameNumber uint64 `protobuf:"varint,3,opt,name=frame_number,json=frameNumber,proto3" json:"frame_number,omitempty"`
+	// Number of the frame at which the change began, as far as the evidence tells.
+	SinceFrameNumber uint64 `protobuf:"varint,4,opt,name=since_frame_number,json=sinceFrameNumber,proto3" json:"since_frame_number,omitempty"`
+	// The frames that say most, the strongest first. At most ten.
+	Frames        []*DriftFrame `protobuf:"bytes,5,rep,name=frames,proto3" json:"frames,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DriftAlarm) Reset() {
+	*x = DriftAlarm{}
+	mi := &file_uflow_v1_model_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DriftAlarm) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DriftAlarm) ProtoMessage() {}
+
+func (x *DriftAlarm) ProtoReflect() protoreflect.Message {
+	mi := &file_uflow_v1_model_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DriftAlarm.ProtoReflect.Descriptor instead.
+func (*DriftAlarm) Descriptor() ([]byte, []int) {
+	return file_uflow_v1_model_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *DriftAlarm) GetKind() DriftKind {
+	if x != nil {
+		return x.Kind
+	}
+	return DriftKind_DRIFT_KIND_UNSPECIFIED
+}
+
+func (x *DriftAlarm) GetRaised() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Raised
+	}
+	return nil
+}
+
+func (x *DriftAlarm) GetFrameNumber() uint64 {
+	if x != nil {
+		return x.FrameNumber
+	}
+	return 0
+}
+
+func (x *DriftAlarm) GetSinceFrameNumber() uint64 {
+	if x != nil {
+		return x.SinceFrameNumber
+	}
+	return 0
+}
+
+func (x *DriftAlarm) GetFrames() []*DriftFrame {
+	if x != nil {
+		return x.Frames
+	}
+	return nil
+}
+
+// A frame that says much about an alarm.
+type DriftFrame struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of its request, or of its stream.
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The client's id of the frame: its sequence number, the id of an inference, or the number of an image in a request.
+	Frame *string `protobuf:"bytes,2,opt,name=frame,proto3,oneof" json:"frame,omitempty"`
+	// When it was answered.
+	Time *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	// Its number, counted from 1 since the model was loaded.
+	FrameNumber uint64 `protobuf:"varint,4,opt,name=frame_number,json=frameNumber,proto3" json:"frame_number,omitempty"`
+	// Its p-value.
+	PValue float64 `protobuf:"fixed64,5,opt,name=p_value,json=pValue,proto3" json:"p_value,omitempty"`
+	// log₁₀ of the factor by which it has raised the evidence.
+	Log10Factor   float64 `protobuf:"fixed64,6,opt,name=log10_factor,json=log10Factor,proto3" json:"log10_factor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DriftFrame) Reset() {
+	*x = DriftFrame{}
+	mi := &file_uflow_v1_model_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DriftFrame) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DriftFrame) ProtoMessage() {}
+
+func (x *DriftFrame) ProtoReflect() protoreflect.Message {
+	mi := &file_uflow_v1_model_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DriftFrame.ProtoReflect.Descriptor instead.
+func (*DriftFrame) Descriptor() ([]byte, []int) {
+	return file_uflow_v1_model_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *DriftFrame) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *DriftFrame) GetFrame() string {
+	if x != nil && x.Frame != nil {
+		return *x.Frame
+	}
+	return ""
+}
+
+func (x *DriftFrame) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *DriftFrame) GetFrameNumber() uint64 {
+	if x != nil {
+		return x.FrameNumber
+	}
+	return 0
+}
+
+func (x *DriftFrame) GetPValue() float64 {
+	if x != nil {
+		return x.PValue
+	}
+	return 0
+}
+
+func (x *DriftFrame) GetLog10Factor() float64 {
+	if x != nil {
+		return x.Log10Factor
+	}
+	return 0
+}
+
+// The smallest defects that a model finds at its package's decision, measured with synthetic defects on good images. Sizes are in pixels
+// of the source frame.
+type DetectionLimits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of good images that carried the defects.
+	Images uint32 `protobuf:"varint,1,opt,name=images,proto3" json:"images,omitempty"`
+	// Number of these images that the model flags as they are.
+	GoodFlagged uint32 `protobuf:"varint,2,opt,name=good_flagged,json=goodFlagged,proto3" json:"good_flagged,omitempty"`
+	// Number of images with a defect of zero contrast.
+	ControlImages uint32 `protobuf:"varint,3,opt,name=control_images,json=controlImages,proto3" json:"control_images,omitempty"`
+	// Number of those images that the model flags.
+	ControlFlagged uint32 `protobuf:"varint,4,opt,name=control_flagged,json=controlFlagged,proto3" json:"control_flagged,omitempty"`
+	// Smallest size that was tried.
+	SmallestTriedPx float64 `protobuf:"fixed64,5,opt,name=smallest_tried_px,json=smallestTriedPx,proto3" json:"smallest_tried_px,omitempty"`
+	// Largest size that was tried.
+	LargestTriedPx float64 `protobuf:"fixed64,6,opt,name=largest_tried_px,json=largestTriedPx,proto3" json:"largest_tried_px,omitempty"`
+	// The part's own contrast: the difference between its light and its dark places, in gray levels of 255.
+	ContrastLevels float64 `protobuf:"fixed64,7,opt,name=contrast_levels,json=contrastLevels,proto3" json:"contrast_levels,omitempty"`
+	// Size of a pixel on the part in millimetres, if it was given.
+	PixelSizeMm *float64 `protobuf:"fixed64,8,opt,name=pixel_size_mm,json=pixelSizeMm,proto3,oneof" json:"pixel_size_mm,omitempty"`
+	// Each kind of defect at each contrast.
+	Kinds         []*KindLimit `protobuf:"bytes,9,rep,name=kinds,proto3" json:"kinds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DetectionLimits) Reset() {
+	*x = DetectionLimits{}
+	mi := &file_uflow_v1_model_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DetectionLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DetectionLimits) ProtoMessage() {}
+
+func (x *DetectionLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_uflow_v1_model_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DetectionLimits.ProtoReflect.Descriptor instead.
+func (*DetectionLimits) Descriptor() ([]byte, []int) {
+	return file_uflow_v1_model_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *DetectionLimits) GetImages() uint32 {
+	if x != nil {
+		return x.Images
+	}
+	return 0
+}
+
+func (x *DetectionLimits) GetGoodFlagged() uint32 {
+	if x != nil {
+		return x.GoodFlagged
+	}
+	return 0
+}
+
+func (x *DetectionLimits) GetControlImages() uint32 {
+	if x != nil {
+		return x.ControlImages
+	}
+	return 0
+}
+
+func (x *DetectionLimits) GetControlFlagged() uint32 {
+	if x != nil {
+		return x.ControlFlagged
+	}
+	return 0
+}
+
+func (x *DetectionLimits) GetSmallestTriedPx() float64 {
+	if x != nil {
+		return x.SmallestTriedPx
+	}
+	return 0
+}
+
+func (x *DetectionLimits) GetLargestTriedPx() float64 {
+	if x != nil {
+		return x.LargestTriedPx
+	}
+	return 0
+}
+
+func (x *DetectionLimits) GetContrastLevels() float64 {
+	if x != nil {
+		return x.ContrastLevels
+	}
+	return 0
+}
+
+func (x *DetectionLimits) GetPixelSizeMm() float64 {
+	if x != nil && x.PixelSizeMm != nil {
+		return *x.PixelSizeMm
+	}
+	return 0
+}
+
+func (x *DetectionLimits) GetKinds() []*KindLimit {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
+}
+
+// The detectable size of one kind of defect at one contrast.
+type KindLimit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The kind, for example `scratch`.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Contrast as a part of the part's own, above 0 and at most 1.
+	Contrast float64 `protobuf:"fixed64,2,opt,name=contrast,proto3" json:"contrast,omitempty"`
+	// Number of defects of this kind and contrast.
+	Defects uint32 `protobuf:"varint,3,opt,name=defects,proto3" json:"defects,omitempty"`
+	// Number of those defects that were found.
+	Found uint32 `protobuf:"varint,4,opt,name=found,proto3" json:"found,omitempty"`
+	// Size that is found with a probability of 90%. Not set if it lies outside the sizes that were tried.
+	A90Px *float64 `protobuf:"fixed64,5,opt,name=a90_px,json=a90Px,proto3,oneof" json:"a90_px,omitempty"`
+	// a90/95: size that is found with a probability of at least 90%, with 95% confidence. Not set if no size that was tried is found so surely.
+	A90_95Px      *float64 `protobuf:"fixed64,6,opt,name=a90_95_px,json=a9095Px,proto3,oneof" json:"a90_95_px,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KindLimit) Reset() {
+	*x = KindLimit{}
+	mi := &file_uflow_v1_model_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KindLimit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KindLimit) ProtoMessage() {}
+
+func (x *KindLimit) ProtoReflect() protoreflect.Message {
+	mi := &file_uflow_v1_model_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KindLimit.ProtoReflect.Descriptor instead.
+func (*KindLimit) Descriptor() ([]byte, []int) {
+	return file_uflow_v1_model_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *KindLimit) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *KindLimit) GetContrast() float64 {
+	if x != nil {
+		return x.Contrast
+	}
+	return 0
+}
+
+func (x *KindLimit) GetDefects() uint32 {
+	if x != nil {
+		return x.Defects
+	}
+	return 0
+}
+
+func (x *KindLimit) GetFound() uint32 {
+	if x != nil {
+		return x.Found
+	}
+	return 0
+}
+
+func (x *KindLimit) GetA90Px() float64 {
+	if x != nil && x.A90Px != nil {
+		return *x.A90Px
+	}
+	return 0
+}
+
+func (x *KindLimit) GetA90_95Px() float64 {
+	if x != nil && x.A90_95Px != nil {
+		return *x.A90_95Px
+	}
+	return 0
+}
+
 // Shape of one scale's latents.
 type ScaleShape struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -753,7 +1375,7 @@ type ScaleShape struct {
 
 func (x *ScaleShape) Reset() {
 	*x = ScaleShape{}
-	mi := &file_uflow_v1_model_proto_msgTypes[10]
+	mi := &file_uflow_v1_model_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -765,7 +1387,7 @@ func (x *ScaleShape) String() string {
 func (*ScaleShape) ProtoMessage() {}
 
 func (x *ScaleShape) ProtoReflect() protoreflect.Message {
-	mi := &file_uflow_v1_model_proto_msgTypes[10]
+	mi := &file_uflow_v1_model_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -778,7 +1400,7 @@ func (x *ScaleShape) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScaleShape.ProtoReflect.Descriptor instead.
 func (*ScaleShape) Descriptor() ([]byte, []int) {
-	return file_uflow_v1_model_proto_rawDescGZIP(), []int{10}
+	return file_uflow_v1_model_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ScaleShape) GetChannels() uint32 {
@@ -831,7 +1453,7 @@ const file_uflow_v1_model_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x18\n" +
 	"\acurrent\x18\x05 \x01(\bR\acurrent\x120\n" +
 	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12<\n" +
-	"\vdescription\x18\a \x01(\v2\x1a.uflow.v1.ModelDescriptionR\vdescription\"\xb7\x04\n" +
+	"\vdescription\x18\a \x01(\v2\x1a.uflow.v1.ModelDescriptionR\vdescription\"\xa1\x05\n" +
 	"\x10ModelDescription\x12\x1f\n" +
 	"\vflow_sha256\x18\x01 \x01(\tR\n" +
 	"flowSha256\x12\x1a\n" +
@@ -853,9 +1475,64 @@ const file_uflow_v1_model_proto_rawDesc = "" +
 	"\vgood_images\x18\r \x01(\rR\n" +
 	"goodImages\x12/\n" +
 	"\x13reject_extrapolated\x18\x0e \x01(\bR\x12rejectExtrapolated\x12\x1a\n" +
-	"\bdecision\x18\x0f \x03(\tR\bdecisionB\x11\n" +
+	"\bdecision\x18\x0f \x03(\tR\bdecision\x12%\n" +
+	"\x05drift\x18\x10 \x01(\v2\x0f.uflow.v1.DriftR\x05drift\x126\n" +
+	"\x06limits\x18\x11 \x01(\v2\x19.uflow.v1.DetectionLimitsH\x02R\x06limits\x88\x01\x01B\x11\n" +
 	"\x0f_fair_thresholdB\x0e\n" +
-	"\f_reject_rate\"V\n" +
+	"\f_reject_rateB\t\n" +
+	"\a_limits\"\x8c\x02\n" +
+	"\x05Drift\x12\x18\n" +
+	"\awatched\x18\x01 \x01(\bR\awatched\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1d\n" +
+	"\n" +
+	"run_length\x18\x03 \x01(\x04R\trunLength\x12\x16\n" +
+	"\x06frames\x18\x04 \x01(\x04R\x06frames\x12&\n" +
+	"\fextreme_rate\x18\x05 \x01(\x01H\x00R\vextremeRate\x88\x01\x01\x123\n" +
+	"\bevidence\x18\x06 \x03(\v2\x17.uflow.v1.DriftEvidenceR\bevidence\x12,\n" +
+	"\x06alarms\x18\a \x03(\v2\x14.uflow.v1.DriftAlarmR\x06alarmsB\x0f\n" +
+	"\r_extreme_rate\"q\n" +
+	"\rDriftEvidence\x12'\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x13.uflow.v1.DriftKindR\x04kind\x12\x14\n" +
+	"\x05log10\x18\x02 \x01(\x01R\x05log10\x12!\n" +
+	"\falarms_total\x18\x03 \x01(\x04R\valarmsTotal\"\xe8\x01\n" +
+	"\n" +
+	"DriftAlarm\x12'\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x13.uflow.v1.DriftKindR\x04kind\x122\n" +
+	"\x06raised\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x06raised\x12!\n" +
+	"\fframe_number\x18\x03 \x01(\x04R\vframeNumber\x12,\n" +
+	"\x12since_frame_number\x18\x04 \x01(\x04R\x10sinceFrameNumber\x12,\n" +
+	"\x06frames\x18\x05 \x03(\v2\x14.uflow.v1.DriftFrameR\x06frames\"\xdf\x01\n" +
+	"\n" +
+	"DriftFrame\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12\x19\n" +
+	"\x05frame\x18\x02 \x01(\tH\x00R\x05frame\x88\x01\x01\x12.\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12!\n" +
+	"\fframe_number\x18\x04 \x01(\x04R\vframeNumber\x12\x17\n" +
+	"\ap_value\x18\x05 \x01(\x01R\x06pValue\x12!\n" +
+	"\flog10_factor\x18\x06 \x01(\x01R\vlog10FactorB\b\n" +
+	"\x06_frame\"\x81\x03\n" +
+	"\x0fDetectionLimits\x12\x16\n" +
+	"\x06images\x18\x01 \x01(\rR\x06images\x12!\n" +
+	"\fgood_flagged\x18\x02 \x01(\rR\vgoodFlagged\x12%\n" +
+	"\x0econtrol_images\x18\x03 \x01(\rR\rcontrolImages\x12'\n" +
+	"\x0fcontrol_flagged\x18\x04 \x01(\rR\x0econtrolFlagged\x12*\n" +
+	"\x11smallest_tried_px\x18\x05 \x01(\x01R\x0fsmallestTriedPx\x12(\n" +
+	"\x10largest_tried_px\x18\x06 \x01(\x01R\x0elargestTriedPx\x12'\n" +
+	"\x0fcontrast_levels\x18\a \x01(\x01R\x0econtrastLevels\x12'\n" +
+	"\rpixel_size_mm\x18\b \x01(\x01H\x00R\vpixelSizeMm\x88\x01\x01\x12)\n" +
+	"\x05kinds\x18\t \x03(\v2\x13.uflow.v1.KindLimitR\x05kindsB\x10\n" +
+	"\x0e_pixel_size_mm\"\xc1\x01\n" +
+	"\tKindLimit\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1a\n" +
+	"\bcontrast\x18\x02 \x01(\x01R\bcontrast\x12\x18\n" +
+	"\adefects\x18\x03 \x01(\rR\adefects\x12\x14\n" +
+	"\x05found\x18\x04 \x01(\rR\x05found\x12\x1a\n" +
+	"\x06a90_px\x18\x05 \x01(\x01H\x00R\x05a90Px\x88\x01\x01\x12\x1f\n" +
+	"\ta90_95_px\x18\x06 \x01(\x01H\x01R\aa9095Px\x88\x01\x01B\t\n" +
+	"\a_a90_pxB\f\n" +
+	"\n" +
+	"_a90_95_px\"V\n" +
 	"\n" +
 	"ScaleShape\x12\x1a\n" +
 	"\bchannels\x18\x01 \x01(\rR\bchannels\x12\x16\n" +
@@ -868,7 +1545,12 @@ const file_uflow_v1_model_proto_rawDesc = "" +
 	"\x13MODEL_STATE_LOADING\x10\x02\x12\x15\n" +
 	"\x11MODEL_STATE_READY\x10\x03\x12\x19\n" +
 	"\x15MODEL_STATE_UNLOADING\x10\x04\x12\x16\n" +
-	"\x12MODEL_STATE_FAILED\x10\x052\xac\x02\n" +
+	"\x12MODEL_STATE_FAILED\x10\x05*j\n" +
+	"\tDriftKind\x12\x1a\n" +
+	"\x16DRIFT_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10DRIFT_KIND_SHIFT\x10\x01\x12\x13\n" +
+	"\x0fDRIFT_KIND_CALM\x10\x02\x12\x16\n" +
+	"\x12DRIFT_KIND_DEFECTS\x10\x032\xac\x02\n" +
 	"\fModelService\x12G\n" +
 	"\n" +
 	"ListModels\x12\x1b.uflow.v1.ListModelsRequest\x1a\x1c.uflow.v1.ListModelsResponse\x12A\n" +
@@ -890,44 +1572,61 @@ func file_uflow_v1_model_proto_rawDescGZIP() []byte {
 	return file_uflow_v1_model_proto_rawDescData
 }
 
-var file_uflow_v1_model_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_uflow_v1_model_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_uflow_v1_model_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_uflow_v1_model_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_uflow_v1_model_proto_goTypes = []any{
 	(ModelState)(0),               // 0: uflow.v1.ModelState
-	(*ListModelsRequest)(nil),     // 1: uflow.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),    // 2: uflow.v1.ListModelsResponse
-	(*GetModelRequest)(nil),       // 3: uflow.v1.GetModelRequest
-	(*GetModelResponse)(nil),      // 4: uflow.v1.GetModelResponse
-	(*LoadModelRequest)(nil),      // 5: uflow.v1.LoadModelRequest
-	(*LoadModelResponse)(nil),     // 6: uflow.v1.LoadModelResponse
-	(*UnloadModelRequest)(nil),    // 7: uflow.v1.UnloadModelRequest
-	(*UnloadModelResponse)(nil),   // 8: uflow.v1.UnloadModelResponse
-	(*Model)(nil),                 // 9: uflow.v1.Model
-	(*ModelDescription)(nil),      // 10: uflow.v1.ModelDescription
-	(*ScaleShape)(nil),            // 11: uflow.v1.ScaleShape
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(DriftKind)(0),                // 1: uflow.v1.DriftKind
+	(*ListModelsRequest)(nil),     // 2: uflow.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),    // 3: uflow.v1.ListModelsResponse
+	(*GetModelRequest)(nil),       // 4: uflow.v1.GetModelRequest
+	(*GetModelResponse)(nil),      // 5: uflow.v1.GetModelResponse
+	(*LoadModelRequest)(nil),      // 6: uflow.v1.LoadModelRequest
+	(*LoadModelResponse)(nil),     // 7: uflow.v1.LoadModelResponse
+	(*UnloadModelRequest)(nil),    // 8: uflow.v1.UnloadModelRequest
+	(*UnloadModelResponse)(nil),   // 9: uflow.v1.UnloadModelResponse
+	(*Model)(nil),                 // 10: uflow.v1.Model
+	(*ModelDescription)(nil),      // 11: uflow.v1.ModelDescription
+	(*Drift)(nil),                 // 12: uflow.v1.Drift
+	(*DriftEvidence)(nil),         // 13: uflow.v1.DriftEvidence
+	(*DriftAlarm)(nil),            // 14: uflow.v1.DriftAlarm
+	(*DriftFrame)(nil),            // 15: uflow.v1.DriftFrame
+	(*DetectionLimits)(nil),       // 16: uflow.v1.DetectionLimits
+	(*KindLimit)(nil),             // 17: uflow.v1.KindLimit
+	(*ScaleShape)(nil),            // 18: uflow.v1.ScaleShape
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
 }
 var file_uflow_v1_model_proto_depIdxs = []int32{
-	9,  // 0: uflow.v1.ListModelsResponse.models:type_name -> uflow.v1.Model
-	9,  // 1: uflow.v1.GetModelResponse.model:type_name -> uflow.v1.Model
-	9,  // 2: uflow.v1.LoadModelResponse.model:type_name -> uflow.v1.Model
+	10, // 0: uflow.v1.ListModelsResponse.models:type_name -> uflow.v1.Model
+	10, // 1: uflow.v1.GetModelResponse.model:type_name -> uflow.v1.Model
+	10, // 2: uflow.v1.LoadModelResponse.model:type_name -> uflow.v1.Model
 	0,  // 3: uflow.v1.Model.state:type_name -> uflow.v1.ModelState
-	12, // 4: uflow.v1.Model.since:type_name -> google.protobuf.Timestamp
-	10, // 5: uflow.v1.Model.description:type_name -> uflow.v1.ModelDescription
-	11, // 6: uflow.v1.ModelDescription.scales:type_name -> uflow.v1.ScaleShape
-	1,  // 7: uflow.v1.ModelService.ListModels:input_type -> uflow.v1.ListModelsRequest
-	3,  // 8: uflow.v1.ModelService.GetModel:input_type -> uflow.v1.GetModelRequest
-	5,  // 9: uflow.v1.ModelService.LoadModel:input_type -> uflow.v1.LoadModelRequest
-	7,  // 10: uflow.v1.ModelService.UnloadModel:input_type -> uflow.v1.UnloadModelRequest
-	2,  // 11: uflow.v1.ModelService.ListModels:output_type -> uflow.v1.ListModelsResponse
-	4,  // 12: uflow.v1.ModelService.GetModel:output_type -> uflow.v1.GetModelResponse
-	6,  // 13: uflow.v1.ModelService.LoadModel:output_type -> uflow.v1.LoadModelResponse
-	8,  // 14: uflow.v1.ModelService.UnloadModel:output_type -> uflow.v1.UnloadModelResponse
-	11, // [11:15] is the sub-list for method output_type
-	7,  // [7:11] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	19, // 4: uflow.v1.Model.since:type_name -> google.protobuf.Timestamp
+	11, // 5: uflow.v1.Model.description:type_name -> uflow.v1.ModelDescription
+	18, // 6: uflow.v1.ModelDescription.scales:type_name -> uflow.v1.ScaleShape
+	12, // 7: uflow.v1.ModelDescription.drift:type_name -> uflow.v1.Drift
+	16, // 8: uflow.v1.ModelDescription.limits:type_name -> uflow.v1.DetectionLimits
+	13, // 9: uflow.v1.Drift.evidence:type_name -> uflow.v1.DriftEvidence
+	14, // 10: uflow.v1.Drift.alarms:type_name -> uflow.v1.DriftAlarm
+	1,  // 11: uflow.v1.DriftEvidence.kind:type_name -> uflow.v1.DriftKind
+	1,  // 12: uflow.v1.DriftAlarm.kind:type_name -> uflow.v1.DriftKind
+	19, // 13: uflow.v1.DriftAlarm.raised:type_name -> google.protobuf.Timestamp
+	15, // 14: uflow.v1.DriftAlarm.frames:type_name -> uflow.v1.DriftFrame
+	19, // 15: uflow.v1.DriftFrame.time:type_name -> google.protobuf.Timestamp
+	17, // 16: uflow.v1.DetectionLimits.kinds:type_name -> uflow.v1.KindLimit
+	2,  // 17: uflow.v1.ModelService.ListModels:input_type -> uflow.v1.ListModelsRequest
+	4,  // 18: uflow.v1.ModelService.GetModel:input_type -> uflow.v1.GetModelRequest
+	6,  // 19: uflow.v1.ModelService.LoadModel:input_type -> uflow.v1.LoadModelRequest
+	8,  // 20: uflow.v1.ModelService.UnloadModel:input_type -> uflow.v1.UnloadModelRequest
+	3,  // 21: uflow.v1.ModelService.ListModels:output_type -> uflow.v1.ListModelsResponse
+	5,  // 22: uflow.v1.ModelService.GetModel:output_type -> uflow.v1.GetModelResponse
+	7,  // 23: uflow.v1.ModelService.LoadModel:output_type -> uflow.v1.LoadModelResponse
+	9,  // 24: uflow.v1.ModelService.UnloadModel:output_type -> uflow.v1.UnloadModelResponse
+	21, // [21:25] is the sub-list for method output_type
+	17, // [17:21] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_uflow_v1_model_proto_init() }
@@ -936,13 +1635,17 @@ func file_uflow_v1_model_proto_init() {
 		return
 	}
 	file_uflow_v1_model_proto_msgTypes[9].OneofWrappers = []any{}
+	file_uflow_v1_model_proto_msgTypes[10].OneofWrappers = []any{}
+	file_uflow_v1_model_proto_msgTypes[13].OneofWrappers = []any{}
+	file_uflow_v1_model_proto_msgTypes[14].OneofWrappers = []any{}
+	file_uflow_v1_model_proto_msgTypes[15].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_uflow_v1_model_proto_rawDesc), len(file_uflow_v1_model_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   11,
+			NumEnums:      2,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

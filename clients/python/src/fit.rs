@@ -56,7 +56,7 @@ pub(crate) fn fit_frames(
     progress: Option<Py<PyAny>>,
 ) -> Result<String> {
     let options = settings.options()?;
-    let session = &settings.session;
+    let (session, most_dropped) = (&settings.session, options.drop_doubtful);
     let mut fitter = py.detach(|| -> uflow::Result<Fitter> {
         package::check_writable(&out)?;
         Fitter::new(&session.runtime()?, options)
@@ -77,6 +77,7 @@ pub(crate) fn fit_frames(
         }
     }
     py.detach(|| {
+        fitter.drop_doubtful(most_dropped)?;
         let fitted = fitter.train(&mut |state| observer.tell(|event| trained(event, state)));
         finish(&observer.outcome(fitted)?, &out)
     })
@@ -140,6 +141,8 @@ fn finish(fitted: &Fitted, out: &Path) -> Result<String> {
         "gain_over_gaussian": fitted.summary.gain_over_gaussian(),
         "training_seconds": fitted.training_seconds,
         "cross_fit": fitted.cross_fit,
+        "findings": fitted.checked.described(),
+        "dropped": fitted.dropped,
     });
     Ok(outcome.to_string())
 }

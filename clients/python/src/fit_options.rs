@@ -28,6 +28,7 @@ pub(crate) struct Settings<'py> {
     augment: Option<String>,
     features: Option<PathBuf>,
     memory_mib: Option<u64>,
+    drop_doubtful: usize,
     cross_fit: bool,
     most_flows: Option<usize>,
     /// Seconds; not finite: no limit.
@@ -78,6 +79,7 @@ impl Settings<'_> {
             float_range: self.samples.float_range()?,
             memory: self.memory_mib.map_or(defaults.memory, |mib| mib.saturating_mul(1 << 20)),
             features: self.features.clone(),
+            drop_doubtful: self.drop_doubtful,
             session,
             ..defaults
         };

@@ -68,6 +68,21 @@ def test_arrays_give_the_same_model_as_files(files, tmp_path):
     assert uflow.Detector(tmp_path / "arrays").detect(files[0]).mask.shape == arrays(files[:1])[0].shape[:2]
 
 
+def test_doubtful_images_are_named_and_dropped(files, tmp_path):
+    images = arrays(files)
+    images[3] = np.minimum(images[3].astype(int) * 3, 255).astype(np.uint8)
+    images[8] = images[8].copy()
+    images[8][60:160, 60:160] = np.random.default_rng(1).integers(0, 256, (100, 100, 3), dtype=np.uint8)
+    fitted = uflow.fit(images, out=tmp_path / "x.uflow", **OPTIONS)
+    found = {(finding["kind"], finding["image"]) for finding in fitted.findings}
+    assert ("overexposed", "frame 3") in found and fitted.dropped == []
+    assert any("look doubtful" in warning and "frame 3 (overexposed" in warning for warning in fitted.warnings)
+    dropped = uflow.fit(images, out=tmp_path / "y.uflow", drop_doubtful=1, **OPTIONS).dropped
+    assert [image["image"] for image in dropped] == ["frame 8"] and dropped[0]["log10_nfa"] < -1
+    [recorded] = uflow.Package(tmp_path / "y.uflow").manifest["training"]["dropped"]
+    assert recorded == {"image": "frame 8", "log10_nfa": pytest.approx(dropped[0]["log10_nfa"])}
+
+
 def test_what_a_package_keeps(files, tmp_path):
     gray = [array[:, :, 0].astype(np.float32) for array in arrays(files)]
     roi = np.zeros(gray[0].shape, bool)

@@ -26,9 +26,9 @@ pub(super) fn note(comparison: &Comparison) -> Note {
     Note {
         title: "Comparison with the paper".to_owned(),
         text: "Categories are matched by name only.".to_owned(),
-        facts: Vec::new(),
         table: comparison.table(),
         remarks: comparison.remarks(),
+        ..Note::default()
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use prost::bytes::Bytes;
 use serde_json::json;
 
-use super::sign;
+use super::{decides_otherwise, sign};
 use crate::{
     Error, Result,
     cli::{
@@ -115,10 +115,7 @@ pub(crate) fn measure_again(
     session: &SessionOptions,
     context: &Context,
 ) -> Result<Option<String>> {
-    let decides = |manifest: &Manifest| {
-        (manifest.detection.with_roi::<String>(None), manifest.calibration.clone(), manifest.rejection.clone())
-    };
-    if manifest.golden.is_none() || (decides(manifest) == decides(&package.manifest) && roi == package.roi.as_deref()) {
+    if manifest.golden.is_none() || !decides_otherwise(package, manifest, roi) {
         return Ok(None);
     }
     let runtime = context.runtime()?;

@@ -5,6 +5,7 @@ mod set;
 pub(super) mod sign;
 
 use super::{CommandOutcome, Context};
+use crate::package::{Manifest, Package};
 
 /// Change or sign a package.
 #[derive(Debug, clap::Args)]
@@ -25,6 +26,24 @@ enum Command {
     Sign(sign::SignArgs),
     /// Check that a trusted key signed a package and that nobody changed it since.
     Verify(sign::VerifyArgs),
+}
+
+/// Whether a package with this manifest and region of interest decides otherwise.
+fn decides_otherwise(package: &Package, manifest: &Manifest, roi: Option<&[u8]>) -> bool {
+    let decides = |manifest: &Manifest| {
+        (manifest.detection.with_roi::<String>(None), manifest.calibration.clone(), manifest.rejection.clone())
+    };
+    decides(manifest) != decides(&package.manifest) || roi != package.roi.as_deref()
+}
+
+/// Removes the detectable sizes of a package whose decision changes: they were measured by the former one. Gives a warning then.
+pub(super) fn drop_limits(package: &Package, manifest: &mut Manifest, roi: Option<&[u8]>) -> Option<String> {
+    if manifest.limits.is_none() || !decides_otherwise(package, manifest, roi) {
+        return None;
+    }
+    manifest.limits = None;
+    let text = "the detectable sizes were measured by the former decision and left the package; measure them again (uflow limits)";
+    Some(text.to_owned())
 }
 
 /// Runs the command.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{golden, sign};
+use super::{drop_limits, golden, sign};
 use crate::cli::{Context, options::DecisionArgs};
 use crate::{
     Error,
@@ -83,12 +83,13 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     manifest.rule(&Default::default())?;
     let (height, width) = (manifest.input.height as usize, manifest.input.width as usize);
     Segmenter::new(&manifest.latents(), height, width)?.set_roi(mask.map(|mask| &**mask))?;
+    let limits = drop_limits(&package, &mut manifest, roi.as_deref());
     let left = golden::measure_again(&mut package, &mut manifest, roi.as_deref(), &SessionOptions::default(), context)?;
     let manifest = package.write_changed(out, &manifest, roi.as_deref())?;
     let extrapolated = manifest.rule(&Default::default())?.warning();
     let unsigned = sign::lost(&package);
     let stale = stale_null(&package, &manifest, roi.as_deref());
-    let warnings: Vec<_> = [stale, extrapolated, left, unsigned].into_iter().flatten().collect();
+    let warnings: Vec<_> = [stale, extrapolated, left, limits, unsigned].into_iter().flatten().collect();
     if context.json {
         let detection = &manifest.detection;
         context.print_json(&json!({

@@ -13,14 +13,16 @@ pub use self::{
 };
 use super::{
     app::WhenFull,
+    drift,
     registry::{Control, Versions},
+    store,
 };
-use crate::{Error, Result, engine::EngineOptions, runtime::SessionOptions};
+use crate::{Error, Result, drift::SHORTEST_RUN, engine::EngineOptions, runtime::SessionOptions};
 
 /// A configuration, complete and checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Folder of models, or one package.
+    /// Folder of models, one package, or the address of either in an object store.
     pub models: PathBuf,
     /// What the one package is served as.
     pub name: Option<String>,
@@ -68,6 +70,10 @@ pub struct Config {
     pub drain: Duration,
     /// Address of an OpenTelemetry collector.
     pub otlp: Option<String>,
+    /// At most one false alarm of drift in so many frames; `None` where drift is not watched.
+    pub drift_run_length: Option<u64>,
+    /// Address that receives alarms of drift.
+    pub drift_webhook: Option<String>,
 }
 
 /// PEM files of TLS.
@@ -88,7 +94,12 @@ impl Config {
     /// [`Error::Parameter`] that names the setting.
     pub fn new(settings: Settings) -> Result<Self> {
         let set = settings.with_defaults();
-        let models = set.models.ok_or_else(|| Error::parameter("models", "name the folder of models, or a package"))?;
+        let models = set.models.ok_or_else(|| {
+            Error::parameter("models", "name the folder of models, a package, or an address such as s3://BUCKET/PREFIX")
+        })?;
+        if store::is_address(&models) {
+            store::check_address(&models)?;
+        }
         let count = |name, value: Option<usize>, most| match value {
             Some(value) if (1..=most).contains(&value) => Ok(value),
             value => Err(Error::parameter(name, format!("{} is not 1 to {most}", value.unwrap_or(0)))),
@@ -165,7 +176,28 @@ impl Config {
             shutdown_delay: seconds("shutdown_delay_seconds", set.shutdown_delay_seconds)?,
             drain: seconds("drain_seconds", set.drain_seconds)?,
             otlp: set.otlp.map(collector).transpose()?,
+            drift_run_length: run_length(set.drift_run_length.unwrap_or(0), set.drift_webhook.is_some())?,
+            drift_webhook: match set.drift_webhook {
+                Some(address) => drift::check_address(&address).map(|_| Some(address))?,
+                None => None,
+            },
         })
+    }
+}
+
+/// The run length of the tests for drift; `None` where they are off.
+fn run_length(frames: u64, has_webhook: bool) -> Result<Option<u64>> {
+    match frames {
+        0 if has_webhook => {
+            let reason = "is set and drift_run_length is 0: nothing would be sent; leave one of them out";
+            Err(Error::parameter("drift_webhook", reason))
+        }
+        0 => Ok(None),
+        SHORTEST_RUN.. => Ok(Some(frames)),
+        _ => {
+            let reason = format!("{frames} is not 0 (off) or at least {SHORTEST_RUN} frames");
+            Err(Error::parameter("drift_run_length", reason))
+        }
     }
 }
 
@@ -268,6 +300,10 @@ mod tests {
         assert!(wrong(|s| s.poll_seconds = Some(0.0)).starts_with("poll_seconds: "));
         assert!(wrong(|s| s.tls_cert = Some("c".into())).contains("tls_key is not"));
         assert!(wrong(|s| s.tls_client_ca = Some("c".into())).contains("tls_cert is not"));
+        assert!(wrong(|s| s.drift_run_length = Some(99)).starts_with("drift_run_length: 99"));
+        assert!(wrong(|s| s.drift_webhook = Some("hooks".into())).starts_with("drift_webhook: "));
+        let off = wrong(|s| (s.drift_run_length, s.drift_webhook) = (Some(0), Some("http://h/".into())));
+        assert!(off.contains("drift_run_length is 0"), "{off}");
         assert!(wrong(|s| s.precision = Some(Precision::Int8)).contains("int8"));
     }
 

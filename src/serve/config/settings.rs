@@ -18,8 +18,9 @@ macro_rules! settings_table {
     ($then:ident) => {
         $then! {
             None::<&str> => {
-                /// Folder of models, each DIR/MODEL/VERSION/uflow.json, or one package.
-                models: PathBuf, "DIR", "UFLOW_MODELS";
+                /// Folder of models, each DIR/MODEL/VERSION/uflow.json, or one package. Also an address in an object store:
+                /// s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX; packages are then copied to UFLOW_CACHE.
+                models: PathBuf, "DIR_OR_URL", "UFLOW_MODELS";
                 /// Serve the one package that --models names, under this name.
                 name: String, "NAME", "UFLOW_NAME";
                 /// Address of the gRPC port, HOST:PORT; 0.0.0.0 is every network of this machine [default: 127.0.0.1:8001].
@@ -111,6 +112,12 @@ macro_rules! settings_table {
                 log_format: LogFormat, "LOG_FORMAT", "UFLOW_LOG_FORMAT";
                 /// Address of an OpenTelemetry collector (OTLP over gRPC, without TLS) for traces, e.g. http://127.0.0.1:4317.
                 otlp: String, "URL", "UFLOW_OTLP";
+            }
+            Some("Drift") => {
+                /// Watch whether light, position or rate of defects change; at most one false alarm in N frames, 0 is off [default: 1000000].
+                drift_run_length: u64, "N", "UFLOW_DRIFT_RUN_LENGTH";
+                /// Address that receives each alarm as JSON (POST over HTTP or HTTPS), e.g. `https://hooks.example/line3`.
+                drift_webhook: String, "URL", "UFLOW_DRIFT_WEBHOOK";
             }
         }
     };
@@ -238,6 +245,7 @@ impl Settings {
             drain_seconds: Some(30.0),
             log: Some("info".to_owned()),
             log_format: Some(LogFormat::default()),
+            drift_run_length: Some(1_000_000),
             ..Self::default()
         })
     }

@@ -42,7 +42,7 @@ const BODY: &str = "A PNG, JPEG, BMP, TIFF, WebP, GIF or PNM file with one image
 
 /// What a body holds.
 enum Content {
-    One(Call),
+    One(Box<Call>),
     Several(Vec<Picture>),
 }
 
@@ -77,10 +77,10 @@ pub(super) async fn detect(
     let count = |error: &Error| server.app.requests().begin(Protocol::Http, origin, None).done(Some(error));
     let content = content.inspect_err(count)?;
     match (content, wanted) {
-        (Content::One(call), Wanted::Picture) => Ok(picture(&server, call).await?),
+        (Content::One(call), Wanted::Picture) => Ok(picture(&server, *call).await?),
         (Content::One(call), Wanted::Json) => {
             let encode = move |model: &_, found| answer::json(outputs, model, found);
-            let body = server.app.submit(call, WhenFull::Refuse, encode).await.await?;
+            let body = server.app.submit(*call, WhenFull::Refuse, encode).await.await?;
             Ok(compress::respond(encoding, "application/json", body).await?)
         }
         (Content::Several(pictures), _) => {
@@ -143,9 +143,10 @@ async fn prepare(server: &Server, target: Target, query: Query, request: Request
             priority: query.priority(),
             origin: origin.clone(),
             significant_bits: query.significant_bits(),
+            frame: None,
         })
     };
-    let Some(boundary) = boundary else { return Ok(Content::One(call(body, query.roi())?)) };
+    let Some(boundary) = boundary else { return Ok(Content::One(Box::new(call(body, query.roi())?))) };
     let most = server.app.engine().options().max_in_flight;
     let parts = beside(body.len(), move || multipart::parts(&body, &boundary, most + 1)).await?;
     Ok(Content::Several(several::pictures(parts, query.roi(), most, call)?))

@@ -10,6 +10,7 @@ mod body;
 mod compress;
 mod detect;
 mod document;
+mod drift;
 mod error;
 mod health;
 mod models;
@@ -101,6 +102,10 @@ fn routes(server: &Arc<Server>) -> OpenApiRouter<Arc<Server>> {
         .routes(routes!(oip::ready))
         .routes(guarded(Scope::Metrics, routes!(metrics)))
         .routes(guarded(Scope::Inference, routes!(models::list)))
+        .routes(guarded(Scope::Inference, routes!(drift::drift)))
+        .routes(guarded(Scope::Inference, routes!(drift::drift_version)))
+        .routes(guarded(Scope::Control, routes!(drift::clear)))
+        .routes(guarded(Scope::Control, routes!(drift::clear_version)))
         .routes(guarded(Scope::Inference, routes!(detect::detect)))
         .routes(guarded(Scope::Inference, routes!(detect::detect_version)))
         .routes(guarded(Scope::Inference, routes!(oip::server)))

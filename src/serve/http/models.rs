@@ -11,7 +11,10 @@ use utoipa::ToSchema;
 
 use super::{Server, document::TokenErrors, error::Problem};
 use crate::serve::{
-    proto::v1::{ListModelsRequest, Model, ModelDescription, ModelState, model_service_server::ModelService as _},
+    proto::v1::{
+        self as proto, DriftKind, ListModelsRequest, Model, ModelDescription, ModelState,
+        model_service_server::ModelService as _,
+    },
     uflow_v1::Models,
 };
 
@@ -66,6 +69,81 @@ struct Description {
     device: String,
     /// When the model was fitted.
     created: String,
+    /// Whether the drift of its line is watched; `/v1/models/NAME/drift` says more.
+    drift_watched: bool,
+    /// Kinds of drift whose alarm is raised: `shift`, `calm` or `defects`.
+    drift_alarms: Vec<&'static str>,
+    /// The smallest defects that the model finds, if `uflow limits` measured them.
+    limits: Option<DetectionLimits>,
+}
+
+fn drift_kind(kind: DriftKind) -> &'static str {
+    match kind {
+        DriftKind::Unspecified => "",
+        DriftKind::Shift => "shift",
+        DriftKind::Calm => "calm",
+        DriftKind::Defects => "defects",
+    }
+}
+
+/// The smallest defects that a model finds, measured with synthetic defects on good images. Sizes are in pixels of the source image.
+#[derive(Serialize, ToSchema)]
+struct DetectionLimits {
+    /// Good images that carried the defects.
+    images: u32,
+    /// Those of them that the model flags as they are.
+    good_flagged: u32,
+    /// Images with a defect of zero contrast.
+    control_images: u32,
+    /// Those of them that the model flags.
+    control_flagged: u32,
+    /// Smallest size that was tried.
+    smallest_tried_px: f64,
+    /// Largest size that was tried.
+    largest_tried_px: f64,
+    /// The part's own contrast, in gray levels of 255.
+    contrast_levels: f64,
+    /// Size of a pixel on the part in millimetres, if it was given.
+    pixel_size_mm: Option<f64>,
+    /// Each kind of defect at each contrast.
+    kinds: Vec<KindLimit>,
+}
+
+/// The detectable size of one kind of defect at one contrast.
+#[derive(Serialize, ToSchema)]
+struct KindLimit {
+    /// The kind, such as `scratch`.
+    kind: String,
+    /// Contrast as a part of the part's own.
+    contrast: f64,
+    /// Defects of this kind and contrast.
+    defects: u32,
+    /// Those of them that were found.
+    found: u32,
+    /// Size that is found with a probability of 90%.
+    a90_px: Option<f64>,
+    /// a90/95: size that is found with a probability of at least 90%, with 95% confidence.
+    a90_95_px: Option<f64>,
+}
+
+impl From<proto::DetectionLimits> for DetectionLimits {
+    fn from(limits: proto::DetectionLimits) -> Self {
+        let kind = |kind: proto::KindLimit| {
+            let proto::KindLimit { kind, contrast, defects, found, a90_px, a90_95_px } = kind;
+            KindLimit { kind, contrast, defects, found, a90_px, a90_95_px }
+        };
+        Self {
+            images: limits.images,
+            good_flagged: limits.good_flagged,
+            control_images: limits.control_images,
+            control_flagged: limits.control_flagged,
+            smallest_tried_px: limits.smallest_tried_px,
+            largest_tried_px: limits.largest_tried_px,
+            contrast_levels: limits.contrast_levels,
+            pixel_size_mm: limits.pixel_size_mm,
+            kinds: limits.kinds.into_iter().map(kind).collect(),
+        }
+    }
 }
 
 impl From<Model> for ListedModel {
@@ -104,6 +182,14 @@ impl From<ModelDescription> for Description {
             backbone: model.backbone,
             device: model.device,
             created: model.created,
+            drift_watched: model.drift.as_ref().is_some_and(|drift| drift.watched),
+            drift_alarms: model
+                .drift
+                .iter()
+                .flat_map(|drift| &drift.alarms)
+                .map(|alarm| drift_kind(alarm.kind()))
+                .collect(),
+            limits: model.limits.map(DetectionLimits::from),
         }
     }
 }

@@ -82,7 +82,8 @@ pub(super) fn pictures(
                 format!("part {number} is `{}`; send images as image/* or application/octet-stream", shown(&kind));
             return Err(Error::parameter("body", reason));
         }
-        Ok(Picture { name: shown(&name), call: call(part.content, roi.clone()) })
+        let call = call(part.content, roi.clone()).map(|call| Call { frame: Some(number.to_string()), ..call });
+        Ok(Picture { name: shown(&name), call })
     };
     parts.into_iter().enumerate().map(picture).collect()
 }

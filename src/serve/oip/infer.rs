@@ -96,7 +96,7 @@ impl Oip {
         let budget = Budget::new(self.app.engine().options().limits.max_bytes);
         let images = input.frames.len();
         let mut frames = Vec::with_capacity(images);
-        for source in input.frames {
+        for (number, source) in input.frames.into_iter().enumerate() {
             let call = Call {
                 protocol: Protocol::Oip,
                 model: model.name().to_owned(),
@@ -109,6 +109,7 @@ impl Oip {
                 priority,
                 origin: origin.clone(),
                 significant_bits,
+                frame: frame_id(&id, number, images),
             };
             let (outputs, budget) = (outputs.clone(), budget.clone());
             let encode = move |_: &Model, answer| {
@@ -124,6 +125,16 @@ impl Oip {
         }
         let (statistics, largest) = (Arc::clone(&self.statistics), self.app.largest_answer());
         Ok(Started { id, model, outputs, windows, images, frames, arrived, tell_final, statistics, largest })
+    }
+}
+
+/// The id of an image of an inference: the inference's, and the image's number where there are several.
+fn frame_id(inference: &str, number: usize, images: usize) -> Option<String> {
+    match (inference, images) {
+        ("", 1) => None,
+        (id, 1) => Some(id.to_owned()),
+        ("", _) => Some(number.to_string()),
+        (id, _) => Some(format!("{id}/{number}")),
     }
 }
 

@@ -14,13 +14,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Control, Versions,
-    table::{ModelState, Retry, Slot, Status, Table, statuses, unknown},
+    table::{ModelState, Slot, Status, Table, statuses, unknown},
 };
 use crate::{
     Error, Result,
     engine::Engine,
     kernel,
     package::{FoundPackage, Listing, Package, Repository},
+    serve::retry::Retry,
 };
 
 /// A request of a client.
@@ -60,11 +61,21 @@ impl Shared {
         result
     }
 
-    pub(super) fn work(&self, mut inbox: mpsc::Receiver<Command>, control: Control) {
+    pub(super) fn work(
+        &self,
+        mut inbox: mpsc::Receiver<Command>,
+        control: Control,
+        filled: Option<watch::Receiver<bool>>,
+    ) {
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
             Ok(runtime) => runtime,
             Err(error) => return tracing::error!(%error, "the loader cannot start; no model will be loaded"),
         };
+        if let Some(filled) = filled
+            && !runtime.block_on(self.wait_until_filled(filled, &mut inbox))
+        {
+            return;
+        }
         let mut listing = Listing::new();
         self.look(control != Control::Explicit, &mut listing);
         self.started.send_replace(true);
@@ -90,6 +101,20 @@ impl Shared {
                 },
             }
             self.forget_those_that_left();
+        }
+    }
+
+    /// Waits until the repository's folder is filled. Returns whether there is something to do after that.
+    async fn wait_until_filled(&self, mut filled: watch::Receiver<bool>, inbox: &mut mpsc::Receiver<Command>) -> bool {
+        loop {
+            tokio::select! {
+                filled = filled.wait_for(|filled| *filled) => return filled.is_ok(),
+                command = inbox.recv() => match command {
+                    None => return false,
+                    Some(Command::Load { reply, .. }) => drop(reply.send(Err(not_read()))),
+                    Some(Command::Unload { reply, .. }) => drop(reply.send(Err(not_read()))),
+                },
+            }
         }
     }
 
@@ -152,7 +177,7 @@ impl Shared {
     pub(super) fn unknown(&self, name: &str, table: &Table) -> Error {
         match self.listed.load(Ordering::Acquire) {
             true => unknown(name, table),
-            false => Error::unavailable("the model repository has not been read yet: no model takes frames"),
+            false => not_read(),
         }
     }
 
@@ -277,4 +302,8 @@ impl Shared {
         self.retire(name, |other| version == 0 || other == version);
         Ok(())
     }
+}
+
+fn not_read() -> Error {
+    Error::unavailable("the model repository has not been read yet: no model takes frames")
 }

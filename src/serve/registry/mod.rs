@@ -5,6 +5,7 @@
 //! loaded changes only the `reason` of its entry: the model that served goes on serving. The package is tried again when one
 //! of its files or its shared backbone changes, and otherwise after a pause that doubles with each failure.
 
+mod feed;
 mod figures;
 mod loader;
 mod table;
@@ -17,7 +18,10 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use self::table::{ModelState, Status};
+pub use self::{
+    feed::{Ask, Feed, Standing},
+    table::{ModelState, Status},
+};
 use self::{
     figures::ModelFigures,
     loader::{Command, Shared},
@@ -67,6 +71,7 @@ pub struct Registry {
     commands: Mutex<Option<mpsc::Sender<Command>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     control: Control,
+    feed: Option<Feed>,
 }
 
 impl Registry {
@@ -75,6 +80,20 @@ impl Registry {
     /// # Errors
     /// A thread that cannot be started.
     pub fn start(engine: Arc<Engine>, repository: Repository, control: Control, versions: Versions) -> Result<Self> {
+        Self::start_fed(engine, repository, control, versions, None)
+    }
+
+    /// As [`start`](Self::start), on a folder that something else fills.
+    ///
+    /// # Errors
+    /// A thread that cannot be started.
+    pub fn start_fed(
+        engine: Arc<Engine>,
+        repository: Repository,
+        control: Control,
+        versions: Versions,
+        feed: Option<Feed>,
+    ) -> Result<Self> {
         let (commands, inbox) = mpsc::channel(64);
         let shared = Arc::new(Shared {
             engine: Arc::clone(&engine),
@@ -88,11 +107,12 @@ impl Registry {
         let figures = Box::new(ModelFigures::new(Arc::downgrade(&shared))?);
         let failed = |error| Error::internal(Reason::because("a metric cannot be registered", error));
         engine.metrics().registry().register(figures).map_err(failed)?;
-        let worker = Arc::clone(&shared);
+        let (worker, filled) = (Arc::clone(&shared), feed.as_ref().map(|feed| feed.filled.clone()));
         let thread = std::thread::Builder::new().name("uflow-loader".to_owned());
-        let thread =
-            thread.spawn(move || worker.work(inbox, control)).map_err(Error::io("start", "the loader thread"))?;
-        Ok(Self { shared, commands: Mutex::new(Some(commands)), thread: Mutex::new(Some(thread)), control })
+        let thread = thread
+            .spawn(move || worker.work(inbox, control, filled))
+            .map_err(Error::io("start", "the loader thread"))?;
+        Ok(Self { shared, commands: Mutex::new(Some(commands)), thread: Mutex::new(Some(thread)), control, feed })
     }
 
     /// The model for a request. Version 0 is the current version.
@@ -144,6 +164,25 @@ impl Registry {
         move |name| shared.upgrade().is_some_and(|shared| shared.read().contains_key(name))
     }
 
+    /// Tells what a version of a model is doing, also after this registry is gone: then nothing is known.
+    pub fn standing(&self) -> impl Fn(&str, u32) -> Standing + Send + Sync + use<> {
+        let shared = Arc::downgrade(&self.shared);
+        move |name, version| {
+            let Some(shared) = shared.upgrade() else { return Standing::Unknown };
+            let table = shared.read();
+            match table.get(name).and_then(|slots| slots.get(&version)) {
+                Some(slot) if slot.model.is_some() => Standing::Serves,
+                Some(slot) if slot.state == ModelState::Failed => Standing::Failed,
+                _ => Standing::Unknown,
+            }
+        }
+    }
+
+    /// Whether the repository's folder is not filled yet, so that nothing is known of its models.
+    pub fn is_waiting(&self) -> bool {
+        self.feed.as_ref().is_some_and(|feed| !*feed.filled.borrow())
+    }
+
     /// A count of changes. Wait on it to see the next change.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.shared.changes.subscribe()
@@ -169,6 +208,13 @@ impl Registry {
     /// # Errors
     /// [`Error::NotFound`], or why it could not be loaded.
     pub async fn load(&self, name: &str, version: u32) -> Result<Status> {
+        if let Some(feed) = &self.feed {
+            let (done, told) = oneshot::channel();
+            // An error says that the folder is filled once only; what is in it counts.
+            if feed.asks.send(Ask { name: name.to_owned(), version, done }).await.is_ok() {
+                let _ = told.await;
+            }
+        }
         let (reply, answer) = oneshot::channel();
         self.command(Command::Load { name: name.to_owned(), version, reply }).await?;
         answer.await.unwrap_or_else(|_| Err(stopping()))

@@ -3,16 +3,17 @@
 use std::{
     collections::BTreeMap,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use strum::{IntoStaticStr, VariantArray};
 
-use crate::{Error, engine::Model, package::FoundPackage, serve::shown::shown};
-
-/// Pause after a package's first failed load; it doubles with each further failure, up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+use crate::{
+    Error,
+    engine::Model,
+    package::FoundPackage,
+    serve::{retry::Retry, shown::shown},
+};
 
 /// What a version of a model is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
@@ -77,25 +78,6 @@ pub(super) struct Slot {
     pub(super) loaded: Option<SystemTime>,
 }
 
-/// When a package that failed is tried again although nothing has changed on disk.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Retry {
-    failed: u32,
-    due: Instant,
-}
-
-impl Retry {
-    pub(super) fn is_due(self) -> bool {
-        self.due <= Instant::now()
-    }
-
-    /// The pause after a number of failures.
-    fn pause(failed: u32) -> Duration {
-        let doubled = 2_u32.checked_pow(failed.saturating_sub(1)).and_then(|factor| FIRST_PAUSE.checked_mul(factor));
-        doubled.map_or(LONGEST_PAUSE, |pause| pause.min(LONGEST_PAUSE))
-    }
-}
-
 impl Slot {
     pub(super) fn new(state: ModelState) -> Self {
         Self {
@@ -134,16 +116,15 @@ impl Slot {
 
     /// The package could not be loaded. Gives the pause until the next try.
     pub(super) fn failed(&mut self, reason: &str) -> Duration {
-        let failed = self.retry.map_or(1, |retry| retry.failed.saturating_add(1));
-        let pause = Retry::pause(failed);
-        self.retry = Some(Retry { failed, due: Instant::now() + pause });
+        let retry = Retry::after(self.retry);
+        self.retry = Some(retry);
         self.failures += 1;
         if self.model.is_some() {
             self.reason = format!("the changed package cannot be loaded, the one before serves on: {reason}");
         } else {
             self.enter(ModelState::Failed, reason);
         }
-        pause
+        retry.pause()
     }
 
     pub(super) fn enter(&mut self, state: ModelState, reason: impl Into<String>) {
@@ -196,21 +177,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_the_longest() {
-        let pauses: Vec<_> = [1, 2, 3, 8, 9, 40, u32::MAX].map(|failed| Retry::pause(failed).as_secs()).to_vec();
-        assert_eq!(pauses, [2, 4, 8, 256, 300, 300, 300]);
-    }
-
-    #[test]
     fn a_changed_package_begins_with_the_first_pause_again() {
         let found = |path: &str| FoundPackage { path: path.into(), fingerprint: Vec::new() };
         let mut slot = Slot::new(ModelState::Available);
         slot.trying(&found("a"));
-        assert_eq!((slot.failed("x"), slot.failed("x")), (FIRST_PAUSE, 2 * FIRST_PAUSE));
+        let first = slot.failed("x");
+        assert_eq!(slot.failed("x"), 2 * first);
         slot.trying(&found("a"));
-        assert_eq!(slot.failed("x"), 4 * FIRST_PAUSE);
+        assert_eq!(slot.failed("x"), 4 * first);
         slot.trying(&found("b"));
-        assert_eq!(slot.failed("x"), FIRST_PAUSE);
+        assert_eq!(slot.failed("x"), first);
         assert_eq!((slot.failures, slot.state), (4, ModelState::Failed));
     }
 }

@@ -10,6 +10,7 @@
 //! to register and unregister, as for loading a model; with the scope `inference` to use a region. Where the server has no
 //! tokens, only clients whose connection comes from a loopback address may do either.
 
+mod object;
 mod region;
 
 use std::{

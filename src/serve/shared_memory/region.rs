@@ -10,16 +10,17 @@
 //! | names a path, a link, a folder or a device | refuses it when the region is registered |
 
 use std::{
-    fs::File,
     io,
-    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     sync::{Arc, RwLock},
 };
 
 use bytes::Bytes;
 
-use super::RegionStatus;
+use super::{
+    RegionStatus,
+    object::{Identity, Object},
+};
 use crate::{Error, Reason, Result, serve::shown::shown};
 
 /// Where `shm_open` has its objects on Linux.
@@ -31,10 +32,9 @@ const LONGEST_KEY: usize = 255;
 pub(super) struct Region {
     status: RegionStatus,
     path: PathBuf,
-    file: File,
+    object: Object,
     is_writable: bool,
-    /// Device and number of the object's file: what it is, whatever its name.
-    identity: (u64, u64),
+    identity: Identity,
     /// False once it is unregistered. Whoever reads or writes the object holds the lock.
     is_open: RwLock<bool>,
 }
@@ -59,7 +59,7 @@ fn path_of(key: &str) -> Result<PathBuf> {
 }
 
 /// Opens an object to read and write it, or to read it where it may not be written. Links are not followed.
-fn open(key: &str, path: &Path) -> Result<(File, bool)> {
+fn open(key: &str, path: &Path) -> Result<(Object, bool)> {
     let failed = |error: io::Error| {
         let text = format!("the shared memory object `{}` cannot be opened", shown(key));
         wrong("key", Reason::because(text, error))
@@ -70,32 +70,11 @@ fn open(key: &str, path: &Path) -> Result<(File, bool)> {
     if !path.symlink_metadata().map_err(failed)?.is_file() {
         return Err(refused());
     }
-    let opened = match open_file(path, true) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_file(path, false).map(|file| (file, false))
-        }
-        opened => opened.map(|file| (file, true)),
+    let (opened, is_writable) = match Object::open(path, true) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => (Object::open(path, false), false),
+        opened => (opened, true),
     };
-    let (file, is_writable) = opened.map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err(refused());
-    }
-    Ok((file, is_writable))
-}
-
-#[cfg(target_os = "linux")]
-fn open_file(path: &Path, write: bool) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-
-    use rustix::fs::OFlags;
-
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    File::options().read(true).write(write).custom_flags(flags.bits() as i32).open(path)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn open_file(_: &Path, _: bool) -> io::Result<File> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "shared memory needs Linux"))
+    Ok((opened.map_err(failed)?.ok_or_else(refused)?, is_writable))
 }
 
 impl Region {
@@ -107,19 +86,19 @@ impl Region {
             let reason = format!("{byte_size} bytes from offset {offset} are not a region; it has at least 1 byte");
             return Err(wrong("byte_size", reason));
         };
-        let (file, is_writable) = open(key, &path)?;
-        let found = file.metadata().map_err(Error::io("look at", &path))?;
-        if found.len() < end {
+        let (object, is_writable) = open(key, &path)?;
+        let found = object.found().map_err(Error::io("look at", &path))?;
+        if found.bytes < end {
             let reason = format!(
                 "`{}` has {} bytes; {byte_size} bytes from offset {offset} need {end}. Set its size (ftruncate) first",
                 shown(key),
-                found.len()
+                found.bytes
             );
             return Err(wrong("byte_size", reason));
         }
-        let (identity, is_open) = ((found.dev(), found.ino()), RwLock::new(true));
+        let (identity, is_open) = (found.identity, RwLock::new(true));
         let status = RegionStatus { name: name.to_owned(), key: key.to_owned(), offset, byte_size };
-        Ok(Self { status, path, file, is_writable, identity, is_open })
+        Ok(Self { status, path, object, is_writable, identity, is_open })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -136,17 +115,17 @@ impl Region {
     }
 
     /// Runs `work` on the object if it is still there, is the one under its name, and has `end` bytes.
-    fn with<T>(&self, end: u64, work: impl FnOnce(&File) -> io::Result<T>) -> Result<T> {
+    fn with<T>(&self, end: u64, work: impl FnOnce(&Object) -> io::Result<T>) -> Result<T> {
         let name = shown(self.name());
         let wrong = |reason: String| wrong("shared_memory_region", reason);
         let is_open = self.is_open.read().unwrap_or_else(|poisoned| poisoned.into_inner());
         if !*is_open {
             return Err(wrong(format!("`{name}` was unregistered while a request used it")));
         }
-        let found = self.file.metadata().map_err(Error::io("look at", &self.path))?;
+        let found = self.object.found().map_err(Error::io("look at", &self.path))?;
         // An object without a name is in order: its client removed the name early, so that nothing is left behind.
-        if let Ok(other) = self.path.symlink_metadata()
-            && (other.dev(), other.ino()) != self.identity
+        if let Ok(other) = Object::at(&self.path)
+            && other.identity != self.identity
         {
             let key = shown(&self.status.key);
             let text = format!(
@@ -154,11 +133,11 @@ impl Region {
             );
             return Err(wrong(text));
         }
-        if found.len() < end {
-            let found = found.len();
+        if found.bytes < end {
+            let found = found.bytes;
             return Err(wrong(format!("`{name}` was truncated: its object has {found} bytes, and {end} are needed")));
         }
-        work(&self.file).map_err(|error| match error.kind() {
+        work(&self.object).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => wrong(format!("`{name}` was truncated while it was read")),
             _ => Error::io("use", &self.path)(error),
         })
@@ -213,7 +192,7 @@ impl Window {
         }
         let start = self.region.status.offset + self.offset;
         let mut bytes = vec![0; self.byte_size as usize];
-        self.region.with(start + self.byte_size, |file| file.read_exact_at(&mut bytes, start))?;
+        self.region.with(start + self.byte_size, |object| object.read(&mut bytes, start))?;
         Ok(bytes.into())
     }
 
@@ -241,6 +220,6 @@ impl Window {
     pub fn write(&self, tensor: &str, bytes: &[u8]) -> Result<()> {
         self.check(tensor, bytes.len())?;
         let start = self.region.status.offset + self.offset;
-        self.region.with(start + bytes.len() as u64, |file| file.write_all_at(bytes, start))
+        self.region.with(start + bytes.len() as u64, |object| object.write(bytes, start))
     }
 }

@@ -2,6 +2,7 @@
 
 mod answer;
 mod detection;
+mod drift;
 mod models;
 mod request;
 

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
+use super::drift;
 use crate::{
     Result,
     engine::Model,
+    package::{DetectionLimits, KindLimit},
     segment::DecisionOptions,
     serve::{
         app::App,
@@ -43,11 +45,15 @@ impl Models {
             reason: status.reason,
             current: status.current,
             since: Some(status.since.into()),
-            description: status.model.as_deref().map(|model| description(model, device)),
+            description: status.model.map(|model| {
+                let drift = drift::message(self.app.drift().report(&model));
+                proto::ModelDescription { drift: Some(drift), ..description(&model, device) }
+            }),
         }
     }
 }
 
+/// All but the drift, which the model itself does not know.
 fn description(model: &Model, device: String) -> proto::ModelDescription {
     let manifest = model.manifest();
     // What a package cannot decide by is told when it is loaded.
@@ -73,6 +79,30 @@ fn description(model: &Model, device: String) -> proto::ModelDescription {
         good_images: manifest.rejection.as_ref().map_or(0, |rejection| rejection.images() as u32),
         reject_extrapolated: reject.is_some_and(|reject| reject.is_extrapolated()),
         decision: manifest.decision_in_words().unwrap_or_default(),
+        drift: None,
+        limits: manifest.limits.as_ref().map(limits),
+    }
+}
+
+fn limits(limits: &DetectionLimits) -> proto::DetectionLimits {
+    let kind = |kind: &KindLimit| proto::KindLimit {
+        kind: kind.kind.clone(),
+        contrast: kind.contrast,
+        defects: kind.defects as u32,
+        found: kind.found as u32,
+        a90_px: kind.a90_px,
+        a90_95_px: kind.a90_95_px,
+    };
+    proto::DetectionLimits {
+        images: limits.images as u32,
+        good_flagged: limits.good_flagged as u32,
+        control_images: limits.control_images as u32,
+        control_flagged: limits.control_flagged as u32,
+        smallest_tried_px: limits.tried_px[0],
+        largest_tried_px: limits.tried_px[1],
+        contrast_levels: limits.contrast_levels,
+        pixel_size_mm: limits.pixel_size_mm,
+        kinds: limits.kinds.iter().map(kind).collect(),
     }
 }
 

@@ -73,6 +73,7 @@ pub(super) fn call(request: proto::DetectRequest, deadline: Option<Instant>, ori
         },
         origin,
         significant_bits: request.significant_bits.map(significant_bits).transpose()?,
+        frame: Some(request.sequence.to_string()),
     })
 }
 

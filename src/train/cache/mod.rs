@@ -3,9 +3,12 @@
 
 mod stored;
 
+pub use stored::StoredImage;
+
 use std::{
     fs::File,
     io::{Seek, SeekFrom, Write},
+    ops::Range,
     path::PathBuf,
 };
 
@@ -24,9 +27,17 @@ pub struct FeatureCache {
     in_memory: usize,
     memory: Vec<f16>,
     spill: Option<Spill>,
-    /// For each image the number of versions of all earlier images; the last entry is the number of all versions.
-    starts: Vec<usize>,
+    /// For each image the numbers of its versions among all stored ones.
+    images: Vec<Range<usize>>,
+    /// Versions that are stored, those of removed images too.
+    stored: usize,
     folder: PathBuf,
+}
+
+/// Removes the values at these places.
+pub(super) fn remove_at<T>(values: &mut Vec<T>, places: &[usize]) {
+    let mut place = 0..;
+    values.retain(|_| place.next().is_none_or(|place| !places.contains(&place)));
 }
 
 #[derive(Debug)]
@@ -52,7 +63,8 @@ impl FeatureCache {
             in_memory: usize::try_from(budget / bytes).unwrap_or(usize::MAX),
             memory: Vec::new(),
             spill: None,
-            starts: vec![0],
+            images: Vec::new(),
+            stored: 0,
             folder: std::env::temp_dir(),
         })
     }
@@ -71,7 +83,7 @@ impl FeatureCache {
     /// [`Error::Io`] if the temporary file cannot be written.
     pub fn push(&mut self, features: &[ArrayView3<'_, f32>]) -> Result<()> {
         self.append(features)?;
-        self.starts.push(self.stored() + 1);
+        self.note(true);
         Ok(())
     }
 
@@ -80,13 +92,11 @@ impl FeatureCache {
     /// # Errors
     /// As [`push`](Self::push); [`Error::Parameter`] if there is no image yet.
     pub fn push_version(&mut self, features: &[ArrayView3<'_, f32>]) -> Result<()> {
-        if self.is_empty() {
+        if self.images.last().is_none_or(|last| last.end != self.stored) {
             return Err(Error::parameter("features", "there is no image yet that this could be a version of"));
         }
         self.append(features)?;
-        if let Some(end) = self.starts.last_mut() {
-            *end += 1;
-        }
+        self.note(false);
         Ok(())
     }
 
@@ -96,7 +106,7 @@ impl FeatureCache {
     /// # Errors
     /// As [`push`](Self::push).
     pub fn push_all(&mut self, versions: &[Vec<Array3<f32>>]) -> Result<()> {
-        let before = self.stored();
+        let before = self.stored;
         for (version, maps) in versions.iter().enumerate() {
             let views: Vec<_> = maps.iter().map(|map| map.view()).collect();
             let added = if version == 0 { self.push(&views) } else { self.push_version(&views) };
@@ -111,8 +121,9 @@ impl FeatureCache {
     /// Removes the versions from number `first` on, and the entry of their image if `entry`.
     fn forget_from(&mut self, first: usize, entry: bool) -> Result<()> {
         if entry {
-            self.starts.pop();
+            self.images.pop();
         }
+        self.stored = first;
         self.memory.truncate(first.min(self.in_memory) * self.values);
         let Some(spill) = &mut self.spill else { return Ok(()) };
         let failed = |action| Error::io(action, self.folder.join("(temporary feature cache)"));
@@ -127,6 +138,20 @@ impl FeatureCache {
         Ok(())
     }
 
+    /// Counts a version that was stored: the first of a new image, or one more of the last.
+    fn note(&mut self, new: bool) {
+        self.stored += 1;
+        match self.images.last_mut() {
+            Some(last) if !new => last.end = self.stored,
+            _ => self.images.push(self.stored - 1..self.stored),
+        }
+    }
+
+    /// Removes images by their numbers; later images move up. Their features stay stored, so no memory becomes free.
+    pub fn remove(&mut self, images: &[usize]) {
+        remove_at(&mut self.images, images);
+    }
+
     /// Shapes of the features, finest first.
     pub fn shapes(&self) -> &[ScaleShape] {
         &self.shapes
@@ -134,7 +159,7 @@ impl FeatureCache {
 
     /// Number of images.
     pub fn len(&self) -> usize {
-        self.starts.len() - 1
+        self.images.len()
     }
 
     /// Whether there are no images.
@@ -144,12 +169,12 @@ impl FeatureCache {
 
     /// Versions of an image.
     pub fn versions(&self, image: usize) -> usize {
-        self.starts[image + 1] - self.starts[image]
+        self.images[image].len()
     }
 
     /// Bytes held in memory and in the temporary file.
     pub fn bytes(&self) -> [usize; 2] {
-        let file = self.stored() * self.values - self.memory.len();
+        let file = self.stored * self.values - self.memory.len();
         [self.memory.len(), file].map(|values| values * size_of::<f16>())
     }
 
@@ -159,7 +184,7 @@ impl FeatureCache {
     /// If there is no such image, version or scale, or `target` has another length.
     pub fn read(&self, image: usize, version: usize, scale: usize, target: &mut [f32]) {
         assert!(version < self.versions(image), "image {image} has no version {version}");
-        let values = self.version(self.starts[image] + version);
+        let values = self.version(self.images[image].start + version);
         let before: usize = self.shapes[..scale].iter().map(ScaleShape::len).sum();
         values[before..before + self.shapes[scale].len()].convert_to_f32_slice(target);
     }
@@ -175,11 +200,6 @@ impl FeatureCache {
         &values[index * self.values..(index + 1) * self.values]
     }
 
-    /// Number of stored versions of all images.
-    fn stored(&self) -> usize {
-        self.starts.last().copied().unwrap_or(0)
-    }
-
     fn append(&mut self, features: &[ArrayView3<'_, f32>]) -> Result<()> {
         let halves = self.halves(features)?;
         self.append_halves(&halves)
@@ -187,7 +207,7 @@ impl FeatureCache {
 
     /// Adds the values of a version.
     fn append_halves(&mut self, halves: &[f16]) -> Result<()> {
-        if self.stored() < self.in_memory {
+        if self.stored < self.in_memory {
             self.memory.extend_from_slice(halves);
             return Ok(());
         }
@@ -205,7 +225,7 @@ impl FeatureCache {
             Ok(map) => spill.map = Some(map),
             Err(error) => {
                 // Partly written values are removed; otherwise all later versions would be read from the wrong place.
-                self.forget_from(self.stored(), false)?;
+                self.forget_from(self.stored, false)?;
                 return Err(error);
             }
         }
@@ -253,6 +273,26 @@ mod tests {
 
     fn maps(value: f32) -> Vec<Array3<f32>> {
         vec![Array3::from_elem((2, 3, 4), value), Array3::from_elem((1, 1, 2), value)]
+    }
+
+    #[test]
+    fn removed_images_leave_the_others_as_they_were() {
+        let shapes = [ScaleShape { channels: 2, height: 3, width: 4 }, ScaleShape { channels: 1, height: 1, width: 2 }];
+        for budget in [1 << 20, 3 * 52, 0] {
+            let mut cache = FeatureCache::new(&shapes, budget).unwrap();
+            (0..5).for_each(|image| cache.push_all(&[maps(image as f32), maps(image as f32 + 0.5)]).unwrap());
+            cache.remove(&[4, 1, 0]);
+            assert!(cache.push_version(&[maps(9.0)[0].view(), maps(9.0)[1].view()]).is_err(), "of a removed image");
+            cache.push_all(&[maps(7.0)]).unwrap();
+            let mut target = vec![0.0; 24];
+            let found: Vec<f32> = [(0, 0), (0, 1), (1, 1), (2, 0)]
+                .map(|(image, version)| {
+                    cache.read(image, version, 0, &mut target);
+                    target[5]
+                })
+                .to_vec();
+            assert_eq!((cache.len(), found), (3, vec![2.0, 2.5, 3.5, 7.0]), "budget {budget}");
+        }
     }
 
     #[test]

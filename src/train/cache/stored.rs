@@ -14,7 +14,7 @@ use half::f16;
 use serde::{Deserialize, Serialize};
 
 use super::FeatureCache;
-use crate::{Error, Result, latents::ScaleShape};
+use crate::{Error, Result, latents::ScaleShape, package::ImageDigest};
 
 /// The first line of the file.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,18 @@ struct Head {
     shapes: Vec<ScaleShape>,
     /// Versions of each image.
     versions: Vec<usize>,
+    /// What the images are called, in a file that says it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    images: Vec<StoredImage>,
+}
+
+/// An image whose features are in a file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredImage {
+    /// What it is called.
+    pub name: String,
+    /// Stands for its pixels.
+    pub digest: ImageDigest,
 }
 
 const FORMAT: u32 = 1;
@@ -36,14 +48,23 @@ impl FeatureCache {
     /// # Errors
     /// [`Error::Io`].
     pub fn save(&self, path: &Path, key: &str) -> Result<()> {
+        self.save_with(path, key, &[])
+    }
+
+    /// The same, with what each image is called.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn save_with(&self, path: &Path, key: &str, images: &[StoredImage]) -> Result<()> {
         let failed = |error| Error::io("write", path)(error);
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = crate::files::folder_of(path);
         std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         let file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
         let mut out = BufWriter::with_capacity(1 << 20, file);
-        let head = serde_json::to_string(&self.head(key)).map_err(|error| failed(error.into()))?;
+        let head = Head { images: images.to_vec(), ..self.head(key) };
+        let head = serde_json::to_string(&head).map_err(|error| failed(error.into()))?;
         writeln!(out, "{head}").map_err(failed)?;
-        for version in 0..self.stored() {
+        for version in self.images.iter().cloned().flatten() {
             out.write_all(bytemuck::cast_slice(self.version(version))).map_err(failed)?;
         }
         let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
@@ -57,19 +78,28 @@ impl FeatureCache {
     /// # Errors
     /// [`Error::Data`] for a file that is cut off or has values that are not finite; [`Error::Io`].
     pub fn restore(&mut self, path: &Path, key: &str) -> Result<bool> {
+        Ok(self.restore_with(path, key)?.is_some())
+    }
+
+    /// The same, with what each image is called, where the file says it.
+    ///
+    /// # Errors
+    /// As [`restore`](Self::restore).
+    pub fn restore_with(&mut self, path: &Path, key: &str) -> Result<Option<Vec<StoredImage>>> {
         let file = match File::open(path) {
             Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("open", path)(error)),
         };
         let mut input = BufReader::with_capacity(1 << 20, file);
         let mut line = Vec::new();
         // A valid head has one number per image and is much shorter than this.
         (&mut input).take(1 << 26).read_until(b'\n', &mut line).map_err(Error::io("read", path))?;
-        let Ok(head) = serde_json::from_slice::<Head>(&line) else { return Ok(false) };
-        let expected = Head { shapes: self.shapes.clone(), versions: head.versions.clone(), ..self.head(key) };
+        let Ok(head) = serde_json::from_slice::<Head>(&line) else { return Ok(None) };
+        let (versions, images) = (head.versions.clone(), head.images.clone());
+        let expected = Head { shapes: self.shapes.clone(), versions, images, ..self.head(key) };
         if head != expected || !self.is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
         let mut values = vec![f16::ZERO; self.values];
         for &versions in &head.versions {
@@ -82,14 +112,10 @@ impl FeatureCache {
                     return Err(broken("has features that are not finite"));
                 }
                 self.append_halves(&values)?;
-                match (version, self.starts.last_mut()) {
-                    (0, Some(&mut last)) => self.starts.push(last + 1),
-                    (_, Some(end)) => *end += 1,
-                    (_, None) => {}
-                }
+                self.note(version == 0);
             }
         }
-        Ok(true)
+        Ok(Some(head.images))
     }
 
     fn head(&self, key: &str) -> Head {
@@ -99,6 +125,7 @@ impl FeatureCache {
             key: key.to_owned(),
             shapes: self.shapes.clone(),
             versions: (0..self.len()).map(|image| self.versions(image)).collect(),
+            images: Vec::new(),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
         Bound, CalibratedNull, DecisionOptions, FEWEST_IMAGES as FEWEST_TO_CALIBRATE, Measurement, NullOf, Outlier,
         Rejection, RejectionOrigin, TestCount, Verdict, enough_for_parts, images_needed,
     },
-    train::{Control, Progress, StopReason, TrainOptions, train},
+    train::{Control, Progress, StopReason, TrainOptions},
 };
 
 /// Parts that good images are divided into where each is held out once, and so the most flows.
@@ -148,19 +148,21 @@ impl Fitter {
             return Ok(());
         }
         let training = fitted.training.clone();
+        let places = self.places()?;
         let flows = fitted.cross_fit.planned;
         let (begun, before) = (Instant::now(), fitted.training_seconds);
         let spent = || Duration::from_secs_f64(before) + begun.elapsed();
         let mut fit = |fold: usize| {
             let time_budget = self.time_of_next(spent(), flows - fold);
             let part = TrainOptions { fold, time_budget, ..training.clone() };
-            let trained = train(&self.cache, &part, &mut |state| progress(&Progress { folds: flows, ..state }))?;
+            let trained = self
+                .train_flow(&part, places.as_ref(), &mut |state| progress(&Progress { fold, folds: flows, ..state }))?;
             match trained.summary.stopped {
                 StopReason::Finished | StopReason::Patience | StopReason::TimeBudget => {}
                 StopReason::Asked => return Ok(None),
                 StopReason::Diverged => return Err(Error::training("training diverged")),
             }
-            super::on(part.threads, || self.held_out(&trained)).map(Some)
+            super::on(part.threads, || self.judged(&trained, places.as_ref())).map(Some)
         };
         let done = match fitted.summary.stopped {
             StopReason::Asked => Ok(()),
@@ -169,6 +171,7 @@ impl Fitter {
         fitted.training_seconds = spent().as_secs_f64();
         self.set_null(fitted, &held_out)?;
         self.set_golden(fitted);
+        self.set_checked(fitted);
         done
     }
 
@@ -191,6 +194,7 @@ impl Fitter {
         let lowest = super::on(threads, || self.lowest(&latents, energies, measured_with))?;
         let rejection =
             lowest.as_ref().map(|lowest| Rejection::new(lowest, origin, tests, measured_with.1)).transpose()?;
+        fitted.judged = self.judged_images(&fitted.summary.held_out, &held_out.images, lowest.as_deref())?;
         (fitted.unusual, fitted.outlier) = self.unusual(&held_out.images, lowest.as_deref().unwrap_or_default());
         let by_rate = wanted.verdict == Some(Verdict::Reject);
         let (manifest, cross_fit) = (&mut fitted.manifest, &mut fitted.cross_fit);
@@ -226,12 +230,11 @@ impl Fitter {
 
     /// The most unusual of these images by their lowest log₁₀NFA, and a warning where the first stands apart from all others.
     fn unusual(&self, images: &[usize], lowest: &[Option<f32>]) -> (Vec<Unusual>, Option<String>) {
-        let named = |image: usize| self.names.get(image).cloned().unwrap_or_default();
+        let named = |image: usize| self.images[image].name.clone();
         let of_each = images.iter().zip(lowest).filter_map(|(&image, lowest)| Some((image, (*lowest)?)));
         let mut order: Vec<_> = of_each.collect();
         order.sort_by(|a, b| a.1.total_cmp(&b.1));
-        let outlier =
-            Outlier::of(lowest).and_then(|outlier| Some(outlier.warning(&named(*images.get(outlier.index)?))));
+        let outlier = Outlier::of(lowest).map(|outlier| outlier.warning(&named(images[outlier.index])));
         let unusual = order.into_iter().take(MOST_UNUSUAL);
         (unusual.map(|(image, log10_nfa)| Unusual { image: named(image), log10_nfa }).collect(), outlier)
     }

@@ -1,21 +1,25 @@
 //! A fit from image files: every file is checked first, then features are made while the next files are read.
 
 use std::{
-    path::PathBuf,
+    collections::HashSet,
+    path::{Path, PathBuf},
     sync::{Arc, mpsc},
 };
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Event, FEWEST_IMAGES, FitOptions, Fitted, Fitter, MOST_UNREADABLE, Survey, input::median_ratio};
+use super::{
+    CachedImage, Event, FEWEST_IMAGES, FitOptions, Fitted, Fitter, MOST_UNREADABLE, Survey, input::median_ratio,
+};
 use crate::{
     Error, Reason, Result,
     backbone::NetworkSource,
     digest::hex,
     frame::{Image, Limits, depth::FULL_BITS},
+    package::ImageDigest,
     preprocess::{Preprocess, Preprocessor},
     runtime::{Backbone, Runtime},
-    train::Control,
+    train::{Control, StoredImage},
 };
 
 /// Ending of the files that features are kept in.
@@ -60,7 +64,65 @@ fn fit(
     limits: &Limits,
     events: &mut dyn FnMut(Event<'_>) -> Control,
 ) -> Result<Fitted> {
-    let survey = Survey::of(images, &fitter.input().read_options(*limits, None), &mut |done, total| {
+    let survey = read_files(&mut fitter, images, limits, events)?;
+    let most = fitter.options.drop_doubtful;
+    fitter.drop_doubtful(most)?;
+    let left: HashSet<&str> = fitter.images.iter().map(|image| image.name.as_str()).collect();
+    let images: Vec<PathBuf> =
+        survey.images.into_iter().filter(|path| left.contains(path.display().to_string().as_str())).collect();
+    fitter.keep_golden_files(&images, limits);
+    let mut fitted = fitter.train_model(&mut |progress| events(Event::Training(progress)))?;
+    if events(Event::Trained(&fitted)) == Control::Cancel {
+        return Err(Error::Cancelled);
+    }
+    fitter.cross_fit(&mut fitted, &mut |progress| events(Event::Training(progress)))?;
+    if let Some(path) = &fitter.options.keep_features {
+        fitter.remember(path)?;
+    }
+    Ok(fitted)
+}
+
+/// Checks all files and makes the features of those that can be used, or takes them from the folder of features.
+pub(super) fn read_files(
+    fitter: &mut Fitter,
+    images: &[PathBuf],
+    limits: &Limits,
+    events: &mut dyn FnMut(Event<'_>) -> Control,
+) -> Result<Survey> {
+    fitter.recall()?;
+    let survey = survey(fitter, images, limits, events)?;
+    let kept = match &fitter.options.features {
+        None => None,
+        Some(folder) => {
+            let key = features_key(fitter, &survey.images)?;
+            Some((folder.join(format!("{}.{FEATURES_SUFFIX}", &key[..16])), key))
+        }
+    };
+    let restored = match &kept {
+        None => false,
+        Some((path, key)) => fitter.cache.restore(path, key)?,
+    };
+    if restored {
+        let total = survey.images.len();
+        fitter.images = (0..total).map(|place| cached(&survey, place)).collect();
+        events(Event::Features { done: total, total });
+    } else {
+        let skipped = read(fitter, &survey, limits, events)?;
+        if let (Some((path, key)), 0) = (&kept, skipped) {
+            fitter.cache.save(path, key)?;
+        }
+    }
+    Ok(survey)
+}
+
+/// Looks at all files, tells what is left out, and gives the network's input the shape of the images.
+fn survey(
+    fitter: &mut Fitter,
+    images: &[PathBuf],
+    limits: &Limits,
+    events: &mut dyn FnMut(Event<'_>) -> Control,
+) -> Result<Survey> {
+    let mut survey = Survey::with_looks(images, &fitter.input().read_options(*limits, None), &mut |done, total| {
         events(Event::Checked { done, total })
     })?;
     for (path, error) in &survey.unreadable {
@@ -69,8 +131,11 @@ fn fit(
     for warning in survey.warnings() {
         events(Event::Warning(&warning));
     }
-    survey.check_at_least(FEWEST_IMAGES)?;
-    if let Some(ratio) = median_ratio(&survey.shapes) {
+    survey.leave_out(&fitter.images.iter().map(|image| image.digest).collect());
+    if fitter.options.learned.is_none() {
+        survey.check_at_least(FEWEST_IMAGES)?;
+    }
+    if let Some(ratio) = median_ratio(survey.looks.iter().map(|look| look.size)) {
         fitter.shape_input(ratio)?;
     }
     for (size, path) in &survey.sizes {
@@ -84,64 +149,91 @@ fn fit(
             events(Event::Warning(&advice));
         }
     }
-    let images = &survey.images;
-    let kept = match &fitter.options.features {
-        None => None,
-        Some(folder) => {
-            let key = features_key(&fitter, images)?;
-            Some((folder.join(format!("{}.{FEATURES_SUFFIX}", &key[..16])), key))
-        }
-    };
-    let restored = match &kept {
-        None => false,
-        Some((path, key)) => fitter.cache.restore(path, key)?,
-    };
-    if restored {
-        fitter.names = images.iter().map(|path| path.display().to_string()).collect();
-        events(Event::Features { done: images.len(), total: images.len() });
-    } else {
-        let skipped = read(&mut fitter, images, limits, events)?;
-        if let (Some((path, key)), 0) = (&kept, skipped) {
-            fitter.cache.save(path, key)?;
-        }
-    }
-    fitter.keep_golden_files(images, limits);
-    let mut fitted = fitter.train_model(&mut |progress| events(Event::Training(progress)))?;
-    if events(Event::Trained(&fitted)) == Control::Cancel {
-        return Err(Error::Cancelled);
-    }
-    fitter.cross_fit(&mut fitted, &mut |progress| events(Event::Training(progress)))?;
-    Ok(fitted)
+    Ok(survey)
 }
 
-/// What the features depend on: the backbone, the preprocessing, the augmentation, and every byte of every image in order.
-fn features_key(fitter: &Fitter, images: &[PathBuf]) -> Result<String> {
+/// What features of any image depend on: the backbone, the preprocessing, the augmentation.
+fn settings_hash(fitter: &Fitter) -> Result<Sha256> {
     let mut hasher = Sha256::new();
     let options = (fitter.input(), fitter.options.augmentation, fitter.options.session.precision.to_string());
     let settings = serde_json::to_vec(&options).map_err(|error| Error::parameter("features", Reason::of(error)))?;
     hasher.update(fitter.backbone.sha256());
     hasher.update(settings);
+    Ok(hasher)
+}
+
+impl Fitter {
+    /// Loads the features of the old images, where the model that training goes on from has them beside it.
+    fn recall(&mut self) -> Result<()> {
+        let Some(learned) = &self.options.learned else { return Ok(()) };
+        let Some(path) = learned.features.clone() else { return Ok(()) };
+        let seen = learned.seen.clone();
+        let key = hex(&settings_hash(self)?.finalize());
+        let images = self.cache.restore_with(&path, &key)?.filter(|images| images.len() == self.cache.len());
+        let images = images.ok_or_else(|| {
+            Error::data(
+                path.clone(),
+                "are not the features of this model's images: they were kept with another backbone, input, augmentation or precision. Give the \
+                 old images instead",
+            )
+        })?;
+        let digests: Vec<ImageDigest> = images.iter().map(|image| image.digest).collect();
+        if let Some(unknown) = seen.look(&digests)?.iter().position(Option::is_none) {
+            let reason = format!(
+                "has the features of {}, which the model was not fitted to: the package was replaced without its features. Give the old images \
+                 instead (--old DIR)",
+                images[unknown].name
+            );
+            return Err(Error::data(path, reason));
+        }
+        let known = |StoredImage { name, digest }| CachedImage { name, digest, look: None };
+        self.images = images.into_iter().map(known).collect();
+        Ok(())
+    }
+
+    /// Keeps the features of all images for a later training on.
+    fn remember(&self, path: &Path) -> Result<()> {
+        let key = hex(&settings_hash(self)?.finalize());
+        let stored =
+            |CachedImage { name, digest, .. }: &CachedImage| StoredImage { name: name.clone(), digest: *digest };
+        let images: Vec<_> = self.images.iter().map(stored).collect();
+        self.cache.save_with(path, &key, &images)
+    }
+}
+
+/// What the features depend on: the settings, and every byte of every image in order.
+fn features_key(fitter: &Fitter, images: &[PathBuf]) -> Result<String> {
+    let mut hasher = settings_hash(fitter)?;
     for path in images {
         hasher.update(NetworkSource::Path(path).sha256()?);
     }
     Ok(hex(&hasher.finalize()))
 }
 
+/// An image of a survey, for the cache.
+fn cached(survey: &Survey, place: usize) -> CachedImage {
+    CachedImage {
+        name: survey.images[place].display().to_string(),
+        digest: survey.digests[place],
+        look: survey.looks.get(place).cloned(),
+    }
+}
+
 /// Makes the features of every image; gives the number of images that failed.
 fn read(
     fitter: &mut Fitter,
-    images: &[PathBuf],
+    survey: &Survey,
     limits: &Limits,
     events: &mut dyn FnMut(Event<'_>) -> Control,
 ) -> Result<usize> {
+    let images = survey.images.as_slice();
     let input = *fitter.input();
     let mut skipped = 0;
     std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel(4);
         scope.spawn(move || read_tensors(images, limits, input, &sender));
         for (index, tensor) in receiver.iter().enumerate() {
-            let name = images[index].display().to_string();
-            match tensor.and_then(|tensor: Vec<f32>| fitter.push_tensor(&tensor, name)) {
+            match tensor.and_then(|tensor: Vec<f32>| fitter.push_tensor(&tensor, cached(survey, index))) {
                 Ok(()) => {}
                 Err(error @ (Error::Decode { .. } | Error::Limit { .. } | Error::Frame { .. } | Error::Io { .. })) => {
                     skipped += 1;

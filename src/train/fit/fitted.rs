@@ -8,11 +8,11 @@ use std::{
 use prost::bytes::Bytes;
 use serde::Serialize;
 
-use super::file_source;
+use super::{check::Checked, file_source};
 use crate::{
     Error, Result,
     backbone::BackboneFile,
-    package::{self, FileSource, Files, Manifest},
+    package::{self, DroppedImage, FileSource, Files, Manifest},
     segment::{CalibratedNull, DecisionOptions},
     train::{TrainOptions, TrainingSummary},
 };
@@ -45,6 +45,27 @@ pub struct Unusual {
     pub log10_nfa: f32,
 }
 
+/// A good image that judged a flow, which had not seen it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct JudgedImage {
+    /// The path of its file, or `frame N`.
+    pub image: String,
+    /// Whether it is new to the model that training went on from; false in a fit from the start.
+    pub new: bool,
+    /// Whether it was held out of the model's own flow, and not only of a further one.
+    pub own: bool,
+    /// Its lowest log₁₀NFA; `None` without any evidence, and without a [rejection](Manifest::rejection).
+    pub log10_nfa: Option<f32>,
+}
+
+impl Unusual {
+    /// For the package's training record, without the folder.
+    pub(super) fn record(&self) -> DroppedImage {
+        let name = Path::new(&self.image).file_name().map(|name| name.to_string_lossy().into_owned());
+        DroppedImage { image: name.unwrap_or_else(|| self.image.clone()), log10_nfa: self.log10_nfa }
+    }
+}
+
 /// A fitted model, not yet written.
 #[derive(Debug)]
 pub struct Fitted {
@@ -72,6 +93,13 @@ pub struct Fitted {
     /// threshold at a small reject rate, so an image among them that is not good hides defects. Empty without a
     /// [rejection](Manifest::rejection).
     pub unusual: Vec<Unusual>,
+    /// All images that were held out and judged.
+    pub judged: Vec<JudgedImage>,
+    /// Which good images look doubtful, as [`Fitter::check`](super::Fitter::check) says. With further flows planned, nothing is known before
+    /// [`Fitter::cross_fit`](super::Fitter::cross_fit). Empty for a model that learned on.
+    pub checked: Checked,
+    /// The images that looked defective and were left out before training.
+    pub dropped: Vec<Unusual>,
     /// What the first of them gives reason to say.
     pub(super) outlier: Option<String>,
     /// The golden frames, in the manifest's order.
@@ -85,6 +113,8 @@ impl Fitted {
     /// did not finish.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.notes.clone();
+        warnings.extend(self.dropped_note());
+        warnings.extend(self.checked.warning());
         warnings.extend(self.golden_note.clone());
         warnings.extend(self.summary.warnings());
         warnings.extend(self.cross_fit.warning());
@@ -94,6 +124,19 @@ impl Fitted {
         warnings.extend(self.outlier.clone());
         warnings.extend(self.manifest.rule(&DecisionOptions::default()).ok().and_then(|rule| rule.warning()));
         warnings
+    }
+
+    /// What was left out before training.
+    fn dropped_note(&self) -> Option<String> {
+        let named = |of: &Unusual| format!("{} (log10 NFA {:.1})", of.image, of.log10_nfa);
+        let names: Vec<_> = self.dropped.iter().map(named).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "{} of the good images look defective and were left out before training: {}",
+                names.len(),
+                names.join(", ")
+            )
+        })
     }
 
     /// Writes a package that holds its backbone: a folder, or one file if `path` ends in `.uflow`. The package is there whole or

@@ -16,9 +16,9 @@ use crate::{
 
 impl Fitter {
     /// Keeps a good frame that a golden frame may be made of. Twice as many as are wanted are kept, because some may be too near to the threshold.
-    pub(super) fn keep_golden(&mut self, frame: &Frame<'_>) -> Result<()> {
+    pub(super) fn keep_golden(&mut self, frame: &Frame<'_>, name: &str) -> Result<()> {
         if self.golden.len() < 2 * self.options.golden {
-            self.golden.push(golden_picture(frame, self.input())?.into());
+            self.golden.push((name.to_owned(), golden_picture(frame, self.input())?.into()));
         }
         Ok(())
     }
@@ -35,9 +35,11 @@ impl Fitter {
         // First those that are far apart, then their neighbours.
         chosen.sort_by_key(|index| (!(0..most).any(|part| part * count / most == *index), *index));
         for index in chosen {
-            let kept = Image::open_with(&images[index], &read).and_then(|image| self.keep_golden(&image.frame()));
+            let name = images[index].display().to_string();
+            let kept =
+                Image::open_with(&images[index], &read).and_then(|image| self.keep_golden(&image.frame(), &name));
             if let Err(error) = kept {
-                tracing::debug!(image = %images[index].display(), %error, "no golden frame");
+                tracing::debug!(image = %name, %error, "no golden frame");
             }
         }
     }
@@ -68,6 +70,7 @@ impl Fitter {
         let roi = roi.transpose()?.map(Into::into);
         let mut detector = Detector::on(manifest.clone().into(), Box::new(network), roi)?;
         let made = Machine::here(&self.runtime, session);
-        golden_frames(&mut detector, &self.golden, self.options.golden, made)
+        let pictures: Vec<Bytes> = self.golden.iter().map(|(_, picture)| picture.clone()).collect();
+        golden_frames(&mut detector, &pictures, self.options.golden, made)
     }
 }

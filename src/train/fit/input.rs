@@ -32,8 +32,9 @@ pub(super) fn shaped(side: u32, step: u32, ratio: f64) -> (u32, u32) {
 }
 
 /// The median ratio of width to height of images of these (height, width).
-pub(super) fn median_ratio(sizes: &[(u32, u32)]) -> Option<f64> {
-    let mut ratios: Vec<f64> = sizes.iter().map(|&(height, width)| f64::from(width) / f64::from(height)).collect();
+pub(super) fn median_ratio(sizes: impl IntoIterator<Item = (u32, u32)>) -> Option<f64> {
+    let ratio = |(height, width)| f64::from(width) / f64::from(height);
+    let mut ratios: Vec<f64> = sizes.into_iter().map(ratio).collect();
     ratios.sort_by(f64::total_cmp);
     ratios.get(ratios.len() / 2).copied()
 }
@@ -75,7 +76,7 @@ mod tests {
 
     #[test]
     fn the_median_is_that_of_the_images_not_of_their_sizes() {
-        assert_eq!(median_ratio(&[]), None);
-        assert_eq!(median_ratio(&[(10, 20), (10, 20), (10, 20), (30, 10), (40, 10)]), Some(2.0));
+        assert_eq!(median_ratio([]), None);
+        assert_eq!(median_ratio([(10, 20), (10, 20), (10, 20), (30, 10), (40, 10)]), Some(2.0));
     }
 }

@@ -49,12 +49,11 @@ impl Fitter {
         Ok(statistics(held_out, fair.value()?))
     }
 
-    /// The images that a flow held out, each with U of each scale.
-    pub(super) fn held_out(&self, trained: &Trained) -> Result<HeldOutImages> {
+    /// Some images, each with U of each scale.
+    pub(super) fn judged_energies(&self, trained: &Trained, images: Vec<usize>) -> Result<HeldOutImages> {
         let energies = |&image: &usize| -> Result<Energies> {
             Ok(self.energies(&trained.flow, image)?.into_iter().map(|map| map.into_raw_vec_and_offset().0).collect())
         };
-        let images = trained.summary.held_out.clone();
         Ok(HeldOutImages { energies: images.par_iter().map(energies).collect::<Result<_>>()?, images })
     }
 

@@ -4,19 +4,26 @@
 //! [`Fitted`] model, [`Fitted::write`] makes it a package. [`fit_files`] drives it from image files.
 
 mod augment;
+mod check;
 mod cross;
+mod evidence;
 mod files;
 mod fitted;
+mod gate;
 mod golden;
 mod input;
+mod learned;
 mod measure;
 mod options;
 mod pushed;
 mod survey;
 mod variety;
 
+pub use check::{Checked, Described, Ranked, check_files};
 pub use files::{FEATURES_SUFFIX, fit_files, fit_files_on};
-pub use fitted::{CrossFit, Fitted, Unusual};
+pub use fitted::{CrossFit, Fitted, JudgedImage, Unusual};
+pub use gate::{GroupGate, RejectGate};
+pub use learned::{FEWEST_NEW, Learned, features_beside};
 pub(crate) use measure::statistics;
 pub(crate) use options::file_source;
 pub use options::{Augmentation, BackboneChoice, Event, FitOptions};
@@ -31,21 +38,36 @@ use std::{
 use ndarray::{Array3, Array4, ArrayView3, Axis};
 use prost::{Message, bytes::Bytes};
 
-use self::{cross::Plan, fitted::HeldOutImages, pushed::PushedFrames, survey::Pixels};
-use super::{Control, FeatureCache, Progress, StopReason, TrainOptions, Trained, session::thread_pool, train};
+use self::{cross::Plan, fitted::HeldOutImages, learned::Places, pushed::PushedFrames, survey::Pixels};
+use super::{Control, FeatureCache, Progress, StopReason, TrainOptions, Trained, session::thread_pool};
 use crate::{
     Error, Reason, Result,
     backbone::BackboneFile,
     flow::Architecture,
     frame::{BitDepthCheck, Frame, depth::FULL_BITS},
-    package::{self, BackboneReference, FORMAT, FlowReference, Manifest, Scale, ScoreStatistics, TrainingRecord},
+    package::{
+        self, BackboneReference, FORMAT, FlowReference, ImageDigest, Manifest, Scale, ScoreStatistics, SeenImages,
+        TrainingRecord,
+    },
     preprocess::{Preprocess, Preprocessor},
     runtime::{Backbone, Runtime},
+    screen::Look,
     segment::{RegionOfInterest, Roi, Segmenter},
 };
 
 /// Fewer good images cannot tell what is normal.
 pub const FEWEST_IMAGES: usize = 8;
+
+/// An image whose features are in the cache.
+#[derive(Clone, Debug)]
+struct CachedImage {
+    /// What it is called.
+    name: String,
+    /// Stands for its pixels.
+    digest: ImageDigest,
+    /// What it looks like; `None` where only its features are there.
+    look: Option<Look>,
+}
 
 /// Takes good frames and fits a model to them.
 #[derive(Debug)]
@@ -62,13 +84,15 @@ pub struct Fitter {
     roi: Option<Arc<Roi>>,
     tensor: Vec<f32>,
     cache: FeatureCache,
-    /// What each image of the cache is called.
-    names: Vec<String>,
+    /// The images of the cache.
+    images: Vec<CachedImage>,
     pushed: PushedFrames,
     /// The largest 16-bit sample of the frames that do not say their own number of bits.
     depth: BitDepthCheck,
-    /// Pictures that golden frames may be made of.
-    golden: Vec<Bytes>,
+    /// Pictures that golden frames may be made of, with the names of their images.
+    golden: Vec<(String, Bytes)>,
+    /// The images that were left out because they look defective.
+    dropped: Vec<Unusual>,
 }
 
 impl Fitter {
@@ -107,9 +131,10 @@ impl Fitter {
             roi: options.detection.roi.as_ref().and_then(RegionOfInterest::mask).cloned(),
             depth: BitDepthCheck::default(),
             cache,
-            names: Vec::new(),
+            images: Vec::new(),
             pushed: PushedFrames::default(),
             golden: Vec::new(),
+            dropped: Vec::new(),
             backbone,
             file,
             options,
@@ -159,12 +184,17 @@ impl Fitter {
         let pixels = Pixels::of(frame);
         let what = self.pushed.look(pixels);
         if what == Pushed::Added {
+            let name = self.pushed.next();
+            let image = CachedImage {
+                name: name.clone(),
+                digest: ImageDigest::of_sha256(&pixels.digest),
+                look: Some(Look::of(frame, self.options.significant_bits)),
+            };
             let mut tensor = std::mem::take(&mut self.tensor);
-            let result =
-                self.preprocessor.run(frame, &mut tensor).and_then(|()| self.push_tensor(&tensor, self.pushed.next()));
+            let result = self.preprocessor.run(frame, &mut tensor).and_then(|()| self.push_tensor(&tensor, image));
             self.tensor = tensor;
             result?;
-            self.keep_golden(frame)?;
+            self.keep_golden(frame, &name)?;
         }
         self.pushed.note(pixels, what);
         Ok(what)
@@ -176,8 +206,8 @@ impl Fitter {
         self.roi.as_ref().map_or(Ok(()), |roi| roi.check_frame((height as usize, width as usize), input))
     }
 
-    /// Adds a good frame that is preprocessed already, 3 × H × W, under this name.
-    fn push_tensor(&mut self, tensor: &[f32], name: String) -> Result<()> {
+    /// Adds a good frame that is preprocessed already, 3 × H × W.
+    fn push_tensor(&mut self, tensor: &[f32], cached: CachedImage) -> Result<()> {
         let (height, width) = (self.input().height as usize, self.input().width as usize);
         let image = ArrayView3::from_shape((3, height, width), tensor).map_err(|e| Error::frame(Reason::of(e)))?;
         let versions = self.options.augmentation.versions().iter().map(|version| {
@@ -190,7 +220,7 @@ impl Fitter {
         };
         let versions: Vec<_> = versions.iter().map(|features| maps(features)).collect();
         self.cache.push_all(&versions)?;
-        self.names.push(name);
+        self.images.push(cached);
         Ok(())
     }
 
@@ -228,12 +258,18 @@ impl Fitter {
         }
         let mut notes = self.pushed.warnings();
         notes.extend(variety::check(&self.cache)?);
-        let plan = Plan::new(&self.options, images);
+        let places = self.places()?;
+        let plan = match &places {
+            None => Plan::new(&self.options, images),
+            Some(places) => Plan { flows: places.new.len(), ..Plan::new(&self.options, images) },
+        };
         let mut training = plan.options(&self.options.training);
         training.threads = training.threads.or(self.options.session.threads);
         training.time_budget = self.time_of_next(Duration::ZERO, plan.flows);
-        let trained = train(&self.cache, &training, &mut |state| progress(&Progress { folds: plan.flows, ..state }))?;
-        let (scores, held_out) = on(training.threads, || Ok((self.measure(&trained)?, self.held_out(&trained)?)))?;
+        let trained = self
+            .train_flow(&training, places.as_ref(), &mut |state| progress(&Progress { folds: plan.flows, ..state }))?;
+        let judged = || Ok((self.measure(&trained)?, self.judged(&trained, places.as_ref())?));
+        let (scores, held_out) = on(training.threads, judged)?;
         let flow = trained.flow.to_onnx().encode_to_vec();
         let stopped = plan.flows > 1 && trained.summary.stopped == StopReason::Asked;
         let mut fitted = Fitted {
@@ -241,7 +277,7 @@ impl Fitter {
             cross_fit: CrossFit {
                 planned: plan.flows,
                 finished: 1,
-                planned_images: plan.images(&training, images),
+                planned_images: places.as_ref().map_or_else(|| plan.images(&training, images), Places::judging),
                 stopped,
                 ..CrossFit::default()
             },
@@ -256,7 +292,10 @@ impl Fitter {
             images,
             held_out: HeldOutImages::default(),
             unusual: Vec::new(),
+            judged: Vec::new(),
             outlier: None,
+            checked: Checked::default(),
+            dropped: self.dropped.clone(),
             golden: Vec::new(),
             golden_note: None,
         };
@@ -264,6 +303,7 @@ impl Fitter {
         // With further flows the threshold is not final yet, and `cross_fit` measures golden frames by it.
         if plan.flows == 1 {
             self.set_golden(&mut fitted);
+            self.set_checked(&mut fitted);
         }
         fitted.held_out = held_out;
         Ok(fitted)
@@ -304,13 +344,26 @@ impl Fitter {
                 topology: options.topology,
                 held_out_nll: summary.best.nll,
                 latent_variance: summary.best.latent_variance.clone(),
+                seen: self.seen(&summary.held_out),
+                dropped: self.dropped.iter().map(Unusual::record).collect(),
             }),
             scores: Some(scores),
             calibration: None,
             rejection: None,
             golden: None,
+            limits: None,
             detection,
         }
+    }
+
+    /// Which images the model's own training had, those at these places held out.
+    fn seen(&self, held_out: &[usize]) -> Option<SeenImages> {
+        let (held_out, trained): (Vec<usize>, Vec<usize>) =
+            (0..self.images.len()).partition(|image| held_out.contains(image));
+        let digests = |images: Vec<usize>| -> Vec<ImageDigest> {
+            images.into_iter().map(|image| self.images[image].digest).collect()
+        };
+        SeenImages::new(&digests(trained), &digests(held_out))
     }
 }
 

@@ -7,11 +7,12 @@ use std::{
     time::Duration,
 };
 
+use prost::bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use strum::{Display, IntoStaticStr, VariantArray, VariantNames};
 
 use super::{
-    Fitted,
+    Fitted, Learned,
     augment::{Version, versions},
     cross,
 };
@@ -38,6 +39,8 @@ pub enum BackboneChoice {
     },
     /// An ONNX file with U-Flow's metadata.
     File(PathBuf),
+    /// Such a file in memory.
+    Model(Bytes),
 }
 
 impl Default for BackboneChoice {
@@ -65,7 +68,7 @@ impl BackboneChoice {
     pub fn beside(self, library: Option<PathBuf>) -> Self {
         match self {
             Self::Named { name, .. } => Self::Named { name, beside: library },
-            file => file,
+            other => other,
         }
     }
 
@@ -77,6 +80,7 @@ impl BackboneChoice {
         match self {
             Self::Named { name, beside } => backbone::find(name, beside.as_deref()),
             Self::File(path) => Ok(BackboneFile::File(path.clone())),
+            Self::Model(bytes) => Ok(BackboneFile::Part(bytes.clone())),
         }
     }
 
@@ -190,6 +194,9 @@ pub struct FitOptions {
     /// their median ratio of width to height in [`fit_files`](super::fit_files), by the first frame that is added in [`Fitter::push`](super::Fitter::push).
     /// A backbone that recommends a rectangle, or takes one size only, gets that.
     pub input_size: Option<(u32, u32)>,
+    /// A model that training goes on from, with its old good images and new ones; a new model if `None`. The steps and the connection of the
+    /// flow's stages and its normalisation are then the model's. The backbone and the size of the input must be the model's, too.
+    pub learned: Option<Learned>,
     /// Augmentation of the good images.
     pub augmentation: Augmentation,
     /// The flow and its training.
@@ -217,9 +224,15 @@ pub struct FitOptions {
     /// Folder in which the images' features are kept for the next fit on the same images; none are kept if `None`. [`fit_files`](super::fit_files)
     /// alone uses it.
     pub features: Option<PathBuf>,
+    /// File that the features of all images are kept in, with the images' names, so that a later training on needs no old images. [`fit_files`](super::fit_files)
+    /// alone uses it.
+    pub keep_features: Option<PathBuf>,
     /// Most good images that the package keeps as golden frames, with what it finds in them, to verify other machines with; at most
     /// [`MOST_GOLDEN`](crate::package::MOST_GOLDEN). Each is at most as large as the network's input.
     pub golden: usize,
+    /// Most images that are left out before training because they look defective ([`Fitter::drop_doubtful`](super::Fitter::drop_doubtful));
+    /// [`fit_files`](super::fit_files) alone does so by itself.
+    pub drop_doubtful: usize,
     /// Where the backbone runs.
     pub session: SessionOptions,
 }
@@ -240,6 +253,11 @@ impl FitOptions {
         self.detection.check()?;
         self.session.check()?;
         self.check_input_size()?;
+        if self.learned.is_some() && self.features.is_some() {
+            let reason =
+                "a folder of features is for fits from the start; a model that learns on has its features in a file";
+            return Err(Error::parameter("features", reason));
+        }
         self.check_golden()?;
         self.significant_bits.map_or(Ok(0), check_significant_bits)?;
         package::check_model_name(&self.name)
@@ -299,6 +317,7 @@ impl FitOptions {
             backbone: BackboneChoice::default(),
             strides: Vec::new(),
             input_size: None,
+            learned: None,
             augmentation: Augmentation::None,
             training: TrainOptions::default(),
             detection: DecisionOptions::default(),
@@ -309,7 +328,9 @@ impl FitOptions {
             float_range: None,
             memory: 2 << 30,
             features: None,
+            keep_features: None,
             golden: 3,
+            drop_doubtful: 0,
             session: SessionOptions::default(),
         }
     }

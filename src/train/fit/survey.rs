@@ -8,18 +8,19 @@
 //! - **uniform images**: all pixels have one value, as from a covered lens or a camera that sent an empty buffer.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt::{Display, Write as _},
     path::PathBuf,
 };
 
 use rayon::prelude::*;
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     Error, Result,
     frame::{BitDepthCheck, Frame, Image, ReadOptions},
-    train::Control,
+    package::ImageDigest,
+    screen::Look,
+    train::{Control, cache::remove_at},
 };
 
 /// Part of the files that may be unreadable: more end the run before any work starts.
@@ -42,8 +43,10 @@ pub struct Survey {
     pub depth: BitDepthCheck,
     /// Each (height, width) among the images to use, and the first image of that size.
     pub sizes: Vec<((u32, u32), PathBuf)>,
-    /// (height, width) of each image to use.
-    pub shapes: Vec<(u32, u32)>,
+    /// Digest of the pixels of each image to use.
+    pub digests: Vec<ImageDigest>,
+    /// What each image to use looks like; empty unless that was asked for.
+    pub looks: Vec<Look>,
 }
 
 impl Survey {
@@ -57,27 +60,53 @@ impl Survey {
         read: &ReadOptions,
         progress: &mut dyn FnMut(usize, usize) -> Control,
     ) -> Result<Self> {
+        Self::make(paths, read, false, progress)
+    }
+
+    /// The same, with what each image looks like, which costs about as much as decoding it.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn with_looks(
+        paths: &[PathBuf],
+        read: &ReadOptions,
+        progress: &mut dyn FnMut(usize, usize) -> Control,
+    ) -> Result<Self> {
+        Self::make(paths, read, true, progress)
+    }
+
+    fn make(
+        paths: &[PathBuf],
+        read: &ReadOptions,
+        looks: bool,
+        progress: &mut dyn FnMut(usize, usize) -> Control,
+    ) -> Result<Self> {
         let mut survey = Self::default();
         let mut known: HashMap<[u8; 32], &PathBuf> = HashMap::new();
         let mut done = 0;
         for chunk in paths.chunks(4 * rayon::current_num_threads()) {
-            let look =
-                |path: &PathBuf| Image::open_with(path, read).map(|image| (Pixels::of(&image.frame()), image.peak()));
-            let looked: Vec<Result<(Pixels, Option<u16>)>> = chunk.par_iter().map(look).collect();
-            for (path, pixels) in chunk.iter().zip(looked) {
-                let pixels = pixels.map(|(pixels, peak)| {
+            let look = |path: &PathBuf| {
+                let image = Image::open_with(path, read)?;
+                let frame = image.frame();
+                let look = looks.then(|| Look::of(&frame, read.significant_bits));
+                Ok((Pixels::of(&frame), image.peak(), look))
+            };
+            let looked: Vec<Result<(Pixels, Option<u16>, Option<Look>)>> = chunk.par_iter().map(look).collect();
+            for (path, looked) in chunk.iter().zip(looked) {
+                let looked = looked.map(|(pixels, peak, look)| {
                     survey.depth.push(peak);
-                    pixels
+                    (pixels, look)
                 });
-                match pixels {
+                match looked {
                     Err(error) => survey.unreadable.push((path.clone(), error)),
-                    Ok(Pixels { uniform: true, .. }) => survey.uniform.push(path.clone()),
-                    Ok(Pixels { digest, size, .. }) => match known.get(&digest) {
+                    Ok((Pixels { uniform: true, .. }, _)) => survey.uniform.push(path.clone()),
+                    Ok((Pixels { digest, size, .. }, look)) => match known.get(&digest) {
                         Some(&earlier) => survey.repeated.push((path.clone(), earlier.clone())),
                         None => {
                             known.insert(digest, path);
                             survey.images.push(path.clone());
-                            survey.shapes.push(size);
+                            survey.digests.push(ImageDigest::of_sha256(&digest));
+                            survey.looks.extend(look);
                             if survey.sizes.iter().all(|(known, _)| *known != size) {
                                 survey.sizes.push((size, path.clone()));
                             }
@@ -92,6 +121,15 @@ impl Survey {
         }
         survey.check_unreadable(paths.len())?;
         Ok(survey)
+    }
+
+    /// Leaves out images whose pixels are known already.
+    pub(super) fn leave_out(&mut self, known: &HashSet<ImageDigest>) {
+        let places: Vec<usize> =
+            (0..self.digests.len()).filter(|&place| known.contains(&self.digests[place])).collect();
+        remove_at(&mut self.images, &places);
+        remove_at(&mut self.looks, &places);
+        remove_at(&mut self.digests, &places);
     }
 
     fn check_unreadable(&self, all: usize) -> Result<()> {
@@ -189,16 +227,8 @@ impl Pixels {
     pub(super) fn of(frame: &Frame<'_>) -> Self {
         let (bytes, colour) = (frame.format().bytes_per_pixel(), frame.format().color_bytes());
         let first = &frame.row(0)[..colour];
-        let mut hasher = Sha256::new();
-        hasher.update(frame.width().to_le_bytes());
-        hasher.update(frame.height().to_le_bytes());
-        hasher.update(frame.format().to_string());
-        let mut uniform = true;
-        for row in frame.rows() {
-            hasher.update(row);
-            uniform = uniform && row.chunks_exact(bytes).all(|pixel| &pixel[..colour] == first);
-        }
-        Self { digest: hasher.finalize().into(), uniform, size: (frame.height(), frame.width()) }
+        let uniform = frame.rows().all(|row| row.chunks_exact(bytes).all(|pixel| &pixel[..colour] == first));
+        Self { digest: frame.sha256(), uniform, size: (frame.height(), frame.width()) }
     }
 }
 

@@ -50,6 +50,7 @@ fn manifest(flow: &[u8], backbone: &[u8]) -> Manifest {
         scores: None,
         calibration: None,
         golden: None,
+        limits: None,
         rejection: None,
         detection: DecisionOptions { roi: Some("roi.png".to_owned()), ..DecisionOptions::default() },
     }

@@ -29,6 +29,7 @@ use uflow::{
     serve::{
         app::{App, WhenFull},
         auth::Gate,
+        drift::Drift,
         http::{HttpSettings, router},
         oip::Oip,
         registry::{Control, Registry, Versions},
@@ -114,7 +115,8 @@ impl Server {
         let engine = Arc::new(Engine::new(runtime, setup.engine).unwrap());
         let repository = Repository::open(repository, None).unwrap();
         let registry = Registry::start(Arc::clone(&engine), repository, setup.control, setup.versions).unwrap();
-        let app = App::new(engine, registry, None).unwrap().with_ready_when_empty(setup.ready_when_empty);
+        let drift = Drift::new(Some(1_000_000), None, engine.metrics().registry()).unwrap();
+        let app = App::new(engine, registry, drift, None).unwrap().with_ready_when_empty(setup.ready_when_empty);
         let largest = setup.largest_answer.unwrap_or(app.largest_answer());
         let app = Arc::new(app.with_largest_answer(largest));
         let gate = (!setup.tokens.is_empty()).then(|| {

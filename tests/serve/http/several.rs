@@ -1,8 +1,11 @@
 //! Several images in one request, the picture of the regions as an answer, and the list of models.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 use uflow::{
     frame::PixelFormat,
+    package::{DetectionLimits, KindLimit, Manifest, Package},
     render::{OUTLINE, draw_outlines},
     serve::registry::Control,
 };
@@ -184,10 +187,37 @@ fn a_picture_has_the_regions_outlined() {
     assert_eq!((broken.status, broken.error().0.as_str()), (400, "INVALID_ARGUMENT"), "errors are JSON");
 }
 
+/// Gives a package detectable sizes.
+fn measured(path: &Path) {
+    let package = Package::open(path).unwrap();
+    let kind = KindLimit {
+        kind: "hole".to_owned(),
+        contrast: 1.0,
+        defects: 100,
+        found: 80,
+        a90_px: Some(8.0),
+        a90_95_px: None,
+    };
+    let limits = DetectionLimits {
+        images: 40,
+        good_flagged: 0,
+        control_images: 40,
+        control_flagged: 0,
+        defects: 100,
+        tried_px: [2.0, 64.0],
+        contrast_levels: 100.0,
+        pixel_size_mm: None,
+        kinds: vec![kind],
+    };
+    let manifest = Manifest { limits: Some(limits), ..package.manifest.clone() };
+    package.write_changed(path, &manifest, package.roi.as_deref()).unwrap();
+}
+
 #[test]
 fn the_models_are_listed_with_what_they_decide() {
     let models = Models::new();
     super::break_package(&models.repository().join("gear/1"));
+    measured(&models.repository().join("bolt/3"));
     let server = Server::start(&models);
     let found = server.get("/v1/models").json();
     let listed = found["models"].as_array().unwrap();
@@ -210,6 +240,12 @@ fn the_models_are_listed_with_what_they_decide() {
     let description = &listed[0]["description"];
     assert_eq!((&description["input_width"], &description["input_height"]), (&json!(48), &json!(32)));
     assert!(!description["decision"].as_array().unwrap().is_empty());
+    assert!(description["limits"].is_null(), "{found}");
+    let limits = &listed[1]["description"]["limits"];
+    assert_eq!((&limits["images"], &limits["largest_tried_px"]), (&json!(40), &json!(64.0)), "{found}");
+    let hole =
+        json!({ "kind": "hole", "contrast": 1.0, "defects": 100, "found": 80, "a90_px": 8.0, "a90_95_px": null });
+    assert_eq!(limits["kinds"], json!([hole]));
     let empty = Setup { control: Control::Explicit, ready_when_empty: true, ..Setup::default() };
     let found = Server::with(&models, empty).get("/v1/models").json();
     assert!(found["models"].as_array().unwrap().iter().all(|model| model["state"] == "available"), "{found}");

@@ -12,6 +12,7 @@ use uflow::{
     runtime::{Runtime, SessionOptions},
     serve::{
         app::App,
+        drift::Drift,
         registry::{Control, Registry, Versions},
     },
 };
@@ -61,7 +62,8 @@ impl Repo {
         let repository = Repository::open(&self.root(), None).unwrap();
         let registry = Registry::start(Arc::clone(&engine), repository, control, Versions::Latest(1)).unwrap();
         registry.started().wait_for(|started| *started).await.unwrap();
-        Arc::new(App::new(engine, registry, None).unwrap())
+        let drift = Drift::new(None, None, engine.metrics().registry()).unwrap();
+        Arc::new(App::new(engine, registry, drift, None).unwrap())
     }
 }
 

@@ -9,6 +9,9 @@ namespace UFlow.Tests
     /// <summary>The command <c>uflow</c>, and what it finds in pictures.</summary>
     internal static class Command
     {
+        /// <summary>A process that takes longer hangs.</summary>
+        private static readonly TimeSpan Longest = TimeSpan.FromMinutes(2);
+
         internal static string Run(string program, params string[] arguments)
         {
             var start = new ProcessStartInfo(program, string.Join(" ", arguments.Select(argument => "\"" + argument + "\"")))
@@ -20,13 +23,17 @@ namespace UFlow.Tests
             using (Process process = Process.Start(start))
             {
                 var errors = process.StandardError.ReadToEndAsync();
-                string output = process.StandardOutput.ReadToEnd();
-                process.WaitForExit();
+                var output = process.StandardOutput.ReadToEndAsync();
+                if (!process.WaitForExit((int)Longest.TotalMilliseconds))
+                {
+                    process.Kill();
+                    throw new TimeoutException(program + " " + start.Arguments + ": did not end in " + Longest + "\n" + output.Result + errors.Result);
+                }
                 if (process.ExitCode != 0)
                 {
-                    throw new InvalidOperationException(program + " " + start.Arguments + ": exit code " + process.ExitCode + "\n" + output + errors.Result);
+                    throw new InvalidOperationException(program + " " + start.Arguments + ": exit code " + process.ExitCode + "\n" + output.Result + errors.Result);
                 }
-                return output;
+                return output.Result;
             }
         }
 

@@ -65,6 +65,10 @@ class Fit:
     """How training went: images, epochs, losses, why it ended."""
     cross_fit: dict[str, Any]
     """Which images the threshold stands on."""
+    findings: list[dict[str, Any]]
+    """Good images that look doubtful, the most serious first: `kind`, `image`, `figure` with its `unit`, what is `usual`, `advice`."""
+    dropped: list[dict[str, Any]]
+    """The images that `drop_doubtful` left out: `image` and `log10_nfa`."""
 
 
 def fit(
@@ -81,6 +85,7 @@ def fit(
     float_range: tuple[float, float] | None = None,
     features: str | os.PathLike[str] | None = None,
     memory_mib: int | None = None,
+    drop_doubtful: int = 0,
     cross_fit: bool = False,
     most_flows: int | None = None,
     time_budget: float | None = None,
@@ -123,6 +128,8 @@ def fit(
     - `augment`: `none`, `flip`, `rotate`, `all`, `exposure` or `shift`.
     - `color`, `significant_bits`, `float_range`: as in `Detector.detect`; the package keeps the last two.
     - `features`: folder that keeps the features of image files for another fit. `memory_mib`: memory for features [default: 2048].
+    - `drop_doubtful`: leave out the images that look most defective before training, at most so many [default: 0]. To leave out images of
+      your choice, give the list of files without them.
     - `time_budget`: most seconds of training [default: 120]; `math.inf` for no limit. `cross_fit`, `most_flows`: see `uflow fit --help`,
       as for the options of the flow: `flow` (`parallel` or `u`), `normalisation`, `steps`, `epochs`, `patience`, `batch`,
       `learning_rate`, `weight_decay`, `noise`, `held_out`, `seed`.
@@ -137,6 +144,7 @@ def fit(
         "augment": augment,
         "features": None if features is None else os.fspath(features),
         "memory_mib": memory_mib,
+        "drop_doubtful": drop_doubtful,
         "cross_fit": cross_fit,
         "most_flows": most_flows,
         "time_budget": time_budget,

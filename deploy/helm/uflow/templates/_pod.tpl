@@ -1,10 +1,12 @@
 {{- define "uflow.env" -}}
-- { name: UFLOW_MODELS, value: /models }
+- { name: UFLOW_MODELS, value: {{ .Values.models.url | default "/models" | quote }} }
 - { name: UFLOW_GRPC, value: "0.0.0.0:8001" }
 - { name: UFLOW_HTTP, value: "0.0.0.0:8002" }
 - { name: UFLOW_DEVICE, value: {{ ternary .Values.gpu.device "cpu" (gt (int .Values.gpu.count) 0) }} }
 {{- if .Values.gpu.count }}
 - { name: UFLOW_PRECISION, value: {{ .Values.gpu.precision }} }
+{{- end }}
+{{- if or .Values.gpu.count .Values.models.url }}
 - { name: UFLOW_CACHE, value: /var/cache/uflow }
 {{- end }}
 {{- if .Values.tls.secretName }}

@@ -18,12 +18,23 @@ class ModelState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MODEL_STATE_READY: _ClassVar[ModelState]
     MODEL_STATE_UNLOADING: _ClassVar[ModelState]
     MODEL_STATE_FAILED: _ClassVar[ModelState]
+
+class DriftKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DRIFT_KIND_UNSPECIFIED: _ClassVar[DriftKind]
+    DRIFT_KIND_SHIFT: _ClassVar[DriftKind]
+    DRIFT_KIND_CALM: _ClassVar[DriftKind]
+    DRIFT_KIND_DEFECTS: _ClassVar[DriftKind]
 MODEL_STATE_UNSPECIFIED: ModelState
 MODEL_STATE_AVAILABLE: ModelState
 MODEL_STATE_LOADING: ModelState
 MODEL_STATE_READY: ModelState
 MODEL_STATE_UNLOADING: ModelState
 MODEL_STATE_FAILED: ModelState
+DRIFT_KIND_UNSPECIFIED: DriftKind
+DRIFT_KIND_SHIFT: DriftKind
+DRIFT_KIND_CALM: DriftKind
+DRIFT_KIND_DEFECTS: DriftKind
 
 class ListModelsRequest(_message.Message):
     __slots__ = ()
@@ -94,7 +105,7 @@ class Model(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., state: _Optional[_Union[ModelState, str]] = ..., reason: _Optional[str] = ..., current: bool = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., description: _Optional[_Union[ModelDescription, _Mapping]] = ...) -> None: ...
 
 class ModelDescription(_message.Message):
-    __slots__ = ("flow_sha256", "backbone", "backbone_sha256", "input_width", "input_height", "scales", "epsilon", "fair_threshold", "created", "device", "warm_up_ms", "reject_rate", "good_images", "reject_extrapolated", "decision")
+    __slots__ = ("flow_sha256", "backbone", "backbone_sha256", "input_width", "input_height", "scales", "epsilon", "fair_threshold", "created", "device", "warm_up_ms", "reject_rate", "good_images", "reject_extrapolated", "decision", "drift", "limits")
     FLOW_SHA256_FIELD_NUMBER: _ClassVar[int]
     BACKBONE_FIELD_NUMBER: _ClassVar[int]
     BACKBONE_SHA256_FIELD_NUMBER: _ClassVar[int]
@@ -110,6 +121,8 @@ class ModelDescription(_message.Message):
     GOOD_IMAGES_FIELD_NUMBER: _ClassVar[int]
     REJECT_EXTRAPOLATED_FIELD_NUMBER: _ClassVar[int]
     DECISION_FIELD_NUMBER: _ClassVar[int]
+    DRIFT_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
     flow_sha256: str
     backbone: str
     backbone_sha256: str
@@ -125,7 +138,105 @@ class ModelDescription(_message.Message):
     good_images: int
     reject_extrapolated: bool
     decision: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, flow_sha256: _Optional[str] = ..., backbone: _Optional[str] = ..., backbone_sha256: _Optional[str] = ..., input_width: _Optional[int] = ..., input_height: _Optional[int] = ..., scales: _Optional[_Iterable[_Union[ScaleShape, _Mapping]]] = ..., epsilon: _Optional[float] = ..., fair_threshold: _Optional[float] = ..., created: _Optional[str] = ..., device: _Optional[str] = ..., warm_up_ms: _Optional[float] = ..., reject_rate: _Optional[float] = ..., good_images: _Optional[int] = ..., reject_extrapolated: bool = ..., decision: _Optional[_Iterable[str]] = ...) -> None: ...
+    drift: Drift
+    limits: DetectionLimits
+    def __init__(self, flow_sha256: _Optional[str] = ..., backbone: _Optional[str] = ..., backbone_sha256: _Optional[str] = ..., input_width: _Optional[int] = ..., input_height: _Optional[int] = ..., scales: _Optional[_Iterable[_Union[ScaleShape, _Mapping]]] = ..., epsilon: _Optional[float] = ..., fair_threshold: _Optional[float] = ..., created: _Optional[str] = ..., device: _Optional[str] = ..., warm_up_ms: _Optional[float] = ..., reject_rate: _Optional[float] = ..., good_images: _Optional[int] = ..., reject_extrapolated: bool = ..., decision: _Optional[_Iterable[str]] = ..., drift: _Optional[_Union[Drift, _Mapping]] = ..., limits: _Optional[_Union[DetectionLimits, _Mapping]] = ...) -> None: ...
+
+class Drift(_message.Message):
+    __slots__ = ("watched", "reason", "run_length", "frames", "extreme_rate", "evidence", "alarms")
+    WATCHED_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    RUN_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    EXTREME_RATE_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    ALARMS_FIELD_NUMBER: _ClassVar[int]
+    watched: bool
+    reason: str
+    run_length: int
+    frames: int
+    extreme_rate: float
+    evidence: _containers.RepeatedCompositeFieldContainer[DriftEvidence]
+    alarms: _containers.RepeatedCompositeFieldContainer[DriftAlarm]
+    def __init__(self, watched: bool = ..., reason: _Optional[str] = ..., run_length: _Optional[int] = ..., frames: _Optional[int] = ..., extreme_rate: _Optional[float] = ..., evidence: _Optional[_Iterable[_Union[DriftEvidence, _Mapping]]] = ..., alarms: _Optional[_Iterable[_Union[DriftAlarm, _Mapping]]] = ...) -> None: ...
+
+class DriftEvidence(_message.Message):
+    __slots__ = ("kind", "log10", "alarms_total")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    LOG10_FIELD_NUMBER: _ClassVar[int]
+    ALARMS_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    kind: DriftKind
+    log10: float
+    alarms_total: int
+    def __init__(self, kind: _Optional[_Union[DriftKind, str]] = ..., log10: _Optional[float] = ..., alarms_total: _Optional[int] = ...) -> None: ...
+
+class DriftAlarm(_message.Message):
+    __slots__ = ("kind", "raised", "frame_number", "since_frame_number", "frames")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    RAISED_FIELD_NUMBER: _ClassVar[int]
+    FRAME_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FRAME_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    kind: DriftKind
+    raised: _timestamp_pb2.Timestamp
+    frame_number: int
+    since_frame_number: int
+    frames: _containers.RepeatedCompositeFieldContainer[DriftFrame]
+    def __init__(self, kind: _Optional[_Union[DriftKind, str]] = ..., raised: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., frame_number: _Optional[int] = ..., since_frame_number: _Optional[int] = ..., frames: _Optional[_Iterable[_Union[DriftFrame, _Mapping]]] = ...) -> None: ...
+
+class DriftFrame(_message.Message):
+    __slots__ = ("request_id", "frame", "time", "frame_number", "p_value", "log10_factor")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    FRAME_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    FRAME_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    LOG10_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    frame: str
+    time: _timestamp_pb2.Timestamp
+    frame_number: int
+    p_value: float
+    log10_factor: float
+    def __init__(self, request_id: _Optional[str] = ..., frame: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., frame_number: _Optional[int] = ..., p_value: _Optional[float] = ..., log10_factor: _Optional[float] = ...) -> None: ...
+
+class DetectionLimits(_message.Message):
+    __slots__ = ("images", "good_flagged", "control_images", "control_flagged", "smallest_tried_px", "largest_tried_px", "contrast_levels", "pixel_size_mm", "kinds")
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    GOOD_FLAGGED_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_FLAGGED_FIELD_NUMBER: _ClassVar[int]
+    SMALLEST_TRIED_PX_FIELD_NUMBER: _ClassVar[int]
+    LARGEST_TRIED_PX_FIELD_NUMBER: _ClassVar[int]
+    CONTRAST_LEVELS_FIELD_NUMBER: _ClassVar[int]
+    PIXEL_SIZE_MM_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
+    images: int
+    good_flagged: int
+    control_images: int
+    control_flagged: int
+    smallest_tried_px: float
+    largest_tried_px: float
+    contrast_levels: float
+    pixel_size_mm: float
+    kinds: _containers.RepeatedCompositeFieldContainer[KindLimit]
+    def __init__(self, images: _Optional[int] = ..., good_flagged: _Optional[int] = ..., control_images: _Optional[int] = ..., control_flagged: _Optional[int] = ..., smallest_tried_px: _Optional[float] = ..., largest_tried_px: _Optional[float] = ..., contrast_levels: _Optional[float] = ..., pixel_size_mm: _Optional[float] = ..., kinds: _Optional[_Iterable[_Union[KindLimit, _Mapping]]] = ...) -> None: ...
+
+class KindLimit(_message.Message):
+    __slots__ = ("kind", "contrast", "defects", "found", "a90_px", "a90_95_px")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    CONTRAST_FIELD_NUMBER: _ClassVar[int]
+    DEFECTS_FIELD_NUMBER: _ClassVar[int]
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    A90_PX_FIELD_NUMBER: _ClassVar[int]
+    A90_95_PX_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    contrast: float
+    defects: int
+    found: int
+    a90_px: float
+    a90_95_px: float
+    def __init__(self, kind: _Optional[str] = ..., contrast: _Optional[float] = ..., defects: _Optional[int] = ..., found: _Optional[int] = ..., a90_px: _Optional[float] = ..., a90_95_px: _Optional[float] = ...) -> None: ...
 
 class ScaleShape(_message.Message):
     __slots__ = ("channels", "height", "width")

@@ -27,6 +27,18 @@ export enum ModelState {
   FAILED = 5,
 }
 
+/** What has changed. */
+export enum DriftKind {
+  /** UNSPECIFIED - Not used. */
+  UNSPECIFIED = 0,
+  /** SHIFT - All frames are more unusual than the good images: check light, focus and position. */
+  SHIFT = 1,
+  /** CALM - Frames are too usual, or too equal: check that the camera takes new pictures. */
+  CALM = 2,
+  /** DEFECTS - Extreme frames are more frequent than before, and the others are as usual: check the process. */
+  DEFECTS = 3,
+}
+
 /** Asks for all models. */
 export interface ListModelsRequest {
 }
@@ -133,6 +145,123 @@ export interface ModelDescription {
   rejectExtrapolated: boolean;
   /** How the package decides by default, in words: one sentence per line. */
   decision: string[];
+  /** Drift of the model's line. */
+  drift?:
+    | Drift
+    | undefined;
+  /** The smallest defects that the model finds. Only set if `uflow limits` measured them. */
+  limits?: DetectionLimits | undefined;
+}
+
+/** Whether the frames of a model are still like its good images. */
+export interface Drift {
+  /** Whether the server watches it. */
+  watched: boolean;
+  /** Why it does not. Empty if it does. */
+  reason: string;
+  /** At most one false alarm in so many frames. */
+  runLength: bigint;
+  /** Number of frames that the tests have read since the model was loaded. */
+  frames: bigint;
+  /** The line's share of extreme frames, as the tests have learned it. Not set before the first frame. */
+  extremeRate?:
+    | number
+    | undefined;
+  /** The evidence and the number of alarms, for each kind. */
+  evidence: DriftEvidence[];
+  /** The alarms that are raised. */
+  alarms: DriftAlarm[];
+}
+
+/** Evidence for one kind of drift. */
+export interface DriftEvidence {
+  /** The kind. */
+  kind: DriftKind;
+  /** log₁₀ of the evidence, at least 0. An alarm is raised where it reaches log₁₀ of the run length. */
+  log10: number;
+  /** Number of alarms of this kind since the model was loaded. */
+  alarmsTotal: bigint;
+}
+
+/** An alarm of drift. */
+export interface DriftAlarm {
+  /** What has changed. */
+  kind: DriftKind;
+  /** When it was raised. */
+  raised?:
+    | Timestamp
+    | undefined;
+  /** Number of the frame that raised it, counted from 1 since the model was loaded. */
+  frameNumber: bigint;
+  /** Number of the frame at which the change began, as far as the evidence tells. */
+  sinceFrameNumber: bigint;
+  /** The frames that say most, the strongest first. At most ten. */
+  frames: DriftFrame[];
+}
+
+/** A frame that says much about an alarm. */
+export interface DriftFrame {
+  /** Id of its request, or of its stream. */
+  requestId: string;
+  /** The client's id of the frame: its sequence number, the id of an inference, or the number of an image in a request. */
+  frame?:
+    | string
+    | undefined;
+  /** When it was answered. */
+  time?:
+    | Timestamp
+    | undefined;
+  /** Its number, counted from 1 since the model was loaded. */
+  frameNumber: bigint;
+  /** Its p-value. */
+  pValue: number;
+  /** log₁₀ of the factor by which it has raised the evidence. */
+  log10Factor: number;
+}
+
+/**
+ * The smallest defects that a model finds at its package's decision, measured with synthetic defects on good images. Sizes are in pixels
+ * of the source frame.
+ */
+export interface DetectionLimits {
+  /** Number of good images that carried the defects. */
+  images: number;
+  /** Number of these images that the model flags as they are. */
+  goodFlagged: number;
+  /** Number of images with a defect of zero contrast. */
+  controlImages: number;
+  /** Number of those images that the model flags. */
+  controlFlagged: number;
+  /** Smallest size that was tried. */
+  smallestTriedPx: number;
+  /** Largest size that was tried. */
+  largestTriedPx: number;
+  /** The part's own contrast: the difference between its light and its dark places, in gray levels of 255. */
+  contrastLevels: number;
+  /** Size of a pixel on the part in millimetres, if it was given. */
+  pixelSizeMm?:
+    | number
+    | undefined;
+  /** Each kind of defect at each contrast. */
+  kinds: KindLimit[];
+}
+
+/** The detectable size of one kind of defect at one contrast. */
+export interface KindLimit {
+  /** The kind, for example `scratch`. */
+  kind: string;
+  /** Contrast as a part of the part's own, above 0 and at most 1. */
+  contrast: number;
+  /** Number of defects of this kind and contrast. */
+  defects: number;
+  /** Number of those defects that were found. */
+  found: number;
+  /** Size that is found with a probability of 90%. Not set if it lies outside the sizes that were tried. */
+  a90Px?:
+    | number
+    | undefined;
+  /** a90/95: size that is found with a probability of at least 90%, with 95% confidence. Not set if no size that was tried is found so surely. */
+  a9095Px?: number | undefined;
 }
 
 /** Shape of one scale's latents. */
@@ -745,6 +874,8 @@ function createBaseModelDescription(): ModelDescription {
     goodImages: 0,
     rejectExtrapolated: false,
     decision: [],
+    drift: undefined,
+    limits: undefined,
   };
 }
 
@@ -794,6 +925,12 @@ export const ModelDescription: MessageFns<ModelDescription> = {
     }
     for (const v of message.decision) {
       writer.uint32(122).string(v!);
+    }
+    if (message.drift !== undefined) {
+      Drift.encode(message.drift, writer.uint32(130).fork()).join();
+    }
+    if (message.limits !== undefined) {
+      DetectionLimits.encode(message.limits, writer.uint32(138).fork()).join();
     }
     return writer;
   },
@@ -931,6 +1068,22 @@ export const ModelDescription: MessageFns<ModelDescription> = {
             message.decision.push(reader.string());
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.drift = Drift.decode(reader, reader.uint32());
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.limits = DetectionLimits.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -963,6 +1116,738 @@ export const ModelDescription: MessageFns<ModelDescription> = {
     message.goodImages = object.goodImages ?? 0;
     message.rejectExtrapolated = object.rejectExtrapolated ?? false;
     message.decision = object.decision?.map((e) => e) || [];
+    message.drift = (object.drift !== undefined && object.drift !== null) ? Drift.fromPartial(object.drift) : undefined;
+    message.limits = (object.limits !== undefined && object.limits !== null)
+      ? DetectionLimits.fromPartial(object.limits)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseDrift(): Drift {
+  return { watched: false, reason: "", runLength: 0n, frames: 0n, extremeRate: undefined, evidence: [], alarms: [] };
+}
+
+export const Drift: MessageFns<Drift> = {
+  encode(message: Drift, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.watched !== false) {
+      writer.uint32(8).bool(message.watched);
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    if (message.runLength !== 0n) {
+      if (BigInt.asUintN(64, message.runLength) !== message.runLength) {
+        throw new globalThis.Error("value provided for field message.runLength of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.runLength);
+    }
+    if (message.frames !== 0n) {
+      if (BigInt.asUintN(64, message.frames) !== message.frames) {
+        throw new globalThis.Error("value provided for field message.frames of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.frames);
+    }
+    if (message.extremeRate !== undefined) {
+      writer.uint32(41).double(message.extremeRate);
+    }
+    for (const v of message.evidence) {
+      DriftEvidence.encode(v!, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.alarms) {
+      DriftAlarm.encode(v!, writer.uint32(58).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Drift {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDrift();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.watched = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.runLength = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.frames = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.extremeRate = reader.double();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.evidence.push(DriftEvidence.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.alarms.push(DriftAlarm.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Drift>, I>>(base?: I): Drift {
+    return Drift.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Drift>, I>>(object: I): Drift {
+    const message = createBaseDrift();
+    message.watched = object.watched ?? false;
+    message.reason = object.reason ?? "";
+    message.runLength = (object.runLength !== undefined && object.runLength !== null) ? BigInt(object.runLength) : 0n;
+    message.frames = (object.frames !== undefined && object.frames !== null) ? BigInt(object.frames) : 0n;
+    message.extremeRate = object.extremeRate ?? undefined;
+    message.evidence = object.evidence?.map((e) => DriftEvidence.fromPartial(e)) || [];
+    message.alarms = object.alarms?.map((e) => DriftAlarm.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseDriftEvidence(): DriftEvidence {
+  return { kind: 0, log10: 0, alarmsTotal: 0n };
+}
+
+export const DriftEvidence: MessageFns<DriftEvidence> = {
+  encode(message: DriftEvidence, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== 0) {
+      writer.uint32(8).int32(message.kind);
+    }
+    if (message.log10 !== 0) {
+      writer.uint32(17).double(message.log10);
+    }
+    if (message.alarmsTotal !== 0n) {
+      if (BigInt.asUintN(64, message.alarmsTotal) !== message.alarmsTotal) {
+        throw new globalThis.Error("value provided for field message.alarmsTotal of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.alarmsTotal);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DriftEvidence {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDriftEvidence();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.log10 = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.alarmsTotal = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<DriftEvidence>, I>>(base?: I): DriftEvidence {
+    return DriftEvidence.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DriftEvidence>, I>>(object: I): DriftEvidence {
+    const message = createBaseDriftEvidence();
+    message.kind = object.kind ?? 0;
+    message.log10 = object.log10 ?? 0;
+    message.alarmsTotal = (object.alarmsTotal !== undefined && object.alarmsTotal !== null)
+      ? BigInt(object.alarmsTotal)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseDriftAlarm(): DriftAlarm {
+  return { kind: 0, raised: undefined, frameNumber: 0n, sinceFrameNumber: 0n, frames: [] };
+}
+
+export const DriftAlarm: MessageFns<DriftAlarm> = {
+  encode(message: DriftAlarm, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== 0) {
+      writer.uint32(8).int32(message.kind);
+    }
+    if (message.raised !== undefined) {
+      Timestamp.encode(message.raised, writer.uint32(18).fork()).join();
+    }
+    if (message.frameNumber !== 0n) {
+      if (BigInt.asUintN(64, message.frameNumber) !== message.frameNumber) {
+        throw new globalThis.Error("value provided for field message.frameNumber of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.frameNumber);
+    }
+    if (message.sinceFrameNumber !== 0n) {
+      if (BigInt.asUintN(64, message.sinceFrameNumber) !== message.sinceFrameNumber) {
+        throw new globalThis.Error("value provided for field message.sinceFrameNumber of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.sinceFrameNumber);
+    }
+    for (const v of message.frames) {
+      DriftFrame.encode(v!, writer.uint32(42).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DriftAlarm {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDriftAlarm();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.raised = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.frameNumber = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.sinceFrameNumber = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.frames.push(DriftFrame.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<DriftAlarm>, I>>(base?: I): DriftAlarm {
+    return DriftAlarm.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DriftAlarm>, I>>(object: I): DriftAlarm {
+    const message = createBaseDriftAlarm();
+    message.kind = object.kind ?? 0;
+    message.raised = (object.raised !== undefined && object.raised !== null)
+      ? Timestamp.fromPartial(object.raised)
+      : undefined;
+    message.frameNumber = (object.frameNumber !== undefined && object.frameNumber !== null)
+      ? BigInt(object.frameNumber)
+      : 0n;
+    message.sinceFrameNumber = (object.sinceFrameNumber !== undefined && object.sinceFrameNumber !== null)
+      ? BigInt(object.sinceFrameNumber)
+      : 0n;
+    message.frames = object.frames?.map((e) => DriftFrame.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseDriftFrame(): DriftFrame {
+  return { requestId: "", frame: undefined, time: undefined, frameNumber: 0n, pValue: 0, log10Factor: 0 };
+}
+
+export const DriftFrame: MessageFns<DriftFrame> = {
+  encode(message: DriftFrame, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== "") {
+      writer.uint32(10).string(message.requestId);
+    }
+    if (message.frame !== undefined) {
+      writer.uint32(18).string(message.frame);
+    }
+    if (message.time !== undefined) {
+      Timestamp.encode(message.time, writer.uint32(26).fork()).join();
+    }
+    if (message.frameNumber !== 0n) {
+      if (BigInt.asUintN(64, message.frameNumber) !== message.frameNumber) {
+        throw new globalThis.Error("value provided for field message.frameNumber of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.frameNumber);
+    }
+    if (message.pValue !== 0) {
+      writer.uint32(41).double(message.pValue);
+    }
+    if (message.log10Factor !== 0) {
+      writer.uint32(49).double(message.log10Factor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DriftFrame {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDriftFrame();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.frame = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.time = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.frameNumber = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.pValue = reader.double();
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.log10Factor = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<DriftFrame>, I>>(base?: I): DriftFrame {
+    return DriftFrame.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DriftFrame>, I>>(object: I): DriftFrame {
+    const message = createBaseDriftFrame();
+    message.requestId = object.requestId ?? "";
+    message.frame = object.frame ?? undefined;
+    message.time = (object.time !== undefined && object.time !== null) ? Timestamp.fromPartial(object.time) : undefined;
+    message.frameNumber = (object.frameNumber !== undefined && object.frameNumber !== null)
+      ? BigInt(object.frameNumber)
+      : 0n;
+    message.pValue = object.pValue ?? 0;
+    message.log10Factor = object.log10Factor ?? 0;
+    return message;
+  },
+};
+
+function createBaseDetectionLimits(): DetectionLimits {
+  return {
+    images: 0,
+    goodFlagged: 0,
+    controlImages: 0,
+    controlFlagged: 0,
+    smallestTriedPx: 0,
+    largestTriedPx: 0,
+    contrastLevels: 0,
+    pixelSizeMm: undefined,
+    kinds: [],
+  };
+}
+
+export const DetectionLimits: MessageFns<DetectionLimits> = {
+  encode(message: DetectionLimits, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.images !== 0) {
+      writer.uint32(8).uint32(message.images);
+    }
+    if (message.goodFlagged !== 0) {
+      writer.uint32(16).uint32(message.goodFlagged);
+    }
+    if (message.controlImages !== 0) {
+      writer.uint32(24).uint32(message.controlImages);
+    }
+    if (message.controlFlagged !== 0) {
+      writer.uint32(32).uint32(message.controlFlagged);
+    }
+    if (message.smallestTriedPx !== 0) {
+      writer.uint32(41).double(message.smallestTriedPx);
+    }
+    if (message.largestTriedPx !== 0) {
+      writer.uint32(49).double(message.largestTriedPx);
+    }
+    if (message.contrastLevels !== 0) {
+      writer.uint32(57).double(message.contrastLevels);
+    }
+    if (message.pixelSizeMm !== undefined) {
+      writer.uint32(65).double(message.pixelSizeMm);
+    }
+    for (const v of message.kinds) {
+      KindLimit.encode(v!, writer.uint32(74).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DetectionLimits {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDetectionLimits();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.images = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.goodFlagged = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.controlImages = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.controlFlagged = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.smallestTriedPx = reader.double();
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.largestTriedPx = reader.double();
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.contrastLevels = reader.double();
+            continue;
+          }
+          case 8: {
+            if (tag !== 65) {
+              break;
+            }
+
+            message.pixelSizeMm = reader.double();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.kinds.push(KindLimit.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<DetectionLimits>, I>>(base?: I): DetectionLimits {
+    return DetectionLimits.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DetectionLimits>, I>>(object: I): DetectionLimits {
+    const message = createBaseDetectionLimits();
+    message.images = object.images ?? 0;
+    message.goodFlagged = object.goodFlagged ?? 0;
+    message.controlImages = object.controlImages ?? 0;
+    message.controlFlagged = object.controlFlagged ?? 0;
+    message.smallestTriedPx = object.smallestTriedPx ?? 0;
+    message.largestTriedPx = object.largestTriedPx ?? 0;
+    message.contrastLevels = object.contrastLevels ?? 0;
+    message.pixelSizeMm = object.pixelSizeMm ?? undefined;
+    message.kinds = object.kinds?.map((e) => KindLimit.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseKindLimit(): KindLimit {
+  return { kind: "", contrast: 0, defects: 0, found: 0, a90Px: undefined, a9095Px: undefined };
+}
+
+export const KindLimit: MessageFns<KindLimit> = {
+  encode(message: KindLimit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.contrast !== 0) {
+      writer.uint32(17).double(message.contrast);
+    }
+    if (message.defects !== 0) {
+      writer.uint32(24).uint32(message.defects);
+    }
+    if (message.found !== 0) {
+      writer.uint32(32).uint32(message.found);
+    }
+    if (message.a90Px !== undefined) {
+      writer.uint32(41).double(message.a90Px);
+    }
+    if (message.a9095Px !== undefined) {
+      writer.uint32(49).double(message.a9095Px);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KindLimit {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKindLimit();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.contrast = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.defects = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.found = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.a90Px = reader.double();
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.a9095Px = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<KindLimit>, I>>(base?: I): KindLimit {
+    return KindLimit.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<KindLimit>, I>>(object: I): KindLimit {
+    const message = createBaseKindLimit();
+    message.kind = object.kind ?? "";
+    message.contrast = object.contrast ?? 0;
+    message.defects = object.defects ?? 0;
+    message.found = object.found ?? 0;
+    message.a90Px = object.a90Px ?? undefined;
+    message.a9095Px = object.a9095Px ?? undefined;
     return message;
   },
 };

@@ -554,6 +554,82 @@ private static final long serialVersionUID = 0L;
     return decision_.getByteString(index);
   }
 
+  public static final int DRIFT_FIELD_NUMBER = 16;
+  private io.uflow.v1.Drift drift_;
+  /**
+   * <pre>
+   * Drift of the model's line.
+   * </pre>
+   *
+   * <code>.uflow.v1.Drift drift = 16;</code>
+   * @return Whether the drift field is set.
+   */
+  @java.lang.Override
+  public boolean hasDrift() {
+    return ((bitField0_ & 0x00000004) != 0);
+  }
+  /**
+   * <pre>
+   * Drift of the model's line.
+   * </pre>
+   *
+   * <code>.uflow.v1.Drift drift = 16;</code>
+   * @return The drift.
+   */
+  @java.lang.Override
+  public io.uflow.v1.Drift getDrift() {
+    return drift_ == null ? io.uflow.v1.Drift.getDefaultInstance() : drift_;
+  }
+  /**
+   * <pre>
+   * Drift of the model's line.
+   * </pre>
+   *
+   * <code>.uflow.v1.Drift drift = 16;</code>
+   */
+  @java.lang.Override
+  public io.uflow.v1.DriftOrBuilder getDriftOrBuilder() {
+    return drift_ == null ? io.uflow.v1.Drift.getDefaultInstance() : drift_;
+  }
+
+  public static final int LIMITS_FIELD_NUMBER = 17;
+  private io.uflow.v1.DetectionLimits limits_;
+  /**
+   * <pre>
+   * The smallest defects that the model finds. Only set if `uflow limits` measured them.
+   * </pre>
+   *
+   * <code>optional .uflow.v1.DetectionLimits limits = 17;</code>
+   * @return Whether the limits field is set.
+   */
+  @java.lang.Override
+  public boolean hasLimits() {
+    return ((bitField0_ & 0x00000008) != 0);
+  }
+  /**
+   * <pre>
+   * The smallest defects that the model finds. Only set if `uflow limits` measured them.
+   * </pre>
+   *
+   * <code>optional .uflow.v1.DetectionLimits limits = 17;</code>
+   * @return The limits.
+   */
+  @java.lang.Override
+  public io.uflow.v1.DetectionLimits getLimits() {
+    return limits_ == null ? io.uflow.v1.DetectionLimits.getDefaultInstance() : limits_;
+  }
+  /**
+   * <pre>
+   * The smallest defects that the model finds. Only set if `uflow limits` measured them.
+   * </pre>
+   *
+   * <code>optional .uflow.v1.DetectionLimits limits = 17;</code>
+   */
+  @java.lang.Override
+  public io.uflow.v1.DetectionLimitsOrBuilder getLimitsOrBuilder() {
+    return limits_ == null ? io.uflow.v1.DetectionLimits.getDefaultInstance() : limits_;
+  }
+
   private byte memoizedIsInitialized = -1;
   @java.lang.Override
   public final boolean isInitialized() {
@@ -612,6 +688,12 @@ private static final long serialVersionUID = 0L;
     }
     for (int i = 0; i < decision_.size(); i++) {
       com.google.protobuf.GeneratedMessage.writeString(output, 15, decision_.getRaw(i));
+    }
+    if (((bitField0_ & 0x00000004) != 0)) {
+      output.writeMessage(16, getDrift());
+    }
+    if (((bitField0_ & 0x00000008) != 0)) {
+      output.writeMessage(17, getLimits());
     }
     getUnknownFields().writeTo(output);
   }
@@ -681,6 +763,14 @@ private static final long serialVersionUID = 0L;
       size += dataSize;
       size += 1 * getDecisionList().size();
     }
+    if (((bitField0_ & 0x00000004) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(16, getDrift());
+    }
+    if (((bitField0_ & 0x00000008) != 0)) {
+      size += com.google.protobuf.CodedOutputStream
+        .computeMessageSize(17, getLimits());
+    }
     return size;
   }
   @java.lang.Override
@@ -745,6 +835,16 @@ private static final long serialVersionUID = 0L;
         != other.getRejectExtrapolated()) return false;
     if (!getDecisionList()
         .equals(other.getDecisionList())) return false;
+    if (hasDrift() != other.hasDrift()) return false;
+    if (hasDrift()) {
+      if (!getDrift()
+          .equals(other.getDrift())) return false;
+    }
+    if (hasLimits() != other.hasLimits()) return false;
+    if (hasLimits()) {
+      if (!getLimits()
+          .equals(other.getLimits())) return false;
+    }
     if (!getUnknownFields().equals(other.getUnknownFields())) return false;
     return true;
   }
@@ -798,6 +898,14 @@ private static final long serialVersionUID = 0L;
     if (getDecisionCount() > 0) {
       hash = (37 * hash) + DECISION_FIELD_NUMBER;
       hash = (53 * hash) + getDecisionList().hashCode();
+    }
+    if (hasDrift()) {
+      hash = (37 * hash) + DRIFT_FIELD_NUMBER;
+      hash = (53 * hash) + getDrift().hashCode();
+    }
+    if (hasLimits()) {
+      hash = (37 * hash) + LIMITS_FIELD_NUMBER;
+      hash = (53 * hash) + getLimits().hashCode();
     }
     hash = (29 * hash) + getUnknownFields().hashCode();
     memoizedHashCode = hash;
@@ -922,13 +1030,21 @@ private static final long serialVersionUID = 0L;
 
     // Construct using io.uflow.v1.ModelDescription.newBuilder()
     private Builder() {
-
+      maybeForceBuilderInitialization();
     }
 
     private Builder(
         com.google.protobuf.GeneratedMessage.BuilderParent parent) {
       super(parent);
-
+      maybeForceBuilderInitialization();
+    }
+    private void maybeForceBuilderInitialization() {
+      if (com.google.protobuf.GeneratedMessage
+              .alwaysUseFieldBuilders) {
+        internalGetScalesFieldBuilder();
+        internalGetDriftFieldBuilder();
+        internalGetLimitsFieldBuilder();
+      }
     }
     @java.lang.Override
     public Builder clear() {
@@ -956,6 +1072,16 @@ private static final long serialVersionUID = 0L;
       rejectExtrapolated_ = false;
       decision_ =
           com.google.protobuf.LazyStringArrayList.emptyList();
+      drift_ = null;
+      if (driftBuilder_ != null) {
+        driftBuilder_.dispose();
+        driftBuilder_ = null;
+      }
+      limits_ = null;
+      if (limitsBuilder_ != null) {
+        limitsBuilder_.dispose();
+        limitsBuilder_ = null;
+      }
       return this;
     }
 
@@ -1047,6 +1173,18 @@ private static final long serialVersionUID = 0L;
       if (((from_bitField0_ & 0x00004000) != 0)) {
         decision_.makeImmutable();
         result.decision_ = decision_;
+      }
+      if (((from_bitField0_ & 0x00008000) != 0)) {
+        result.drift_ = driftBuilder_ == null
+            ? drift_
+            : driftBuilder_.build();
+        to_bitField0_ |= 0x00000004;
+      }
+      if (((from_bitField0_ & 0x00010000) != 0)) {
+        result.limits_ = limitsBuilder_ == null
+            ? limits_
+            : limitsBuilder_.build();
+        to_bitField0_ |= 0x00000008;
       }
       result.bitField0_ |= to_bitField0_;
     }
@@ -1147,6 +1285,12 @@ private static final long serialVersionUID = 0L;
           decision_.addAll(other.decision_);
         }
         onChanged();
+      }
+      if (other.hasDrift()) {
+        mergeDrift(other.getDrift());
+      }
+      if (other.hasLimits()) {
+        mergeLimits(other.getLimits());
       }
       this.mergeUnknownFields(other.getUnknownFields());
       onChanged();
@@ -1257,6 +1401,20 @@ private static final long serialVersionUID = 0L;
               decision_.add(input.readStringRequireUtf8());
               break;
             } // case 122
+            case 130: {
+              input.readMessage(
+                  internalGetDriftFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              bitField0_ |= 0x00008000;
+              break;
+            } // case 130
+            case 138: {
+              input.readMessage(
+                  internalGetLimitsFieldBuilder().getBuilder(),
+                  extensionRegistry);
+              bitField0_ |= 0x00010000;
+              break;
+            } // case 138
             default: {
               if (!super.parseUnknownField(input, extensionRegistry, tag)) {
                 done = true; // was an endgroup tag
@@ -2567,6 +2725,320 @@ private static final long serialVersionUID = 0L;
       bitField0_ |= 0x00004000;
       onChanged();
       return this;
+    }
+
+    private io.uflow.v1.Drift drift_;
+    private com.google.protobuf.SingleFieldBuilder<
+        io.uflow.v1.Drift, io.uflow.v1.Drift.Builder, io.uflow.v1.DriftOrBuilder> driftBuilder_;
+    /**
+     * <pre>
+     * Drift of the model's line.
+     * </pre>
+     *
+     * <code>.uflow.v1.Drift drift = 16;</code>
+     * @return Whether the drift field is set.
+     */
+    public boolean hasDrift() {
+      return ((bitField0_ & 0x00008000) != 0);
+    }
+    /**
+     * <pre>
+     * Drift of the model's line.
+     * </pre>
+     *
+     * <code>.uflow.v1.Drift drift = 16;</code>
+     * @return The drift.
+     */
+    public io.uflow.v1.Drift getDrift() {
+      if (driftBuilder_ == null) {
+        return drift_ == null ? io.uflow.v1.Drift.getDefaultInstance() : drift_;
+      } else {
+        return driftBuilder_.getMessage();
+      }
+    }
+    /**
+     * <pre>
+     * Drift of the model's line.
+     * </pre>
+     *
+     * <code>.uflow.v1.Drift drift = 16;</code>
+     */
+    public Builder setDrift(io.uflow.v1.Drift value) {
+      if (driftBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        drift_ = value;
+      } else {
+        driftBuilder_.setMessage(value);
+      }
+      bitField0_ |= 0x00008000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Drift of the model's line.
+     * </pre>
+     *
+     * <code>.uflow.v1.Drift drift = 16;</code>
+     */
+    public Builder setDrift(
+        io.uflow.v1.Drift.Builder builderForValue) {
+      if (driftBuilder_ == null) {
+        drift_ = builderForValue.build();
+      } else {
+        driftBuilder_.setMessage(builderForValue.build());
+      }
+      bitField0_ |= 0x00008000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Drift of the model's line.
+     * </pre>
+     *
+     * <code>.uflow.v1.Drift drift = 16;</code>
+     */
+    public Builder mergeDrift(io.uflow.v1.Drift value) {
+      if (driftBuilder_ == null) {
+        if (((bitField0_ & 0x00008000) != 0) &&
+          drift_ != null &&
+          drift_ != io.uflow.v1.Drift.getDefaultInstance()) {
+          getDriftBuilder().mergeFrom(value);
+        } else {
+          drift_ = value;
+        }
+      } else {
+        driftBuilder_.mergeFrom(value);
+      }
+      if (drift_ != null) {
+        bitField0_ |= 0x00008000;
+        onChanged();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * Drift of the model's line.
+     * </pre>
+     *
+     * <code>.uflow.v1.Drift drift = 16;</code>
+     */
+    public Builder clearDrift() {
+      bitField0_ = (bitField0_ & ~0x00008000);
+      drift_ = null;
+      if (driftBuilder_ != null) {
+        driftBuilder_.dispose();
+        driftBuilder_ = null;
+      }
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * Drift of the model's line.
+     * </pre>
+     *
+     * <code>.uflow.v1.Drift drift = 16;</code>
+     */
+    public io.uflow.v1.Drift.Builder getDriftBuilder() {
+      bitField0_ |= 0x00008000;
+      onChanged();
+      return internalGetDriftFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * Drift of the model's line.
+     * </pre>
+     *
+     * <code>.uflow.v1.Drift drift = 16;</code>
+     */
+    public io.uflow.v1.DriftOrBuilder getDriftOrBuilder() {
+      if (driftBuilder_ != null) {
+        return driftBuilder_.getMessageOrBuilder();
+      } else {
+        return drift_ == null ?
+            io.uflow.v1.Drift.getDefaultInstance() : drift_;
+      }
+    }
+    /**
+     * <pre>
+     * Drift of the model's line.
+     * </pre>
+     *
+     * <code>.uflow.v1.Drift drift = 16;</code>
+     */
+    private com.google.protobuf.SingleFieldBuilder<
+        io.uflow.v1.Drift, io.uflow.v1.Drift.Builder, io.uflow.v1.DriftOrBuilder> 
+        internalGetDriftFieldBuilder() {
+      if (driftBuilder_ == null) {
+        driftBuilder_ = new com.google.protobuf.SingleFieldBuilder<
+            io.uflow.v1.Drift, io.uflow.v1.Drift.Builder, io.uflow.v1.DriftOrBuilder>(
+                getDrift(),
+                getParentForChildren(),
+                isClean());
+        drift_ = null;
+      }
+      return driftBuilder_;
+    }
+
+    private io.uflow.v1.DetectionLimits limits_;
+    private com.google.protobuf.SingleFieldBuilder<
+        io.uflow.v1.DetectionLimits, io.uflow.v1.DetectionLimits.Builder, io.uflow.v1.DetectionLimitsOrBuilder> limitsBuilder_;
+    /**
+     * <pre>
+     * The smallest defects that the model finds. Only set if `uflow limits` measured them.
+     * </pre>
+     *
+     * <code>optional .uflow.v1.DetectionLimits limits = 17;</code>
+     * @return Whether the limits field is set.
+     */
+    public boolean hasLimits() {
+      return ((bitField0_ & 0x00010000) != 0);
+    }
+    /**
+     * <pre>
+     * The smallest defects that the model finds. Only set if `uflow limits` measured them.
+     * </pre>
+     *
+     * <code>optional .uflow.v1.DetectionLimits limits = 17;</code>
+     * @return The limits.
+     */
+    public io.uflow.v1.DetectionLimits getLimits() {
+      if (limitsBuilder_ == null) {
+        return limits_ == null ? io.uflow.v1.DetectionLimits.getDefaultInstance() : limits_;
+      } else {
+        return limitsBuilder_.getMessage();
+      }
+    }
+    /**
+     * <pre>
+     * The smallest defects that the model finds. Only set if `uflow limits` measured them.
+     * </pre>
+     *
+     * <code>optional .uflow.v1.DetectionLimits limits = 17;</code>
+     */
+    public Builder setLimits(io.uflow.v1.DetectionLimits value) {
+      if (limitsBuilder_ == null) {
+        if (value == null) {
+          throw new NullPointerException();
+        }
+        limits_ = value;
+      } else {
+        limitsBuilder_.setMessage(value);
+      }
+      bitField0_ |= 0x00010000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The smallest defects that the model finds. Only set if `uflow limits` measured them.
+     * </pre>
+     *
+     * <code>optional .uflow.v1.DetectionLimits limits = 17;</code>
+     */
+    public Builder setLimits(
+        io.uflow.v1.DetectionLimits.Builder builderForValue) {
+      if (limitsBuilder_ == null) {
+        limits_ = builderForValue.build();
+      } else {
+        limitsBuilder_.setMessage(builderForValue.build());
+      }
+      bitField0_ |= 0x00010000;
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The smallest defects that the model finds. Only set if `uflow limits` measured them.
+     * </pre>
+     *
+     * <code>optional .uflow.v1.DetectionLimits limits = 17;</code>
+     */
+    public Builder mergeLimits(io.uflow.v1.DetectionLimits value) {
+      if (limitsBuilder_ == null) {
+        if (((bitField0_ & 0x00010000) != 0) &&
+          limits_ != null &&
+          limits_ != io.uflow.v1.DetectionLimits.getDefaultInstance()) {
+          getLimitsBuilder().mergeFrom(value);
+        } else {
+          limits_ = value;
+        }
+      } else {
+        limitsBuilder_.mergeFrom(value);
+      }
+      if (limits_ != null) {
+        bitField0_ |= 0x00010000;
+        onChanged();
+      }
+      return this;
+    }
+    /**
+     * <pre>
+     * The smallest defects that the model finds. Only set if `uflow limits` measured them.
+     * </pre>
+     *
+     * <code>optional .uflow.v1.DetectionLimits limits = 17;</code>
+     */
+    public Builder clearLimits() {
+      bitField0_ = (bitField0_ & ~0x00010000);
+      limits_ = null;
+      if (limitsBuilder_ != null) {
+        limitsBuilder_.dispose();
+        limitsBuilder_ = null;
+      }
+      onChanged();
+      return this;
+    }
+    /**
+     * <pre>
+     * The smallest defects that the model finds. Only set if `uflow limits` measured them.
+     * </pre>
+     *
+     * <code>optional .uflow.v1.DetectionLimits limits = 17;</code>
+     */
+    public io.uflow.v1.DetectionLimits.Builder getLimitsBuilder() {
+      bitField0_ |= 0x00010000;
+      onChanged();
+      return internalGetLimitsFieldBuilder().getBuilder();
+    }
+    /**
+     * <pre>
+     * The smallest defects that the model finds. Only set if `uflow limits` measured them.
+     * </pre>
+     *
+     * <code>optional .uflow.v1.DetectionLimits limits = 17;</code>
+     */
+    public io.uflow.v1.DetectionLimitsOrBuilder getLimitsOrBuilder() {
+      if (limitsBuilder_ != null) {
+        return limitsBuilder_.getMessageOrBuilder();
+      } else {
+        return limits_ == null ?
+            io.uflow.v1.DetectionLimits.getDefaultInstance() : limits_;
+      }
+    }
+    /**
+     * <pre>
+     * The smallest defects that the model finds. Only set if `uflow limits` measured them.
+     * </pre>
+     *
+     * <code>optional .uflow.v1.DetectionLimits limits = 17;</code>
+     */
+    private com.google.protobuf.SingleFieldBuilder<
+        io.uflow.v1.DetectionLimits, io.uflow.v1.DetectionLimits.Builder, io.uflow.v1.DetectionLimitsOrBuilder> 
+        internalGetLimitsFieldBuilder() {
+      if (limitsBuilder_ == null) {
+        limitsBuilder_ = new com.google.protobuf.SingleFieldBuilder<
+            io.uflow.v1.DetectionLimits, io.uflow.v1.DetectionLimits.Builder, io.uflow.v1.DetectionLimitsOrBuilder>(
+                getLimits(),
+                getParentForChildren(),
+                isClean());
+        limits_ = null;
+      }
+      return limitsBuilder_;
     }
 
     // @@protoc_insertion_point(builder_scope:uflow.v1.ModelDescription)

@@ -292,4 +292,58 @@ public interface ModelDescriptionOrBuilder extends
    */
   com.google.protobuf.ByteString
       getDecisionBytes(int index);
+
+  /**
+   * <pre>
+   * Drift of the model's line.
+   * </pre>
+   *
+   * <code>.uflow.v1.Drift drift = 16;</code>
+   * @return Whether the drift field is set.
+   */
+  boolean hasDrift();
+  /**
+   * <pre>
+   * Drift of the model's line.
+   * </pre>
+   *
+   * <code>.uflow.v1.Drift drift = 16;</code>
+   * @return The drift.
+   */
+  io.uflow.v1.Drift getDrift();
+  /**
+   * <pre>
+   * Drift of the model's line.
+   * </pre>
+   *
+   * <code>.uflow.v1.Drift drift = 16;</code>
+   */
+  io.uflow.v1.DriftOrBuilder getDriftOrBuilder();
+
+  /**
+   * <pre>
+   * The smallest defects that the model finds. Only set if `uflow limits` measured them.
+   * </pre>
+   *
+   * <code>optional .uflow.v1.DetectionLimits limits = 17;</code>
+   * @return Whether the limits field is set.
+   */
+  boolean hasLimits();
+  /**
+   * <pre>
+   * The smallest defects that the model finds. Only set if `uflow limits` measured them.
+   * </pre>
+   *
+   * <code>optional .uflow.v1.DetectionLimits limits = 17;</code>
+   * @return The limits.
+   */
+  io.uflow.v1.DetectionLimits getLimits();
+  /**
+   * <pre>
+   * The smallest defects that the model finds. Only set if `uflow limits` measured them.
+   * </pre>
+   *
+   * <code>optional .uflow.v1.DetectionLimits limits = 17;</code>
+   */
+  io.uflow.v1.DetectionLimitsOrBuilder getLimitsOrBuilder();
 }

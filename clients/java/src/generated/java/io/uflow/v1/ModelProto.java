@@ -77,6 +77,36 @@ public final class ModelProto extends com.google.protobuf.GeneratedFile {
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
       internal_static_uflow_v1_ModelDescription_fieldAccessorTable;
   static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_uflow_v1_Drift_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_uflow_v1_Drift_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_uflow_v1_DriftEvidence_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_uflow_v1_DriftEvidence_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_uflow_v1_DriftAlarm_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_uflow_v1_DriftAlarm_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_uflow_v1_DriftFrame_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_uflow_v1_DriftFrame_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_uflow_v1_DetectionLimits_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_uflow_v1_DetectionLimits_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
+    internal_static_uflow_v1_KindLimit_descriptor;
+  static final 
+    com.google.protobuf.GeneratedMessage.FieldAccessorTable
+      internal_static_uflow_v1_KindLimit_fieldAccessorTable;
+  static final com.google.protobuf.Descriptors.Descriptor
     internal_static_uflow_v1_ScaleShape_descriptor;
   static final 
     com.google.protobuf.GeneratedMessage.FieldAccessorTable
@@ -105,7 +135,7 @@ public final class ModelProto extends com.google.protobuf.GeneratedFile {
       "(\0162\024.uflow.v1.ModelState\022\016\n\006reason\030\004 \001(\t" +
       "\022\017\n\007current\030\005 \001(\010\022)\n\005since\030\006 \001(\0132\032.googl" +
       "e.protobuf.Timestamp\022/\n\013description\030\007 \001(" +
-      "\0132\032.uflow.v1.ModelDescription\"\207\003\n\020ModelD" +
+      "\0132\032.uflow.v1.ModelDescription\"\342\003\n\020ModelD" +
       "escription\022\023\n\013flow_sha256\030\001 \001(\t\022\020\n\010backb" +
       "one\030\002 \001(\t\022\027\n\017backbone_sha256\030\003 \001(\t\022\023\n\013in" +
       "put_width\030\004 \001(\r\022\024\n\014input_height\030\005 \001(\r\022$\n" +
@@ -114,24 +144,55 @@ public final class ModelProto extends com.google.protobuf.GeneratedFile {
       "\001\022\017\n\007created\030\t \001(\t\022\016\n\006device\030\n \001(\t\022\022\n\nwa" +
       "rm_up_ms\030\013 \001(\001\022\030\n\013reject_rate\030\014 \001(\001H\001\210\001\001" +
       "\022\023\n\013good_images\030\r \001(\r\022\033\n\023reject_extrapol" +
-      "ated\030\016 \001(\010\022\020\n\010decision\030\017 \003(\tB\021\n\017_fair_th" +
-      "resholdB\016\n\014_reject_rate\"=\n\nScaleShape\022\020\n" +
-      "\010channels\030\001 \001(\r\022\016\n\006height\030\002 \001(\r\022\r\n\005width" +
-      "\030\003 \001(\r*\247\001\n\nModelState\022\033\n\027MODEL_STATE_UNS" +
-      "PECIFIED\020\000\022\031\n\025MODEL_STATE_AVAILABLE\020\001\022\027\n" +
-      "\023MODEL_STATE_LOADING\020\002\022\025\n\021MODEL_STATE_RE" +
-      "ADY\020\003\022\031\n\025MODEL_STATE_UNLOADING\020\004\022\026\n\022MODE" +
-      "L_STATE_FAILED\020\0052\254\002\n\014ModelService\022G\n\nLis" +
-      "tModels\022\033.uflow.v1.ListModelsRequest\032\034.u" +
-      "flow.v1.ListModelsResponse\022A\n\010GetModel\022\031" +
-      ".uflow.v1.GetModelRequest\032\032.uflow.v1.Get" +
-      "ModelResponse\022D\n\tLoadModel\022\032.uflow.v1.Lo" +
-      "adModelRequest\032\033.uflow.v1.LoadModelRespo" +
-      "nse\022J\n\013UnloadModel\022\034.uflow.v1.UnloadMode" +
-      "lRequest\032\035.uflow.v1.UnloadModelResponseB" +
-      "\\\n\013io.uflow.v1B\nModelProtoP\001Z4github.com" +
-      "/uflow-rs/uflow/clients/go/uflowpb;uflow" +
-      "pb\252\002\010Uflow.V1b\006proto3"
+      "ated\030\016 \001(\010\022\020\n\010decision\030\017 \003(\t\022\036\n\005drift\030\020 " +
+      "\001(\0132\017.uflow.v1.Drift\022.\n\006limits\030\021 \001(\0132\031.u" +
+      "flow.v1.DetectionLimitsH\002\210\001\001B\021\n\017_fair_th" +
+      "resholdB\016\n\014_reject_rateB\t\n\007_limits\"\311\001\n\005D" +
+      "rift\022\017\n\007watched\030\001 \001(\010\022\016\n\006reason\030\002 \001(\t\022\022\n" +
+      "\nrun_length\030\003 \001(\004\022\016\n\006frames\030\004 \001(\004\022\031\n\014ext" +
+      "reme_rate\030\005 \001(\001H\000\210\001\001\022)\n\010evidence\030\006 \003(\0132\027" +
+      ".uflow.v1.DriftEvidence\022$\n\006alarms\030\007 \003(\0132" +
+      "\024.uflow.v1.DriftAlarmB\017\n\r_extreme_rate\"W" +
+      "\n\rDriftEvidence\022!\n\004kind\030\001 \001(\0162\023.uflow.v1" +
+      ".DriftKind\022\r\n\005log10\030\002 \001(\001\022\024\n\014alarms_tota" +
+      "l\030\003 \001(\004\"\263\001\n\nDriftAlarm\022!\n\004kind\030\001 \001(\0162\023.u" +
+      "flow.v1.DriftKind\022*\n\006raised\030\002 \001(\0132\032.goog" +
+      "le.protobuf.Timestamp\022\024\n\014frame_number\030\003 " +
+      "\001(\004\022\032\n\022since_frame_number\030\004 \001(\004\022$\n\006frame" +
+      "s\030\005 \003(\0132\024.uflow.v1.DriftFrame\"\245\001\n\nDriftF" +
+      "rame\022\022\n\nrequest_id\030\001 \001(\t\022\022\n\005frame\030\002 \001(\tH" +
+      "\000\210\001\001\022(\n\004time\030\003 \001(\0132\032.google.protobuf.Tim" +
+      "estamp\022\024\n\014frame_number\030\004 \001(\004\022\017\n\007p_value\030" +
+      "\005 \001(\001\022\024\n\014log10_factor\030\006 \001(\001B\010\n\006_frame\"\210\002" +
+      "\n\017DetectionLimits\022\016\n\006images\030\001 \001(\r\022\024\n\014goo" +
+      "d_flagged\030\002 \001(\r\022\026\n\016control_images\030\003 \001(\r\022" +
+      "\027\n\017control_flagged\030\004 \001(\r\022\031\n\021smallest_tri" +
+      "ed_px\030\005 \001(\001\022\030\n\020largest_tried_px\030\006 \001(\001\022\027\n" +
+      "\017contrast_levels\030\007 \001(\001\022\032\n\rpixel_size_mm\030" +
+      "\010 \001(\001H\000\210\001\001\022\"\n\005kinds\030\t \003(\0132\023.uflow.v1.Kin" +
+      "dLimitB\020\n\016_pixel_size_mm\"\221\001\n\tKindLimit\022\014" +
+      "\n\004kind\030\001 \001(\t\022\020\n\010contrast\030\002 \001(\001\022\017\n\007defect" +
+      "s\030\003 \001(\r\022\r\n\005found\030\004 \001(\r\022\023\n\006a90_px\030\005 \001(\001H\000" +
+      "\210\001\001\022\026\n\ta90_95_px\030\006 \001(\001H\001\210\001\001B\t\n\007_a90_pxB\014" +
+      "\n\n_a90_95_px\"=\n\nScaleShape\022\020\n\010channels\030\001" +
+      " \001(\r\022\016\n\006height\030\002 \001(\r\022\r\n\005width\030\003 \001(\r*\247\001\n\n" +
+      "ModelState\022\033\n\027MODEL_STATE_UNSPECIFIED\020\000\022" +
+      "\031\n\025MODEL_STATE_AVAILABLE\020\001\022\027\n\023MODEL_STAT" +
+      "E_LOADING\020\002\022\025\n\021MODEL_STATE_READY\020\003\022\031\n\025MO" +
+      "DEL_STATE_UNLOADING\020\004\022\026\n\022MODEL_STATE_FAI" +
+      "LED\020\005*j\n\tDriftKind\022\032\n\026DRIFT_KIND_UNSPECI" +
+      "FIED\020\000\022\024\n\020DRIFT_KIND_SHIFT\020\001\022\023\n\017DRIFT_KI" +
+      "ND_CALM\020\002\022\026\n\022DRIFT_KIND_DEFECTS\020\0032\254\002\n\014Mo" +
+      "delService\022G\n\nListModels\022\033.uflow.v1.List" +
+      "ModelsRequest\032\034.uflow.v1.ListModelsRespo" +
+      "nse\022A\n\010GetModel\022\031.uflow.v1.GetModelReque" +
+      "st\032\032.uflow.v1.GetModelResponse\022D\n\tLoadMo" +
+      "del\022\032.uflow.v1.LoadModelRequest\032\033.uflow." +
+      "v1.LoadModelResponse\022J\n\013UnloadModel\022\034.uf" +
+      "low.v1.UnloadModelRequest\032\035.uflow.v1.Unl" +
+      "oadModelResponseB\\\n\013io.uflow.v1B\nModelPr" +
+      "otoP\001Z4github.com/uflow-rs/uflow/clients" +
+      "/go/uflowpb;uflowpb\252\002\010Uflow.V1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,
@@ -197,9 +258,45 @@ public final class ModelProto extends com.google.protobuf.GeneratedFile {
     internal_static_uflow_v1_ModelDescription_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_uflow_v1_ModelDescription_descriptor,
-        new java.lang.String[] { "FlowSha256", "Backbone", "BackboneSha256", "InputWidth", "InputHeight", "Scales", "Epsilon", "FairThreshold", "Created", "Device", "WarmUpMs", "RejectRate", "GoodImages", "RejectExtrapolated", "Decision", });
-    internal_static_uflow_v1_ScaleShape_descriptor =
+        new java.lang.String[] { "FlowSha256", "Backbone", "BackboneSha256", "InputWidth", "InputHeight", "Scales", "Epsilon", "FairThreshold", "Created", "Device", "WarmUpMs", "RejectRate", "GoodImages", "RejectExtrapolated", "Decision", "Drift", "Limits", });
+    internal_static_uflow_v1_Drift_descriptor =
       getDescriptor().getMessageType(10);
+    internal_static_uflow_v1_Drift_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_uflow_v1_Drift_descriptor,
+        new java.lang.String[] { "Watched", "Reason", "RunLength", "Frames", "ExtremeRate", "Evidence", "Alarms", });
+    internal_static_uflow_v1_DriftEvidence_descriptor =
+      getDescriptor().getMessageType(11);
+    internal_static_uflow_v1_DriftEvidence_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_uflow_v1_DriftEvidence_descriptor,
+        new java.lang.String[] { "Kind", "Log10", "AlarmsTotal", });
+    internal_static_uflow_v1_DriftAlarm_descriptor =
+      getDescriptor().getMessageType(12);
+    internal_static_uflow_v1_DriftAlarm_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_uflow_v1_DriftAlarm_descriptor,
+        new java.lang.String[] { "Kind", "Raised", "FrameNumber", "SinceFrameNumber", "Frames", });
+    internal_static_uflow_v1_DriftFrame_descriptor =
+      getDescriptor().getMessageType(13);
+    internal_static_uflow_v1_DriftFrame_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_uflow_v1_DriftFrame_descriptor,
+        new java.lang.String[] { "RequestId", "Frame", "Time", "FrameNumber", "PValue", "Log10Factor", });
+    internal_static_uflow_v1_DetectionLimits_descriptor =
+      getDescriptor().getMessageType(14);
+    internal_static_uflow_v1_DetectionLimits_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_uflow_v1_DetectionLimits_descriptor,
+        new java.lang.String[] { "Images", "GoodFlagged", "ControlImages", "ControlFlagged", "SmallestTriedPx", "LargestTriedPx", "ContrastLevels", "PixelSizeMm", "Kinds", });
+    internal_static_uflow_v1_KindLimit_descriptor =
+      getDescriptor().getMessageType(15);
+    internal_static_uflow_v1_KindLimit_fieldAccessorTable = new
+      com.google.protobuf.GeneratedMessage.FieldAccessorTable(
+        internal_static_uflow_v1_KindLimit_descriptor,
+        new java.lang.String[] { "Kind", "Contrast", "Defects", "Found", "A90Px", "A9095Px", });
+    internal_static_uflow_v1_ScaleShape_descriptor =
+      getDescriptor().getMessageType(16);
     internal_static_uflow_v1_ScaleShape_fieldAccessorTable = new
       com.google.protobuf.GeneratedMessage.FieldAccessorTable(
         internal_static_uflow_v1_ScaleShape_descriptor,

@@ -1,0 +1,171 @@
+//! False alarms and delays of the tests for drift.
+//!
+//!     cargo bench --bench drift                        simulated lines, whose good parts have normal values
+//!     cargo bench --bench drift -- PACKAGE GOOD        lines of good images that no step of PACKAGE has used
+//!
+//! With a package, each good image in the folder GOOD is judged as it is and with another exposure: pixel values times 1.1 and times 0.9, as a
+//! camera with a linear curve gives them. A line then draws its frames at random from these images: as they are, or with the other exposure
+//! after so many frames. Prints tables in Markdown. N is 1,000,000.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::{fs, hint::black_box, path::Path, time::Instant};
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use uflow::{
+    drift::{Kind, Options, Watch},
+    frame::{Frame, Image, Limits, PixelFormat},
+    package::Package,
+    pipeline::Detector,
+    runtime::{Runtime, SessionOptions},
+    segment::{Bound, DecisionOptions, Rejection, RejectionOrigin, TestCount},
+};
+
+const RUN_LENGTH: u64 = 1_000_000;
+const LINES: u64 = 100;
+/// Frames after a change that are waited for.
+const MOST: u64 = 20_000;
+
+/// Frames until the first alarm, and its kind.
+type Found = Option<(u64, Kind)>;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    match arguments.as_slice() {
+        [] => simulate(),
+        [package, good] => replay(Path::new(package), Path::new(good)),
+        _ => panic!("give no arguments, or a package and a folder of good images"),
+    }
+}
+
+fn watch(rejection: &Rejection, seed: u64) -> Watch<()> {
+    Watch::new(rejection, Options { run_length: RUN_LENGTH, extreme: 0.01, seed }).unwrap()
+}
+
+/// Draws frames until an alarm.
+fn delay(watch: &mut Watch<()>, most: u64, mut draw: impl FnMut() -> Option<f32>) -> Found {
+    (1..=most).find_map(|frame| watch.push(draw(), ()).raised.first().map(|alarm| (frame, alarm.kind)))
+}
+
+/// Median and ninth decile of the delays, and what the alarms are called.
+fn row(mut found: Vec<Found>) -> String {
+    let named = |kind| found.iter().flatten().filter(|(_, other)| *other == kind).count();
+    let kinds = [Kind::Shift, Kind::Calm, Kind::Defects].map(named);
+    found.sort_unstable_by_key(|found| found.map_or(u64::MAX, |(frames, _)| frames));
+    let at = |share: usize| match found[found.len() * share / 10] {
+        Some((frames, _)) => frames.to_string(),
+        None => format!("> {MOST}"),
+    };
+    format!("{} | {} | {} / {} / {}", at(5), at(9), kinds[0], kinds[1], kinds[2])
+}
+
+fn normal(random: &mut ChaCha8Rng) -> f32 {
+    let (u, v): (f64, f64) = (1.0 - random.random::<f64>(), random.random());
+    ((-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()) as f32
+}
+
+/// A part of a simulated line.
+fn part(random: &mut ChaCha8Rng, shift: f32, defects: f64) -> Option<f32> {
+    let value = normal(random);
+    let is_defect = random.random::<f64>() < defects;
+    Some(if is_defect { -3.0 - 3.0 * random.random::<f32>() } else { value + shift })
+}
+
+/// A line with this share of defects: its watch after so many frames.
+fn line(seed: u64, images: usize, past: u64, defects: f64) -> (ChaCha8Rng, Watch<()>, bool) {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let good: Vec<_> = (0..images).map(|_| Some(normal(&mut random))).collect();
+    let rejection = Rejection::new(&good, RejectionOrigin::Calibrated, TestCount::PerSize, Bound::Chernoff).unwrap();
+    let mut watch = watch(&rejection, seed);
+    let early = delay(&mut watch, past, || part(&mut random, 0.0, defects)).is_some();
+    watch.clear(true);
+    (random, watch, early)
+}
+
+fn simulate() {
+    println!("| change | good images | frames before | median delay | 90% | shift / calm / defects |");
+    println!("|---|---:|---:|---:|---:|---:|");
+    let changes: [(&str, f32, [f64; 2], &[u64]); 6] = [
+        ("3 deviations more unusual", -3.0, [0.02; 2], &[0, 2000]),
+        ("1 deviation more unusual", -1.0, [0.02; 2], &[0, 2000]),
+        ("½ deviation more unusual", -0.5, [0.02; 2], &[0, 2000]),
+        ("½ deviation more usual", 0.5, [0.02; 2], &[0, 2000]),
+        ("5% defects become 10%", 0.0, [0.05, 0.1], &[5000, 20_000]),
+        ("2% defects become 4%", 0.0, [0.02, 0.04], &[5000, 20_000]),
+    ];
+    let mut early_frames = 0;
+    let mut early_alarms = 0;
+    for (name, shift, defects, pasts) in changes {
+        for images in [50, 100, 300] {
+            for &past in pasts {
+                let found = (0..LINES).map(|seed| {
+                    let (mut random, mut watch, early) = line(seed, images, past, defects[0]);
+                    (early_frames, early_alarms) = (early_frames + past, early_alarms + u64::from(early));
+                    delay(&mut watch, MOST, || part(&mut random, shift, defects[1]))
+                });
+                println!("| {name} | {images} | {past} | {} |", row(found.collect()));
+            }
+        }
+    }
+    println!(
+        "\n{early_alarms} lines had an alarm before the change, in {early_frames} frames (at most {} on average).",
+        early_frames / RUN_LENGTH
+    );
+    let (mut random, mut watch, _) = line(1, 300, 0, 0.0);
+    let values: Vec<_> = (0..1_000_000).map(|_| part(&mut random, 0.0, 0.0)).collect();
+    let start = Instant::now();
+    values.into_iter().for_each(|value| drop(black_box(watch.push(value, ()))));
+    println!("{:.2} µs a frame.", start.elapsed().as_secs_f64());
+}
+
+/// The lowest log₁₀NFA of an image with its pixels multiplied; `None` without any evidence.
+fn judge(detector: &mut Detector, image: &Image, exposure: f32) -> Option<f32> {
+    assert_ne!(image.format(), PixelFormat::Gray16, "8 bits a sample");
+    let times = |&pixel: &u8| (f32::from(pixel) * exposure).round().min(255.0) as u8;
+    let pixels: Vec<u8> = image.data().iter().map(times).collect();
+    let frame = Frame::packed(&pixels, image.width(), image.height(), image.format()).unwrap();
+    let found = detector.detect(&frame, &DecisionOptions::default()).unwrap();
+    found.p_value.filter(|&p| p < 1.0).map(|_| found.log10_nfa_min)
+}
+
+fn replay(package: &Path, good: &Path) {
+    let package = Package::open(package).unwrap();
+    let rejection = package.manifest.rejection.clone().expect("a package that knows good images");
+    let runtime = Runtime::load(None).unwrap();
+    let mut detector = Detector::open(&runtime, &package, &SessionOptions::default()).unwrap();
+    let mut files: Vec<_> = fs::read_dir(good).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let images: Vec<Image> = files.iter().map(|file| Image::open(file, &Limits::default()).unwrap()).collect();
+    let values = [1.0, 1.1, 0.9]
+        .map(|exposure| images.iter().map(|image| judge(&mut detector, image, exposure)).collect::<Vec<_>>());
+    println!(
+        "| good images known | images drawn from | exposure | frames before | median delay | 90% | shift / calm / defects | lines with an alarm before |"
+    );
+    println!("|---:|---:|---:|---:|---:|---:|---:|---:|");
+    for (exposure, changed) in [("× 1.1", &values[1]), ("× 0.9", &values[2])] {
+        for past in [0, 2000] {
+            let mut early = 0;
+            let found = (0..LINES).map(|seed| {
+                let mut random = ChaCha8Rng::seed_from_u64(seed);
+                let mut watch = watch(&rejection, seed);
+                let mut draw = |from: &[Option<f32>]| from[random.random_range(0..from.len())];
+                early += u64::from(delay(&mut watch, past, || draw(&values[0])).is_some());
+                watch.clear(true);
+                delay(&mut watch, MOST, || draw(changed))
+            });
+            let row = row(found.collect());
+            println!(
+                "| {} | {} | {exposure} | {past} | {row} | {early} of {LINES} |",
+                rejection.images(),
+                images.len()
+            );
+        }
+    }
+    let unchanged = (0..LINES).filter(|&seed| {
+        let mut random = ChaCha8Rng::seed_from_u64(1000 + seed);
+        let mut watch = watch(&rejection, seed);
+        delay(&mut watch, MOST, || values[0][random.random_range(0..values[0].len())]).is_some()
+    });
+    println!("\n{} of {LINES} unchanged lines of {MOST} frames had an alarm.", unchanged.count());
+}

@@ -1,0 +1,236 @@
+//! The tests of one model together, and what they have learned of its line.
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use super::{
+    Evidence, Kind,
+    bets::{CELLS, HIGH, LOW, equal_to, high, low},
+    detector::{Detector, Seen, Telling},
+    extremes::{Extremes, MAJORITIES, defect_bets, on_defects, on_majority},
+    reference::{Place, Reference},
+    start::Start,
+};
+use crate::segment::Rejection;
+
+/// Evidence for a shift from which on it explains what other tests find.
+const EXPLAINS: f64 = 1e3;
+
+/// Where so many of so many last frames are extreme, they are no single defects.
+const MOST: (u32, u32) = (6, 12);
+
+/// A test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Test {
+    Shift,
+    Majority,
+    Start,
+    Calm,
+    Defects,
+}
+
+impl Test {
+    pub(super) const ALL: [Self; 5] = [Self::Shift, Self::Majority, Self::Start, Self::Calm, Self::Defects];
+
+    /// Its part of the false alarms.
+    fn share(self) -> f64 {
+        match self {
+            Self::Shift | Self::Defects => 0.3,
+            Self::Majority => 0.05,
+            Self::Start => 0.1,
+            Self::Calm => 0.25,
+        }
+    }
+}
+
+/// What the tests know of the line.
+#[derive(Clone, Debug)]
+struct Learned {
+    reference: Reference,
+    extremes: Extremes,
+}
+
+/// The tests.
+#[derive(Clone, Debug)]
+pub(super) struct Panel<I> {
+    random: ChaCha8Rng,
+    /// From the good images alone.
+    good: Reference,
+    learned: Learned,
+    /// What would be learned if no alarm had been raised; while one is.
+    all: Option<Learned>,
+    shift: Detector<I>,
+    majority: Detector<I>,
+    calm: Detector<I>,
+    defects: Detector<I>,
+    start: Detector<I>,
+    line: Start,
+    defect_bets: Vec<(f64, f64)>,
+    /// What was learned when `shift`, `calm` and `defects` last had no sign of a change.
+    before_shift: Reference,
+    before_calm: Reference,
+    before_defects: Extremes,
+    /// Which of the last frames were extreme, the last one in the lowest bit.
+    recent: u64,
+}
+
+impl<I: Clone> Panel<I> {
+    pub(super) fn new(rejection: &Rejection, extreme: f64, seed: u64) -> Self {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let good = Reference::new(rejection, extreme, &mut random);
+        let (line, defect_bets) = (Start::new(&good), defect_bets());
+        let detector = |test: Test, bets: usize| Detector::new(test.share(), equal(bets, 1.0));
+        Self {
+            random,
+            learned: Learned { reference: good.clone(), extremes: Extremes::default() },
+            all: None,
+            shift: detector(Test::Shift, LOW.len()),
+            majority: detector(Test::Majority, MAJORITIES.len()),
+            calm: Detector::new(Test::Calm.share(), [equal(HIGH.len(), 0.5), equal(CELLS, 0.5)].concat()),
+            defects: detector(Test::Defects, defect_bets.len()),
+            start: Detector::of_start(Test::Start.share(), equal(line.bets(), 1.0)),
+            line,
+            defect_bets,
+            before_shift: good.clone(),
+            before_calm: good.clone(),
+            before_defects: Extremes::default(),
+            recent: 0,
+            good,
+        }
+    }
+
+    /// Takes the next frame, named so, by its lowest log₁₀NFA. It is learned unless an alarm is raised.
+    pub(super) fn push(&mut self, lowest: Option<f32>, seen: &Seen<'_, I>) {
+        let place = self.good.place(lowest, &mut self.random);
+        let is_extreme = place == Place::Extreme;
+        self.majority.push(MAJORITIES.map(|share| on_majority(share, is_extreme)), seen);
+        self.push_rate(is_extreme, seen);
+        if let Place::Bin(bin) = place {
+            self.push_bin(bin, seen);
+        }
+    }
+
+    fn push_rate(&mut self, is_extreme: bool, seen: &Seen<'_, I>) {
+        let with = self.learned.extremes.with(is_extreme);
+        let place = with.place_of_last(is_extreme, &mut self.random);
+        let nothing = self.defects.push(self.defect_bets.iter().map(|&bet| on_defects(bet, place)), seen);
+        match &mut self.all {
+            None => self.learned.extremes = with,
+            Some(all) => all.extremes = all.extremes.with(is_extreme),
+        }
+        self.recent = self.recent << 1 | u64::from(is_extreme);
+        if nothing {
+            self.before_defects = self.learned.extremes;
+        }
+    }
+
+    fn push_bin(&mut self, bin: usize, seen: &Seen<'_, I>) {
+        let u = self.learned.reference.interval(bin);
+        self.all.as_mut().unwrap_or(&mut self.learned).reference.learn(bin);
+        self.start.push(self.line.push(bin), seen);
+        if self.shift.push(LOW.map(|exponent| low(exponent, u)), seen) {
+            self.before_shift.clone_from(&self.learned.reference);
+        }
+        let cells = (0..CELLS).map(|cell| equal_to(cell, u));
+        if self.calm.push(HIGH.map(|exponent| high(exponent, u)).into_iter().chain(cells), seen) {
+            self.before_calm.clone_from(&self.learned.reference);
+        }
+    }
+
+    pub(super) fn detector(&self, test: Test) -> &Detector<I> {
+        match test {
+            Test::Shift => &self.shift,
+            Test::Majority => &self.majority,
+            Test::Start => &self.start,
+            Test::Calm => &self.calm,
+            Test::Defects => &self.defects,
+        }
+    }
+
+    /// What a test has found, if it finds something now. A shift makes frames extreme, too, and may make them equal.
+    pub(super) fn meaning(&self, test: Test) -> Kind {
+        let most_are_extreme = (self.recent & ((1 << MOST.1) - 1)).count_ones() >= MOST.0;
+        let is_shift = most_are_extreme || self.shift.evidence().max(self.majority.evidence()) >= EXPLAINS;
+        match test {
+            Test::Shift | Test::Majority => Kind::Shift,
+            Test::Start if self.line.is_low() => Kind::Shift,
+            Test::Calm | Test::Defects if is_shift => Kind::Shift,
+            Test::Start | Test::Calm => Kind::Calm,
+            Test::Defects => Kind::Defects,
+        }
+    }
+
+    /// A test has found a change: it begins from zero after this frame. What was learned since the change began is forgotten, and nothing is
+    /// learned until [`resume`](Self::resume).
+    pub(super) fn found(&mut self, test: Test, frames: u64) {
+        if self.all.is_none() {
+            let mut before = Learned { extremes: self.before_defects, ..self.learned.clone() };
+            match test {
+                Test::Shift | Test::Majority => before.reference.clone_from(&self.before_shift),
+                Test::Calm => before.reference.clone_from(&self.before_calm),
+                Test::Start => before = Learned { reference: self.good.clone(), extremes: Extremes::default() },
+                Test::Defects => {}
+            }
+            self.all = Some(std::mem::replace(&mut self.learned, before));
+        }
+        match test {
+            Test::Shift => self.shift.restart(frames),
+            Test::Majority => self.majority.restart(frames),
+            Test::Start => self.start.stop(),
+            Test::Calm => self.calm.restart(frames),
+            Test::Defects => self.defects.restart(frames),
+        }
+    }
+
+    /// The alarms are over after this frame: all tests begin from zero and learn again. Where `learn`, the frames since the first of these alarms
+    /// count as learned.
+    pub(super) fn resume(&mut self, frames: u64, learn: bool) {
+        if let Some(all) = self.all.take().filter(|_| learn) {
+            self.learned = all;
+        }
+        [&mut self.shift, &mut self.majority, &mut self.calm, &mut self.defects]
+            .into_iter()
+            .for_each(|detector| detector.restart(frames));
+        if learn {
+            self.start.stop();
+        } else {
+            self.start.restart(frames);
+            self.line = Start::new(&self.good);
+        }
+        self.before_shift.clone_from(&self.learned.reference);
+        self.before_calm.clone_from(&self.learned.reference);
+        self.before_defects = self.learned.extremes;
+    }
+
+    /// log₁₀ of the evidence for each kind.
+    pub(super) fn evidence(&self) -> Evidence {
+        let start = self.start.evidence();
+        let (low, high) = if self.line.is_low() { (start, 0.0) } else { (0.0, start) };
+        Evidence {
+            shift: self.shift.evidence().max(self.majority.evidence()).max(low).max(1.0).log10(),
+            calm: self.calm.evidence().max(high).max(1.0).log10(),
+            defects: self.defects.evidence().max(1.0).log10(),
+        }
+    }
+
+    /// The frames that speak most for a change of this kind.
+    pub(super) fn telling(&self, kind: Kind) -> impl Iterator<Item = &Telling<I>> {
+        let detector = match kind {
+            Kind::Shift if self.majority.evidence() > self.shift.evidence() => &self.majority,
+            Kind::Shift => &self.shift,
+            Kind::Calm => &self.calm,
+            Kind::Defects => &self.defects,
+        };
+        detector.telling()
+    }
+
+    /// The share of extreme frames that was learned; `None` without any frame.
+    pub(super) fn extreme_rate(&self) -> Option<f64> {
+        self.learned.extremes.rate()
+    }
+}
+
+/// So many equal weights that add up to `sum`.
+fn equal(count: usize, sum: f64) -> Vec<f64> {
+    vec![sum / count as f64; count]
+}
