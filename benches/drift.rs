@@ -19,7 +19,7 @@ use uflow::{
     package::Package,
     pipeline::Detector,
     runtime::{Runtime, SessionOptions},
-    segment::{Bound, DecisionOptions, Rejection, RejectionOrigin, TestCount},
+    segment::{Bound, DecisionOptions, JudgedFrame, Rejection, RejectionOrigin, TestCount},
 };
 
 const RUN_LENGTH: u64 = 1_000_000;
@@ -44,7 +44,7 @@ fn watch(rejection: &Rejection, seed: u64) -> Watch<()> {
 }
 
 /// Draws frames until an alarm.
-fn delay(watch: &mut Watch<()>, most: u64, mut draw: impl FnMut() -> Option<f32>) -> Found {
+fn delay(watch: &mut Watch<()>, most: u64, mut draw: impl FnMut() -> JudgedFrame) -> Found {
     (1..=most).find_map(|frame| watch.push(draw(), ()).raised.first().map(|alarm| (frame, alarm.kind)))
 }
 
@@ -66,19 +66,21 @@ fn normal(random: &mut ChaCha8Rng) -> f32 {
 }
 
 /// A part of a simulated line.
-fn part(random: &mut ChaCha8Rng, shift: f32, defects: f64) -> Option<f32> {
+fn part(random: &mut ChaCha8Rng, [shift, light]: [f32; 2], defects: f64) -> JudgedFrame {
     let value = normal(random);
     let is_defect = random.random::<f64>() < defects;
-    Some(if is_defect { -3.0 - 3.0 * random.random::<f32>() } else { value + shift })
+    let lowest = Some(if is_defect { -3.0 - 3.0 * random.random::<f32>() } else { value + shift });
+    let brightness = Some((0.5 + 0.05 * (normal(random) + light)).clamp(0.0, 1.0));
+    JudgedFrame { lowest, brightness }
 }
 
 /// A line with this share of defects: its watch after so many frames.
 fn line(seed: u64, images: usize, past: u64, defects: f64) -> (ChaCha8Rng, Watch<()>, bool) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let good: Vec<_> = (0..images).map(|_| Some(normal(&mut random))).collect();
-    let rejection = Rejection::new(&good, RejectionOrigin::Calibrated, TestCount::PerSize, Bound::Chernoff).unwrap();
+    let good: Vec<_> = (0..images).map(|_| part(&mut random, [0.0; 2], 0.0)).collect();
+    let rejection = Rejection::of(&good, RejectionOrigin::Calibrated, TestCount::PerSize, Bound::Chernoff).unwrap();
     let mut watch = watch(&rejection, seed);
-    let early = delay(&mut watch, past, || part(&mut random, 0.0, defects)).is_some();
+    let early = delay(&mut watch, past, || part(&mut random, [0.0; 2], defects)).is_some();
     watch.clear(true);
     (random, watch, early)
 }
@@ -86,23 +88,25 @@ fn line(seed: u64, images: usize, past: u64, defects: f64) -> (ChaCha8Rng, Watch
 fn simulate() {
     println!("| change | good images | frames before | median delay | 90% | shift / calm / defects |");
     println!("|---|---:|---:|---:|---:|---:|");
-    let changes: [(&str, f32, [f64; 2], &[u64]); 6] = [
-        ("3 deviations more unusual", -3.0, [0.02; 2], &[0, 2000]),
-        ("1 deviation more unusual", -1.0, [0.02; 2], &[0, 2000]),
-        ("½ deviation more unusual", -0.5, [0.02; 2], &[0, 2000]),
-        ("½ deviation more usual", 0.5, [0.02; 2], &[0, 2000]),
-        ("5% defects become 10%", 0.0, [0.05, 0.1], &[5000, 20_000]),
-        ("2% defects become 4%", 0.0, [0.02, 0.04], &[5000, 20_000]),
+    let changes: [(&str, [f32; 2], [f64; 2], &[u64]); 8] = [
+        ("3 deviations more unusual", [-3.0, 0.0], [0.02; 2], &[0, 2000]),
+        ("1 deviation more unusual", [-1.0, 0.0], [0.02; 2], &[0, 2000]),
+        ("½ deviation more unusual", [-0.5, 0.0], [0.02; 2], &[0, 2000]),
+        ("½ deviation more usual", [0.5, 0.0], [0.02; 2], &[0, 2000]),
+        ("1 deviation darker", [0.0, -1.0], [0.02; 2], &[0, 2000]),
+        ("½ deviation darker", [0.0, -0.5], [0.02; 2], &[0, 2000]),
+        ("5% defects become 10%", [0.0; 2], [0.05, 0.1], &[5000, 20_000]),
+        ("2% defects become 4%", [0.0; 2], [0.02, 0.04], &[5000, 20_000]),
     ];
     let mut early_frames = 0;
     let mut early_alarms = 0;
-    for (name, shift, defects, pasts) in changes {
+    for (name, change, defects, pasts) in changes {
         for images in [50, 100, 300] {
             for &past in pasts {
                 let found = (0..LINES).map(|seed| {
                     let (mut random, mut watch, early) = line(seed, images, past, defects[0]);
                     (early_frames, early_alarms) = (early_frames + past, early_alarms + u64::from(early));
-                    delay(&mut watch, MOST, || part(&mut random, shift, defects[1]))
+                    delay(&mut watch, MOST, || part(&mut random, change, defects[1]))
                 });
                 println!("| {name} | {images} | {past} | {} |", row(found.collect()));
             }
@@ -113,20 +117,21 @@ fn simulate() {
         early_frames / RUN_LENGTH
     );
     let (mut random, mut watch, _) = line(1, 300, 0, 0.0);
-    let values: Vec<_> = (0..1_000_000).map(|_| part(&mut random, 0.0, 0.0)).collect();
+    let values: Vec<_> = (0..1_000_000).map(|_| part(&mut random, [0.0; 2], 0.0)).collect();
     let start = Instant::now();
     values.into_iter().for_each(|value| drop(black_box(watch.push(value, ()))));
     println!("{:.2} µs a frame.", start.elapsed().as_secs_f64());
 }
 
-/// The lowest log₁₀NFA of an image with its pixels multiplied; `None` without any evidence.
-fn judge(detector: &mut Detector, image: &Image, exposure: f32) -> Option<f32> {
+/// What is found in an image with its pixels multiplied.
+fn judge(detector: &mut Detector, image: &Image, exposure: f32) -> JudgedFrame {
     assert_ne!(image.format(), PixelFormat::Gray16, "8 bits a sample");
     let times = |&pixel: &u8| (f32::from(pixel) * exposure).round().min(255.0) as u8;
     let pixels: Vec<u8> = image.data().iter().map(times).collect();
     let frame = Frame::packed(&pixels, image.width(), image.height(), image.format()).unwrap();
     let found = detector.detect(&frame, &DecisionOptions::default()).unwrap();
-    found.p_value.filter(|&p| p < 1.0).map(|_| found.log10_nfa_min)
+    let lowest = found.p_value.filter(|&p| p < 1.0).map(|_| found.log10_nfa_min);
+    JudgedFrame { lowest, brightness: Some(frame.brightness(None)) }
 }
 
 fn replay(package: &Path, good: &Path) {
@@ -149,7 +154,7 @@ fn replay(package: &Path, good: &Path) {
             let found = (0..LINES).map(|seed| {
                 let mut random = ChaCha8Rng::seed_from_u64(seed);
                 let mut watch = watch(&rejection, seed);
-                let mut draw = |from: &[Option<f32>]| from[random.random_range(0..from.len())];
+                let mut draw = |from: &[JudgedFrame]| from[random.random_range(0..from.len())];
                 early += u64::from(delay(&mut watch, past, || draw(&values[0])).is_some());
                 watch.clear(true);
                 delay(&mut watch, MOST, || draw(changed))

@@ -21,8 +21,8 @@ use crate::{
     package::{self, Manifest, Package},
     pipeline::{Detector, package_roi},
     segment::{
-        CalibratedNull, DecisionOptions, DecisionRule, Measurement, NullOf, Outlier, RegionOfInterest, Rejection,
-        RejectionOrigin, TestCount, Verdict,
+        CalibratedNull, DecisionOptions, DecisionRule, JudgedFrame, Measurement, NullOf, Outlier, RegionOfInterest,
+        Rejection, RejectionOrigin, TestCount, Verdict,
     },
 };
 
@@ -102,7 +102,7 @@ pub fn run(args: &Args, context: &Context) -> Result<CommandOutcome> {
     let rule = package.manifest.rule(&measured(args, &asked, &package.manifest))?;
     let read = args.samples.read_options(&package.manifest.input, Limits::default());
     let images = good::usable(&images, FEWEST_IMAGES, &read, context)?;
-    let (report, energies) = measure(args, context, &package, (&rule, &read), &images)?;
+    let (report, seen) = measure(args, context, &package, (&rule, &read), &images)?;
     if context.json {
         context.print_json(&report)?;
     } else {
@@ -112,7 +112,7 @@ pub fn run(args: &Args, context: &Context) -> Result<CommandOutcome> {
         report.write_html(&package.manifest.name, path)?;
     }
     if let Some(out) = &args.out {
-        write(args, out, package, &asked, (&images, &energies), context)?;
+        write(args, out, package, &asked, (&images, &seen), context)?;
         return Ok(CommandOutcome::Done);
     }
     Ok(if report.verdict.holds() { CommandOutcome::Done } else { CommandOutcome::Failed })
@@ -132,8 +132,13 @@ fn measured(args: &Args, asked: &DecisionOptions, manifest: &Manifest) -> Decisi
     measured
 }
 
-/// U of each scale of an image.
-type Energies = Vec<Vec<f32>>;
+/// What a new threshold is set on.
+#[derive(Debug, Default)]
+struct GoodImages {
+    /// U of each scale of each image.
+    energies: Vec<Vec<Vec<f32>>>,
+    brightness: Vec<f32>,
+}
 
 fn measure(
     args: &Args,
@@ -141,11 +146,11 @@ fn measure(
     package: &Package,
     (rule, read): (&DecisionRule, &ReadOptions),
     images: &[PathBuf],
-) -> Result<(CalibrationReport, Vec<Energies>)> {
+) -> Result<(CalibrationReport, GoodImages)> {
     let shapes = package.manifest.latents();
     let mut detector = Detector::open(context.runtime()?, package, &args.device.session())?;
     let mut calibration = Calibration::new(&shapes)?;
-    let mut energies = Vec::new();
+    let mut seen = GoodImages::default();
     let mut depth = BitDepthCheck::default();
     let progress = Progress::new(context.json);
     for (done, path) in images.iter().enumerate() {
@@ -160,7 +165,8 @@ fn measure(
             }
             if args.out.is_some() {
                 let maps = latents.iter().map(|z| energy(z.view()).into_raw_vec_and_offset().0);
-                energies.push(maps.collect());
+                seen.energies.push(maps.collect());
+                seen.brightness.push(image.frame().brightness(read.significant_bits));
             }
             Ok(())
         })?;
@@ -170,7 +176,7 @@ fn measure(
     warn_of_depth(&depth, read);
     let thresholds = thresholds(rule, &package.manifest);
     let measured = Measured { name: &package.manifest.name, rule, thresholds: &thresholds };
-    Ok((calibration.finish(&measured)?, energies))
+    Ok((calibration.finish(&measured)?, seen))
 }
 
 /// The thresholds in force: that at the reject rate, ε, and the score threshold or the fair one, whichever of them decides.
@@ -190,9 +196,10 @@ fn write(
     out: &Path,
     mut package: Package,
     asked: &DecisionOptions,
-    (images, energies): (&[PathBuf], &[Energies]),
+    (images, seen): (&[PathBuf], &GoodImages),
     context: &Context,
 ) -> Result<()> {
+    let GoodImages { energies, brightness } = seen;
     let own = package_roi(&package)?;
     let mask = asked.roi.as_ref().and_then(RegionOfInterest::mask);
     let roi = match mask {
@@ -213,7 +220,9 @@ fn write(
         (None, TestCount::PerSize) => NullOf::OtherParts,
     };
     let lowest = Measurement { shapes: &latents, maps: input, roi: mask, bound }.lowest(energies, null_of)?;
-    manifest.rejection = Some(Rejection::new(&lowest, RejectionOrigin::Calibrated, tests, bound)?);
+    let seen = lowest.iter().zip(brightness);
+    let seen: Vec<_> = seen.map(|(&lowest, &light)| JudgedFrame { lowest, brightness: Some(light) }).collect();
+    manifest.rejection = Some(Rejection::of(&seen, RejectionOrigin::Calibrated, tests, bound)?);
     let new_null = kept.is_none();
     manifest.calibration = Some(match kept {
         Some(null) => null,

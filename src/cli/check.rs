@@ -133,6 +133,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
     if let Some(path) = &args.report {
         let screened = Screened {
             folder: &args.good,
+            files: &images,
             checked: &checked,
             left_out: warnings.iter().chain(&left_out).cloned().collect(),
             read: args.samples.read_options_of_files(Limits::default()),

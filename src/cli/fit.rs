@@ -278,7 +278,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
     if let Some(path) = &args.report {
         let read = args.model.samples.read_options_of_files(Limits::default());
         let seconds = begun.elapsed().as_secs_f64();
-        let screened = Screened { folder: &args.good, checked: &fitted.checked, left_out, read, seconds };
+        let screened =
+            Screened { folder: &args.good, files: &images, checked: &fitted.checked, left_out, read, seconds };
         screen_page(&screened)?.write(path)?;
     }
     summarise(&fitted, &args.out, context)?;

@@ -16,14 +16,17 @@ use super::{
 use crate::{
     Error,
     files::folder_of,
-    frame::Limits,
+    frame::{Image, Limits, ReadOptions},
     limits::{self, FileObserver, PairedStudy, StudyOptions, pair},
-    package::{self, Content, Package},
+    package::{self, Content, Manifest, Package},
     pipeline::{Detector, package_roi},
-    segment::{DecisionOptions, RegionOfInterest},
+    segment::{DecisionOptions, DecisionRule, RegionOfInterest},
     train::{
         Control, TrainOptions,
-        fit::{BackboneChoice, Event, FitOptions, Fitted, GroupGate, Learned, RejectGate, features_beside, fit_files},
+        fit::{
+            BackboneChoice, Event, FitOptions, Fitted, GroupGate, JudgedImage, Learned, RejectGate, features_beside,
+            fit_files,
+        },
     },
 };
 
@@ -43,7 +46,7 @@ The new package is written only if it passes the gate:
   - the latents of held-out images are no more than twice as far from white as before; an image with
     a defect among the new ones is a frequent reason;
   - of the same synthetic defects on held-out good images, the new model does not surely find fewer,
-    by more than --worse.
+    by more than --worse. Both models' thresholds stand on the old and the new good images.
 Otherwise the command says what failed, and writes nothing.
 
 To set only the threshold on new images, in seconds and without training: uflow calibrate --out.
@@ -167,7 +170,8 @@ impl Gate {
                 limits::FEWEST_IMAGES
             ),
             Some(found) => format!(
-                "{}: of {} synthetic defects, the old model finds {} and the new one {} ({:+.1} percentage points, {:+.1} to {:+.1})",
+                "{}: of {} synthetic defects, the old model finds {} with its threshold on the new images too, and the new one {} ({:+.1} percentage points, \
+                 {:+.1} to {:+.1})",
                 mark(self.defects_hold()),
                 found.defects,
                 found.found_before,
@@ -274,9 +278,12 @@ fn gate(args: &Args, context: &Context, (package, fitted): (&Package, &Fitted), 
         record.map_or_else(Vec::new, |record| record.latent_variance.clone()),
         fitted.summary.best.latent_variance.clone(),
     ];
-    let own: HashSet<&str> = fitted.judged.iter().filter(|image| image.own).map(|image| image.image.as_str()).collect();
-    let is_held_out = |path: &&PathBuf| own.contains(path.display().to_string().as_str());
-    let held_out: Vec<PathBuf> = images.iter().filter(is_held_out).cloned().collect();
+    let files = |wanted: fn(&JudgedImage) -> bool| -> Vec<PathBuf> {
+        let names: HashSet<&str> =
+            fitted.judged.iter().filter(|image| wanted(image)).map(|image| image.image.as_str()).collect();
+        images.iter().filter(|path| names.contains(path.display().to_string().as_str())).cloned().collect()
+    };
+    let (held_out, new) = (files(|image| image.own), files(|image| image.new));
     if held_out.len() < limits::FEWEST_IMAGES {
         return Ok(Gate { reject, latent_variance, defects: None, worse: args.worse });
     }
@@ -292,6 +299,7 @@ fn gate(args: &Args, context: &Context, (package, fitted): (&Package, &Fitted), 
     let (mut before, before_rule) = open(package)?;
     let (mut after, after_rule) = open(&updated)?;
     let read = args.samples.read_options(&package.manifest.input, Limits::default());
+    let before_rule = recalibrated(package, &mut before, before_rule, &new, &read)?;
     let roi = package_roi(package)?;
     let mut first = FileObserver::new(&mut before, &before_rule, roi.as_deref(), &held_out, &read)?;
     let mut second = first.beside(&mut after, &after_rule);
@@ -301,6 +309,28 @@ fn gate(args: &Args, context: &Context, (package, fitted): (&Package, &Fitted), 
     let defects = pair(&study, &mut first, &mut second, &mut |done, all| progress.at("comparing models", done, all));
     progress.finish();
     Ok(Gate { reject, latent_variance, defects: Some(defects?), worse: args.worse })
+}
+
+/// The old model's decision with a threshold that stands on the new good images too, as the new model's does. A threshold of a small reject rate
+/// stands on a few images: one new image can move it far, and would be taken for a loss by training.
+fn recalibrated(
+    package: &Package,
+    detector: &mut Detector,
+    rule: DecisionRule,
+    new: &[PathBuf],
+    read: &ReadOptions,
+) -> Result<DecisionRule> {
+    let Some(rejection) = rule.rejection() else { return Ok(rule) };
+    let mut lowest = Vec::new();
+    for path in new {
+        let image = Image::open_with(path, read)?;
+        detector.process(&[image.frame()], &rule, false, |processed| {
+            lowest.push(processed.post.segmentation().and_then(|maps| maps.lowest()));
+            Ok(())
+        })?;
+    }
+    let manifest = Manifest { rejection: Some(rejection.with(&lowest)?), ..package.manifest.clone() };
+    Ok(manifest.rule(&DecisionOptions::default())?)
 }
 
 fn tell(args: &Args, (fitted, warnings): (&Fitted, &[String]), gate: &Gate, context: &Context) -> Result<()> {

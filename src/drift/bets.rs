@@ -1,4 +1,4 @@
-//! The bets of `shift` and `calm`: densities of u, the share of the frames that are more unusual.
+//! The bets of `shift`, `calm` and `light`: densities of u, the share of the frames that are more unusual.
 
 use super::reference::Interval;
 
@@ -18,6 +18,11 @@ pub(super) fn low(exponent: f64, u: Interval) -> f64 {
     let flat = FLAT.powf(exponent);
     let integral = |u: f64| if u <= FLAT { u * flat } else { FLAT * flat + (u.powf(theta) - FLAT.powf(theta)) / theta };
     (integral(u.above) - integral(u.below)) / integral(1.0) / u.mass()
+}
+
+/// The same for the other end: high where u is high.
+pub(super) fn mirrored_low(exponent: f64, u: Interval) -> f64 {
+    low(exponent, Interval { below: 1.0 - u.above, above: 1.0 - u.below })
 }
 
 /// The density (1 − u)^exponent, which is high where u is high.
@@ -47,8 +52,12 @@ mod tests {
         let low = LOW.map(|exponent| mean(&|u| low(exponent, u)));
         let high = HIGH.map(|exponent| mean(&|u| high(exponent, u)));
         let cells = (0..CELLS).map(|cell| mean(&|u| equal_to(cell, u)));
-        for mean in low.into_iter().chain(high).chain(cells) {
+        let mirrored = LOW.map(|exponent| mean(&|u| mirrored_low(exponent, u)));
+        for mean in low.into_iter().chain(high).chain(mirrored).chain(cells) {
             assert!((mean - 1.0).abs() < 1e-12, "{mean}");
         }
+        let dark = Interval { below: 0.0, above: 0.2 };
+        let bright = Interval { below: 0.8, above: 1.0 };
+        assert!((mirrored_low(-0.6, bright) - super::low(-0.6, dark)).abs() < 1e-12 && mirrored_low(-0.6, dark) < 1.0);
     }
 }

@@ -1,10 +1,10 @@
 //! Drift of a line: whether the frames of a model are still like its good images, by sequential tests with a stated run length.
 //!
-//! A [`Watch`] reads the lowest log₁₀NFA of every frame, in order. It tells three changes apart:
+//! A [`Watch`] reads the lowest log₁₀NFA and the brightness of every frame, in order. It tells three changes apart:
 //!
 //! | kind | what changes | what it means |
 //! |---|---|---|
-//! | [`Shift`](Kind::Shift) | many frames have slightly low p-values, or most frames are extreme | light, focus, position |
+//! | [`Shift`](Kind::Shift) | many frames have slightly low p-values, most frames are extreme, or all are darker or brighter | light, focus, position |
 //! | [`Calm`](Kind::Calm) | p-values are too high, or too equal | the camera repeats a picture, a covered lens, easier pictures |
 //! | [`Defects`](Kind::Defects) | extreme frames are more frequent than before | more defects |
 //!
@@ -22,7 +22,7 @@
 //! have at most n·share/N false alarms on average. The shares of the tests add up to 1: all together have at most one in N frames.
 //!
 //! # Why the mean of a bet is 1
-//! The distribution of log₁₀NFA is not known; the values of n good images are. Let a new good image be exchangeable with them. Then the
+//! The distributions of log₁₀NFA and of brightness are not known; the values of n good images are. Let a new good image be exchangeable with them. Then the
 //! masses of the n + 1 gaps between the values are Dirichlet(1, …, 1), whatever the distribution is. So the probability of each gap for the
 //! next frame, given the gaps of the frames before it, is known. It is that of Pólya's urn:
 //!
@@ -35,6 +35,8 @@
 //!
 //! - `shift` and `calm` bet on the bin of frames that are not extreme. A Dirichlet distribution without some gaps is one again. So
 //!   defects do not disturb these tests as far as they are extreme, however many there are.
+//! - `light` bets on the bin of a frame's brightness, towards both ends, and on the frames that are not extreme: defects change the brightness.
+//!   A network's evidence hardly depends on the light, so p-values alone do not tell it. The package has the brightness of its good images.
 //! - `start` does the same for a difference that was there from the first frame, which the other tests learn.
 //! - `majority` bets that more than half of the frames are extreme. It compares with no other frame.
 //! - `defects` cannot take its null from good images, which say nothing of defects. It compares the line with its own past: under a constant
@@ -50,7 +52,7 @@
 //!
 //! # What is not covered
 //! Frames that depend on each other, such as many pictures of one part, have more false alarms. So has a line whose good parts differ from
-//! the good images from the start; such an alarm is right, and new good images end it.
+//! the good images from the start; such an alarm is right, and new good images end it. Daylight is a change of the light.
 
 mod bets;
 mod detector;

@@ -5,13 +5,13 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{
     Evidence, Kind,
-    bets::{CELLS, HIGH, LOW, equal_to, high, low},
+    bets::{CELLS, HIGH, LOW, equal_to, high, low, mirrored_low},
     detector::{Detector, Seen, Telling},
     extremes::{Extremes, MAJORITIES, defect_bets, on_defects, on_majority},
     reference::{Place, Reference},
     start::Start,
 };
-use crate::segment::Rejection;
+use crate::segment::{JudgedFrame, Rejection};
 
 /// Evidence for a shift from which on it explains what other tests find.
 const EXPLAINS: f64 = 1e3;
@@ -25,20 +25,24 @@ pub(super) enum Test {
     Shift,
     Majority,
     Start,
+    Light,
+    LightAtStart,
     Calm,
     Defects,
 }
 
 impl Test {
-    pub(super) const ALL: [Self; 5] = [Self::Shift, Self::Majority, Self::Start, Self::Calm, Self::Defects];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Shift, Self::Majority, Self::Start, Self::Light, Self::LightAtStart, Self::Calm, Self::Defects];
 
     /// Its part of the false alarms.
     fn share(self) -> f64 {
         match self {
-            Self::Shift | Self::Defects => 0.3,
-            Self::Majority => 0.05,
+            Self::Shift | Self::Defects => 0.25,
+            Self::Light => 0.15,
+            Self::Majority | Self::LightAtStart => 0.05,
             Self::Start => 0.1,
-            Self::Calm => 0.25,
+            Self::Calm => 0.15,
         }
     }
 }
@@ -48,6 +52,8 @@ impl Test {
 struct Learned {
     reference: Reference,
     extremes: Extremes,
+    /// Of the brightness, where the good images' is known.
+    light: Option<Reference>,
 }
 
 /// The tests.
@@ -55,7 +61,7 @@ struct Learned {
 pub(super) struct Panel<I> {
     random: ChaCha8Rng,
     /// From the good images alone.
-    good: Reference,
+    good: Learned,
     learned: Learned,
     /// What would be learned if no alarm had been raised; while one is.
     all: Option<Learned>,
@@ -65,10 +71,15 @@ pub(super) struct Panel<I> {
     defects: Detector<I>,
     start: Detector<I>,
     line: Start,
+    light: Detector<I>,
+    light_at_start: Detector<I>,
+    /// The brightness of the line's frames.
+    line_light: Option<Start>,
     defect_bets: Vec<(f64, f64)>,
-    /// What was learned when `shift`, `calm` and `defects` last had no sign of a change.
+    /// What was learned when `shift`, `calm`, `light` and `defects` last had no sign of a change.
     before_shift: Reference,
     before_calm: Reference,
+    before_light: Option<Reference>,
     before_defects: Extremes,
     /// Which of the last frames were extreme, the last one in the lowest bit.
     recent: u64,
@@ -77,12 +88,17 @@ pub(super) struct Panel<I> {
 impl<I: Clone> Panel<I> {
     pub(super) fn new(rejection: &Rejection, extreme: f64, seed: u64) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let good = Reference::new(rejection, extreme, &mut random);
-        let (line, defect_bets) = (Start::new(&good), defect_bets());
+        let reference = Reference::new(rejection, extreme, &mut random);
+        let light = Reference::of_brightness(rejection, extreme, &mut random);
+        let (line, line_light, defect_bets) = (Start::new(&reference), light.as_ref().map(Start::new), defect_bets());
+        let good = Learned { reference, extremes: Extremes::default(), light };
         let detector = |test: Test, bets: usize| Detector::new(test.share(), equal(bets, 1.0));
         Self {
             random,
-            learned: Learned { reference: good.clone(), extremes: Extremes::default() },
+            before_shift: good.reference.clone(),
+            before_calm: good.reference.clone(),
+            before_light: good.light.clone(),
+            before_defects: Extremes::default(),
             all: None,
             shift: detector(Test::Shift, LOW.len()),
             majority: detector(Test::Majority, MAJORITIES.len()),
@@ -90,23 +106,30 @@ impl<I: Clone> Panel<I> {
             defects: detector(Test::Defects, defect_bets.len()),
             start: Detector::of_start(Test::Start.share(), equal(line.bets(), 1.0)),
             line,
+            light: detector(Test::Light, 2 * LOW.len()),
+            light_at_start: Detector::of_start(
+                Test::LightAtStart.share(),
+                equal(line_light.as_ref().map_or(0, Start::bets), 1.0),
+            ),
+            line_light,
             defect_bets,
-            before_shift: good.clone(),
-            before_calm: good.clone(),
-            before_defects: Extremes::default(),
             recent: 0,
+            learned: good.clone(),
             good,
         }
     }
 
-    /// Takes the next frame, named so, by its lowest log₁₀NFA. It is learned unless an alarm is raised.
-    pub(super) fn push(&mut self, lowest: Option<f32>, seen: &Seen<'_, I>) {
-        let place = self.good.place(lowest, &mut self.random);
+    /// Takes the next frame, named so. It is learned unless an alarm is raised.
+    pub(super) fn push(&mut self, judged: JudgedFrame, seen: &Seen<'_, I>) {
+        let place = self.good.reference.place(judged.lowest, &mut self.random);
         let is_extreme = place == Place::Extreme;
         self.majority.push(MAJORITIES.map(|share| on_majority(share, is_extreme)), seen);
         self.push_rate(is_extreme, seen);
         if let Place::Bin(bin) = place {
             self.push_bin(bin, seen);
+            if let Some(brightness) = judged.brightness {
+                self.push_light(brightness, seen);
+            }
         }
     }
 
@@ -137,11 +160,28 @@ impl<I: Clone> Panel<I> {
         }
     }
 
+    fn push_light(&mut self, brightness: f32, seen: &Seen<'_, I>) {
+        let (Some(learned), Some(line)) = (&self.learned.light, &mut self.line_light) else { return };
+        let bin = learned.bin(brightness, &mut self.random);
+        let u = learned.interval(bin);
+        if let Some(light) = &mut self.all.as_mut().unwrap_or(&mut self.learned).light {
+            light.learn(bin);
+        }
+        self.light_at_start.push(line.push(bin), seen);
+        let bets =
+            LOW.map(|exponent| low(exponent, u)).into_iter().chain(LOW.map(|exponent| mirrored_low(exponent, u)));
+        if self.light.push(bets, seen) {
+            self.before_light.clone_from(&self.learned.light);
+        }
+    }
+
     pub(super) fn detector(&self, test: Test) -> &Detector<I> {
         match test {
             Test::Shift => &self.shift,
             Test::Majority => &self.majority,
             Test::Start => &self.start,
+            Test::Light => &self.light,
+            Test::LightAtStart => &self.light_at_start,
             Test::Calm => &self.calm,
             Test::Defects => &self.defects,
         }
@@ -150,14 +190,22 @@ impl<I: Clone> Panel<I> {
     /// What a test has found, if it finds something now. A shift makes frames extreme, too, and may make them equal.
     pub(super) fn meaning(&self, test: Test) -> Kind {
         let most_are_extreme = (self.recent & ((1 << MOST.1) - 1)).count_ones() >= MOST.0;
-        let is_shift = most_are_extreme || self.shift.evidence().max(self.majority.evidence()) >= EXPLAINS;
+        let of_shift = self.shift.evidence().max(self.majority.evidence()).max(self.light.evidence());
+        let is_shift = most_are_extreme || of_shift >= EXPLAINS;
         match test {
-            Test::Shift | Test::Majority => Kind::Shift,
+            Test::Shift | Test::Majority | Test::Light | Test::LightAtStart => Kind::Shift,
             Test::Start if self.line.is_low() => Kind::Shift,
             Test::Calm | Test::Defects if is_shift => Kind::Shift,
             Test::Start | Test::Calm => Kind::Calm,
             Test::Defects => Kind::Defects,
         }
+    }
+
+    /// What a test itself says beyond its kind.
+    pub(super) fn advice(&self, test: Test) -> Option<&'static str> {
+        matches!(test, Test::Light | Test::LightAtStart).then_some(
+            "all frames are darker or brighter than before or than the good images; check the lamp, the exposure and the lens",
+        )
     }
 
     /// A test has found a change: it begins from zero after this frame. What was learned since the change began is forgotten, and nothing is
@@ -168,7 +216,9 @@ impl<I: Clone> Panel<I> {
             match test {
                 Test::Shift | Test::Majority => before.reference.clone_from(&self.before_shift),
                 Test::Calm => before.reference.clone_from(&self.before_calm),
-                Test::Start => before = Learned { reference: self.good.clone(), extremes: Extremes::default() },
+                Test::Start => before = Learned { light: before.light, ..self.good.clone() },
+                Test::Light => before.light.clone_from(&self.before_light),
+                Test::LightAtStart => before.light.clone_from(&self.good.light),
                 Test::Defects => {}
             }
             self.all = Some(std::mem::replace(&mut self.learned, before));
@@ -177,6 +227,8 @@ impl<I: Clone> Panel<I> {
             Test::Shift => self.shift.restart(frames),
             Test::Majority => self.majority.restart(frames),
             Test::Start => self.start.stop(),
+            Test::Light => self.light.restart(frames),
+            Test::LightAtStart => self.light_at_start.stop(),
             Test::Calm => self.calm.restart(frames),
             Test::Defects => self.defects.restart(frames),
         }
@@ -188,17 +240,21 @@ impl<I: Clone> Panel<I> {
         if let Some(all) = self.all.take().filter(|_| learn) {
             self.learned = all;
         }
-        [&mut self.shift, &mut self.majority, &mut self.calm, &mut self.defects]
+        [&mut self.shift, &mut self.majority, &mut self.calm, &mut self.light, &mut self.defects]
             .into_iter()
             .for_each(|detector| detector.restart(frames));
         if learn {
             self.start.stop();
+            self.light_at_start.stop();
         } else {
             self.start.restart(frames);
-            self.line = Start::new(&self.good);
+            self.light_at_start.restart(frames);
+            self.line = Start::new(&self.good.reference);
+            self.line_light = self.good.light.as_ref().map(Start::new);
         }
         self.before_shift.clone_from(&self.learned.reference);
         self.before_calm.clone_from(&self.learned.reference);
+        self.before_light.clone_from(&self.learned.light);
         self.before_defects = self.learned.extremes;
     }
 
@@ -206,8 +262,9 @@ impl<I: Clone> Panel<I> {
     pub(super) fn evidence(&self) -> Evidence {
         let start = self.start.evidence();
         let (low, high) = if self.line.is_low() { (start, 0.0) } else { (0.0, start) };
+        let light = self.light.evidence().max(self.light_at_start.evidence());
         Evidence {
-            shift: self.shift.evidence().max(self.majority.evidence()).max(low).max(1.0).log10(),
+            shift: self.shift.evidence().max(self.majority.evidence()).max(low).max(light).max(1.0).log10(),
             calm: self.calm.evidence().max(high).max(1.0).log10(),
             defects: self.defects.evidence().max(1.0).log10(),
         }
@@ -215,13 +272,19 @@ impl<I: Clone> Panel<I> {
 
     /// The frames that speak most for a change of this kind.
     pub(super) fn telling(&self, kind: Kind) -> impl Iterator<Item = &Telling<I>> {
+        let of_shift = [&self.majority, &self.light, &self.shift];
+        let strongest = of_shift.into_iter().max_by(|a, b| a.evidence().total_cmp(&b.evidence()));
         let detector = match kind {
-            Kind::Shift if self.majority.evidence() > self.shift.evidence() => &self.majority,
-            Kind::Shift => &self.shift,
+            Kind::Shift => strongest.unwrap_or(&self.shift),
             Kind::Calm => &self.calm,
             Kind::Defects => &self.defects,
         };
         detector.telling()
+    }
+
+    /// Whether the brightness of the good images is known.
+    pub(super) fn knows_brightness(&self) -> bool {
+        self.good.light.is_some()
     }
 
     /// The share of extreme frames that was learned; `None` without any frame.

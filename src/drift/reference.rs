@@ -5,6 +5,12 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::segment::Rejection;
 
+/// Good images that are extreme, at most a share `extreme` of all, but at least one gap.
+fn extreme_images(rejection: &Rejection, extreme: f64) -> usize {
+    let gaps = rejection.images() + 1;
+    ((extreme * gaps as f64).floor() as usize).clamp(1, gaps.saturating_sub(2).max(1))
+}
+
 /// Most bins that frames which are not extreme are sorted into.
 const MOST_BINS: usize = 24;
 
@@ -47,7 +53,7 @@ impl Reference {
     /// On these good images. At most a share `extreme` of them, but at least one gap, is extreme.
     pub(super) fn new(rejection: &Rejection, extreme: f64, random: &mut ChaCha8Rng) -> Self {
         let gaps = rejection.images() + 1;
-        let first = ((extreme * gaps as f64).floor() as usize).clamp(1, gaps.saturating_sub(2).max(1));
+        let first = extreme_images(rejection, extreme);
         let bins = (gaps - first).clamp(1, MOST_BINS);
         let ranked = ordered(rejection, random);
         let mut edges: Vec<(usize, (f32, f64))> = Vec::with_capacity(bins);
@@ -64,6 +70,29 @@ impl Reference {
         let ends = edges.iter().skip(1).map(|&(rank, _)| rank).chain([gaps]);
         let counts: Vec<f64> = edges.iter().zip(ends).map(|(&(rank, _), end)| (end - rank) as f64).collect();
         Self { edges: edges.into_iter().map(|(_, edge)| edge).collect(), total: counts.iter().sum(), counts }
+    }
+
+    /// On the brightness of the good images that are not extreme; `None` where it is not known. Defects change the brightness, so a frame
+    /// counts only where it is not extreme. Good images and frames beyond the same edge are as exchangeable as all are.
+    pub(super) fn of_brightness(rejection: &Rejection, extreme: f64, random: &mut ChaCha8Rng) -> Option<Self> {
+        let brightness = rejection.brightness_above(extreme_images(rejection, extreme));
+        if brightness.is_empty() {
+            return None;
+        }
+        let mut known: Vec<(f32, f64)> = brightness.iter().map(|&value| (value, random.random())).collect();
+        known.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        let gaps = known.len() + 1;
+        let bins = gaps.min(MOST_BINS);
+        let rank = |bin: usize| bin * gaps / bins;
+        let edge = |bin: usize| rank(bin).checked_sub(1).map_or((f32::NEG_INFINITY, 0.0), |below| known[below]);
+        let counts: Vec<f64> = (0..bins).map(|bin| (rank(bin + 1) - rank(bin)) as f64).collect();
+        Some(Self { edges: (0..bins).map(edge).collect(), total: counts.iter().sum(), counts })
+    }
+
+    /// The bin of a frame by its brightness.
+    pub(super) fn bin(&self, brightness: f32, random: &mut ChaCha8Rng) -> usize {
+        let value = (brightness, random.random::<f64>());
+        self.edges.partition_point(|&edge| edge <= value).saturating_sub(1)
     }
 
     /// The place of a frame by its lowest log₁₀NFA; `None` without any evidence.

@@ -4,7 +4,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
-use crate::segment::{Bound, Rejection, RejectionOrigin, TestCount};
+use crate::segment::{Bound, JudgedFrame, Rejection, RejectionOrigin, TestCount};
 
 /// A line whose good parts have normal values.
 struct Line {
@@ -13,13 +13,15 @@ struct Line {
     shift: f32,
     /// Share of defects.
     defects: f64,
+    /// Added to the brightness of all parts, in its deviations.
+    light: f32,
     /// Whether values are rounded, and parts above the mean have no evidence at all.
     tied: bool,
 }
 
 impl Line {
     fn new(seed: u64) -> Self {
-        Self { random: ChaCha8Rng::seed_from_u64(seed), shift: 0.0, defects: 0.0, tied: false }
+        Self { random: ChaCha8Rng::seed_from_u64(seed), shift: 0.0, defects: 0.0, light: 0.0, tied: false }
     }
 
     fn normal(&mut self) -> f32 {
@@ -27,23 +29,35 @@ impl Line {
         ((-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()) as f32
     }
 
-    fn good(&mut self) -> Option<f32> {
+    fn brightness(&mut self, defect: f32) -> Option<f32> {
+        let value = 0.5 + 0.05 * (self.normal() + self.light) + defect;
+        Some(if self.tied { (value * 40.0).round() / 40.0 } else { value }.clamp(0.0, 1.0))
+    }
+
+    fn good(&mut self) -> JudgedFrame {
         let value = self.normal() + self.shift;
-        match self.tied {
+        let lowest = match self.tied {
             true if value > 0.0 => None,
             true => Some((2.0 * value).floor() / 2.0),
             false => Some(value),
-        }
+        };
+        JudgedFrame { lowest, brightness: self.brightness(0.0) }
     }
 
-    fn part(&mut self) -> Option<f32> {
+    /// A good part or a defect, which is bright.
+    fn part(&mut self) -> JudgedFrame {
         let is_defect = self.random.random::<f64>() < self.defects;
-        if is_defect { Some(-3.0 - 3.0 * self.random.random::<f32>()) } else { self.good() }
+        match is_defect {
+            true => {
+                JudgedFrame { lowest: Some(-3.0 - 3.0 * self.random.random::<f32>()), brightness: self.brightness(0.2) }
+            }
+            false => self.good(),
+        }
     }
 
     fn rejection(&mut self, images: usize) -> Rejection {
         let good: Vec<_> = (0..images).map(|_| self.good()).collect();
-        Rejection::new(&good, RejectionOrigin::Calibrated, TestCount::PerSize, Bound::Chernoff).unwrap()
+        Rejection::of(&good, RejectionOrigin::Calibrated, TestCount::PerSize, Bound::Chernoff).unwrap()
     }
 
     fn watch(&mut self, images: usize, run_length: u64) -> Watch<u64> {
@@ -154,12 +168,43 @@ fn a_doubled_rate_of_defects_is_found_and_told_from_a_shift() {
 }
 
 #[test]
+fn another_light_is_found_where_the_evidence_stays_as_it_was() {
+    for light in [1.0, -1.0] {
+        let change: fn(&mut Line) = if light > 0.0 { |line| line.light = 1.0 } else { |line| line.light = -1.0 };
+        let later = after(100, 2000, 0.02, change, Kind::Shift);
+        assert!(later.0 < 100 && later.1 >= 36 && later.2 <= 2, "light {light}: {later:?}");
+        let at_start = after(100, 0, 0.0, change, Kind::Shift);
+        assert!(at_start.0 < 400 && at_start.1 >= 34, "light {light} from the start: {at_start:?}");
+    }
+    let mut line = Line::new(8);
+    let mut watch = line.watch(100, 1_000_000);
+    assert_eq!(delay(&mut line, &mut watch, 500), None);
+    line.light = -3.0;
+    let alarm = (501..600).find_map(|frame| watch.push(line.part(), frame).raised.pop()).unwrap();
+    assert!(alarm.advice.contains("darker or brighter") && alarm.frames.len() >= 5, "{alarm:?}");
+}
+
+#[test]
+fn good_images_of_unknown_brightness_are_compared_by_their_evidence_alone() {
+    let mut line = Line::new(4);
+    let good: Vec<_> = (0..100).map(|_| line.good().lowest).collect();
+    let rejection = Rejection::new(&good, RejectionOrigin::Calibrated, TestCount::PerSize, Bound::Chernoff).unwrap();
+    let mut watch = Watch::new(&rejection, Options { run_length: 1000, extreme: 0.01, seed: 1 }).unwrap();
+    line.light = 5.0;
+    assert_eq!(delay(&mut line, &mut watch, 500), None);
+    line.shift = -2.0;
+    assert!(delay(&mut line, &mut watch, 100).is_some_and(|(_, kind)| kind == Kind::Shift));
+}
+
+#[test]
 fn a_repeated_picture_is_found() {
     for value in [-0.3, 0.4, 1.0] {
         let mut line = Line::new(3);
         let mut watch = line.watch(100, 1_000_000);
         assert_eq!(delay(&mut line, &mut watch, 500), None);
-        let found = (1..100).find(|&frame| !watch.push(Some(value), frame).raised.is_empty());
+        let found = (1..100).find(|&frame| {
+            !watch.push(JudgedFrame { lowest: Some(value), brightness: Some(0.5) }, frame).raised.is_empty()
+        });
         assert!(found.is_some_and(|frames| frames < 40), "{value}: {found:?}");
     }
 }

@@ -6,7 +6,10 @@ use super::{
     detector::{Seen, Telling},
     panel::{Panel, Test},
 };
-use crate::{Error, Result, segment::Rejection};
+use crate::{
+    Error, Result,
+    segment::{JudgedFrame, Rejection},
+};
 
 /// Fewest good images that frames are compared with.
 pub const FEWEST_IMAGES: usize = 20;
@@ -33,8 +36,8 @@ impl Kind {
         self.into()
     }
 
-    /// What has changed and what to check.
-    pub fn advice(self) -> &'static str {
+    /// What has changed and what to check, as far as the kind alone tells.
+    fn advice(self) -> &'static str {
         match self {
             Self::Shift => "all frames are more unusual than the good images; check light, focus and position",
             Self::Calm => {
@@ -85,6 +88,8 @@ impl Evidence {
 pub struct Alarm<I> {
     /// What has changed.
     pub kind: Kind,
+    /// What has changed and what to check, in words.
+    pub advice: &'static str,
     /// Number of the frame at which it was found, from 1.
     pub number: u64,
     /// Number of the frame at which the change began, as far as the evidence tells.
@@ -150,11 +155,11 @@ impl<I: Clone> Watch<I> {
         Ok(Self { options, rejection: rejection.clone(), frames: 0, panel, raised: Vec::new() })
     }
 
-    /// Takes the next frame by its lowest log₁₀NFA, `None` without any evidence.
-    pub fn push(&mut self, lowest: Option<f32>, frame: I) -> News<I> {
+    /// Takes the next frame.
+    pub fn push(&mut self, judged: JudgedFrame, frame: I) -> News<I> {
         self.frames += 1;
-        let p_value = self.rejection.p_value(lowest).value;
-        self.panel.push(lowest, &Seen { frame: &frame, number: self.frames, p_value });
+        let p_value = self.rejection.p_value(judged.lowest).value;
+        self.panel.push(judged, &Seen { frame: &frame, number: self.frames, p_value });
         News { raised: self.found(), over: self.over() }
     }
 
@@ -168,7 +173,7 @@ impl<I: Clone> Watch<I> {
                 continue;
             }
             let (since, frames) = (detector.since(), detector.telling().cloned().collect());
-            let meaning = self.panel.meaning(test);
+            let (meaning, advice) = (self.panel.meaning(test), self.panel.advice(test));
             let kind = if self.is_raised(Kind::Shift) { Kind::Shift } else { meaning };
             self.panel.found(test, number);
             let quiet = QUIET.max(10 * (number + 1 - since));
@@ -176,7 +181,7 @@ impl<I: Clone> Watch<I> {
                 raised.last = number;
                 continue;
             }
-            let alarm = Alarm { kind, number, since, evidence, frames };
+            let alarm = Alarm { kind, advice: advice.unwrap_or(kind.advice()), number, since, evidence, frames };
             self.raised.push(Raised { alarm: alarm.clone(), last: number, quiet });
             alarms.push(alarm);
         }
@@ -216,6 +221,11 @@ impl<I: Clone> Watch<I> {
     /// Good images that frames are compared with.
     pub fn good_images(&self) -> usize {
         self.rejection.images()
+    }
+
+    /// Whether the brightness of the good images is known, and that of the frames is watched.
+    pub fn knows_brightness(&self) -> bool {
+        self.panel.knows_brightness()
     }
 
     /// The share of extreme frames that it has learned; `None` before the first frame.

@@ -20,6 +20,8 @@ pub(super) struct Job {
     pub(super) batch: usize,
     /// Of the request, where it says so.
     pub(super) significant_bits: Option<u8>,
+    /// Of the frame, once it is decoded.
+    pub(super) brightness: f32,
     pub(super) stages: Stages,
     deadline: Option<Instant>,
     arrived: Instant,
@@ -52,6 +54,7 @@ impl Job {
             timings: Timings::default(),
             significant_bits: None,
             batch: 0,
+            brightness: 0.0,
             stages: Stages::with_capacity(4),
             deadline,
             arrived: now,

@@ -106,6 +106,8 @@ pub struct Answer {
     pub detection: Detection,
     /// (height, width) of the frame that coordinates refer to.
     pub size: (u32, u32),
+    /// [`Frame::brightness`](crate::frame::Frame::brightness).
+    pub brightness: f32,
     /// Milliseconds from the frame's arrival to its answer.
     pub total_ms: f64,
     /// Number of frames in its run of the backbone, itself included.

@@ -58,6 +58,7 @@ fn tensor(job: &mut Job, source: Source, shop: &Shop) -> Result<(Vec<f32>, (u32,
         model.watch_depth(frame.significant_bits(), || frame.peak());
     }
     let start = Instant::now();
+    job.brightness = frame.brightness(model.manifest().input.significant_bits);
     let mut tensor = model.worker().buffer(model.manifest().input.len());
     if let Some(roi) = own_roi.as_ref().or(job.rule.roi.as_ref().and_then(RegionOfInterest::mask)) {
         let input = (model.manifest().input.height as usize, model.manifest().input.width as usize);
@@ -90,6 +91,7 @@ pub(super) fn finish(finish: Finish, shop: &Shop) {
         Ok(Answer {
             detection: Detection { timings_ms: job.timings, ..found },
             size,
+            brightness: job.brightness,
             total_ms: job.total_ms(),
             batch: job.batch,
             stages: std::mem::take(&mut job.stages),

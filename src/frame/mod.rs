@@ -14,6 +14,7 @@
 //! # Ok::<(), uflow::Error>(())
 //! ```
 
+mod brightness;
 mod decode;
 pub(crate) mod depth;
 mod format;

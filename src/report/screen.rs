@@ -1,6 +1,6 @@
 //! The page of `uflow check`: doubtful images with their pictures, the place of the strongest evidence marked.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use image::{RgbImage, imageops};
 
@@ -30,6 +30,8 @@ const MOST_UNUSUAL: usize = 10;
 pub struct Screened<'a> {
     /// The folder that was looked at.
     pub folder: &'a Path,
+    /// The files in it. What was found names them as text, which cannot hold every name.
+    pub files: &'a [PathBuf],
     /// What was found.
     pub checked: &'a Checked,
     /// Files and images that are left out, one sentence each.
@@ -38,6 +40,13 @@ pub struct Screened<'a> {
     pub read: ReadOptions,
     /// Wall-clock seconds.
     pub seconds: f64,
+}
+
+impl Screened<'_> {
+    /// The file that a finding calls so.
+    fn file<'a>(&'a self, named: &'a str) -> &'a Path {
+        self.files.iter().find(|file| file.display().to_string() == named).map_or(Path::new(named), PathBuf::as_path)
+    }
 }
 
 /// Makes the page; reads the named images again.
@@ -110,7 +119,7 @@ fn note(screened: &Screened<'_>, kind: Kind, findings: &[Finding]) -> Result<Not
 /// The most unusual images, with pictures.
 fn ranking(screened: &Screened<'_>) -> Result<Note> {
     let figure = |ranked: &Ranked| {
-        let path = Path::new(&ranked.image);
+        let path = screened.file(&ranked.image);
         let mut picture = read(path, screened)?;
         mark(&mut picture, ranked.place);
         Ok(Figure { picture, title: name(path), text: format!("lowest log₁₀ NFA {:.2}", ranked.log10_nfa) })
@@ -137,7 +146,7 @@ fn name(path: &Path) -> String {
 
 /// The picture of a finding: with a mark, or beside the image that it resembles.
 fn figure(screened: &Screened<'_>, finding: &Finding) -> Result<Figure> {
-    let path = |image: usize| Path::new(&screened.checked.images[image]);
+    let path = |image: usize| screened.file(&screened.checked.images[image]);
     let mut picture = read(path(finding.image), screened)?;
     if let Some(place) = finding.place {
         mark(&mut picture, place);

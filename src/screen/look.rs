@@ -26,7 +26,7 @@ const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
 pub struct Look {
     /// (height, width) in pixels.
     pub size: (u32, u32),
-    /// Mean luma, 0 (black) to 1 (white).
+    /// [`Frame::brightness`]: mean luma, 0 (black) to 1 (white).
     pub level: f64,
     /// Part of the pixels that are white.
     pub white: f64,
@@ -48,10 +48,9 @@ impl Look {
         let mut small = Reducer::new((height, width), (THUMBNAIL, THUMBNAIL));
         let luma = Luma::of(frame, bits);
         let mut row = vec![0.0; width];
-        let (mut sum, mut white, mut black) = (0.0, 0_usize, 0_usize);
+        let (mut white, mut black) = (0_usize, 0_usize);
         for bytes in frame.rows() {
             luma.read(bytes, &mut row);
-            sum += row.iter().map(|&value| f64::from(value)).sum::<f64>();
             white += row.iter().filter(|value| **value >= SATURATED).count();
             black += row.iter().filter(|value| **value <= 1.0 - SATURATED).count();
             reduced.push(&row);
@@ -60,7 +59,7 @@ impl Look {
         let pixels = (width * height) as f64;
         Self {
             size: (frame.height(), frame.width()),
-            level: sum / pixels,
+            level: f64::from(frame.brightness(bits)),
             white: white as f64 / pixels,
             black: black as f64 / pixels,
             sharpness: sharpness(&reduced.out, side(width)),

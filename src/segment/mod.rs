@@ -64,8 +64,8 @@ pub use outline::Ring;
 pub use region::{Region, RegionView, Regions};
 pub use regions::{Findings, RegionFinder, log10_epsilon, mask};
 pub use reject::{
-    CONFIDENCE as PROMISE_CONFIDENCE, PValue, Promise, RejectThreshold, Rejection, RejectionOrigin, check_rate,
-    images_needed, parse_rate, percent, rounded_percent,
+    CONFIDENCE as PROMISE_CONFIDENCE, JudgedFrame, PValue, Promise, RejectThreshold, Rejection, RejectionOrigin,
+    check_rate, images_needed, parse_rate, percent, rounded_percent,
 };
 pub use roi::Roi;
 pub use segmenter::{Scores, Segmentation, Segmenter};

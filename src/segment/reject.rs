@@ -66,6 +66,15 @@ impl RejectionOrigin {
     }
 }
 
+/// A frame, as a model and the camera see it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct JudgedFrame {
+    /// The lowest log₁₀NFA; `None` without any evidence.
+    pub lowest: Option<f32>,
+    /// [`Frame::brightness`](crate::frame::Frame::brightness); `None` where it is not known.
+    pub brightness: Option<f32>,
+}
+
 /// The lowest log₁₀NFA of good images. It is cheap to clone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Record", into = "Record")]
@@ -87,6 +96,10 @@ struct Record {
     /// The rank of each of them, from 1; none where all are kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     ranks: Vec<u32>,
+    /// Brightness of every [`stride`]th image, in the order of their ranks; images without any evidence come last. Empty where it is
+    /// not known of all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    brightness: Vec<f32>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -150,11 +163,42 @@ impl Rejection {
     /// # Errors
     /// No image, or values that are not finite.
     pub fn new(images: &[Option<f32>], origin: RejectionOrigin, tests: TestCount, bound: Bound) -> Result<Self> {
-        let mut lowest: Vec<f32> = images.iter().copied().flatten().collect();
-        lowest.sort_unstable_by(f32::total_cmp);
+        let image = |&lowest: &Option<f32>| JudgedFrame { lowest, brightness: None };
+        Self::of(&images.iter().map(image).collect::<Vec<_>>(), origin, tests, bound)
+    }
+
+    /// The same with the images' brightness, where it is known of all.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of(images: &[JudgedFrame], origin: RejectionOrigin, tests: TestCount, bound: Bound) -> Result<Self> {
+        let mut images = images.to_vec();
+        let rank = |image: &JudgedFrame| image.lowest.unwrap_or(f32::INFINITY);
+        images.sort_by(|a, b| rank(a).total_cmp(&rank(b)));
+        let lowest: Vec<f32> = images.iter().filter_map(|image| image.lowest).collect();
         let (lowest, ranks) = thinned(&lowest);
-        let record = Record { images: images.len(), origin, tests, bound, lowest, ranks };
+        let every = stride(images.len());
+        let brightness = images.iter().skip(every - 1).step_by(every).map(|image| image.brightness);
+        let brightness = brightness.collect::<Option<_>>().unwrap_or_default();
+        let record = Record { images: images.len(), origin, tests, bound, lowest, ranks, brightness };
         Self::try_from(record).map_err(|reason| Error::parameter("good images", reason))
+    }
+
+    /// The same with more good images, by their lowest log₁₀NFA alone. Values that were thinned out count as the next kept one, so no
+    /// threshold becomes lower by that.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with(&self, more: &[Option<f32>]) -> Result<Self> {
+        let mut all = more.to_vec();
+        let mut below = 0;
+        for (rank, value) in self.ranked() {
+            all.extend(std::iter::repeat_n(Some(value), rank - below));
+            below = rank;
+        }
+        all.resize(more.len() + self.images(), None);
+        let Record { origin, tests, bound, .. } = self.0.record;
+        Self::new(&all, origin, tests, bound)
     }
 
     /// Good images.
@@ -166,6 +210,12 @@ impl Rejection {
     /// images not all are kept.
     pub fn ranked(&self) -> impl Iterator<Item = (usize, f32)> {
         self.0.record.lowest.iter().enumerate().map(|(kept, &value)| (self.rank(kept), value))
+    }
+
+    /// Brightness of the images of a rank above `rank`; of many images, of some. Empty where it is not known.
+    pub fn brightness_above(&self, rank: usize) -> &[f32] {
+        let Record { images, brightness, .. } = &self.0.record;
+        &brightness[(rank / stride(*images)).min(brightness.len())..]
     }
 
     /// Where they came from.
@@ -259,6 +309,11 @@ impl Rejection {
     }
 }
 
+/// Of so many images, the brightness of every so many is kept.
+fn stride(images: usize) -> usize {
+    images.div_ceil(ALL_KEPT).max(1)
+}
+
 /// Values that are kept and their ranks; no ranks where all are kept.
 fn thinned(sorted: &[f32]) -> (Vec<f32>, Vec<u32>) {
     if sorted.len() <= ALL_KEPT {
@@ -276,7 +331,7 @@ impl TryFrom<Record> for Rejection {
     type Error = String;
 
     fn try_from(record: Record) -> std::result::Result<Self, String> {
-        let Record { images, lowest, ranks, .. } = &record;
+        let Record { images, lowest, ranks, brightness, .. } = &record;
         if !(1..u32::MAX as usize).contains(images) {
             return Err(format!("images: there must be 1 to {}, not {images}", u32::MAX - 1));
         }
@@ -290,6 +345,13 @@ impl TryFrom<Record> for Rejection {
         let evident = ranks.last().map_or(lowest.len(), |&last| last as usize);
         if evident > *images {
             return Err(format!("images: {images} are fewer than the {evident} that have a value"));
+        }
+        if !brightness.iter().all(|value| (0.0..=1.0).contains(value)) {
+            return Err("brightness: must be numbers from 0 to 1".to_owned());
+        }
+        if !brightness.is_empty() && brightness.len() != images / stride(*images) {
+            let found = brightness.len();
+            return Err(format!("brightness: {found} values are not those of {images} images"));
         }
         let tail = Tail::fit(*images, lowest);
         Ok(Self(Arc::new(Prepared { record, tail })))

@@ -207,3 +207,22 @@ fn a_list_that_names_no_image_is_refused() {
     assert!(said.contains("line 2: `not-here.png`") && said.contains("list.txt"), "{said}");
     assert!(!out.exists(), "nothing is written");
 }
+
+/// A page has pictures of files whose names are no UTF-8.
+#[cfg(unix)]
+#[test]
+fn any_name_can_be_shown() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let good = folder.path().join("good");
+    fs::create_dir(&good).unwrap();
+    for seed in 0..20 {
+        let name = [format!("{seed:02} ").as_bytes(), b"\xE4.png"].concat();
+        plain(Product::ALL[0], seed, None)
+            .save_with_format(good.join(std::ffi::OsStr::from_bytes(&name)), image::ImageFormat::Png)
+            .unwrap();
+    }
+    let page = folder.path().join("check.html");
+    let output = uflow(&[&["check", "--good", text(&good), "--report", text(&page)], &FAST[..]].concat());
+    assert!(page.is_file(), "{}", stderr(&output));
+}

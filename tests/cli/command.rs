@@ -205,6 +205,8 @@ fn tests_are_counted_by_size_once_the_null_is_calibrated() {
     let calibrated = uflow(&arguments);
     assert!(stderr(&calibrated).contains("12 good images, fewer than 30"), "{}", stderr(&calibrated));
     assert_eq!(json_lines(&calibrated)[0]["images"], 12);
+    let rejection = uflow::package::Package::open(&out).unwrap().manifest.rejection.unwrap();
+    assert_eq!(rejection.brightness_above(0).len(), 12, "the light of good images is kept");
     let page = std::fs::read_to_string(page).unwrap();
     assert!(page.contains("Autocorrelation of U") && page.contains("tail index") && !page.contains("{{"));
     let run = |tests: &str, epsilon: &str| {

@@ -76,6 +76,13 @@ fn a_model_learns_on_from_the_features_beside_it() {
     assert_eq!(before.backbone.sha256, after.backbone.sha256);
     let training = after.manifest.training.unwrap();
     assert_eq!(training.images + training.held_out, 36);
+    // The brightness of the old pictures comes from the features beside the package.
+    for package in [&before.manifest.rejection, &after.manifest.rejection] {
+        let rejection = package.as_ref().unwrap();
+        let brightness = rejection.brightness_above(0);
+        assert_eq!(brightness.len(), rejection.images());
+        assert!(brightness.iter().all(|value| (0.05..0.95).contains(value)), "{brightness:?}");
+    }
     assert_eq!(after.manifest.detection.reject_rate, Some(0.05));
     // The features of all pictures are beside the new package, so it can learn on again.
     let again = scene.path("newer");
@@ -110,6 +117,41 @@ fn new_pictures_that_are_not_like_the_old_ones_do_not_pass_and_nothing_is_writte
     let found = last(&output);
     assert_eq!((found["event"].as_str(), output.status.code()), (Some("refused"), Some(1)), "{found}");
     assert!(!out.exists() && !scene.path("refused.uflow.features").exists());
+}
+
+#[test]
+fn a_package_that_is_not_replaced_keeps_its_features() {
+    let scene = scene();
+    let (mixed, package) = (scene.path("mixed-in-place"), scene.path("in-place.uflow"));
+    let features = scene.path("in-place.uflow.features");
+    pictures(&mixed, 300..303, defective);
+    pictures(&mixed, 310..319, texture);
+    fs::copy(scene.path("bolt.uflow"), &package).unwrap();
+    fs::copy(scene.path("bolt.uflow.features"), &features).unwrap();
+    let before = [fs::read(&package).unwrap(), fs::read(&features).unwrap()];
+    let update = ["update", text(&package), "--good", text(&mixed), "--out", text(&package), "--keep-features"];
+    let output = uflow(&[&update[..], &["--epochs", "2", "--json"]].concat());
+    assert_eq!((last(&output)["event"].as_str(), output.status.code()), (Some("refused"), Some(1)));
+    assert!(before == [fs::read(&package).unwrap(), fs::read(&features).unwrap()], "both are as before");
+    let files = |folder: &Path| fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name()).collect::<Vec<_>>();
+    let left = files(scene.folder.path()).into_iter().filter(|name| name.to_string_lossy().starts_with(".tmp")).count();
+    assert_eq!(left, 0, "no temporary file is left");
+}
+
+#[test]
+fn features_of_another_model_are_refused() {
+    let scene = scene();
+    let (other, package, new, out) =
+        (scene.path("other"), scene.path("other.uflow"), scene.path("new"), scene.path("never.uflow"));
+    pictures(&other, 500..524, texture);
+    let fit = ["fit", "--good", text(&other), "--out", text(&package), "--input-size", "128", "--epochs", "1"];
+    let output = uflow(&[&fit[..], &["--reject-rate", "5%", "--backbone", PHOTONET]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    fs::copy(scene.path("bolt.uflow.features"), scene.path("other.uflow.features")).unwrap();
+    let output = uflow(&["update", text(&package), "--good", text(&new), "--out", text(&out)]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("which the model was not fitted to"), "{}", stderr(&output));
+    assert!(!out.exists());
 }
 
 #[test]

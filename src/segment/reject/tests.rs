@@ -50,6 +50,20 @@ fn a_hundred_images_keep_one_percent() {
 
 /// The share flagged has the mean k/(n + 1) and lies in the interval as often as it says.
 #[test]
+fn more_images_count_as_if_they_had_been_there() {
+    let (first, more) = (all((0..60).map(|i| -0.1 * f64::from(i))), [Some(-9.0), None, Some(-0.55)]);
+    let together = [&first[..], &[None; 4], &more].concat();
+    assert_eq!(rejection(&[&first[..], &[None; 4]].concat()).with(&more).unwrap(), rejection(&together));
+    // Of many images some values are thinned out.
+    let many = all((0..5000).map(|i| -0.001 * f64::from(i)));
+    let both = rejection(&many).with(&more).unwrap();
+    assert_eq!(both.images(), 5003);
+    let [thinned, whole] =
+        [both, rejection(&[&many[..], &more].concat())].map(|it| it.threshold(0.5).unwrap().log10_nfa);
+    assert!(thinned >= whole && thinned < whole + 0.06, "{thinned} for {whole}");
+}
+
+#[test]
 fn the_share_flagged_is_as_promised() {
     let mut random = ChaCha8Rng::seed_from_u64(1);
     for (images, rate) in [(100, 0.01), (60, 0.1), (300, 0.03), (99, 0.01)] {

@@ -26,9 +26,8 @@ use super::{app::Call, registry::Registry};
 use crate::{
     Error, Reason, Result,
     drift::{Alarm, Kind, Options, Watch},
-    engine::Model,
-    pipeline::Detection,
-    segment::{DecisionOptions, STANDARD_REJECT_RATE},
+    engine::{Answer, Model},
+    segment::{DecisionOptions, JudgedFrame, STANDARD_REJECT_RATE},
     sync::lock,
 };
 
@@ -151,13 +150,14 @@ impl Drift {
     }
 
     /// Feeds an answered frame.
-    pub(super) fn feed(&self, feeding: Feeding, (p_value, log10_nfa): (Option<f64>, f32)) {
+    pub(super) fn feed(&self, feeding: Feeding, evidence: Evidence) {
         let Feeding { line, request_id, frame } = feeding;
-        let (Ok(state), Some(p_value)) = (&line.state, p_value) else { return };
+        let (Ok(state), Some(p_value)) = (&line.state, evidence.p_value) else { return };
         // Only an image without any evidence has p = 1, or one that is as usual as the most usual good image.
-        let lowest = (p_value < 1.0).then_some(log10_nfa);
+        let lowest = (p_value < 1.0).then_some(evidence.log10_nfa);
+        let seen = JudgedFrame { lowest, brightness: Some(evidence.brightness) };
         let name = FrameName { request_id, frame, time: SystemTime::now() };
-        let notices = lock(state).push(&line, lowest, name);
+        let notices = lock(state).push(&line, seen, name);
         for notice in notices {
             notice.log();
             if let Some(webhook) = &self.webhook {
@@ -200,9 +200,19 @@ impl Drift {
     }
 }
 
-/// What a detection tells the watch.
-pub(super) fn evidence(detection: &Detection) -> (Option<f64>, f32) {
-    (detection.p_value, detection.log10_nfa_min)
+/// What an answer tells the watch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Evidence {
+    p_value: Option<f64>,
+    log10_nfa: f32,
+    brightness: f32,
+}
+
+impl Evidence {
+    pub(super) fn of(answer: &Answer) -> Self {
+        let Answer { detection, brightness, .. } = answer;
+        Self { p_value: detection.p_value, log10_nfa: detection.log10_nfa_min, brightness: *brightness }
+    }
 }
 
 impl Line {
@@ -217,7 +227,8 @@ impl Line {
             }),
         };
         let state = state.map(|watch| {
-            tracing::info!(model = name, version, good_images = watch.good_images(), "drift is watched");
+            let (good_images, brightness) = (watch.good_images(), watch.knows_brightness());
+            tracing::info!(model = name, version, good_images, brightness, "drift is watched");
             Mutex::new(State { watch, alarms: Default::default(), times: HashMap::new() })
         });
         Self { model: Arc::downgrade(model), name, version, state }
@@ -242,9 +253,9 @@ fn watch(model: &Model, run_length: u64) -> Result<Watch<FrameName>> {
 
 impl State {
     /// Takes a frame; gives its notices.
-    fn push(&mut self, line: &Line, lowest: Option<f32>, frame: FrameName) -> Vec<Notice> {
+    fn push(&mut self, line: &Line, seen: JudgedFrame, frame: FrameName) -> Vec<Notice> {
         let now = frame.time;
-        let news = self.watch.push(lowest, frame);
+        let news = self.watch.push(seen, frame);
         let mut notices = Vec::new();
         for alarm in news.raised {
             self.alarms[alarm.kind as usize] += 1;

@@ -164,7 +164,7 @@ impl AlarmReport {
     pub(super) fn new(alarm: &Alarm<FrameName>, raised: SystemTime) -> Self {
         Self {
             kind: alarm.kind,
-            advice: alarm.kind.advice(),
+            advice: alarm.advice,
             raised,
             frame_number: alarm.number,
             since_frame_number: alarm.since,

@@ -38,6 +38,9 @@ pub struct StoredImage {
     pub name: String,
     /// Stands for its pixels.
     pub digest: ImageDigest,
+    /// [`Frame::brightness`](crate::frame::Frame::brightness), where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brightness: Option<f32>,
 }
 
 const FORMAT: u32 = 1;

@@ -15,8 +15,8 @@ use crate::{
     Error, Result,
     latents::ScaleShape,
     segment::{
-        Bound, CalibratedNull, DecisionOptions, FEWEST_IMAGES as FEWEST_TO_CALIBRATE, Measurement, NullOf, Outlier,
-        Rejection, RejectionOrigin, TestCount, Verdict, enough_for_parts, images_needed,
+        Bound, CalibratedNull, DecisionOptions, FEWEST_IMAGES as FEWEST_TO_CALIBRATE, JudgedFrame, Measurement, NullOf,
+        Outlier, Rejection, RejectionOrigin, TestCount, Verdict, enough_for_parts, images_needed,
     },
     train::{Control, Progress, StopReason, TrainOptions},
 };
@@ -192,8 +192,12 @@ impl Fitter {
         let measured_with = (tests, wanted.bound.unwrap_or_default());
         let threads = fitted.training.threads;
         let lowest = super::on(threads, || self.lowest(&latents, energies, measured_with))?;
-        let rejection =
-            lowest.as_ref().map(|lowest| Rejection::new(lowest, origin, tests, measured_with.1)).transpose()?;
+        let seen = |(&image, &lowest): (&usize, &Option<f32>)| JudgedFrame {
+            lowest,
+            brightness: self.images[image].brightness,
+        };
+        let seen = lowest.as_ref().map(|lowest| held_out.images.iter().zip(lowest).map(seen).collect::<Vec<_>>());
+        let rejection = seen.map(|seen| Rejection::of(&seen, origin, tests, measured_with.1)).transpose()?;
         fitted.judged = self.judged_images(&fitted.summary.held_out, &held_out.images, lowest.as_deref())?;
         (fitted.unusual, fitted.outlier) = self.unusual(&held_out.images, lowest.as_deref().unwrap_or_default());
         let by_rate = wanted.verdict == Some(Verdict::Reject);

@@ -186,7 +186,7 @@ impl Fitter {
             );
             return Err(Error::data(path, reason));
         }
-        let known = |StoredImage { name, digest }| CachedImage { name, digest, look: None };
+        let known = |StoredImage { name, digest, brightness }| CachedImage { name, digest, look: None, brightness };
         self.images = images.into_iter().map(known).collect();
         Ok(())
     }
@@ -194,8 +194,11 @@ impl Fitter {
     /// Keeps the features of all images for a later training on.
     fn remember(&self, path: &Path) -> Result<()> {
         let key = hex(&settings_hash(self)?.finalize());
-        let stored =
-            |CachedImage { name, digest, .. }: &CachedImage| StoredImage { name: name.clone(), digest: *digest };
+        let stored = |image: &CachedImage| StoredImage {
+            name: image.name.clone(),
+            digest: image.digest,
+            brightness: image.brightness,
+        };
         let images: Vec<_> = self.images.iter().map(stored).collect();
         self.cache.save_with(path, &key, &images)
     }
@@ -212,10 +215,12 @@ fn features_key(fitter: &Fitter, images: &[PathBuf]) -> Result<String> {
 
 /// An image of a survey, for the cache.
 fn cached(survey: &Survey, place: usize) -> CachedImage {
+    let look = survey.looks.get(place).cloned();
     CachedImage {
         name: survey.images[place].display().to_string(),
         digest: survey.digests[place],
-        look: survey.looks.get(place).cloned(),
+        brightness: look.as_ref().map(|look| look.level as f32),
+        look,
     }
 }
 

@@ -67,6 +67,8 @@ struct CachedImage {
     digest: ImageDigest,
     /// What it looks like; `None` where only its features are there.
     look: Option<Look>,
+    /// [`Frame::brightness`], where it is known.
+    brightness: Option<f32>,
 }
 
 /// Takes good frames and fits a model to them.
@@ -185,10 +187,12 @@ impl Fitter {
         let what = self.pushed.look(pixels);
         if what == Pushed::Added {
             let name = self.pushed.next();
+            let look = Look::of(frame, self.options.significant_bits);
             let image = CachedImage {
                 name: name.clone(),
                 digest: ImageDigest::of_sha256(&pixels.digest),
-                look: Some(Look::of(frame, self.options.significant_bits)),
+                brightness: Some(look.level as f32),
+                look: Some(look),
             };
             let mut tensor = std::mem::take(&mut self.tensor);
             let result = self.preprocessor.run(frame, &mut tensor).and_then(|()| self.push_tensor(&tensor, image));
