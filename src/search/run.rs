@@ -27,7 +27,7 @@ use crate::{
     runtime::Runtime,
     train::{
         Control,
-        fit::{self, Event, FitOptions, Survey, fit_files},
+        fit::{self, Event, FitOptions, Fitter, Survey, fit_files},
     },
 };
 
@@ -97,7 +97,7 @@ pub enum SearchEvent<'a> {
 /// Searches settings for a fit on these images. The folder keeps what was judged; a search with the same images and options goes on from it.
 ///
 /// # Errors
-/// Fewer than [`FEWEST_IMAGES`] usable images, an error of the settings as given, a record that is damaged, files that cannot be written,
+/// An error of the settings as given, fewer than [`FEWEST_IMAGES`] usable images, a record that is damaged, files that cannot be written,
 /// [`Error::Cancelled`] as soon as `events` does not answer [`Control::Continue`]. A candidate that fails is a row of the result.
 pub fn search(
     runtime: &Runtime,
@@ -105,7 +105,8 @@ pub fn search(
     options: &SearchOptions,
     events: &mut dyn FnMut(SearchEvent<'_>) -> Control,
 ) -> Result<Searched> {
-    options.fit.check()?;
+    // What could not be fitted is told before the first file is read.
+    Fitter::new(runtime, options.fit.clone())?;
     let given = Settings::of(&options.fit)?;
     let read = ReadOptions {
         limits: options.limits,
@@ -277,7 +278,7 @@ impl Search<'_> {
         let spent: f64 = record.entries.iter().map(|entry| entry.seconds).sum();
         let first = record.entries.first().map_or(0.0, |entry| entry.seconds);
         let over = spent + change.cost * first > self.options.time.as_secs_f64();
-        (later && over).then(|| "the time of the search would not do".to_owned())
+        (later && over).then(|| "it would not end within the time of the search".to_owned())
     }
 
     fn try_candidate(

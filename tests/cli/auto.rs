@@ -12,27 +12,34 @@ use uflow::package::Package;
 
 use super::{
     backbones::PHOTONET,
-    command::{json_lines, stderr, text, texture},
+    command::{json_lines, stderr, text, texture, uflow},
     networks::models,
 };
 
-/// Good pictures of a product, half as large as those of the other tests.
-fn good(folder: &Path, count: u32) -> PathBuf {
+/// Small good pictures of a product.
+fn good(folder: &Path, count: u32) {
+    sized(folder, count, (64, 64));
+}
+
+fn sized(folder: &Path, count: u32, (width, height): (u32, u32)) {
     let good = folder.join("good");
     fs::create_dir(&good).unwrap();
     for seed in 0..count {
-        let part = image::imageops::crop_imm(&texture(seed), 0, 0, 128, 128).to_image();
+        let part = image::imageops::crop_imm(&texture(seed), 0, 0, width, height).to_image();
         part.save(good.join(format!("{seed:02}.png"))).unwrap();
     }
-    good
 }
 
-/// `uflow fit --auto` without backbones beside the one that is named.
+/// `uflow fit --auto` with a small input, without backbones beside the one that is named.
 fn fit(folder: &Path, arguments: &[&str]) -> Command {
+    fit_at(folder, &[&["--input-size", "64"], arguments].concat())
+}
+
+fn fit_at(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_uflow"));
     let (good, out) = (folder.join("good"), folder.join("part.uflow"));
     command.args(["fit", "--auto", "--json", "--good", text(&good), "--out", text(&out)]);
-    command.args(["--input-size", "96", "--epochs", "2", "--reject-rate", "10%"]).args(arguments);
+    command.args(["--epochs", "2", "--reject-rate", "10%"]).args(arguments);
     command.env("UFLOW_BACKBONES", folder.join("backbones"));
     command
 }
@@ -64,7 +71,7 @@ fn settings_are_searched_and_those_that_are_set_are_held() {
         "{:?}",
         words(&tried)
     );
-    assert!(tried.iter().all(|tried| tried["input"] == serde_json::json!([96, 96])), "the size is held: {tried:?}");
+    assert!(tried.iter().all(|tried| tried["input"] == serde_json::json!([64, 64])), "the size is held: {tried:?}");
     assert!(tried.iter().all(|tried| tried["outcome"] == "judged"), "{tried:?}");
     let fitted = lines.last().unwrap();
     let search = &fitted["search"];
@@ -85,6 +92,9 @@ fn settings_are_searched_and_those_that_are_set_are_held() {
     let record = training.search.unwrap();
     assert_eq!((record.tried, record.images, record.defects), (tried.len(), 9, 280));
     assert!(fs::read_to_string(&page).unwrap().contains("The search for settings"));
+    let info = uflow(&["info", text(&folder.path().join("part.uflow"))]);
+    let said = String::from_utf8(info.stdout).unwrap();
+    assert!(said.contains(&format!("settings searched: {} tried", tried.len())), "{said}");
     assert!(!folder.path().join("part.uflow.auto").exists(), "the folder beside the package is removed");
 }
 
@@ -167,6 +177,20 @@ fn ctrl_c_ends_a_search_and_keeps_what_was_judged() {
     assert!(dir.join("search.json").is_file() && !folder.path().join("part.uflow").exists());
 }
 
+/// Images that are turned by 90 degrees need a square input, and long ones get it at every size.
+#[test]
+fn turned_long_images_have_a_square_input_at_every_size() {
+    let folder = tempfile::tempdir().unwrap();
+    sized(folder.path(), 16, (96, 48));
+    let held = ["--backbone", PHOTONET, "--strides", "32", "--noise", "0.05", "--augment", "rotate"];
+    let output = run(&mut fit_at(folder.path(), &held));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let lines = json_lines(&output);
+    let sizes: Vec<_> = candidates(&lines).iter().map(|tried| tried["input"].to_string()).collect();
+    assert_eq!(sizes, ["[160,160]", "[128,128]", "[192,192]"]);
+    assert!(candidates(&lines).iter().all(|tried| tried["outcome"] == "judged"), "{lines:?}");
+}
+
 /// A backbone whose path is not valid text is found again, and one that cannot take the settings is a row with its reason.
 #[cfg(unix)]
 #[test]
@@ -191,7 +215,7 @@ fn other_backbones_are_tried_with_what_is_set() {
         (Some("backbone tiny1"), Some("judged")),
         "{other}"
     );
-    assert_eq!(other["input"], serde_json::json!([96, 96]), "the size is held with another backbone too");
+    assert_eq!(other["input"], serde_json::json!([64, 64]), "the size is held with another backbone too");
     let lines = search(&["--noise", "0.05", "--strides", "16"]);
     let tried = candidates(&lines);
     assert_eq!((tried.len(), &tried[0]["strides"]), (2, &serde_json::json!([16])));
