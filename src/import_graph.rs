@@ -20,6 +20,7 @@ const ORDER: &[&[&str]] = &[
     &["engine", "train", "evaluate"],
     &["import", "calibrate", "compare", "render"],
     &["limits"],
+    &["search"],
     &["report", "serve"],
     &["demo"],
     &["cli"],

@@ -40,6 +40,7 @@ pub mod evaluate;
 pub mod limits;
 pub mod render;
 pub mod report;
+pub mod search;
 
 #[cfg(feature = "serve")]
 pub mod serve;

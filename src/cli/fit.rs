@@ -8,7 +8,9 @@ use std::{
 use serde_json::json;
 
 use super::{
-    CommandOutcome, Context, good, image_list,
+    CommandOutcome, Context,
+    auto::{self, AutoArgs},
+    good, image_list,
     inputs::images_below,
     interrupt::{Interrupt, Phase},
     options::{DecisionArgs, DeviceArgs, FeatureArgs, SampleArgs},
@@ -21,6 +23,7 @@ use crate::{
     frame::Limits,
     package,
     report::{Screened, screen_page},
+    search::{Held, Searched},
     train::{
         self, Control, StopReason, TrainOptions,
         fit::{Augmentation, Event, FitOptions, Fitted, Unusual, features_beside, fit_files},
@@ -33,6 +36,7 @@ Examples:
   uflow fit --good good/ --out bracket.uflow --reject-rate 0.5%
   uflow fit --good good/ --out models/bracket/1 --augment flip --roi field.png
   uflow fit --good good/ --out bracket.uflow --backbone resnet18.onnx --input-size 256
+  uflow fit --good good/ --out bracket.uflow --auto --auto-time 1h
 
 All files are read before work starts. Unreadable files are skipped and named; if more than 1 in 100
 are unreadable, the run ends. Repeated images and uniform images are left out and named. At least 8
@@ -43,6 +47,10 @@ The threshold is set so that at most the reject rate of good images is flagged (
 needs good images that the flow did not see: 99 for 1%. Where one training holds out fewer, up to
 three more flows are fitted, each with other images held out (cross-fitting). With fewer images the
 threshold is extrapolated, and the summary says so. --tests paper decides as the paper does.
+
+--auto tries other input sizes, strides, noise and backbones first. It compares them on synthetic
+defects, on good images that it sets aside, and keeps others only if they are better beyond chance.
+Options that you give are not changed. A search that was ended goes on with the same command.
 
 Ctrl-C during training writes the best model so far. During cross-fitting the model is already
 written, and its null and threshold use the finished flows. Before training, Ctrl-C writes nothing.
@@ -95,6 +103,9 @@ pub struct Args {
     /// a PNG of at most the network's input size (448x448 by default), a few hundred kB.
     #[arg(long, value_name = "N", default_value_t = FitOptions::new("").golden)]
     golden: usize,
+
+    #[command(flatten)]
+    auto: AutoArgs,
 
     #[command(flatten)]
     decision: DecisionArgs,
@@ -153,10 +164,16 @@ struct TrainingArgs {
     #[arg(long, value_name = "DECAY", default_value_t = TrainOptions::default().weight_decay)]
     weight_decay: f64,
 
-    /// Noise added to the features of the finest scale, in standard deviations of each channel. With separate flows it doubles with each coarser
-    /// scale, up to 0.5.
-    #[arg(long, default_value_t = TrainOptions::default().noise)]
-    noise: f64,
+    /// Noise added to the features of the finest scale.
+    #[arg(
+        long,
+        help = format!(
+            "Noise added to the features of the finest scale, in standard deviations of each channel. With separate flows it doubles with \
+             each coarser scale, up to 0.5 [default: {}]",
+            TrainOptions::default().noise
+        )
+    )]
+    noise: Option<f64>,
 
     /// Steps in each stage of the flow. 0, with --flow parallel --normalisation whiten, is a Gaussian of the features of each scale.
     #[arg(long, default_value_t = TrainOptions::default().steps)]
@@ -199,6 +216,11 @@ impl Args {
 }
 
 impl ModelArgs {
+    /// What the user has set, for a search.
+    fn held(&self) -> Held {
+        self.features.held(self.training.noise.is_some())
+    }
+
     /// The options of a fit for a product; reads the region of interest.
     pub(crate) fn options(&self, name: &str, decision: &DecisionArgs, device: &DeviceArgs) -> Result<FitOptions> {
         let detection = decision.options()?;
@@ -211,7 +233,7 @@ impl ModelArgs {
                 batch: training.batch,
                 learning_rate: training.learning_rate,
                 weight_decay: training.weight_decay,
-                noise: training.noise,
+                noise: training.noise.unwrap_or(TrainOptions::default().noise),
                 steps: training.steps,
                 topology: match training.flow {
                     FlowKind::U => Topology::UShaped,
@@ -235,7 +257,8 @@ impl ModelArgs {
 
 /// Runs the command.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
-    let options = args.options()?;
+    let mut options = args.options()?;
+    args.auto.check()?;
     good::check_folder(&args.good)?;
     package::check_writable(&args.out)?;
     let mut images = images_below(&args.good, context)?;
@@ -245,6 +268,16 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
     let (begun, mut left_out) = (Instant::now(), Vec::new());
     let interrupt = Interrupt::watch()?;
     let progress = Progress::new(context.json);
+    let searched = match args.auto.auto {
+        false => None,
+        true => {
+            let (found, with) =
+                auto::search(&args.auto, context, &images, (options, args.model.held()), &args.out, &interrupt)?;
+            options = with;
+            Some(found)
+        }
+    };
+    interrupt.enter(Phase::Reading);
     let mut unwritten = None;
     let fitted = fit_files(context.runtime()?, &images, &Limits::default(), options, &mut |event| {
         show(&event, &progress, context);
@@ -280,9 +313,14 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
         let seconds = begun.elapsed().as_secs_f64();
         let screened =
             Screened { folder: &args.good, files: &images, checked: &fitted.checked, left_out, read, seconds };
-        screen_page(&screened)?.write(path)?;
+        let mut page = screen_page(&screened)?;
+        page.notes.extend(searched.as_ref().map(auto::note));
+        page.write(path)?;
     }
-    summarise(&fitted, &args.out, context)?;
+    summarise(&fitted, searched.as_ref(), &args.out, context)?;
+    if searched.is_some() {
+        args.auto.tidy(&args.out)?;
+    }
     Ok(if fitted.cross_fit.failures.is_empty() { CommandOutcome::Done } else { CommandOutcome::Failed })
 }
 
@@ -343,13 +381,13 @@ pub(crate) fn show(event: &Event<'_>, progress: &Progress, context: &Context) {
 }
 
 /// How far training is, of how much: optimiser steps of the most epochs, or the time, whichever is further.
-fn position(state: &train::Progress) -> (usize, usize) {
+pub(super) fn position(state: &train::Progress) -> (usize, usize) {
     let (done, all) = (state.epoch.saturating_sub(1) * state.batches + state.batch, state.epochs * state.batches);
     let part = state.time_budget.map_or(0.0, |budget| state.elapsed.div_duration_f64(budget).min(1.0));
     (done.max((part * all as f64) as usize), all)
 }
 
-fn summarise(fitted: &Fitted, out: &Path, context: &Context) -> anyhow::Result<()> {
+fn summarise(fitted: &Fitted, searched: Option<&Searched>, out: &Path, context: &Context) -> anyhow::Result<()> {
     let warnings = fitted.warnings();
     if context.json {
         context.print_json(&json!({
@@ -357,7 +395,7 @@ fn summarise(fitted: &Fitted, out: &Path, context: &Context) -> anyhow::Result<(
             "gain_over_gaussian": fitted.summary.gain_over_gaussian(), "training_seconds": fitted.training_seconds,
             "time_budget_seconds": fitted.time_budget.map(|budget| budget.as_secs_f64()), "scores": fitted.manifest.scores, "cross_fit": fitted.cross_fit,
             "unusual": fitted.unusual, "dropped": fitted.dropped,
-            "findings": fitted.checked.described(), "decision": fitted.manifest.decision_in_words()?,
+            "findings": fitted.checked.described(), "decision": fitted.manifest.decision_in_words()?, "search": searched,
         }))?;
         return Ok(());
     }
@@ -399,5 +437,8 @@ fn summarise(fitted: &Fitted, out: &Path, context: &Context) -> anyhow::Result<(
         println!("  most unusual held-out good images (log10 NFA): {}", images.join(", "));
     }
     fitted.manifest.decision_in_words()?.iter().for_each(|line| println!("  {line}"));
+    if let Some(searched) = searched {
+        print!("{searched}");
+    }
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::{
     Error, Reason, Result,
     backbone::BackboneMeta,
     columns::{WIDTH, shortened},
-    package::{Manifest, Package, Scale},
+    package::{Manifest, Package, Scale, SearchRecord},
 };
 
 /// Show the content of a package.
@@ -79,12 +79,16 @@ fn facts(manifest: &Manifest, licence: &str) -> Result<Vec<(&'static str, Vec<St
     facts.push(("scales", manifest.scales.iter().enumerate().map(scale).collect()));
     if let Some(record) = &manifest.training {
         let variances: Vec<_> = record.latent_variance.iter().map(|v| format!("{v:.3}")).collect();
-        let lines = vec![
+        let mut lines = vec![
             format!("{} good images, {} of them held out", record.images, record.held_out),
             format!("best epoch {} of {}", record.best_epoch, record.epochs),
             format!("held-out loss {:.4} nats per value", record.held_out_nll),
             format!("held-out latent variance, finest scale first: {}", variances.join(", ")),
         ];
+        if let Some(SearchRecord { tried, changed, .. }) = &record.search {
+            let kept = if changed.is_empty() { "those as given".to_owned() } else { changed.join(", ") };
+            lines.push(format!("settings searched: {tried} tried; kept: {kept}"));
+        }
         facts.push(("training", lines));
     }
     if let Some(scores) = &manifest.scores {

@@ -13,6 +13,8 @@ pub(super) enum Phase {
     Training,
     /// The model is written already.
     CrossFitting,
+    /// Settings are searched: what was judged is kept.
+    Searching,
 }
 
 impl Phase {
@@ -22,6 +24,9 @@ impl Phase {
             n if n == Self::Reading as u8 => "stopping; there is no model yet, nothing will be written",
             n if n == Self::Training as u8 => {
                 "stopping; the best model so far will be written (press Ctrl-C again to write nothing)"
+            }
+            n if n == Self::Searching as u8 => {
+                "stopping; no package is written. What was judged is kept: the same command goes on from there"
             }
             _ => {
                 "stopping; the model is written, its null and threshold will use the images of the finished flows (press Ctrl-C \

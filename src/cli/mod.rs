@@ -3,6 +3,7 @@
 //! Exit codes: 0 success, 1 something failed, 2 wrong usage, 130 Ctrl-C before there was a result. With `--json`, results are
 //! printed to standard output as JSON, one object per line. Messages are printed to standard error.
 
+mod auto;
 mod backbone;
 mod bench;
 mod calibrate;

@@ -9,6 +9,7 @@ use crate::{
     frame::{BitDepthCheck, FloatRange, Limits, ReadOptions},
     preprocess::Preprocess,
     runtime::{Device, Precision, SessionOptions},
+    search::Held,
     segment::{Bound, DecisionOptions, RegionOfInterest, Roi, TestCount, Verdict, parse_rate},
     train::fit::{BackboneChoice, FitOptions},
 };
@@ -46,8 +47,15 @@ impl DeviceArgs {
 #[derive(Args, Clone, Debug)]
 pub struct FeatureArgs {
     /// The backbone: a name (`uflow backbone list`) or an ONNX file with U-Flow's metadata.
-    #[arg(long, value_name = "NAME|FILE", default_value = backbone::DEFAULT)]
-    backbone: OsString,
+    #[arg(
+        long,
+        value_name = "NAME|FILE",
+        help = format!(
+            "The backbone: a name (`uflow backbone list`) or an ONNX file with U-Flow's metadata [default: {}]",
+            backbone::DEFAULT
+        )
+    )]
+    backbone: Option<OsString>,
 
     /// Use only the backbone's feature maps of these strides, finest first [default: all].
     #[arg(long, value_name = "N", value_delimiter = ',')]
@@ -67,11 +75,21 @@ impl FeatureArgs {
     /// A fit with these features.
     pub fn over(&self, options: FitOptions) -> FitOptions {
         FitOptions {
-            backbone: BackboneChoice::from_text(&self.backbone),
+            backbone: self.backbone.as_ref().map_or_else(BackboneChoice::default, BackboneChoice::from_text),
             strides: self.strides.clone(),
             input_size: self.input_size,
             memory: self.memory.saturating_mul(1 << 20),
             ..options
+        }
+    }
+
+    /// What the user has set, for a search.
+    pub fn held(&self, noise: bool) -> Held {
+        Held {
+            backbone: self.backbone.is_some(),
+            input_size: self.input_size.is_some(),
+            strides: !self.strides.is_empty(),
+            noise,
         }
     }
 }

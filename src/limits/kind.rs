@@ -65,7 +65,7 @@ impl std::str::FromStr for DefectKind {
 }
 
 /// One synthetic defect on one image.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Defect {
     /// Its kind.
     pub kind: DefectKind,

@@ -34,7 +34,7 @@ mod study;
 mod tests;
 
 pub use kind::{Defect, DefectKind};
-pub use observer::FileObserver;
+pub use observer::{FileObserver, GoodImage};
 pub use pair::{PairedStudy, pair};
 pub use places::{Factor, PlaceMap, Surroundings};
 pub use pod::{Hit, Outcome, Pod, PodPoint};

@@ -20,6 +20,7 @@ use crate::{
     frame::{Image, ReadOptions},
     pipeline::{Detector, Processed},
     segment::{DecisionRule, Roi},
+    train::Control,
 };
 
 /// Frames that go through the networks together.
@@ -28,13 +29,31 @@ const BATCH: usize = 8;
 const BATCHES: usize = 4;
 
 /// A detector and image files.
-#[derive(Debug)]
 pub struct FileObserver<'a> {
     detector: &'a mut Detector,
     rule: &'a DecisionRule,
     images: &'a [PathBuf],
     read: &'a ReadOptions,
     scene: Scene,
+    watch: Option<Watch<'a>>,
+}
+
+/// Gets the number of images looked at since the last call, and says whether to look at more.
+type Watch<'a> = Box<dyn FnMut(usize) -> Control + 'a>;
+
+/// What a model says of a good image as it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GoodImage {
+    /// Whether the image is anomalous.
+    pub flagged: bool,
+    /// The image's score, −log₁₀NFA of its most unusual region.
+    pub score: f32,
+}
+
+impl std::fmt::Debug for FileObserver<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("FileObserver").field("images", &self.images).finish_non_exhaustive()
+    }
 }
 
 impl<'a> FileObserver<'a> {
@@ -52,12 +71,38 @@ impl<'a> FileObserver<'a> {
         let roi = rule.roi.as_ref().map_or(package_roi, |roi| roi.mask().map(|mask| &**mask));
         let facts = |path: &PathBuf| Ok(ImageFacts::of(&Image::open_with(path, read)?.frame(), roi));
         let facts: Vec<ImageFacts> = images.par_iter().map(facts).collect::<Result<_>>()?;
-        Ok(Self { detector, rule, images, read, scene: Scene::new(&facts, roi) })
+        Ok(Self { detector, rule, images, read, scene: Scene::new(&facts, roi), watch: None })
     }
 
     /// Another model on the same images. Defects are put on them in the same way, whatever that model's region of interest is.
     pub fn beside(&self, detector: &'a mut Detector, rule: &'a DecisionRule) -> Self {
-        Self { detector, rule, images: self.images, read: self.read, scene: self.scene.clone() }
+        Self { detector, rule, images: self.images, read: self.read, scene: self.scene.clone(), watch: None }
+    }
+
+    /// Calls `watch` after every few images, with the number of images looked at since the last call. If it does not answer [`Control::Continue`], the
+    /// look ends with [`Error::Cancelled`].
+    #[must_use]
+    pub fn watched(self, watch: impl FnMut(usize) -> Control + 'a) -> Self {
+        Self { watch: Some(Box::new(watch)), ..self }
+    }
+
+    /// What the model says of each good image as it is, in order.
+    ///
+    /// # Errors
+    /// Images that cannot be read any more, a model that fails, [`Error::Cancelled`].
+    pub fn good(&mut self) -> Result<Vec<GoodImage>> {
+        let mut good = Vec::with_capacity(self.images.len());
+        for paths in self.images.chunks(BATCH) {
+            let images: Vec<Image> =
+                paths.par_iter().map(|path| Image::open_with(path, self.read)).collect::<Result<_>>()?;
+            let frames: Vec<_> = images.iter().map(Image::frame).collect();
+            self.detector.process(&frames, self.rule, false, |processed| {
+                good.push(GoodImage { flagged: processed.decision.anomalous, score: processed.decision.score });
+                Ok(())
+            })?;
+            go_on(&mut self.watch, frames.len())?;
+        }
+        Ok(good)
     }
 
     /// The image with a defect, as the model sees it: for pictures of a report.
@@ -77,17 +122,7 @@ impl Observer for FileObserver<'_> {
     }
 
     fn flagged(&mut self) -> Result<Vec<bool>> {
-        let mut flagged = Vec::with_capacity(self.images.len());
-        for paths in self.images.chunks(BATCH) {
-            let images: Vec<Image> =
-                paths.par_iter().map(|path| Image::open_with(path, self.read)).collect::<Result<_>>()?;
-            let frames: Vec<_> = images.iter().map(Image::frame).collect();
-            self.detector.process(&frames, self.rule, false, |processed| {
-                flagged.push(processed.decision.anomalous);
-                Ok(())
-            })?;
-        }
-        Ok(flagged)
+        Ok(self.good()?.into_iter().map(|image| image.flagged).collect())
     }
 
     fn observe(&mut self, defects: &[Defect]) -> Result<Vec<Observed>> {
@@ -95,7 +130,7 @@ impl Observer for FileObserver<'_> {
         let mut order: Vec<usize> = (0..defects.len()).collect();
         order.sort_by_key(|&index| (defects[index].image, index));
         let ordered: Vec<Defect> = order.iter().map(|&index| defects[index]).collect();
-        let Self { detector, rule, images, read, scene } = self;
+        let Self { detector, rule, images, read, scene, watch } = self;
         let mut seen: Vec<Option<Observed>> = vec![None; defects.len()];
         std::thread::scope(|scope| {
             let (sender, receiver) = mpsc::sync_channel(2);
@@ -119,11 +154,20 @@ impl Observer for FileObserver<'_> {
                         Ok(())
                     })?;
                     done += batch.len();
+                    go_on(watch, batch.len())?;
                 }
             }
             Ok::<(), Error>(())
         })?;
         seen.into_iter().collect::<Option<_>>().ok_or_else(|| Error::internal("a frame of the study was lost"))
+    }
+}
+
+/// Tells that so many images more were looked at.
+fn go_on(watch: &mut Option<Watch<'_>>, images: usize) -> Result<()> {
+    match watch.as_mut().map_or(Control::Continue, |watch| watch(images)) {
+        Control::Continue => Ok(()),
+        Control::Stop | Control::Cancel => Err(Error::Cancelled),
     }
 }
 
@@ -150,7 +194,7 @@ fn observed(painted: &Painted, processed: &Processed<'_>) -> Observed {
         processed.post.regions().iter().any(|region| touches(&region.to_region().outline, truth.view()))
     };
     let Painted { centre, change, light, edges, .. } = *painted;
-    Observed { flagged, found, centre, change, light, edges }
+    Observed { flagged, found, score: processed.decision.score, centre, change, light, edges }
 }
 
 /// The surroundings of a defect: four times as wide as it is, or the whole image.

@@ -81,6 +81,8 @@ pub struct Observed {
     pub flagged: bool,
     /// Whether it is, and one of its regions touches the defect.
     pub found: bool,
+    /// The image's score, −log₁₀NFA of its most unusual region.
+    pub score: f32,
     /// The defect's centre, as parts of the frame's width and height.
     pub centre: [f64; 2],
     /// Root mean square of what the defect changes, in gray levels of 255.

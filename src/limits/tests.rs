@@ -146,7 +146,15 @@ impl Observer for Oracle {
             let found =
                 defect.contrast > 0.0 && random.random_bool(*most * sigmoid(2.197 + *slope * (defect.size / a90).ln()));
             let (light, edges) = (centre[0], random.random());
-            Observed { flagged: found || defect.image == 3, found, centre, change: defect.contrast, light, edges }
+            Observed {
+                flagged: found || defect.image == 3,
+                found,
+                score: 0.0,
+                centre,
+                change: defect.contrast,
+                light,
+                edges,
+            }
         };
         Ok(defects.iter().map(observe).collect())
     }

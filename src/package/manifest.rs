@@ -136,6 +136,25 @@ pub struct TrainingRecord {
     /// Images that looked defective and were left out before training.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<DroppedImage>,
+    /// The search that found the settings; none where the user gave them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchRecord>,
+}
+
+/// A search for settings: see [`search`](crate::search).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchRecord {
+    /// Settings that were tried and judged.
+    pub tried: usize,
+    /// What the settings that were kept change in those that the search began with; empty if nothing.
+    pub changed: Vec<String>,
+    /// Good images that were set aside: no candidate was trained on them.
+    pub images: usize,
+    /// Synthetic defects on these images.
+    pub defects: usize,
+    /// Area under the ROC curve of these defects against these images, with the settings that were kept.
+    pub auroc: f64,
 }
 
 /// An image that was left out before training because it looked defective.

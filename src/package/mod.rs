@@ -40,7 +40,8 @@ pub use self::golden::{GOLDEN_QUANTILES, Golden, GoldenFrame, GoldenResult, MOST
 pub use self::keys::{PublicKey, SigningKey, TrustedKeys};
 pub use self::limits::{DetectionLimits, KindLimit};
 pub use self::manifest::{
-    BackboneReference, DroppedImage, FORMAT, FlowReference, Manifest, Scale, ScoreStatistics, TrainingRecord,
+    BackboneReference, DroppedImage, FORMAT, FlowReference, Manifest, Scale, ScoreStatistics, SearchRecord,
+    TrainingRecord,
 };
 pub use self::read::{Blob, Content, Package};
 pub use self::repository::{FoundPackage, Listing, Repository};

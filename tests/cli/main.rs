@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod auto;
 #[path = "../backbones/mod.rs"]
 mod backbones;
 mod check;

@@ -89,6 +89,18 @@ impl FeatureCache {
     /// # Errors
     /// As [`restore`](Self::restore).
     pub fn restore_with(&mut self, path: &Path, key: &str) -> Result<Option<Vec<StoredImage>>> {
+        self.load(path, key, None)
+    }
+
+    /// Loads only these scales of the features in the file, by their places from the finest. The cache has the shapes of these scales.
+    ///
+    /// # Errors
+    /// As [`restore`](Self::restore).
+    pub fn restore_scales(&mut self, path: &Path, key: &str, scales: &[usize]) -> Result<bool> {
+        Ok(self.load(path, key, Some(scales))?.is_some())
+    }
+
+    fn load(&mut self, path: &Path, key: &str, scales: Option<&[usize]>) -> Result<Option<Vec<StoredImage>>> {
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -99,12 +111,16 @@ impl FeatureCache {
         // A valid head has one number per image and is much shorter than this.
         (&mut input).take(1 << 26).read_until(b'\n', &mut line).map_err(Error::io("read", path))?;
         let Ok(head) = serde_json::from_slice::<Head>(&line) else { return Ok(None) };
-        let (versions, images) = (head.versions.clone(), head.images.clone());
-        let expected = Head { shapes: self.shapes.clone(), versions, images, ..self.head(key) };
-        if head != expected || !self.is_empty() {
+        let (shapes, versions, images) = (head.shapes.clone(), head.versions.clone(), head.images.clone());
+        let expected = Head { shapes, versions, images, ..self.head(key) };
+        let all: Vec<usize> = (0..head.shapes.len()).collect();
+        let scales = scales.unwrap_or(&all);
+        let shapes: Option<Vec<ScaleShape>> = scales.iter().map(|&scale| head.shapes.get(scale).copied()).collect();
+        if head != expected || shapes.as_ref() != Some(&self.shapes) || !self.is_empty() {
             return Ok(None);
         }
-        let mut values = vec![f16::ZERO; self.values];
+        let until = |scale: usize| head.shapes[..scale].iter().map(ScaleShape::len).sum::<usize>();
+        let mut values = vec![f16::ZERO; until(head.shapes.len())];
         for &versions in &head.versions {
             for version in 0..versions {
                 let broken = |reason: &str| {
@@ -114,7 +130,9 @@ impl FeatureCache {
                 if values.iter().any(|value| !value.is_finite()) {
                     return Err(broken("has features that are not finite"));
                 }
-                self.append_halves(&values)?;
+                let chosen: Vec<f16> =
+                    scales.iter().flat_map(|&scale| &values[until(scale)..until(scale + 1)]).copied().collect();
+                self.append_halves(&chosen)?;
                 self.note(version == 0);
             }
         }
@@ -170,6 +188,27 @@ mod tests {
             found.read(2, 0, 1, &mut target);
             assert_eq!(target, [-5.0; 2]);
         }
+    }
+
+    #[test]
+    fn some_scales_of_a_file_are_loaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.features");
+        let mut saved = cache(1 << 20);
+        saved.push_all(&[maps(1.0), maps(2.0)]).unwrap();
+        saved.push_all(&[maps(3.0), maps(4.0)]).unwrap();
+        saved.save(&path, "key").unwrap();
+        let coarse = || FeatureCache::new(&saved.shapes()[1..], 1 << 20).unwrap();
+        let mut found = coarse();
+        assert!(!found.restore(&path, "key").unwrap(), "the file has more scales");
+        for (key, scales) in [("key", [0]), ("another key", [1]), ("key", [2])] {
+            assert!(!found.restore_scales(&path, key, &scales).unwrap(), "{key} {scales:?}");
+        }
+        assert!(found.restore_scales(&path, "key", &[1]).unwrap());
+        assert_eq!((found.len(), found.versions(1)), (2, 2));
+        let mut target = [0.0; 2];
+        found.read(1, 0, 0, &mut target);
+        assert_eq!(target, [-3.0; 2]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Error, Reason, Result,
-    backbone::NetworkSource,
+    backbone::{BackboneMeta, NetworkSource},
     digest::hex,
     frame::{Image, Limits, depth::FULL_BITS},
     package::ImageDigest,
@@ -94,13 +94,13 @@ pub(super) fn read_files(
     let kept = match &fitter.options.features {
         None => None,
         Some(folder) => {
-            let key = features_key(fitter, &survey.images)?;
-            Some((folder.join(format!("{}.{FEATURES_SUFFIX}", &key[..16])), key))
+            let key = features_key(fitter, fitter.backbone.sha256(), &survey.images)?;
+            Some((features_file(folder, &key), key))
         }
     };
     let restored = match &kept {
         None => false,
-        Some((path, key)) => fitter.cache.restore(path, key)?,
+        Some((path, key)) => fitter.cache.restore(path, key)? || restore_scales(fitter, &survey.images)?,
     };
     if restored {
         let total = survey.images.len();
@@ -152,12 +152,30 @@ fn survey(
     Ok(survey)
 }
 
-/// What features of any image depend on: the backbone, the preprocessing, the augmentation.
-fn settings_hash(fitter: &Fitter) -> Result<Sha256> {
+fn features_file(folder: &Path, key: &str) -> PathBuf {
+    folder.join(format!("{}.{FEATURES_SUFFIX}", &key[..16]))
+}
+
+/// Takes the features from those of all scales of the backbone, if only some of its strides are used and the folder has the others too.
+fn restore_scales(fitter: &mut Fitter, images: &[PathBuf]) -> Result<bool> {
+    let (Some(folder), false) = (&fitter.options.features, fitter.options.strides.is_empty()) else { return Ok(false) };
+    let whole = fitter.options.backbone.find()?;
+    let strides = BackboneMeta::read(whole.source())?.strides;
+    let position = |stride: &usize| strides.iter().position(|found| found == stride);
+    let Some(scales) = fitter.options.strides.iter().map(position).collect::<Option<Vec<_>>>() else {
+        return Ok(false);
+    };
+    let key = features_key(fitter, &whole.source().sha256()?, images)?;
+    let path = features_file(folder, &key);
+    fitter.cache.restore_scales(&path, &key, &scales)
+}
+
+/// What features of any image depend on: the backbone of this hash, the preprocessing, the augmentation.
+fn settings_hash(fitter: &Fitter, backbone: &str) -> Result<Sha256> {
     let mut hasher = Sha256::new();
     let options = (fitter.input(), fitter.options.augmentation, fitter.options.session.precision.to_string());
     let settings = serde_json::to_vec(&options).map_err(|error| Error::parameter("features", Reason::of(error)))?;
-    hasher.update(fitter.backbone.sha256());
+    hasher.update(backbone);
     hasher.update(settings);
     Ok(hasher)
 }
@@ -168,7 +186,7 @@ impl Fitter {
         let Some(learned) = &self.options.learned else { return Ok(()) };
         let Some(path) = learned.features.clone() else { return Ok(()) };
         let seen = learned.seen.clone();
-        let key = hex(&settings_hash(self)?.finalize());
+        let key = hex(&settings_hash(self, self.backbone.sha256())?.finalize());
         let images = self.cache.restore_with(&path, &key)?.filter(|images| images.len() == self.cache.len());
         let images = images.ok_or_else(|| {
             Error::data(
@@ -193,7 +211,7 @@ impl Fitter {
 
     /// Keeps the features of all images for a later training on.
     fn remember(&self, path: &Path) -> Result<()> {
-        let key = hex(&settings_hash(self)?.finalize());
+        let key = hex(&settings_hash(self, self.backbone.sha256())?.finalize());
         let stored = |image: &CachedImage| StoredImage {
             name: image.name.clone(),
             digest: image.digest,
@@ -205,8 +223,8 @@ impl Fitter {
 }
 
 /// What the features depend on: the settings, and every byte of every image in order.
-fn features_key(fitter: &Fitter, images: &[PathBuf]) -> Result<String> {
-    let mut hasher = settings_hash(fitter)?;
+fn features_key(fitter: &Fitter, backbone: &str, images: &[PathBuf]) -> Result<String> {
+    let mut hasher = settings_hash(fitter, backbone)?;
     for path in images {
         hasher.update(NetworkSource::Path(path).sha256()?);
     }

@@ -350,6 +350,7 @@ impl Fitter {
                 latent_variance: summary.best.latent_variance.clone(),
                 seen: self.seen(&summary.held_out),
                 dropped: self.dropped.iter().map(Unusual::record).collect(),
+                search: self.options.search.clone(),
             }),
             scores: Some(scores),
             calibration: None,

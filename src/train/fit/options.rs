@@ -21,7 +21,7 @@ use crate::{
     backbone::{self, BackboneFile, NetworkSource},
     choice::choice,
     frame::{FloatRange, check_significant_bits},
-    package::{self, FileSource},
+    package::{self, FileSource, SearchRecord},
     runtime::{Backbone, Runtime, SessionOptions},
     segment::DecisionOptions,
     train::{Progress, TrainOptions, check_time_budget},
@@ -233,6 +233,8 @@ pub struct FitOptions {
     /// Most images that are left out before training because they look defective ([`Fitter::drop_doubtful`](super::Fitter::drop_doubtful));
     /// [`fit_files`](super::fit_files) alone does so by itself.
     pub drop_doubtful: usize,
+    /// The search that found these settings, for the package's training record.
+    pub search: Option<SearchRecord>,
     /// Where the backbone runs.
     pub session: SessionOptions,
 }
@@ -331,6 +333,7 @@ impl FitOptions {
             keep_features: None,
             golden: 3,
             drop_doubtful: 0,
+            search: None,
             session: SessionOptions::default(),
         }
     }
