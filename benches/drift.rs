@@ -81,7 +81,9 @@ fn line(seed: u64, images: usize, past: u64, defects: f64) -> (ChaCha8Rng, Watch
     let rejection = Rejection::of(&good, RejectionOrigin::Calibrated, TestCount::PerSize, Bound::Chernoff).unwrap();
     let mut watch = watch(&rejection, seed);
     let early = delay(&mut watch, past, || part(&mut random, [0.0; 2], defects)).is_some();
-    watch.clear(true);
+    if early {
+        watch.clear(true);
+    }
     (random, watch, early)
 }
 
@@ -155,8 +157,10 @@ fn replay(package: &Path, good: &Path) {
                 let mut random = ChaCha8Rng::seed_from_u64(seed);
                 let mut watch = watch(&rejection, seed);
                 let mut draw = |from: &[JudgedFrame]| from[random.random_range(0..from.len())];
-                early += u64::from(delay(&mut watch, past, || draw(&values[0])).is_some());
-                watch.clear(true);
+                if delay(&mut watch, past, || draw(&values[0])).is_some() {
+                    early += 1;
+                    watch.clear(true);
+                }
                 delay(&mut watch, MOST, || draw(changed))
             });
             let row = row(found.collect());
