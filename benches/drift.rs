@@ -87,10 +87,13 @@ fn line(seed: u64, images: usize, past: u64, defects: f64) -> (ChaCha8Rng, Watch
     (random, watch, early)
 }
 
+/// What is called so: evidence and brightness in their deviations, the share of defects before and after, frames before.
+type Change = (&'static str, [f32; 2], [f64; 2], &'static [u64]);
+
 fn simulate() {
     println!("| change | good images | frames before | median delay | 90% | shift / calm / defects |");
     println!("|---|---:|---:|---:|---:|---:|");
-    let changes: [(&str, [f32; 2], [f64; 2], &[u64]); 8] = [
+    let changes: [Change; 8] = [
         ("3 deviations more unusual", [-3.0, 0.0], [0.02; 2], &[0, 2000]),
         ("1 deviation more unusual", [-1.0, 0.0], [0.02; 2], &[0, 2000]),
         ("½ deviation more unusual", [-0.5, 0.0], [0.02; 2], &[0, 2000]),

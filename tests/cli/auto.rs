@@ -135,8 +135,8 @@ fn a_search_that_was_killed_goes_on() {
     assert_eq!(after[2]["resumed"], false);
     assert!(stderr(&output).contains("the search goes on: 2 candidates"), "{}", stderr(&output));
     assert!(dir.join("search.json").is_file(), "a folder that is named stays");
-    for number in 0..3 {
-        assert!(Path::new(after[number]["package"].as_str().unwrap()).is_file(), "the candidates are kept there");
+    for row in &after[..3] {
+        assert!(Path::new(row["package"].as_str().unwrap()).is_file(), "the candidates are kept there");
     }
 
     // Other options: it begins anew and says so. A damaged record: it says what to do.

@@ -91,7 +91,7 @@ impl Survey {
                 let look = looks.then(|| Look::of(&frame, read.significant_bits));
                 Ok((Pixels::of(&frame), image.peak(), look))
             };
-            let looked: Vec<Result<(Pixels, Option<u16>, Option<Look>)>> = chunk.par_iter().map(look).collect();
+            let looked: Vec<Result<_>> = chunk.par_iter().map(look).collect();
             for (path, looked) in chunk.iter().zip(looked) {
                 let looked = looked.map(|(pixels, peak, look)| {
                     survey.depth.push(peak);
