@@ -3,7 +3,6 @@
 use std::{
     ffi::{c_char, c_void},
     path::{Path, PathBuf},
-    ptr,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -140,7 +139,7 @@ fn loaded_file(address: usize) -> Option<PathBuf> {
         let mut info = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
         // SAFETY: an address in this library, and room for the answer; `dli_fname` is the loader's text where it is set.
         let path = unsafe {
-            if libc::dladdr(ptr::without_provenance(address), info.as_mut_ptr()) == 0 {
+            if libc::dladdr(std::ptr::without_provenance(address), info.as_mut_ptr()) == 0 {
                 return None;
             }
             let name = info.assume_init().dli_fname;

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+#[cfg(unix)]
 use anyhow::Context as _;
 
 use super::{CommandOutcome, Context, log};

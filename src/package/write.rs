@@ -251,10 +251,7 @@ impl Seek for Quiet<'_> {
 }
 
 fn write_folder(path: &Path, parent: &Path, entries: &[Entry<'_>]) -> Result<()> {
-    let mut builder = temporary();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-    let folder = builder.tempdir_in(parent).map_err(Error::io("write to", parent))?;
+    let folder = temporary(0o777).tempdir_in(parent).map_err(Error::io("write to", parent))?;
     for (name, source) in entries {
         let target = folder.path().join(name);
         if let Some(parent) = target.parent() {
@@ -309,17 +306,24 @@ fn exchange_in_two_steps(new: &Path, old: &Path) -> io::Result<()> {
     fs::rename(&aside, new)
 }
 
-fn temporary() -> tempfile::Builder<'static, 'static> {
+/// Files and folders with these permissions, less the process's own mask, where the system has permissions.
+fn temporary(mode: u32) -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".uflow-");
+    set_permissions(&mut builder, mode);
     builder
 }
 
+#[cfg(unix)]
+fn set_permissions(builder: &mut tempfile::Builder<'static, 'static>, mode: u32) {
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
+}
+
+#[cfg(not(unix))]
+fn set_permissions(_: &mut tempfile::Builder<'static, 'static>, _: u32) {}
+
 fn temporary_file(parent: &Path) -> Result<tempfile::NamedTempFile> {
-    let mut builder = temporary();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(parent).map_err(Error::io("write to", parent))
+    temporary(0o666).tempfile_in(parent).map_err(Error::io("write to", parent))
 }
 
 /// Makes a rename survive a power cut, where the system can flush folders.
