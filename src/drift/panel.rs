@@ -2,6 +2,7 @@
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use strum::VariantArray;
 
 use super::{
     Evidence, Kind,
@@ -20,7 +21,7 @@ const EXPLAINS: f64 = 1e3;
 const MOST: (u32, u32) = (6, 12);
 
 /// A test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub(super) enum Test {
     Shift,
     Majority,
@@ -32,8 +33,10 @@ pub(super) enum Test {
 }
 
 impl Test {
-    pub(super) const ALL: [Self; 7] =
-        [Self::Shift, Self::Majority, Self::Start, Self::Light, Self::LightAtStart, Self::Calm, Self::Defects];
+    /// Whether it looks for a change before the first frame.
+    fn is_of_start(self) -> bool {
+        matches!(self, Self::Start | Self::LightAtStart)
+    }
 
     /// Its part of the false alarms.
     fn share(self) -> f64 {
@@ -46,6 +49,9 @@ impl Test {
         }
     }
 }
+
+/// The tests that find a shift at any frame. The last counts where they are equal.
+const OF_SHIFT: [Test; 3] = [Test::Majority, Test::Light, Test::Shift];
 
 /// What the tests know of the line.
 #[derive(Clone, Debug)]
@@ -65,15 +71,10 @@ pub(super) struct Panel<I> {
     learned: Learned,
     /// What would be learned if no alarm had been raised; while one is.
     all: Option<Learned>,
-    shift: Detector<I>,
-    majority: Detector<I>,
-    calm: Detector<I>,
-    defects: Detector<I>,
-    start: Detector<I>,
+    /// One for each test, in their order.
+    detectors: Vec<Detector<I>>,
+    /// The line's frames from the first one on, and their brightness.
     line: Start,
-    light: Detector<I>,
-    light_at_start: Detector<I>,
-    /// The brightness of the line's frames.
     line_light: Option<Start>,
     defect_bets: Vec<(f64, f64)>,
     /// What was learned when `shift`, `calm`, `light` and `defects` last had no sign of a change.
@@ -92,7 +93,20 @@ impl<I: Clone> Panel<I> {
         let light = Reference::of_brightness(rejection, extreme, &mut random);
         let (line, line_light, defect_bets) = (Start::new(&reference), light.as_ref().map(Start::new), defect_bets());
         let good = Learned { reference, extremes: Extremes::default(), light };
-        let detector = |test: Test, bets: usize| Detector::new(test.share(), equal(bets, 1.0));
+        let weights = |test: Test| match test {
+            Test::Shift => equal(LOW.len(), 1.0),
+            Test::Majority => equal(MAJORITIES.len(), 1.0),
+            Test::Start => equal(line.bets(), 1.0),
+            Test::Light => equal(2 * LOW.len(), 1.0),
+            Test::LightAtStart => equal(line_light.as_ref().map_or(0, Start::bets), 1.0),
+            Test::Calm => [equal(HIGH.len(), 0.5), equal(CELLS, 0.5)].concat(),
+            Test::Defects => equal(defect_bets.len(), 1.0),
+        };
+        let detector = |&test: &Test| match test.is_of_start() {
+            true => Detector::of_start(test.share(), weights(test)),
+            false => Detector::new(test.share(), weights(test)),
+        };
+        let detectors = Test::VARIANTS.iter().map(detector).collect();
         Self {
             random,
             before_shift: good.reference.clone(),
@@ -100,17 +114,8 @@ impl<I: Clone> Panel<I> {
             before_light: good.light.clone(),
             before_defects: Extremes::default(),
             all: None,
-            shift: detector(Test::Shift, LOW.len()),
-            majority: detector(Test::Majority, MAJORITIES.len()),
-            calm: Detector::new(Test::Calm.share(), [equal(HIGH.len(), 0.5), equal(CELLS, 0.5)].concat()),
-            defects: detector(Test::Defects, defect_bets.len()),
-            start: Detector::of_start(Test::Start.share(), equal(line.bets(), 1.0)),
+            detectors,
             line,
-            light: detector(Test::Light, 2 * LOW.len()),
-            light_at_start: Detector::of_start(
-                Test::LightAtStart.share(),
-                equal(line_light.as_ref().map_or(0, Start::bets), 1.0),
-            ),
             line_light,
             defect_bets,
             recent: 0,
@@ -123,7 +128,7 @@ impl<I: Clone> Panel<I> {
     pub(super) fn push(&mut self, judged: JudgedFrame, seen: &Seen<'_, I>) {
         let place = self.good.reference.place(judged.lowest, &mut self.random);
         let is_extreme = place == Place::Extreme;
-        self.majority.push(MAJORITIES.map(|share| on_majority(share, is_extreme)), seen);
+        self.detectors[Test::Majority as usize].push(MAJORITIES.map(|share| on_majority(share, is_extreme)), seen);
         self.push_rate(is_extreme, seen);
         if let Place::Bin(bin) = place {
             self.push_bin(bin, seen);
@@ -136,7 +141,8 @@ impl<I: Clone> Panel<I> {
     fn push_rate(&mut self, is_extreme: bool, seen: &Seen<'_, I>) {
         let with = self.learned.extremes.with(is_extreme);
         let place = with.place_of_last(is_extreme, &mut self.random);
-        let nothing = self.defects.push(self.defect_bets.iter().map(|&bet| on_defects(bet, place)), seen);
+        let nothing = self.detectors[Test::Defects as usize]
+            .push(self.defect_bets.iter().map(|&bet| on_defects(bet, place)), seen);
         match &mut self.all {
             None => self.learned.extremes = with,
             Some(all) => all.extremes = all.extremes.with(is_extreme),
@@ -150,12 +156,14 @@ impl<I: Clone> Panel<I> {
     fn push_bin(&mut self, bin: usize, seen: &Seen<'_, I>) {
         let u = self.learned.reference.interval(bin);
         self.all.as_mut().unwrap_or(&mut self.learned).reference.learn(bin);
-        self.start.push(self.line.push(bin), seen);
-        if self.shift.push(LOW.map(|exponent| low(exponent, u)), seen) {
+        self.detectors[Test::Start as usize].push(self.line.push(bin), seen);
+        if self.detectors[Test::Shift as usize].push(LOW.map(|exponent| low(exponent, u)), seen) {
             self.before_shift.clone_from(&self.learned.reference);
         }
         let cells = (0..CELLS).map(|cell| equal_to(cell, u));
-        if self.calm.push(HIGH.map(|exponent| high(exponent, u)).into_iter().chain(cells), seen) {
+        if self.detectors[Test::Calm as usize]
+            .push(HIGH.map(|exponent| high(exponent, u)).into_iter().chain(cells), seen)
+        {
             self.before_calm.clone_from(&self.learned.reference);
         }
     }
@@ -167,31 +175,27 @@ impl<I: Clone> Panel<I> {
         if let Some(light) = &mut self.all.as_mut().unwrap_or(&mut self.learned).light {
             light.learn(bin);
         }
-        self.light_at_start.push(line.push(bin), seen);
+        self.detectors[Test::LightAtStart as usize].push(line.push(bin), seen);
         let bets =
             LOW.map(|exponent| low(exponent, u)).into_iter().chain(LOW.map(|exponent| mirrored_low(exponent, u)));
-        if self.light.push(bets, seen) {
+        if self.detectors[Test::Light as usize].push(bets, seen) {
             self.before_light.clone_from(&self.learned.light);
         }
     }
 
     pub(super) fn detector(&self, test: Test) -> &Detector<I> {
-        match test {
-            Test::Shift => &self.shift,
-            Test::Majority => &self.majority,
-            Test::Start => &self.start,
-            Test::Light => &self.light,
-            Test::LightAtStart => &self.light_at_start,
-            Test::Calm => &self.calm,
-            Test::Defects => &self.defects,
-        }
+        &self.detectors[test as usize]
+    }
+
+    /// The largest evidence of these tests.
+    fn most(&self, tests: &[Test]) -> f64 {
+        tests.iter().map(|&test| self.detector(test).evidence()).fold(0.0, f64::max)
     }
 
     /// What a test has found, if it finds something now. A shift makes frames extreme, too, and may make them equal.
     pub(super) fn meaning(&self, test: Test) -> Kind {
         let most_are_extreme = (self.recent & ((1 << MOST.1) - 1)).count_ones() >= MOST.0;
-        let of_shift = self.shift.evidence().max(self.majority.evidence()).max(self.light.evidence());
-        let is_shift = most_are_extreme || of_shift >= EXPLAINS;
+        let is_shift = most_are_extreme || self.most(&OF_SHIFT) >= EXPLAINS;
         match test {
             Test::Shift | Test::Majority | Test::Light | Test::LightAtStart => Kind::Shift,
             Test::Start if self.line.is_low() => Kind::Shift,
@@ -223,15 +227,13 @@ impl<I: Clone> Panel<I> {
             }
             self.all = Some(std::mem::replace(&mut self.learned, before));
         }
-        match test {
-            Test::Shift => self.shift.restart(frames),
-            Test::Majority => self.majority.restart(frames),
-            Test::Start => self.start.stop(),
-            Test::Light => self.light.restart(frames),
-            Test::LightAtStart => self.light_at_start.stop(),
-            Test::Calm => self.calm.restart(frames),
-            Test::Defects => self.defects.restart(frames),
-        }
+        self.restart(test, frames, false);
+    }
+
+    /// A test begins from zero after this frame. What was there from the first frame is looked for `again`, or no more.
+    fn restart(&mut self, test: Test, frames: u64, again: bool) {
+        let detector = &mut self.detectors[test as usize];
+        if test.is_of_start() && !again { detector.stop() } else { detector.restart(frames) }
     }
 
     /// The alarms are over after this frame: all tests begin from zero and learn again. Where `learn`, the frames since the first of these alarms
@@ -240,15 +242,8 @@ impl<I: Clone> Panel<I> {
         if let Some(all) = self.all.take().filter(|_| learn) {
             self.learned = all;
         }
-        [&mut self.shift, &mut self.majority, &mut self.calm, &mut self.light, &mut self.defects]
-            .into_iter()
-            .for_each(|detector| detector.restart(frames));
-        if learn {
-            self.start.stop();
-            self.light_at_start.stop();
-        } else {
-            self.start.restart(frames);
-            self.light_at_start.restart(frames);
+        Test::VARIANTS.iter().for_each(|&test| self.restart(test, frames, !learn));
+        if !learn {
             self.line = Start::new(&self.good.reference);
             self.line_light = self.good.light.as_ref().map(Start::new);
         }
@@ -260,26 +255,25 @@ impl<I: Clone> Panel<I> {
 
     /// log₁₀ of the evidence for each kind.
     pub(super) fn evidence(&self) -> Evidence {
-        let start = self.start.evidence();
+        let start = self.most(&[Test::Start]);
         let (low, high) = if self.line.is_low() { (start, 0.0) } else { (0.0, start) };
-        let light = self.light.evidence().max(self.light_at_start.evidence());
+        let log10 = |evidence: f64| evidence.max(1.0).log10();
         Evidence {
-            shift: self.shift.evidence().max(self.majority.evidence()).max(low).max(light).max(1.0).log10(),
-            calm: self.calm.evidence().max(high).max(1.0).log10(),
-            defects: self.defects.evidence().max(1.0).log10(),
+            shift: log10(self.most(&OF_SHIFT).max(self.most(&[Test::LightAtStart])).max(low)),
+            calm: log10(self.most(&[Test::Calm]).max(high)),
+            defects: log10(self.most(&[Test::Defects])),
         }
     }
 
     /// The frames that speak most for a change of this kind.
     pub(super) fn telling(&self, kind: Kind) -> impl Iterator<Item = &Telling<I>> {
-        let of_shift = [&self.majority, &self.light, &self.shift];
-        let strongest = of_shift.into_iter().max_by(|a, b| a.evidence().total_cmp(&b.evidence()));
-        let detector = match kind {
-            Kind::Shift => strongest.unwrap_or(&self.shift),
-            Kind::Calm => &self.calm,
-            Kind::Defects => &self.defects,
+        let strongest = |a: &Test, b: &Test| self.detector(*a).evidence().total_cmp(&self.detector(*b).evidence());
+        let test = match kind {
+            Kind::Shift => OF_SHIFT.into_iter().max_by(strongest).unwrap_or(Test::Shift),
+            Kind::Calm => Test::Calm,
+            Kind::Defects => Test::Defects,
         };
-        detector.telling()
+        self.detector(test).telling()
     }
 
     /// Whether the brightness of the good images is known.

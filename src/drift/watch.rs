@@ -167,7 +167,7 @@ impl<I: Clone> Watch<I> {
     fn found(&mut self) -> Vec<Alarm<I>> {
         let (mut alarms, number) = (Vec::new(), self.frames);
         let evidence = self.panel.evidence();
-        for test in Test::ALL {
+        for &test in Test::VARIANTS {
             let detector = self.panel.detector(test);
             if detector.evidence() < self.options.run_length as f64 {
                 continue;

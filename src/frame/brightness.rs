@@ -1,14 +1,14 @@
 //! How bright a frame is: one number that light, exposure and lens change, whatever the frame shows.
 
-use super::{Frame, PixelFormat, depth::white};
+use super::{Frame, PixelFormat};
 
 /// Rows that are read at most, evenly spaced: enough for a mean, and a small part of the time of a large frame.
-const MOST_ROWS: usize = 512;
+const MOST_ROWS: usize = 128;
 /// BT.601's weights of red, green and blue.
 const LUMA: [f64; 3] = [0.299, 0.587, 0.114];
 
 impl Frame<'_> {
-    /// Mean luma (ITU-R BT.601), 0 (black) to 1 (white), of at most 512 rows. `bits` are the significant bits of 16-bit samples where the
+    /// Mean luma (ITU-R BT.601), 0 (black) to 1 (white), of at most 128 rows. `bits` are the significant bits of 16-bit samples where the
     /// frame does not say its own.
     pub fn brightness(&self, bits: Option<u8>) -> f32 {
         let (width, height) = (self.width() as usize, self.height() as usize);
@@ -20,18 +20,18 @@ impl Frame<'_> {
         match self.format() {
             PixelFormat::Gray8 => sums[0] = rows.map(sum).sum(),
             PixelFormat::Gray16 => sums[0] = rows.map(sum_16).sum(),
-            format => rows.for_each(|bytes| add(&mut sums, bytes, format.bytes_per_pixel())),
+            PixelFormat::Rgb8 | PixelFormat::Bgr8 => rows.for_each(|bytes| add::<3>(&mut sums, bytes)),
+            PixelFormat::Rgba8 | PixelFormat::Bgra8 => rows.for_each(|bytes| add::<4>(&mut sums, bytes)),
         }
         let pixels = (width * read) as f64;
         let [first, second, third, _] = sums.map(|sum| sum as f64 / pixels);
-        let luma = |[r, g, b]: [f64; 3]| (LUMA[0] * r + LUMA[1] * g + LUMA[2] * b) / 255.0;
-        let brightness = match self.format() {
-            PixelFormat::Gray8 => first / 255.0,
-            PixelFormat::Gray16 => first / f64::from(white(self.significant_bits().or(bits).unwrap_or(16))),
+        let luma = |[r, g, b]: [f64; 3]| LUMA[0] * r + LUMA[1] * g + LUMA[2] * b;
+        let level = match self.format() {
+            PixelFormat::Gray8 | PixelFormat::Gray16 => first,
             PixelFormat::Bgr8 | PixelFormat::Bgra8 => luma([third, second, first]),
-            _ => luma([first, second, third]),
+            PixelFormat::Rgb8 | PixelFormat::Rgba8 => luma([first, second, third]),
         };
-        brightness.min(1.0) as f32
+        (level / f64::from(self.white(bits))).min(1.0) as f32
     }
 }
 
@@ -44,15 +44,10 @@ fn sum_16(bytes: &[u8]) -> u64 {
 }
 
 /// Adds each channel of a row.
-fn add(sums: &mut [u64; 4], bytes: &[u8], channels: usize) {
-    let mut of_row = [0_u32; 4];
-    // A sum of 32 bits holds so many samples of 8 bits.
-    for part in bytes.chunks(channels << 20) {
-        of_row.fill(0);
-        for pixel in part.chunks_exact(channels) {
-            of_row.iter_mut().zip(pixel).for_each(|(sum, &sample)| *sum += u32::from(sample));
-        }
-        sums.iter_mut().zip(of_row).for_each(|(sum, of_row)| *sum += u64::from(of_row));
+fn add<const CHANNELS: usize>(sums: &mut [u64; 4], bytes: &[u8]) {
+    let (pixels, _) = bytes.as_chunks::<CHANNELS>();
+    for (channel, sum) in sums.iter_mut().take(CHANNELS).enumerate() {
+        *sum += pixels.iter().map(|pixel| u64::from(pixel[channel])).sum::<u64>();
     }
 }
 

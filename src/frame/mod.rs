@@ -93,6 +93,14 @@ impl<'a> Frame<'a> {
         self.significant_bits
     }
 
+    /// The value of a white sample. `bits` are the significant bits of 16-bit samples where the frame does not say its own.
+    pub(crate) fn white(&self, bits: Option<u8>) -> u16 {
+        match self.format {
+            PixelFormat::Gray16 => depth::white(self.significant_bits.or(bits).unwrap_or(depth::FULL_BITS)),
+            _ => u8::MAX.into(),
+        }
+    }
+
     /// The largest 16-bit sample; `None` for frames of 8-bit samples.
     pub fn peak(&self) -> Option<u16> {
         depth::peak(self)

@@ -22,7 +22,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{
     kind::{Defect, DefectKind},
-    pixels::{Patch, Rect, white},
+    pixels::{Patch, Rect},
     scene::Scene,
     shape::Shape,
 };
@@ -82,7 +82,7 @@ pub(super) fn paint(defect: &Defect, frame: &Frame<'_>, donor: &Frame<'_>, scene
         let alpha = if defect.kind == DefectKind::Dent { 1.0 } else { shape.alpha[index / before.channels] };
         *value += weight * alpha * (target - *value);
     }
-    let white = white(frame);
+    let white = f32::from(frame.white(None));
     let mut data: Vec<u8> = frame.rows().flatten().copied().collect();
     after.write(&mut data, size.0, frame.format(), white);
     let mut painted = Painted {

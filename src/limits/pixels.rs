@@ -30,14 +30,6 @@ pub(super) fn channels(format: PixelFormat) -> usize {
     if matches!(format, PixelFormat::Gray8 | PixelFormat::Gray16) { 1 } else { 3 }
 }
 
-/// The value of white.
-pub(super) fn white(frame: &Frame<'_>) -> f32 {
-    match frame.format() {
-        PixelFormat::Gray16 => ((1_u32 << frame.significant_bits().unwrap_or(16)) - 1) as f32,
-        _ => 255.0,
-    }
-}
-
 fn sample(format: PixelFormat, pixel: &[u8], channel: usize) -> f32 {
     match (format, pixel) {
         (PixelFormat::Gray16, &[a, b]) => f32::from(u16::from_ne_bytes([a, b])),
@@ -59,7 +51,7 @@ impl Patch {
         channels: usize,
         from: impl Fn(usize, usize) -> (usize, usize),
     ) -> Self {
-        let (format, white, own) = (frame.format(), white(frame), self::channels(frame.format()));
+        let (format, white, own) = (frame.format(), f32::from(frame.white(None)), self::channels(frame.format()));
         let bytes = format.bytes_per_pixel();
         let mut values = Vec::with_capacity(rect.len() * channels);
         for y in 0..rect.height {

@@ -76,12 +76,7 @@ struct Luma {
 
 impl Luma {
     fn of(frame: &Frame<'_>, bits: Option<u8>) -> Self {
-        let bits = frame.significant_bits().or(bits).unwrap_or(16);
-        let white = match frame.format() {
-            PixelFormat::Gray16 => (2_f32).powi(i32::from(bits)) - 1.0,
-            _ => 255.0,
-        };
-        Self { format: frame.format(), white }
+        Self { format: frame.format(), white: f32::from(frame.white(bits)) }
     }
 
     /// Luma of each pixel, 0 to 1.

@@ -372,7 +372,7 @@ impl<T: Weigh + Send + 'static, E: FnOnce(&Model, Answer) -> Result<T> + Send + 
 
     fn answer(self: Box<Self>, answer: Result<Answer>) {
         let Self { sender, budget, encode, model, permit, trace, feeding } = *self;
-        let seen = answer.as_ref().ok().map(drift::Evidence::of);
+        let seen = answer.as_ref().ok().and_then(drift::judged);
         if let Some(trace) = trace {
             trace.finish(Some(&model), answer.as_ref());
         }

@@ -95,7 +95,7 @@ type DriftKind int32
 const (
 	// Not used.
 	DriftKind_DRIFT_KIND_UNSPECIFIED DriftKind = 0
-	// All frames are more unusual than the good images: check light, focus and position.
+	// All frames are more unusual than the good images, or darker or brighter: check light, focus and position.
 	DriftKind_DRIFT_KIND_SHIFT DriftKind = 1
 	// Frames are too usual, or too equal: check that the camera takes new pictures.
 	DriftKind_DRIFT_KIND_CALM DriftKind = 2

@@ -150,12 +150,9 @@ impl Drift {
     }
 
     /// Feeds an answered frame.
-    pub(super) fn feed(&self, feeding: Feeding, evidence: Evidence) {
+    pub(super) fn feed(&self, feeding: Feeding, seen: JudgedFrame) {
         let Feeding { line, request_id, frame } = feeding;
-        let (Ok(state), Some(p_value)) = (&line.state, evidence.p_value) else { return };
-        // Only an image without any evidence has p = 1, or one that is as usual as the most usual good image.
-        let lowest = (p_value < 1.0).then_some(evidence.log10_nfa);
-        let seen = JudgedFrame { lowest, brightness: Some(evidence.brightness) };
+        let Ok(state) = &line.state else { return };
         let name = FrameName { request_id, frame, time: SystemTime::now() };
         let notices = lock(state).push(&line, seen, name);
         for notice in notices {
@@ -200,19 +197,11 @@ impl Drift {
     }
 }
 
-/// What an answer tells the watch.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Evidence {
-    p_value: Option<f64>,
-    log10_nfa: f32,
-    brightness: f32,
-}
-
-impl Evidence {
-    pub(super) fn of(answer: &Answer) -> Self {
-        let Answer { detection, brightness, .. } = answer;
-        Self { p_value: detection.p_value, log10_nfa: detection.log10_nfa_min, brightness: *brightness }
-    }
+/// What an answer tells the watch; `None` without a p-value.
+pub(super) fn judged(answer: &Answer) -> Option<JudgedFrame> {
+    // Only an image without any evidence has p = 1, or one that is as usual as the most usual good image.
+    let lowest = (answer.detection.p_value? < 1.0).then_some(answer.detection.log10_nfa_min);
+    Some(JudgedFrame { lowest, brightness: Some(answer.brightness) })
 }
 
 impl Line {

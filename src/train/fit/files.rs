@@ -94,13 +94,15 @@ pub(super) fn read_files(
     let kept = match &fitter.options.features {
         None => None,
         Some(folder) => {
-            let key = features_key(fitter, fitter.backbone.sha256(), &survey.images)?;
-            Some((features_file(folder, &key), key))
+            let hashes =
+                survey.images.iter().map(|path| NetworkSource::Path(path).sha256()).collect::<Result<Vec<_>>>()?;
+            let key = features_key(fitter, fitter.backbone.sha256(), &hashes)?;
+            Some((features_file(folder, &key), key, hashes))
         }
     };
     let restored = match &kept {
         None => false,
-        Some((path, key)) => fitter.cache.restore(path, key)? || restore_scales(fitter, &survey.images)?,
+        Some((path, key, hashes)) => fitter.cache.restore(path, key)? || restore_scales(fitter, hashes)?,
     };
     if restored {
         let total = survey.images.len();
@@ -108,7 +110,7 @@ pub(super) fn read_files(
         events(Event::Features { done: total, total });
     } else {
         let skipped = read(fitter, &survey, limits, events)?;
-        if let (Some((path, key)), 0) = (&kept, skipped) {
+        if let (Some((path, key, _)), 0) = (&kept, skipped) {
             fitter.cache.save(path, key)?;
         }
     }
@@ -157,7 +159,7 @@ fn features_file(folder: &Path, key: &str) -> PathBuf {
 }
 
 /// Takes the features from those of all scales of the backbone, if only some of its strides are used and the folder has the others too.
-fn restore_scales(fitter: &mut Fitter, images: &[PathBuf]) -> Result<bool> {
+fn restore_scales(fitter: &mut Fitter, hashes: &[String]) -> Result<bool> {
     let (Some(folder), false) = (&fitter.options.features, fitter.options.strides.is_empty()) else { return Ok(false) };
     let whole = fitter.options.backbone.find()?;
     let strides = BackboneMeta::read(whole.source())?.strides;
@@ -165,7 +167,7 @@ fn restore_scales(fitter: &mut Fitter, images: &[PathBuf]) -> Result<bool> {
     let Some(scales) = fitter.options.strides.iter().map(position).collect::<Option<Vec<_>>>() else {
         return Ok(false);
     };
-    let key = features_key(fitter, &whole.source().sha256()?, images)?;
+    let key = features_key(fitter, &whole.source().sha256()?, hashes)?;
     let path = features_file(folder, &key);
     fitter.cache.restore_scales(&path, &key, &scales)
 }
@@ -222,12 +224,10 @@ impl Fitter {
     }
 }
 
-/// What the features depend on: the settings, and every byte of every image in order.
-fn features_key(fitter: &Fitter, backbone: &str, images: &[PathBuf]) -> Result<String> {
+/// What the features depend on: the settings, and every byte of every image in order, by the hashes of their files.
+fn features_key(fitter: &Fitter, backbone: &str, hashes: &[String]) -> Result<String> {
     let mut hasher = settings_hash(fitter, backbone)?;
-    for path in images {
-        hasher.update(NetworkSource::Path(path).sha256()?);
-    }
+    hashes.iter().for_each(|hash| hasher.update(hash));
     Ok(hex(&hasher.finalize()))
 }
 

@@ -31,7 +31,7 @@ export enum ModelState {
 export enum DriftKind {
   /** UNSPECIFIED - Not used. */
   UNSPECIFIED = 0,
-  /** SHIFT - All frames are more unusual than the good images: check light, focus and position. */
+  /** SHIFT - All frames are more unusual than the good images, or darker or brighter: check light, focus and position. */
   SHIFT = 1,
   /** CALM - Frames are too usual, or too equal: check that the camera takes new pictures. */
   CALM = 2,

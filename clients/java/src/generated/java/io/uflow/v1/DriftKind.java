@@ -25,7 +25,7 @@ public enum DriftKind
   DRIFT_KIND_UNSPECIFIED(0),
   /**
    * <pre>
-   * All frames are more unusual than the good images: check light, focus and position.
+   * All frames are more unusual than the good images, or darker or brighter: check light, focus and position.
    * </pre>
    *
    * <code>DRIFT_KIND_SHIFT = 1;</code>
@@ -69,7 +69,7 @@ public enum DriftKind
   public static final int DRIFT_KIND_UNSPECIFIED_VALUE = 0;
   /**
    * <pre>
-   * All frames are more unusual than the good images: check light, focus and position.
+   * All frames are more unusual than the good images, or darker or brighter: check light, focus and position.
    * </pre>
    *
    * <code>DRIFT_KIND_SHIFT = 1;</code>
