@@ -150,10 +150,10 @@ def compare(args, options):
         for kind in kinds:
             cells = [cell for cell in report["kinds"] if cell["kind"] == kind]
             synthetic.append([folder.name, kind, *(limit(cell) for cell in cells), *(f"{cell['found']}/{cell['defects']}" for cell in cells)])
-        control = report["control"]
+        control, seams = report["control"], report["seams"]
         controls.append([folder.name, "{}×{}".format(*report["frame_px"]), report["images"]["used"], f"{report['contrast_levels']:.0f}",
                          f"{report['good_flagged']}", f"{control['flagged']} of {control['images']}", control["flagged_without"], control["found"],
-                         f"{report['seconds']:.0f}"])
+                         seams["flagged"], seams["found"], f"{report['seconds']:.0f}"])
         bad = [image for image in images if image["kind"] != "good"]
         hit = lambda image: image["anomalous"] and image["touching"] != 0
         share = sum(cell["found"] for cell in report["kinds"]) / sum(cell["defects"] for cell in report["kinds"])
@@ -173,7 +173,7 @@ def compare(args, options):
     print("Synthetic defects: a90/95 in pixels at each contrast, and defects found\n")
     table(["product", "kind", *(f"a90/95 at {c}" for c in contrasts), *(f"found at {c}" for c in contrasts)], synthetic, 2)
     table(["product", "image", "good images", "own contrast, levels", "flagged as they are", "control flagged", "the same images without", "control found",
-           "seconds"], controls)
+           "with a piece in place, flagged", "such pieces found", "seconds"], controls)
     print("Real defects by product, kind and size, easiest prediction first\n")
     groups = []
     for name in dict.fromkeys((defect["product"], defect["kind"]) for defect in defects):

@@ -79,6 +79,9 @@ pub struct Defect {
     pub image: usize,
     /// Another good image, for a foreign patch.
     pub donor: usize,
+    /// A control: a foreign patch from the same place of the other image, not turned, with the brightness and contrast of what it replaces.
+    /// It is a good surface where parts lie alike, so only its seam can be found.
+    pub in_place: bool,
     /// Seed of its shape.
     pub seed: u64,
 }

@@ -70,6 +70,7 @@ pub(super) fn paint(defect: &Defect, frame: &Frame<'_>, donor: &Frame<'_>, scene
         DefectKind::Dent => dent(defect, &before, &shape, scene, &mut random),
         DefectKind::MissingTexture => missing(&before, &shape, scene, &mut random),
         DefectKind::ShiftedTexture => shifted(defect, frame, &before, &mut random),
+        DefectKind::ForeignPatch if defect.in_place => in_place(donor, size, &before, &mask),
         DefectKind::ForeignPatch => foreign(donor, &before, &mut random),
     };
     let weight = match defect.kind {
@@ -248,6 +249,38 @@ fn foreign(donor: &Frame<'_>, before: &Patch, random: &mut ChaCha8Rng) -> Vec<f3
         ((corner[0] + x).min(width - 1), (corner[1] + y).min(height - 1))
     };
     Patch::read_mapped(donor, rect, before.channels, from).values
+}
+
+/// The same place of the donor, with the brightness and contrast that the surface has in the mask: of each channel, mean and standard
+/// deviation. The deviation changes by a factor of at most 2.
+fn in_place(donor: &Frame<'_>, (width, height): (usize, usize), before: &Patch, mask: &[bool]) -> Vec<f32> {
+    let rect = before.rect;
+    let corner = |at: usize, length: usize, own: usize, other: usize| {
+        let middle = (2 * at + length) * other / (2 * own);
+        middle.saturating_sub(length / 2).min(other.saturating_sub(length))
+    };
+    let (all_x, all_y) = (donor.width() as usize, donor.height() as usize);
+    let (left, top) = (corner(rect.x, rect.width, width, all_x), corner(rect.y, rect.height, height, all_y));
+    let from = |x: usize, y: usize| ((left + x).min(all_x - 1), (top + y).min(all_y - 1));
+    let mut piece = Patch::read_mapped(donor, rect, before.channels, from);
+    for channel in 0..before.channels {
+        let ([own, own_spread], [other, other_spread]) =
+            (moments(before, mask, channel), moments(&piece, mask, channel));
+        let gain = if other_spread > 0.0 { (own_spread / other_spread).clamp(0.5, 2.0) } else { 1.0 };
+        let values = piece.values.iter_mut().skip(channel).step_by(before.channels);
+        values.for_each(|value| *value = own + gain * (*value - other));
+    }
+    piece.values
+}
+
+/// Mean and standard deviation of a channel in a mask.
+fn moments(patch: &Patch, mask: &[bool], channel: usize) -> [f32; 2] {
+    let values = patch.values.iter().skip(channel).step_by(patch.channels);
+    let inside = || values.clone().zip(mask).filter(|(_, inside)| **inside).map(|(value, _)| f64::from(*value));
+    let count = inside().count().max(1) as f64;
+    let mean = inside().sum::<f64>() / count;
+    let variance = inside().map(|value| (value - mean) * (value - mean)).sum::<f64>() / count;
+    [mean, variance.sqrt()].map(|value| value as f32)
 }
 
 /// A standard normal number (Box and Muller, 1958).

@@ -38,16 +38,16 @@ pub struct StudiedImages {
     pub known: bool,
 }
 
-/// Defects of zero contrast, beside the same images as they are.
+/// What must not be found, on good images, beside the same images as they are.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ControlReport {
     /// Images.
     pub images: usize,
-    /// Images that are flagged with a defect of zero contrast on them.
+    /// Images that are flagged with it.
     pub flagged: usize,
     /// The same images, flagged as they are.
     pub flagged_without: usize,
-    /// Defects of zero contrast that a region touches.
+    /// How often a region of a flagged image touches it.
     pub found: usize,
 }
 
@@ -132,6 +132,8 @@ pub struct LimitsReport {
     pub good_flagged: usize,
     /// Defects of zero contrast.
     pub control: ControlReport,
+    /// Pieces of other good images at their own place ([`Defect::in_place`]).
+    pub seams: ControlReport,
     /// Each kind at each contrast.
     pub kinds: Vec<KindReport>,
     /// Where on the part defects must be larger.
@@ -166,13 +168,6 @@ impl LimitsReport {
         let kinds = kinds.collect();
         let frame_px = scene.median_size();
         let (places, surroundings) = places(&study.cells, &pods, frame_px);
-        let count = |of: fn(&Trial) -> bool| study.control.iter().filter(|trial| of(trial)).count();
-        let control = ControlReport {
-            images: study.control.len(),
-            flagged: count(|trial| trial.observed.flagged),
-            flagged_without: study.control.iter().filter(|trial| study.good[trial.defect.image]).count(),
-            found: count(|trial| trial.observed.found),
-        };
         Self {
             name: name.to_owned(),
             decision,
@@ -183,7 +178,8 @@ impl LimitsReport {
             pixel_size_mm,
             contrast_levels: 255.0 * scene.contrast,
             good_flagged: study.good.iter().filter(|flagged| **flagged).count(),
-            control,
+            control: ControlReport::new(&study.control, &study.good),
+            seams: ControlReport::new(&study.seams, &study.good),
             kinds,
             places,
             surroundings,
@@ -259,12 +255,34 @@ impl LimitsReport {
         }
     }
 
-    /// What the control says.
-    pub fn control_words(&self) -> String {
-        let ControlReport { images, flagged, flagged_without, found } = self.control;
-        format!(
-            "control: {flagged} of {images} images with a defect of zero contrast are flagged, {flagged_without} of the same images without it; {found} of these defects count as found by chance"
-        )
+    /// What the controls say, a sentence each.
+    pub fn control_words(&self) -> [String; 2] {
+        let words = |control: &ControlReport, what: &str, found: &str| {
+            let ControlReport { images, flagged, flagged_without, found: count } = control;
+            format!(
+                "{flagged} of {images} images with {what} are flagged, {flagged_without} of the same images without it; {count} of these {found}"
+            )
+        };
+        [
+            words(&self.control, "a defect of zero contrast", "defects count as found by chance"),
+            words(
+                &self.seams,
+                "a piece of another good image at the same place",
+                "pieces are found: by their seams, or because the parts do not lie alike",
+            ),
+        ]
+    }
+}
+
+impl ControlReport {
+    fn new(trials: &[Trial], good: &[bool]) -> Self {
+        let count = |of: &dyn Fn(&Trial) -> bool| trials.iter().filter(|trial| of(trial)).count();
+        Self {
+            images: trials.len(),
+            flagged: count(&|trial| trial.observed.flagged),
+            flagged_without: count(&|trial| good[trial.defect.image]),
+            found: count(&|trial| trial.observed.found),
+        }
     }
 }
 
@@ -325,14 +343,11 @@ fn digits(value: f64) -> String {
 impl fmt::Display for LimitsReport {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "{}: {}\n", self.name, self.sentence())?;
-        let [width, height] = self.frame_px;
+        let ([width, height], [empty, seams]) = (self.frame_px, self.control_words());
         writeln!(
             out,
-            "{} good images of {width}×{height} pixels, {} of them flagged as they are\n{}\ncontrast 1 is the part's own: {:.0} gray levels of 255\n",
-            self.images.used,
-            self.good_flagged,
-            self.control_words(),
-            self.contrast_levels
+            "{} good images of {width}×{height} pixels, {} of them flagged as they are\nthe first control: {empty}\nthe second control: {seams}\ncontrast 1 is the part's own: {:.0} gray levels of 255\n",
+            self.images.used, self.good_flagged, self.contrast_levels
         )?;
         let columns = [
             Column::words("defect"),

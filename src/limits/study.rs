@@ -33,14 +33,14 @@ pub struct StudyOptions {
     pub contrasts: Vec<f64>,
     /// Defects of each kind at each contrast.
     pub defects: usize,
-    /// Most defects of zero contrast.
+    /// Most defects of zero contrast, and most pieces of other images at their own place.
     pub controls: usize,
     /// Seed of all random choices.
     pub seed: u64,
 }
 
 impl Default for StudyOptions {
-    /// All kinds at a quarter, a half and all of the part's own contrast: 2,100 defects, and 200 of zero contrast.
+    /// All kinds at a quarter, a half and all of the part's own contrast: 2,100 defects, and 200 for each of both controls.
     fn default() -> Self {
         Self { kinds: DefectKind::ALL.to_vec(), contrasts: vec![0.25, 0.5, 1.0], defects: 100, controls: 200, seed: 0 }
     }
@@ -70,7 +70,7 @@ impl StudyOptions {
 
     /// Images that the model looks at, of so many good ones.
     pub fn looks(&self, images: usize) -> usize {
-        images + self.controls.min(images) + self.kinds.len() * self.contrasts.len() * self.defects
+        images + 2 * self.controls.min(images) + self.kinds.len() * self.contrasts.len() * self.defects
     }
 }
 
@@ -144,6 +144,9 @@ pub struct Study {
     pub good: Vec<bool>,
     /// Defects of zero contrast, on as many of these images, from the first.
     pub control: Vec<Trial>,
+    /// Pieces of other good images at their own place ([`Defect::in_place`]), likewise: what is found of them are their seams, where parts
+    /// lie alike.
+    pub seams: Vec<Trial>,
     /// The smallest and the largest size that the study may try.
     pub range: [f64; 2],
     /// The defects by kind and contrast.
@@ -167,7 +170,8 @@ impl Dealer<'_> {
             Error::parameter("good", reason)
         })?;
         self.next = image + 1;
-        Ok(Defect { kind, contrast, size, place, image, donor: (image + 1) % count, seed: self.random.random() })
+        let (donor, seed) = ((image + 1) % count, self.random.random());
+        Ok(Defect { kind, contrast, size, place, image, donor, in_place: false, seed })
     }
 }
 
@@ -201,7 +205,16 @@ pub fn study(options: &StudyOptions, observer: &mut dyn Observer, progress: &mut
         progress(done);
         Ok(defects.into_iter().zip(observed).map(|(defect, observed)| Trial { defect, observed }).collect())
     };
-    let control = look(control(options, &sizes, range, &mut dealer.random))?;
+    let control = look(controls(options, &sizes, range, &mut dealer.random))?;
+    let mut seams = {
+        let only = StudyOptions { kinds: vec![DefectKind::ForeignPatch], ..options.clone() };
+        // Random numbers of their own.
+        let mut random = ChaCha8Rng::seed_from_u64(options.seed);
+        random.set_stream(1);
+        controls(&only, &sizes, range, &mut random)
+    };
+    seams.iter_mut().for_each(|defect| (defect.contrast, defect.in_place) = (1.0, true));
+    let seams = look(seams)?;
     let mut cells: Vec<Cell> = (options.kinds.iter())
         .flat_map(|&kind| options.contrasts.iter().map(move |&contrast| Cell { kind, contrast, trials: Vec::new() }))
         .collect();
@@ -223,11 +236,11 @@ pub fn study(options: &StudyOptions, observer: &mut dyn Observer, progress: &mut
             cell.trials.extend(trials.by_ref().take(count));
         }
     }
-    Ok(Study { good, control, range, cells })
+    Ok(Study { good, control, seams, range, cells })
 }
 
 /// Defects of zero contrast: every kind and size, one on each of the first images.
-fn control(options: &StudyOptions, sizes: &[(usize, usize)], range: [f64; 2], random: &mut ChaCha8Rng) -> Vec<Defect> {
+fn controls(options: &StudyOptions, sizes: &[(usize, usize)], range: [f64; 2], random: &mut ChaCha8Rng) -> Vec<Defect> {
     let count = options.controls.min(sizes.len());
     let start = [random.random(), random.random()];
     (0..count)
@@ -239,7 +252,7 @@ fn control(options: &StudyOptions, sizes: &[(usize, usize)], range: [f64; 2], ra
                 size = (0.8 * size).max(range[0]);
             }
             let (place, donor) = (place(start, image), (image + 1) % sizes.len());
-            Defect { kind, contrast: 0.0, size, place, image, donor, seed: random.random() }
+            Defect { kind, contrast: 0.0, size, place, image, donor, in_place: false, seed: random.random() }
         })
         .collect()
 }

@@ -39,7 +39,7 @@ fn scene(format: PixelFormat) -> Scene {
 }
 
 fn defect(kind: DefectKind, contrast: f64, size: f64) -> Defect {
-    Defect { kind, contrast, size, place: [0.3, 0.7], image: 0, donor: 1, seed: 11 }
+    Defect { kind, contrast, size, place: [0.3, 0.7], image: 0, donor: 1, in_place: false, seed: 11 }
 }
 
 #[test]
@@ -86,6 +86,28 @@ fn nothing_outside_the_rectangle_changes_and_the_same_defect_is_the_same() {
         }
         assert_eq!(painted.data, of().data, "{kind}");
     }
+}
+
+#[test]
+fn a_piece_in_place_is_of_the_same_place_and_as_bright() {
+    for format in PixelFormat::ALL {
+        let (image, donor, scene) = (surface(0, format), surface(1, format), scene(format));
+        let control = Defect { in_place: true, ..defect(DefectKind::ForeignPatch, 1.0, 40.0) };
+        let own = paint(&control, &image.frame(), &image.frame(), &scene);
+        assert_eq!(own.data, image.data(), "{format}: an image's own piece changes nothing");
+        let other = paint(&control, &image.frame(), &donor.frame(), &scene);
+        assert_ne!(other.data, image.data(), "{format}");
+    }
+    // A donor of three quarters of the light, and half as large again: the piece is as bright and as rough as what it replaces.
+    let (image, scene) = (surface(0, PixelFormat::Gray8), scene(PixelFormat::Gray8));
+    let side = SIDE + SIDE / 2;
+    let bytes = surface(2, PixelFormat::Gray8).data().iter().map(|&value| value / 4 * 3).collect::<Vec<_>>();
+    let darker = (0..side * side).map(|at| bytes[((at / side * 2 / 3) * SIDE + at % side * 2 / 3) as usize]).collect();
+    let darker = Image::new(darker, side, side, PixelFormat::Gray8).unwrap();
+    let place = Defect { place: [0.9, 0.5], in_place: true, ..defect(DefectKind::ForeignPatch, 1.0, 30.0) };
+    let turned = paint(&Defect { in_place: false, ..place }, &image.frame(), &darker.frame(), &scene);
+    let in_place = paint(&place, &image.frame(), &darker.frame(), &scene);
+    assert!(in_place.change < 14.0 && turned.change > 1.5 * in_place.change, "{} {}", in_place.change, turned.change);
 }
 
 #[test]
@@ -143,8 +165,9 @@ impl Observer for Oracle {
         let observe = |defect: &Defect| {
             let centre = defect.place;
             let a90 = *a90 / defect.contrast * if centre[0] < 0.5 { *left } else { 1.0 };
-            let found =
-                defect.contrast > 0.0 && random.random_bool(*most * sigmoid(2.197 + *slope * (defect.size / a90).ln()));
+            let found = defect.contrast > 0.0
+                && !defect.in_place
+                && random.random_bool(*most * sigmoid(2.197 + *slope * (defect.size / a90).ln()));
             let (light, edges) = (centre[0], random.random());
             Observed {
                 flagged: found || defect.image == 3,
@@ -176,7 +199,7 @@ fn a_study_measures_what_the_observer_does() {
     let options = options(DefectKind::Hole, 400);
     let mut oracle = Oracle::new(12.0, 6.0);
     let (study, report) = report(&mut oracle, &options);
-    assert_eq!(oracle.seen.len(), 10 + 2 * 400);
+    assert_eq!(oracle.seen.len(), 2 * 10 + 2 * 400);
     assert_eq!(options.looks(10), 10 + oracle.seen.len());
     for (kind, truth) in report.kinds.iter().zip([24.0, 12.0]) {
         assert_eq!(kind.outcome, Outcome::Measured);
@@ -193,7 +216,9 @@ fn a_study_measures_what_the_observer_does() {
     }
     assert_eq!((report.control.images, report.control.flagged, report.control.flagged_without), (10, 1, 1));
     assert_eq!((report.control.found, report.good_flagged), (0, 1));
-    assert_eq!(study.control.len(), 10);
+    assert_eq!((report.seams.images, report.seams.flagged, report.seams.found), (10, 1, 0));
+    assert!(study.control.iter().all(|trial| trial.defect.contrast == 0.0));
+    assert!(study.seams.iter().all(|trial| trial.defect.in_place && trial.defect.contrast == 1.0));
     let kept = report.record();
     assert_eq!((kept.defects, kept.kinds.len(), kept.pixel_size_mm), (800, 2, Some(0.1)));
 }

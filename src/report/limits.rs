@@ -55,12 +55,14 @@ fn table(out: &mut String, report: &LimitsReport) {
             escape(&report.limit(kind)),
         );
     }
+    let [empty, seams] = report.control_words();
     let _ = writeln!(
         out,
         "</tbody></table></div><p class=\"key\">Not reached: no size up to {} is found so surely. Gray levels: what the defects change, of 255.</p>\
-         <p class=\"key\">{}.</p></section>",
+         <p class=\"key\">Two controls, which must not be found. The first: {}.<br>The second: {}.</p></section>",
         escape(&report.size(report.tried_px[1])),
-        escape(&capital(&report.control_words()))
+        escape(&empty),
+        escape(&seams)
     );
 }
 

@@ -47,6 +47,8 @@ fn the_smallest_defects_are_measured_reported_and_kept() {
     let control = &report["control"];
     assert_eq!(control["images"], 12);
     assert!(control["flagged"].as_u64() <= control["flagged_without"].as_u64(), "the pasting is found: {control}");
+    let seams = &report["seams"];
+    assert_eq!((&seams["images"], &seams["flagged_without"]), (&control["images"], &control["flagged_without"]));
     assert_eq!(report["places"]["cells"].as_array().unwrap().len(), 64);
     assert_eq!(report["surroundings"].as_array().unwrap().len(), 4);
 
