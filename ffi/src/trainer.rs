@@ -12,7 +12,7 @@ use uflow::{
     runtime::cpu_quota,
     train::{
         Control, Progress, StopReason,
-        fit::{Fitted, Fitter},
+        fit::{Fitted, Fitter, Unusual},
     },
 };
 
@@ -233,6 +233,36 @@ pub unsafe extern "C" fn uflow_trainer_frames(trainer: *const uflow_trainer) -> 
         // SAFETY: by this function's contract.
         let trainer = unsafe { pointer::optional(trainer) };
         trainer.and_then(|trainer| trainer.0.take("trainer").ok()).map_or(0, |state| state.fitter.frames())
+    })
+}
+
+/// Leaves out the frames that look defective, the most unusual first, at most `most`. Each is judged by models that did not see it, and named as
+/// defective only where it is far outside what the others show; a set of good frames loses none. Call it after the last
+/// `uflow_trainer_add`; the next model is fitted without them, and its package names them.
+///
+/// `*dropped` gets what was left out, one a line, the most unusual first: `frame 12: log10 NFA -3.41`. Frame 0 was added first; frames that
+/// were given but not kept are counted. `dropped` may be NULL; otherwise the caller owns `*dropped` and frees it with `uflow_text_free`.
+///
+/// Fails with `UFLOW_STATUS_TRAINING` where fewer than 8 frames would be left; none is left out then.
+///
+/// # Safety
+/// `trainer` is NULL (an error) or a trainer that was not freed; `dropped` is NULL or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_trainer_drop_doubtful(
+    trainer: *mut uflow_trainer,
+    most: u32,
+    dropped: *mut *mut uflow_text,
+) -> *mut uflow_status {
+    guard(|| {
+        // SAFETY: by this function's contract.
+        let (out, trainer) = unsafe { (Out::wanted(dropped, "dropped")?, pointer::required(trainer, "trainer")?) };
+        let mut state = trainer.0.take("trainer")?;
+        let gone = state.fitter.drop_doubtful(most as usize)?;
+        if let Some(out) = out {
+            let line = |of: &Unusual| format!("{}: log10 NFA {:.2}\n", of.image, of.log10_nfa);
+            out.give(uflow_text::new(gone.iter().map(line).collect()));
+        }
+        Ok(())
     })
 }
 

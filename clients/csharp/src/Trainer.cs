@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using System.Runtime.ExceptionServices;
 using System.Threading;
 using System.Threading.Tasks;
@@ -49,6 +50,24 @@ namespace UFlow
             {
                 uflow_image native = image.Describe(pin);
                 Native.Check(NativeMethods.uflow_trainer_add((uflow_trainer*)self.Pointer, &native));
+            }
+        }
+
+        /// <summary>
+        /// Leaves out the frames that look defective, the most unusual first. Each is judged by models that did not see it. Call it after the
+        /// last <see cref="Add"/>; the next model is fitted without them, and its package names them.
+        /// </summary>
+        /// <param name="most">The most frames to leave out.</param>
+        /// <returns>What was left out, such as <c>frame 12: log10 NFA -3.41</c>. Frame 0 was added first.</returns>
+        /// <exception cref="TrainingException">Fewer than 8 frames would be left; none is left out then.</exception>
+        public IReadOnlyList<string> DropDoubtful(int most)
+        {
+            if (most < 0) { throw new ArgumentOutOfRangeException(nameof(most), most, "must not be negative"); }
+            using (var self = new Lease(handle))
+            {
+                uflow_text* text;
+                Native.Check(NativeMethods.uflow_trainer_drop_doubtful((uflow_trainer*)self.Pointer, (uint)most, &text));
+                return Array.AsReadOnly(Native.Take(text).Split(new[] { '\n' }, StringSplitOptions.RemoveEmptyEntries));
             }
         }
 

@@ -49,6 +49,21 @@ namespace UFlow.Tests
         }
 
         [Test]
+        public void FramesThatLookDefectiveAreLeftOutOnDemand()
+        {
+            using (Trainer trainer = Setup.Trainer(24))
+            {
+                Assert.That(trainer.DropDoubtful(3), Is.Empty, "good frames stay");
+                trainer.Add(Pictures.Rgb(Pictures.Bad(99)));
+                IReadOnlyList<string> dropped = trainer.DropDoubtful(3);
+                Assert.That(dropped.Count, Is.EqualTo(1));
+                Assert.That(dropped[0].StartsWith("frame 24: log10 NFA -", StringComparison.Ordinal), dropped[0]);
+                Assert.That(trainer.Frames, Is.EqualTo(24));
+                Assert.That(() => trainer.DropDoubtful(-1), Throws.TypeOf<ArgumentOutOfRangeException>());
+            }
+        }
+
+        [Test]
         public void TheCallbackStopsOrCancels()
         {
             using (Trainer trainer = Setup.Trainer(12))

@@ -51,11 +51,19 @@ impl Fit {
         }
     }
 
+    fn add_bad(&self, seed: u64) {
+        let pixels = models::bad(seed, 48, 32, PixelFormat::Rgb8);
+        let mut picture = image(&pixels, uflow_format::UFLOW_FORMAT_RGB8);
+        (picture.width, picture.height) = (48, 32);
+        ok(unsafe { uflow_trainer_add(self.trainer, &raw const picture) });
+    }
+
     fn warnings(&self) -> String {
-        let warnings = made(|out| unsafe { uflow_trainer_warnings(self.trainer, out) });
-        let said = unsafe { std::ffi::CStr::from_ptr(uflow_text_data(warnings)) }.to_str().unwrap().to_owned();
-        unsafe { uflow_text_free(warnings) };
-        said
+        said(|out| unsafe { uflow_trainer_warnings(self.trainer, out) })
+    }
+
+    fn drop_doubtful(&self, most: u32) -> String {
+        said(|out| unsafe { uflow_trainer_drop_doubtful(self.trainer, most, out) })
     }
 
     fn fit(&self, name: &str, callback: uflow_progress_callback, user_data: *mut c_void) -> *mut uflow_status {
@@ -69,6 +77,13 @@ impl Fit {
         ok(unsafe { uflow_trainer_get_training(self.trainer, &raw mut training) });
         training
     }
+}
+
+fn said(make: impl FnOnce(*mut *mut uflow_text) -> *mut uflow_status) -> String {
+    let words = made(make);
+    let said = unsafe { std::ffi::CStr::from_ptr(uflow_text_data(words)) }.to_str().unwrap().to_owned();
+    unsafe { uflow_text_free(words) };
+    said
 }
 
 impl Drop for Fit {
@@ -130,6 +145,25 @@ fn a_time_budget_ends_training_and_is_the_reason() {
     ok(fit.fit("bolt", None, ptr::null_mut()));
     assert_eq!(fit.training().stop_reason, uflow_stop_reason::UFLOW_STOP_REASON_TIME_BUDGET as u32);
     assert!(Package::open(fit.folder.path().join("bolt")).is_ok(), "the best model so far");
+}
+
+#[test]
+fn frames_that_look_defective_are_left_out_on_demand() {
+    let fit = Fit::new(|_| {});
+    fit.add(0..7);
+    assert_eq!(fit.drop_doubtful(3), "", "good frames stay");
+    fit.add_bad(5);
+    let (code, said) = failure(unsafe { uflow_trainer_drop_doubtful(fit.trainer, 3, ptr::null_mut()) });
+    assert_eq!((code, unsafe { uflow_trainer_frames(fit.trainer) }), (UFLOW_STATUS_TRAINING, 8), "{said}");
+    fit.add(7..30);
+    assert_eq!(fit.drop_doubtful(0), "");
+    let dropped = fit.drop_doubtful(3);
+    assert!(dropped.starts_with("frame 7: log10 NFA -") && dropped.lines().count() == 1, "{dropped}");
+    assert_eq!(unsafe { uflow_trainer_frames(fit.trainer) }, 30);
+    ok(fit.fit("bolt.uflow", None, ptr::null_mut()));
+    let package = Package::open(fit.folder.path().join("bolt.uflow")).unwrap();
+    let [gone] = &package.manifest.training.unwrap().dropped[..] else { panic!("one frame was left out") };
+    assert_eq!(gone.image, "frame 7");
 }
 
 #[test]

@@ -111,6 +111,7 @@ fn trainers() {
         let trainer = trainer(&fixture, folder.path());
         all_fail([
             (uflow_trainer_add(trainer, ptr::null()), ARGUMENT, "image: is NULL"),
+            (uflow_trainer_drop_doubtful(null(), 1, null()), ARGUMENT, "trainer: is NULL"),
             (uflow_trainer_fit(null(), c"x".as_ptr(), None, null()), ARGUMENT, "trainer: is NULL"),
             (uflow_trainer_fit(trainer, ptr::null(), None, null()), ARGUMENT, "path: is NULL"),
             (
