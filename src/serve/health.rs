@@ -10,12 +10,36 @@ use super::app::App;
 const SERVICES: [&str; 4] =
     ["", "uflow.v1.DetectionService", "uflow.v1.ModelService", "inference.GRPCInferenceService"];
 
-/// Reports until the server ends.
-pub(super) async fn report(app: Arc<App>, mut reporter: HealthReporter) {
+/// Reports the state of now, and gives what reports changes until the server ends. A reporter says from its start that the server serves, so
+/// this comes before the first call.
+pub(super) async fn report(app: Arc<App>, reporter: HealthReporter) -> impl Future<Output = ()> {
     let (mut changes, mut started, mut phase) = (app.registry().changes(), app.registry().started(), app.phase());
-    let mut known: Vec<String> = Vec::new();
-    let mut said = None;
-    loop {
+    let mut health = Health { app, reporter, known: Vec::new(), said: None };
+    health.tell().await;
+    async move {
+        loop {
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                changed = started.changed() => if changed.is_err() { return },
+                changed = phase.changed() => if changed.is_err() { return },
+            }
+            health.tell().await;
+        }
+    }
+}
+
+struct Health {
+    app: Arc<App>,
+    reporter: HealthReporter,
+    /// The models that were told.
+    known: Vec<String>,
+    /// The reason that the log had last.
+    said: Option<Option<&'static str>>,
+}
+
+impl Health {
+    async fn tell(&mut self) {
+        let Self { app, reporter, known, said } = self;
         let serving = |yes: bool| if yes { ServingStatus::Serving } else { ServingStatus::NotServing };
         let not_ready = app.not_ready();
         if said.replace(not_ready) != Some(not_ready) {
@@ -39,11 +63,6 @@ pub(super) async fn report(app: Arc<App>, mut reporter: HealthReporter) {
         for gone in known.iter().filter(|name| !names.contains(name)) {
             reporter.clear_service_status(gone).await;
         }
-        known = names;
-        tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
-            changed = started.changed() => if changed.is_err() { return },
-            changed = phase.changed() => if changed.is_err() { return },
-        }
+        *known = names;
     }
 }

@@ -167,7 +167,7 @@ impl Server {
         let router = services(&app, oip, &config, Auth::new(gate))?.add_service(health_service);
         warn_if_open(&config, grpc_address, http_address);
         let mut helpers = vec![
-            tokio::spawn(health::report(Arc::clone(&app), reporter)),
+            tokio::spawn(health::report(Arc::clone(&app), reporter).await),
             tokio::spawn(tidy::after_work(Arc::clone(app.engine()))),
             tokio::spawn(drift.follow(Arc::clone(&app))),
         ];
