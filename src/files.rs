@@ -14,6 +14,16 @@ pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
     readable(&file).map_err(Error::io("write", path))
 }
 
+/// Checks that [`write_whole`] can write a file. Call it before long work whose result is written there. Makes the folders it is in.
+pub(crate) fn check_writable(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Err(Error::io("write", path)(std::io::ErrorKind::IsADirectory.into()));
+    }
+    let folder = folder_of(path);
+    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    tempfile::NamedTempFile::new_in(folder).map(drop).map_err(Error::io("write", path))
+}
+
 /// The folder that a path lies in; `.` for a name alone.
 pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
@@ -21,12 +31,12 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
 
 /// Sets the usual permissions on a file that was created as a temporary file.
 #[cfg(unix)]
-fn readable(file: &fs::File) -> std::io::Result<()> {
+pub(crate) fn readable(file: &fs::File) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     file.set_permissions(fs::Permissions::from_mode(0o644))
 }
 
 #[cfg(not(unix))]
-fn readable(_: &fs::File) -> std::io::Result<()> {
+pub(crate) fn readable(_: &fs::File) -> std::io::Result<()> {
     Ok(())
 }

@@ -99,6 +99,7 @@ pub fn run(args: &Args, context: &Context) -> Result<CommandOutcome> {
     let path = args.package.as_ref().or(args.model.as_ref());
     let package = Package::open(path.map_or(Path::new(""), PathBuf::as_path))?;
     args.out.as_ref().map_or(Ok(()), package::check_writable)?;
+    args.report.as_deref().map_or(Ok(()), crate::files::check_writable)?;
     let rule = package.manifest.rule(&measured(args, &asked, &package.manifest))?;
     let read = args.samples.read_options(&package.manifest.input, Limits::default());
     let images = good::usable(&images, FEWEST_IMAGES, &read, context)?;

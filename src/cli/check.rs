@@ -113,6 +113,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
     let begun = Instant::now();
     good::check_folder(&args.good)?;
     let options = args.options()?;
+    [&args.report, &args.list].into_iter().flatten().try_for_each(|path| crate::files::check_writable(path))?;
     let images = images_below(&args.good, context)?;
     let progress = Progress::new(context.json);
     let (mut warnings, mut left_out) = (Vec::new(), Vec::new());

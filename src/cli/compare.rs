@@ -87,6 +87,7 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<CommandOutcome> {
     let start = Instant::now();
     let options = args.decision.options()?;
+    args.report.as_deref().map_or(Ok(()), crate::files::check_writable)?;
     let images = Images::open(args, context)?;
     let session = args.device.session();
     let progress = Progress::new(context.json);
@@ -103,25 +104,22 @@ pub fn run(args: &Args, context: &Context) -> Result<CommandOutcome> {
     for Model { letter, inspector } in [&a, &b] {
         inspector.warnings().iter().for_each(|warning| eprintln!("uflow: warning: {letter}: {warning}"));
     }
+    // Before the page, which can fail.
+    if context.json {
+        context.print_json(&comparison)?;
+    } else {
+        context.print(&comparison.to_string())?;
+    }
     if let Some(path) = &args.report {
         let mut page = report(&comparison, [&mut a, &mut b], &images, args.shown)?;
         page.engine = engine::describe(context.runtime()?, &session);
         page.seconds = start.elapsed().as_secs_f64();
         page.write(path)?;
+        if !context.json {
+            context.print(&format!("Open {}\n", std::path::absolute(path).unwrap_or(path.clone()).display()))?;
+        }
     }
-    print(&comparison, args, context)?;
     Ok(CommandOutcome::Done)
-}
-
-fn print(comparison: &Comparison, args: &Args, context: &Context) -> Result<()> {
-    if context.json {
-        return Ok(context.print_json(comparison)?);
-    }
-    context.print(&comparison.to_string())?;
-    if let Some(path) = &args.report {
-        context.print(&format!("Open {}\n", std::path::absolute(path).unwrap_or(path.clone()).display()))?;
-    }
-    Ok(())
 }
 
 /// The images that are compared on.
@@ -202,8 +200,9 @@ impl Model {
     /// The pictures of an image: its input if `input`, the outlines, and the score map.
     fn pictures(&mut self, path: &Path, input: bool) -> Result<Vec<(String, image::RgbImage)>> {
         let epsilon = self.inspector.settings().epsilon;
+        let read = self.inspector.read_options();
         let inspection = self.inspector.inspect(path)?;
-        let drawn = pictures(path, &inspection, None, epsilon)?;
+        let drawn = pictures(path, &read, &inspection, None, epsilon)?;
         let own = [
             (format!("found by {}", self.letter), drawn.outlined),
             (format!("score map of {}", self.letter), drawn.heat),

@@ -61,6 +61,11 @@ impl FileInspector {
         Self { read: samples.read_options(&self.detector.manifest().input, Limits::default()), ..self }
     }
 
+    /// How it reads images.
+    pub(crate) fn read_options(&self) -> ReadOptions {
+        self.read
+    }
+
     /// The thresholds from the package and the options.
     pub(crate) fn settings(&self) -> Settings {
         settings(self.detector.manifest(), self.options.epsilon)

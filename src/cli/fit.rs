@@ -57,8 +57,8 @@ written, and its null and threshold use the finished flows. Before training, Ctr
 A second Ctrl-C ends at once.
 
 Exit codes: 0 the package is written, also after Ctrl-C; 1 nothing is written, or the package is
-written but cross-fitting failed (the message says which); 2 wrong usage; 130 Ctrl-C before
-training, or twice.";
+written but cross-fitting failed or features were not kept (the message says which); 2 wrong
+usage; 130 Ctrl-C before training, or twice.";
 
 /// Learn a model from a folder of good images.
 #[derive(Debug, clap::Args)]
@@ -261,6 +261,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
     args.auto.check()?;
     good::check_folder(&args.good)?;
     package::check_writable(&args.out)?;
+    args.report.as_deref().map_or(Ok(()), crate::files::check_writable)?;
     let mut images = images_below(&args.good, context)?;
     if let Some(list) = &args.exclude {
         images = image_list::without(images, list, &args.good)?;
@@ -321,7 +322,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<CommandOutcome> {
     if searched.is_some() {
         args.auto.tidy(&args.out)?;
     }
-    Ok(if fitted.cross_fit.failures.is_empty() { CommandOutcome::Done } else { CommandOutcome::Failed })
+    let complete = fitted.cross_fit.failures.is_empty() && !fitted.features_lost;
+    Ok(if complete { CommandOutcome::Done } else { CommandOutcome::Failed })
 }
 
 /// Shows one event as progress, or as a JSON line.

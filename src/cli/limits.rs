@@ -100,6 +100,7 @@ pub fn run(args: &Args, context: &Context) -> Result<CommandOutcome> {
     let package = Package::open(&args.model)?;
     let out = (!args.no_write).then(|| args.out.as_deref().unwrap_or(&args.model));
     out.map_or(Ok(()), package::check_writable)?;
+    args.report.as_deref().map_or(Ok(()), crate::files::check_writable)?;
     let rule = package.manifest.rule(&DecisionOptions::default())?;
     let read = args.samples.read_options(&package.manifest.input, Limits::default());
     let survey = good::survey(&images, FEWEST_IMAGES, &read, context)?;

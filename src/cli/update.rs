@@ -51,8 +51,8 @@ Otherwise the command says what failed, and writes nothing.
 
 To set only the threshold on new images, in seconds and without training: uflow calibrate --out.
 
-Exit codes: 0 the package is written; 1 it did not pass the gate, or something failed; 2 wrong
-usage.";
+Exit codes: 0 the package is written; 1 it did not pass the gate, the features were not kept, or
+something failed; 2 wrong usage.";
 
 /// Defects of each kind in the gate.
 const GATE_DEFECTS: usize = 30;
@@ -145,15 +145,19 @@ impl Gate {
         match &self.reject {
             None => lines.push("not done: the model does not decide by a reject rate".to_owned()),
             Some(gate) => {
-                let mut group = |name: &str, GroupGate { images, rejected, p_value }: GroupGate, holds: bool| {
+                let mut group = |[name, other]: [&str; 2], group: &GroupGate| {
+                    let GroupGate { images, rejected, beyond, rank, p_value } = group;
+                    let among = if *rank == 1 { "the".to_owned() } else { format!("number {rank} of the") };
                     lines.push(format!(
-                        "{}: {rejected} of {images} {name} good images that are held out are rejected, {:.1}% may be (p = {p_value:.2})",
-                        mark(holds),
-                        100.0 * gate.rate
+                        "{}: {rejected} of {images} {name} good images that are held out are rejected, {:.1}% may be; {beyond} are more unusual than \
+                         {among} most unusual {other} image{} (p = {p_value:.3})",
+                        mark(group.holds()),
+                        100.0 * gate.rate,
+                        if *rank == 1 { "" } else { "s" }
                     ));
                 };
-                group("old", gate.old, gate.old.holds());
-                group("new", gate.new, gate.new.holds());
+                group(["old", "new"], &gate.old);
+                group(["new", "old"], &gate.new);
             }
         }
         let [before, after] = self
@@ -226,13 +230,13 @@ pub fn run(args: &Args, context: &Context) -> Result<CommandOutcome> {
     let gate = gate(args, context, (&package, &fitted), &images)?;
     if gate.passed() {
         fitted.write(&args.out)?;
-        if let Some(kept) = kept {
+        if let Some(kept) = kept.filter(|_| !fitted.features_lost) {
             kept.persist(&features).map_err(|error| Error::io("write", &features)(error.error))?;
         }
     }
     let warnings: Vec<String> = fitted.warnings().into_iter().chain(sign::lost(&package)).collect();
     tell(args, (&fitted, &warnings), &gate, context)?;
-    Ok(if gate.passed() { CommandOutcome::Done } else { CommandOutcome::Failed })
+    Ok(if gate.passed() && !fitted.features_lost { CommandOutcome::Done } else { CommandOutcome::Failed })
 }
 
 /// The options of the fit: the package's own, and what was asked for.
@@ -270,7 +274,7 @@ fn options(args: &Args, package: &Package, learned: Learned) -> Result<FitOption
     })
 }
 
-/// Compares the new model with the old one.
+/// Compares the new model with the old one, both with the decision that was asked for.
 fn gate(args: &Args, context: &Context, (package, fitted): (&Package, &Fitted), images: &[PathBuf]) -> Result<Gate> {
     let reject = fitted.reject_gate()?;
     let record = package.manifest.training.as_ref();
@@ -279,27 +283,29 @@ fn gate(args: &Args, context: &Context, (package, fitted): (&Package, &Fitted), 
         fitted.summary.best.latent_variance.clone(),
     ];
     let files = |wanted: fn(&JudgedImage) -> bool| -> Vec<PathBuf> {
-        let names: HashSet<&str> =
-            fitted.judged.iter().filter(|image| wanted(image)).map(|image| image.image.as_str()).collect();
+        // Another image may have the name of one whose features were kept.
+        let judged = fitted.judged.iter().filter(|image| image.read && wanted(image));
+        let names: HashSet<&str> = judged.map(|image| image.image.as_str()).collect();
         images.iter().filter(|path| names.contains(path.display().to_string().as_str())).cloned().collect()
     };
     let (held_out, new) = (files(|image| image.own), files(|image| image.new));
     if held_out.len() < limits::FEWEST_IMAGES {
         return Ok(Gate { reject, latent_variance, defects: None, worse: args.worse });
     }
-    let folder = tempfile::tempdir()?;
+    // Where there must be room for it anyhow.
+    let folder = folder_of(&args.out);
+    let folder = tempfile::tempdir_in(folder).map_err(Error::io("create a folder in", folder))?;
     let path = folder.path().join("updated.uflow");
     fitted.write(&path)?;
     let updated = Package::open(&path)?;
     let session = args.device.session();
-    let open = |package: &Package| -> Result<_> {
-        let detector = Detector::open(context.runtime()?, package, &session)?;
-        Ok((detector, package.manifest.rule(&DecisionOptions::default())?))
-    };
-    let (mut before, before_rule) = open(package)?;
-    let (mut after, after_rule) = open(&updated)?;
+    let open = |package: &Package| Detector::open(context.runtime()?, package, &session);
+    let (mut before, mut after) = (open(package)?, open(&updated)?);
+    // A bound, a count of tests and a region of interest change what the old model's good images say; the rest does not.
+    let asked = DecisionOptions { bound: None, tests: None, roi: None, ..args.decision.options()? };
+    let after_rule = updated.manifest.rule(&DecisionOptions::default())?;
     let read = args.samples.read_options(&package.manifest.input, Limits::default());
-    let before_rule = recalibrated(package, &mut before, before_rule, &new, &read)?;
+    let before_rule = recalibrated(package, &asked, &mut before, &new, &read)?;
     let roi = package_roi(package)?;
     let mut first = FileObserver::new(&mut before, &before_rule, roi.as_deref(), &held_out, &read)?;
     let mut second = first.beside(&mut after, &after_rule);
@@ -315,11 +321,12 @@ fn gate(args: &Args, context: &Context, (package, fitted): (&Package, &Fitted), 
 /// stands on a few images: one new image can move it far, and would be taken for a loss by training.
 fn recalibrated(
     package: &Package,
+    asked: &DecisionOptions,
     detector: &mut Detector,
-    rule: DecisionRule,
     new: &[PathBuf],
     read: &ReadOptions,
 ) -> Result<DecisionRule> {
+    let rule = package.manifest.rule(asked)?;
     let Some(rejection) = rule.rejection() else { return Ok(rule) };
     let mut lowest = Vec::new();
     for path in new {
@@ -330,7 +337,7 @@ fn recalibrated(
         })?;
     }
     let manifest = Manifest { rejection: Some(rejection.with(&lowest)?), ..package.manifest.clone() };
-    Ok(manifest.rule(&DecisionOptions::default())?)
+    Ok(manifest.rule(asked)?)
 }
 
 fn tell(args: &Args, (fitted, warnings): (&Fitted, &[String]), gate: &Gate, context: &Context) -> Result<()> {

@@ -65,7 +65,8 @@ pub struct Aurocs {
     pub difference: Difference,
 }
 
-/// Compares the AUROCs of two scores of the same images, as (A's, B's). `None` without a good or without a defective image.
+/// Compares the AUROCs of two scores of the same images, as (A's, B's). `None` without a good or without a defective image. With one image of a
+/// kind, and where all differences are equal, their variance is not known: then the bounds are the whole range, and p is 1.
 pub fn aurocs(good: &[[f32; 2]], defective: &[[f32; 2]]) -> Option<Aurocs> {
     let (negatives, positives) = (good.len() as f64, defective.len() as f64);
     if good.is_empty() || defective.is_empty() {
@@ -92,12 +93,13 @@ pub fn aurocs(good: &[[f32; 2]], defective: &[[f32; 2]]) -> Option<Aurocs> {
         })
         .sum();
     let (value, deviation) = (b - a, variance.sqrt());
-    let p_value = match deviation > 0.0 {
+    // Without any difference, every image has the same rank with both models.
+    let is_known = good.len() > 1 && defective.len() > 1 && (deviation > 0.0 || value == 0.0);
+    let p_value = match is_known && deviation > 0.0 {
         true => Normal::standard().cdf(-(value / deviation).abs()) * 2.0,
-        // Every image has the same rank with both models.
         false => 1.0,
     };
-    let half = z() * deviation;
+    let half = if is_known { z() * deviation } else { 2.0 };
     let bounds = [(value - half).max(-1.0), (value + half).min(1.0)];
     Some(Aurocs { a, b, difference: Difference { value, bounds, p_value } })
 }

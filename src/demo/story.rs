@@ -12,6 +12,7 @@ use super::{Counts, Product, dataset};
 use crate::{
     Result,
     evaluate::{Dataset, Evaluation, GOOD, Inspector, Layout, Seen, Settings, evaluate},
+    frame::ReadOptions,
     report::{Case, Headline, Machine, ModelReport, Note, Report, Tile, decision_fact, pictures},
 };
 
@@ -248,7 +249,13 @@ impl Gallery {
 
     fn take(&mut self, seen: &Seen<'_>) -> Result<()> {
         if self.shown(&seen.sample.kind) {
-            let pictures = pictures(&seen.sample.path, seen.inspection, seen.truth, self.settings.epsilon)?;
+            let pictures = pictures(
+                &seen.sample.path,
+                &ReadOptions::default(),
+                seen.inspection,
+                seen.truth,
+                self.settings.epsilon,
+            )?;
             self.cases.push(Case { result: seen.result.clone(), pictures });
         }
         Ok(())

@@ -25,8 +25,9 @@ use crate::{
 
 /// Frames that go through the networks together.
 const BATCH: usize = 8;
-/// Batches that are painted at once.
-const BATCHES: usize = 4;
+/// Most frames that are painted at once, and most bytes that they may take.
+const PAINTED: usize = 4 * BATCH;
+const PAINTED_BYTES: usize = 256 << 20;
 
 /// A detector and image files.
 pub struct FileObserver<'a> {
@@ -133,11 +134,12 @@ impl Observer for FileObserver<'_> {
         let Self { detector, rule, images, read, scene, watch } = self;
         let mut seen: Vec<Option<Observed>> = vec![None; defects.len()];
         std::thread::scope(|scope| {
-            let (sender, receiver) = mpsc::sync_channel(2);
+            // While the networks look at one part, the next is painted.
+            let (sender, receiver) = mpsc::sync_channel(0);
             let (scene, images, read) = (&*scene, *images, *read);
             let ordered = &ordered;
             scope.spawn(move || {
-                for chunk in ordered.chunks(BATCH * BATCHES) {
+                for chunk in ordered.chunks(at_once(&scene.sizes)) {
                     let painted = painted(chunk, images, read, scene);
                     if sender.send(painted).is_err() {
                         return;
@@ -161,6 +163,12 @@ impl Observer for FileObserver<'_> {
         })?;
         seen.into_iter().collect::<Option<_>>().ok_or_else(|| Error::internal("a frame of the study was lost"))
     }
+}
+
+/// How many frames are painted at once: each is there painted and, with its donor, decoded.
+fn at_once(sizes: &[(usize, usize)]) -> usize {
+    let largest = sizes.iter().map(|(width, height)| width * height).max().unwrap_or(1);
+    (PAINTED_BYTES / (3 * 3 * largest).max(1)).clamp(1, PAINTED)
 }
 
 /// Tells that so many images more were looked at.

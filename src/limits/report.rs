@@ -295,13 +295,13 @@ impl KindReport {
             let large = cell.trials.iter().filter(|trial| trial.defect.size >= size);
             [large.clone().count(), large.filter(|trial| trial.observed.found).count()]
         };
+        let (a50_px, mut a90_px) = (pod.size_at(0.5), pod.size_at(0.9));
         let mut at_least_a90_95 = a90_95_px.map_or([0, 0], from);
-        // A curve that levels off below 90% bends to fit: then the defects themselves contradict the size that the curve gives.
+        // A curve that levels off below 90% bends to fit: then the defects themselves contradict the sizes that the curve gives.
         let [defects, found] = at_least_a90_95;
         if defects > 0 && binomial_bounds(found as u64, defects as u64)[1] < 0.9 {
-            (outcome, a90_95_px, at_least_a90_95) = (Outcome::NotReached, None, [0, 0]);
+            (outcome, a90_px, a90_95_px, at_least_a90_95) = (Outcome::NotReached, None, None, [0, 0]);
         }
-        let (a50_px, a90_px) = (pod.size_at(0.5), pod.size_at(0.9));
         let step = (high / low).ln();
         let at = |part: f64| low * (step * part).exp();
         Self {

@@ -4,7 +4,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    kind::Defect,
+    kind::{Defect, DefectKind},
     pixels::{Patch, Rect},
     shape,
 };
@@ -19,6 +19,8 @@ const BLOCK: usize = 16;
 const CALM: f64 = 0.1;
 /// Tries to find a place inside the region of interest.
 const TRIES: usize = 400;
+/// Steps across and down in which places are tried one by one.
+const PLACE_STEPS: usize = 64;
 /// Width of the picture of the part.
 const PICTURE_WIDTH: usize = 96;
 
@@ -169,16 +171,38 @@ impl Scene {
         [median(|size| size.0), median(|size| size.1)]
     }
 
+    /// The largest size up to `largest` at which defects of all these kinds have a place on most images: inside the frame, and with their
+    /// centre inside the region of interest.
+    pub(super) fn largest_with_place(&self, kinds: &[DefectKind], largest: f64) -> f64 {
+        let [width, height] = self.median_size();
+        let frame = (width, height);
+        let has_place = |kind: DefectKind, size: f64| {
+            let steps = || (0..=PLACE_STEPS).map(|step| step as f64 / PLACE_STEPS as f64);
+            shape::fits(kind, size, frame)
+                && steps().any(|y| steps().any(|x| self.counts(shape::centre(kind, size, [x, y], frame), frame)))
+        };
+        let sizes = std::iter::successors(Some(largest), |size| (*size > 1.0).then_some(0.95 * size));
+        sizes.into_iter().find(|&size| kinds.iter().all(|&kind| has_place(kind, size))).unwrap_or(0.0)
+    }
+
+    /// Whether a point of a frame is inside the region of interest.
+    fn counts(&self, [x, y]: [f64; 2], frame: (usize, usize)) -> bool {
+        let cell = |at: f64, all: usize, cells: usize| ((at / all as f64 * cells as f64) as usize).min(cells - 1);
+        self.field.as_ref().is_none_or(|Field { width, height, inside }| {
+            inside[cell(y, frame.1, *height) * width + cell(x, frame.0, *width)]
+        })
+    }
+
     /// Where a defect lies in a frame: at its place, or where that is outside the region of interest, at another place inside.
     pub(super) fn centre(&self, defect: &Defect, frame: (usize, usize), random: &mut ChaCha8Rng) -> [f64; 2] {
         let at = |place| shape::centre(defect.kind, defect.size, place, frame);
         let first = at(defect.place);
-        let Some(Field { width, height, inside }) = &self.field else { return first };
-        let counts = |[x, y]: [f64; 2]| {
-            let cell = |at: f64, all: usize, cells: usize| ((at / all as f64 * cells as f64) as usize).min(cells - 1);
-            inside[cell(y, frame.1, *height) * width + cell(x, frame.0, *width)]
-        };
         let others = (0..TRIES).map(|_| at([random.random(), random.random()]));
-        std::iter::once(first).chain(others).find(|&centre| counts(centre)).unwrap_or(first)
+        let found = std::iter::once(first).chain(others).find(|&centre| self.counts(centre, frame));
+        // Chance may miss a small region: every place in turn.
+        let steps = || (0..=PLACE_STEPS).map(|step| step as f64 / PLACE_STEPS as f64);
+        let in_turn =
+            || steps().flat_map(|y| steps().map(move |x| at([x, y]))).find(|&centre| self.counts(centre, frame));
+        found.or_else(in_turn).unwrap_or(first)
     }
 }

@@ -191,9 +191,13 @@ pub fn study(options: &StudyOptions, observer: &mut dyn Observer, progress: &mut
         let reason = format!("{} good images are too few; at least {FEWEST_IMAGES} are needed", sizes.len());
         return Err(Error::parameter("good", reason));
     }
-    let range = [SMALLEST, LARGEST_SHARE * side];
+    let range = [SMALLEST, observer.scene().largest_with_place(&options.kinds, LARGEST_SHARE * side)];
     if range[1] < 4.0 * range[0] {
-        return Err(Error::parameter("good", format!("images of {side} pixels are too small to put defects on")));
+        let reason = format!(
+            "images of {side} pixels, or the region of interest in them, are too small to put defects on: the largest that has a place is {:.0} pixels",
+            range[1]
+        );
+        return Err(Error::parameter("good", reason));
     }
     let good = observer.flagged()?;
     let mut done = good.len();

@@ -78,6 +78,15 @@ impl SeenImages {
         Ok(images.iter().map(seen).collect())
     }
 
+    /// The number of images.
+    ///
+    /// # Errors
+    /// As [`look`](Self::look).
+    pub fn count(&self) -> Result<usize> {
+        let of = |text: &str| digests(text).map_err(crate::Error::internal);
+        Ok(of(&self.trained)?.len() + of(&self.held_out)?.len())
+    }
+
     pub(super) fn check(&self) -> Result<(), String> {
         for (field, text) in [("trained", &self.trained), ("held_out", &self.held_out)] {
             digests(text).map_err(|reason| format!("training.seen.{field}: {reason}"))?;

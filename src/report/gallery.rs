@@ -9,25 +9,26 @@ use super::Pictures;
 use crate::{
     Result,
     evaluate::{Inspection, Outline},
-    frame::{Image, Limits},
+    frame::{Image, ReadOptions},
     render,
 };
 
 /// Longer sides are scaled down to this length, which is enough for looking at.
 const LONGEST: u32 = 512;
 
-/// Draws the result for the image at `path`, compared with the ground truth. The maps have the shape of the image. ε is where the colours
+/// Draws the result for the image at `path`, read as the model reads it, compared with the ground truth. The maps have the shape of the image. ε is where the colours
 /// of the log₁₀NFA map change.
 ///
 /// # Errors
 /// As [`Image::open`].
 pub fn pictures(
     path: &Path,
+    read: &ReadOptions,
     inspection: &Inspection<'_>,
     truth: Option<ArrayView2<'_, bool>>,
     epsilon: f64,
 ) -> Result<Pictures> {
-    let image = Image::open(path, &Limits::default())?;
+    let image = Image::open_with(path, read)?;
     let outlines: Vec<Outline> = inspection.regions.iter().map(|region| region.outline.clone()).collect();
     let (input, outlines) = small(render::rgb(&image.frame()), &outlines);
     let limit = epsilon.log10() as f32;

@@ -3,7 +3,7 @@
 //! The file is one JSON object, written whole after each candidate. Its key stands for all that the judgements depend on; a record with another
 //! key is not used. The choice is not in the file: it follows from the scores, so a search that goes on comes to the same choice.
 
-use std::{fs, io::ErrorKind, path::Path};
+use std::{fs, io::ErrorKind, path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use super::judge::Judged;
 use crate::{Error, Reason, Result, limits::Defect};
 
 /// Version of the file's format.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// So often a candidate may end the program before it is left out, as one does for which the memory is too small.
 const MOST_ATTEMPTS: usize = 2;
 
@@ -21,6 +21,8 @@ pub(super) struct Record {
     format: u32,
     /// Stands for images, options and version.
     key: String,
+    /// Seconds that each candidate trains. A search that goes on keeps to them, so that its candidates can be compared.
+    pub(super) training_seconds: f64,
     /// The defects that every candidate sees; empty before the first candidate was judged.
     pub(super) defects: Vec<Defect>,
     /// The candidates that were judged or failed, in order.
@@ -66,18 +68,27 @@ pub(super) enum Found {
 }
 
 impl Record {
-    fn new(key: &str) -> Self {
-        Self { format: FORMAT, key: key.to_owned(), defects: Vec::new(), entries: Vec::new(), begun: None }
+    fn new(key: &str, training_seconds: f64) -> Self {
+        Self {
+            format: FORMAT,
+            key: key.to_owned(),
+            training_seconds,
+            defects: Vec::new(),
+            entries: Vec::new(),
+            begun: None,
+        }
     }
 
-    /// Reads the record of this key, or begins a new one.
+    /// Reads the record of this key, or begins a new one, whose candidates train for so many seconds.
     ///
     /// # Errors
     /// [`Error::Data`] for a file that is damaged, [`Error::Io`] for one that cannot be read.
-    pub(super) fn open(path: &Path, key: &str) -> Result<(Self, Found)> {
+    pub(super) fn open(path: &Path, key: &str, training_seconds: f64) -> Result<(Self, Found)> {
         let text = match fs::read(path) {
             Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok((Self::new(key), Found::New)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Ok((Self::new(key, training_seconds), Found::New));
+            }
             Err(error) => return Err(Error::io("read", path)(error)),
         };
         let damaged =
@@ -85,7 +96,7 @@ impl Record {
         let value: serde_json::Value = serde_json::from_slice(&text).map_err(|error| damaged(Reason::of(error)))?;
         if value["key"] != key || value["format"] != FORMAT {
             return match value["key"].is_string() {
-                true => Ok((Self::new(key), Found::Other)),
+                true => Ok((Self::new(key, training_seconds), Found::Other)),
                 false => Err(damaged("it has no key".into())),
             };
         }
@@ -94,6 +105,9 @@ impl Record {
             Verdict::Judged(judged) => judged.defective.len() == record.defects.len(),
             Verdict::Failed(_) => true,
         };
+        if Duration::try_from_secs_f64(record.training_seconds).is_err() {
+            return Err(damaged(format!("{} s of training", record.training_seconds).into()));
+        }
         if !record.entries.iter().all(whole) {
             return Err(damaged("a candidate has another number of defects".into()));
         }

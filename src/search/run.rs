@@ -117,7 +117,9 @@ pub fn search(
     survey.check_at_least(FEWEST_IMAGES)?;
     let key = key(options, &given, &survey.digests);
     let path = options.folder.join(RECORD);
-    let (record, found) = Record::open(&path, &key)?;
+    let networks: Vec<Arc<Network>> = options.networks.iter().cloned().map(Arc::new).collect();
+    let training = training_time(options, &given, &networks);
+    let (record, found) = Record::open(&path, &key, training.as_secs_f64())?;
     match found {
         Found::New => {}
         Found::Same => {
@@ -133,9 +135,8 @@ pub fn search(
         }
     }
     let (aside, train) = split(survey.images, options.fit.training.seed);
-    let networks: Vec<Arc<Network>> = options.networks.iter().cloned().map(Arc::new).collect();
-    let search =
-        Search { runtime, options, path, aside, train, training: training_time(options, &given, &networks), events };
+    let training = Duration::from_secs_f64(record.training_seconds);
+    let search = Search { runtime, options, path, aside, train, training, events };
     search.run(record, given, &networks)
 }
 
@@ -303,7 +304,11 @@ impl Search<'_> {
                 return Err(Error::Cancelled);
             }
             // A full disk or a missing image is no fault of the settings.
-            Err(error @ Error::Io { .. }) => return Err(error),
+            Err(error @ Error::Io { .. }) => {
+                // Nor is it an attempt that ended the program. The disk may be too full to say so.
+                let _ = record.stopped(&self.path);
+                return Err(error);
+            }
             Err(error) if !later => return Err(error),
             Err(error) => Verdict::Failed(error.to_string()),
         };

@@ -154,13 +154,13 @@ fn entry(id: &str) -> Entry {
 fn a_record_goes_on_with_its_key_and_begins_anew_with_another() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("deep/search.json");
-    let (mut record, found) = Record::open(&path, "key").unwrap();
+    let (mut record, found) = Record::open(&path, "key", 20.0).unwrap();
     assert_eq!(found, Found::New);
     record.push(&path, entry("a")).unwrap();
-    let (again, found) = Record::open(&path, "key").unwrap();
+    let (again, found) = Record::open(&path, "key", 20.0).unwrap();
     assert_eq!((found, &again), (Found::Same, &record));
     assert_eq!((again.entry("a"), again.entry("b")), (Some(&entry("a")), None));
-    let (other, found) = Record::open(&path, "another key").unwrap();
+    let (other, found) = Record::open(&path, "another key", 20.0).unwrap();
     assert_eq!((found, other.entries.len()), (Found::Other, 0));
 }
 
@@ -168,29 +168,29 @@ fn a_record_goes_on_with_its_key_and_begins_anew_with_another() {
 fn scores_come_back_to_the_bit() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("search.json");
-    let mut record = Record::open(&path, "key").unwrap().0;
+    let mut record = Record::open(&path, "key", 20.0).unwrap().0;
     let scores = Judged { good: vec![f32::MIN, 0.1, 1.0 / 3.0], defective: Vec::new(), ..judged(0.0, 0) };
     record.push(&path, Entry { result: Verdict::Judged(scores), ..entry("a") }).unwrap();
-    assert_eq!(Record::open(&path, "key").unwrap().0, record);
+    assert_eq!(Record::open(&path, "key", 20.0).unwrap().0, record);
 }
 
 #[test]
 fn a_damaged_record_is_said_to_be() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("search.json");
-    let mut record = Record::open(&path, "key").unwrap().0;
+    let mut record = Record::open(&path, "key", 20.0).unwrap().0;
     record.push(&path, entry("a")).unwrap();
     let text = fs::read_to_string(&path).unwrap();
     let missing = text.replace("\"entries\"", "\"entry\"");
     for damaged in ["", "{}", "[]", &text[..text.len() / 2], &missing] {
         fs::write(&path, damaged).unwrap();
-        let error = Record::open(&path, "key").unwrap_err().to_string();
+        let error = Record::open(&path, "key", 20.0).unwrap_err().to_string();
         assert!(error.contains("search.json") && error.contains("remove it to begin anew"), "{damaged}: {error}");
     }
     // One with scores of other defects.
-    let mut record = Record::open(&folder.path().join("none"), "key").unwrap().0;
+    let mut record = Record::open(&folder.path().join("none"), "key", 20.0).unwrap().0;
     record.push(&path, Entry { result: Verdict::Judged(judged(0.4, 0)), ..entry("a") }).unwrap();
-    assert!(Record::open(&path, "key").unwrap_err().to_string().contains("another number of defects"));
+    assert!(Record::open(&path, "key", 20.0).unwrap_err().to_string().contains("another number of defects"));
 }
 
 /// A candidate that takes all memory ends the program each time: the third time it is left out.
@@ -198,10 +198,10 @@ fn a_damaged_record_is_said_to_be() {
 fn a_candidate_that_ends_the_program_twice_is_left_out() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("search.json");
-    let begin = |id: &str| Record::open(&path, "key").unwrap().0.begin(&path, id).unwrap();
+    let begin = |id: &str| Record::open(&path, "key", 20.0).unwrap().0.begin(&path, id).unwrap();
     assert!(begin("a") && begin("a") && !begin("a"));
     assert!(begin("b"), "another candidate");
-    let mut record = Record::open(&path, "key").unwrap().0;
+    let mut record = Record::open(&path, "key", 20.0).unwrap().0;
     record.stopped(&path).unwrap();
     assert!(begin("b") && begin("b"), "what the user stops does not count");
 }

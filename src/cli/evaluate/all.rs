@@ -239,7 +239,7 @@ impl CategoriesRun<'_> {
         let mut inspector = FileInspector::open_on(self.context.runtime()?, backbone, package, &session, options)?
             .reading(&self.args.fit.samples);
         let settings = inspector.settings();
-        let mut extremes = Extremes::new(settings.epsilon);
+        let mut extremes = Extremes::new(settings.epsilon, inspector.read_options());
         let progress = Progress::new(self.context.json);
         let mut data = category.data.clone();
         self.args.masks.apply(&mut data);

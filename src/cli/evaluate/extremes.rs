@@ -3,6 +3,7 @@
 use crate::{
     Result,
     evaluate::Seen,
+    frame::ReadOptions,
     report::{Case, pictures},
 };
 
@@ -12,6 +13,7 @@ const SHOWN: usize = 4;
 /// Keeps the pictures of the model's best and worst results during an evaluation.
 pub(super) struct Extremes {
     epsilon: f64,
+    read: ReadOptions,
     /// Each with the value it is sorted by, lowest first.
     lists: [Vec<(f64, Case)>; 3],
     masks: bool,
@@ -23,8 +25,8 @@ const BEST: usize = 1;
 const ALARMING: usize = 2;
 
 impl Extremes {
-    pub(super) fn new(epsilon: f64) -> Self {
-        Self { epsilon, lists: Default::default(), masks: true }
+    pub(super) fn new(epsilon: f64, read: ReadOptions) -> Self {
+        Self { epsilon, read, lists: Default::default(), masks: true }
     }
 
     /// Keeps an image if it belongs to the extremes so far.
@@ -41,7 +43,7 @@ impl Extremes {
             let list = &mut self.lists[list];
             let place = list.partition_point(|(other, _)| *other <= rank);
             if place < SHOWN {
-                let pictures = pictures(&seen.sample.path, seen.inspection, seen.truth, self.epsilon)?;
+                let pictures = pictures(&seen.sample.path, &self.read, seen.inspection, seen.truth, self.epsilon)?;
                 list.insert(place, (rank, Case { result: result.clone(), pictures }));
                 list.truncate(SHOWN);
             }

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     evaluate::{Dataset, Inspector, Layout, MaskDefects, MaskFit, Settings, categories},
+    frame::{Limits, ReadOptions},
     package::Package,
     segment::{DecisionOptions, Verdict},
 };
@@ -191,7 +192,8 @@ impl Args {
                 (inspector.settings(), Box::new(inspector))
             };
         let name = package.manifest.name.clone();
-        Ok(Opened { name, settings, inspector, engine: super::engine::describe(runtime, &session) })
+        let read = self.fit.samples.read_options(&package.manifest.input, Limits::default());
+        Ok(Opened { name, settings, inspector, read, engine: super::engine::describe(runtime, &session) })
     }
 
     /// The options --segmentation and --only-scale. Refuses options that do not apply to them.
@@ -272,6 +274,8 @@ pub struct Opened {
     pub inspector: Box<dyn Inspector>,
     /// ε from the options or the package, and the package's fair threshold.
     pub settings: Settings,
+    /// How its images are read.
+    pub read: ReadOptions,
     /// ONNX Runtime and the device, as names and values.
     pub engine: Vec<(String, String)>,
 }

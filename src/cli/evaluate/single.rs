@@ -25,12 +25,12 @@ pub(super) fn run(
     if let Some(out) = &args.out {
         std::fs::create_dir_all(out).map_err(crate::Error::io("create", out))?;
     }
-    let Opened { name, mut inspector, settings, engine } = open(args)?;
+    let Opened { name, mut inspector, settings, read, engine } = open(args)?;
     let progress = Progress::new(context.json);
     if !dataset.masks {
         progress.say("the test set has no masks: metrics over pixels are left out");
     }
-    let mut extremes = args.out.as_ref().map(|_| Extremes::new(settings.epsilon));
+    let mut extremes = args.out.as_ref().map(|_| Extremes::new(settings.epsilon, read));
     let (mut regions, all) = (Vec::new(), dataset.test.len());
     let evaluation = evaluate(&dataset, settings, &mut *inspector, &mut |seen| {
         regions.push(seen.regions.clone());

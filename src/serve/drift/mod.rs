@@ -112,25 +112,27 @@ impl Drift {
     /// Begins to watch models that are new, and forgets those that are gone.
     fn keep(&self, registry: &Registry) {
         let models: Vec<Arc<Model>> = registry.list().into_iter().filter_map(|status| status.model).collect();
-        models.iter().for_each(|model| drop(self.line(model)));
+        models.iter().for_each(|model| drop(self.begin(model)));
         let served = |line: &Line| models.iter().any(|model| line.is_of(model));
         self.lines.write().unwrap_or_else(PoisonError::into_inner).retain(|_, line| served(line));
     }
 
-    /// The line of a model; a new one if its package was replaced.
-    fn line(&self, model: &Arc<Model>) -> Arc<Line> {
-        let key = (model.name().to_owned(), model.version());
-        let found = |lines: &HashMap<_, Arc<Line>>| lines.get(&key).filter(|line| line.is_of(model)).cloned();
-        if let Some(line) = found(&self.lines.read().unwrap_or_else(PoisonError::into_inner)) {
-            return line;
-        }
+    /// The line of a model that the registry has; a new one if its package was replaced.
+    fn begin(&self, model: &Arc<Model>) -> Arc<Line> {
         let mut lines = self.lines.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(line) = found(&lines) {
-            return line;
+        let line = lines.entry(key(model)).or_insert_with(|| Arc::new(Line::new(model, self.run_length)));
+        if !line.is_of(model) {
+            *line = Arc::new(Line::new(model, self.run_length));
         }
-        let line = Arc::new(Line::new(model, self.run_length));
-        lines.insert(key, Arc::clone(&line));
-        line
+        Arc::clone(line)
+    }
+
+    /// The line of a frame's model; `None` if its package was replaced since the frame came.
+    fn line(&self, model: &Arc<Model>) -> Option<Arc<Line>> {
+        let known = self.lines.read().unwrap_or_else(PoisonError::into_inner).get(&key(model)).cloned();
+        // A model's first frame may come before the registry's news.
+        let line = known.unwrap_or_else(|| self.begin(model));
+        line.is_of(model).then_some(line)
     }
 
     /// What a call's frame needs to be fed when it is answered; `None` for a frame that does not count.
@@ -141,7 +143,7 @@ impl Drift {
         if is_foreign {
             return None;
         }
-        let line = self.line(model);
+        let line = self.line(model)?;
         line.state.is_ok().then(|| Feeding {
             line,
             request_id: call.origin.request_id().to_owned(),
@@ -165,7 +167,7 @@ impl Drift {
 
     /// What is known of a model's drift.
     pub fn report(&self, model: &Arc<Model>) -> DriftReport {
-        let line = self.line(model);
+        let line = self.begin(model);
         match &line.state {
             Ok(state) => lock(state).report(&line),
             Err(reason) => DriftReport::unwatched(&line.name, line.version, reason),
@@ -177,7 +179,7 @@ impl Drift {
     /// # Errors
     /// [`Error::Parameter`] for a model that is not watched, with the reason.
     pub fn clear(&self, model: &Arc<Model>, learn: bool) -> Result<DriftReport> {
-        let line = self.line(model);
+        let line = self.begin(model);
         let state = line.state.as_ref().map_err(|reason| Error::parameter("model", reason.clone()))?;
         let mut state = lock(state);
         state.watch.clear(learn);
@@ -226,6 +228,11 @@ impl Line {
     fn is_of(&self, model: &Arc<Model>) -> bool {
         self.model.as_ptr() == Arc::as_ptr(model)
     }
+}
+
+/// What lines are found by.
+fn key(model: &Model) -> (String, u32) {
+    (model.name().to_owned(), model.version())
 }
 
 /// A watch on the good images of a model.

@@ -71,8 +71,8 @@ impl FeatureCache {
             out.write_all(bytemuck::cast_slice(self.version(version))).map_err(failed)?;
         }
         let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
-        file.persist(path).map_err(|error| failed(error.error))?;
-        Ok(())
+        let file = file.persist(path).map_err(|error| failed(error.error))?;
+        crate::files::readable(&file).map_err(failed)
     }
 
     /// Loads the features that [`save`](Self::save) wrote to `path` with the same key. Returns false and loads nothing if there is no such

@@ -76,8 +76,14 @@ fn fit(
         return Err(Error::Cancelled);
     }
     fitter.cross_fit(&mut fitted, &mut |progress| events(Event::Training(progress)))?;
-    if let Some(path) = &fitter.options.keep_features {
-        fitter.remember(path)?;
+    if let Some(path) = &fitter.options.keep_features
+        && let Err(error) = fitter.remember(path)
+    {
+        // The model is complete without them.
+        fitted.notes.push(format!(
+            "the features were not kept: {error}; `uflow update` needs the images themselves (--old DIR)"
+        ));
+        fitted.features_lost = true;
     }
     Ok(fitted)
 }
@@ -203,6 +209,14 @@ impl Fitter {
                 "has the features of {}, which the model was not fitted to: the package was replaced without its features. Give the old images \
                  instead (--old DIR)",
                 images[unknown].name
+            );
+            return Err(Error::data(path, reason));
+        }
+        let (here, all) = (images.len(), seen.count()?);
+        if here != all {
+            let reason = format!(
+                "has the features of {here} images, and the model was fitted to {all}: the package was updated without its features \
+                 (--keep-features). Give all old images instead (--old DIR)"
             );
             return Err(Error::data(path, reason));
         }

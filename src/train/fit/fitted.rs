@@ -54,6 +54,8 @@ pub struct JudgedImage {
     pub new: bool,
     /// Whether it was held out of the model's own flow, and not only of a further one.
     pub own: bool,
+    /// Whether the image itself was read; false where only its kept features are there.
+    pub read: bool,
     /// Its lowest log₁₀NFA; `None` without any evidence, and without a [rejection](Manifest::rejection).
     pub log10_nfa: Option<f32>,
 }
@@ -102,6 +104,8 @@ pub struct Fitted {
     pub dropped: Vec<Unusual>,
     /// What the first of them gives reason to say.
     pub(super) outlier: Option<String>,
+    /// Whether the features that should be kept could not be written; [`warnings`](Self::warnings) says why.
+    pub features_lost: bool,
     /// The golden frames, in the manifest's order.
     pub(super) golden: Vec<Bytes>,
     /// Why there are none, though they were asked for.

@@ -178,6 +178,7 @@ impl Fitter {
             image: self.images[image].name.clone(),
             new: seen.as_ref().is_some_and(|seen| seen[image].is_none()),
             own: own.contains(&image),
+            read: self.images[image].look.is_some(),
             log10_nfa: lowest.and_then(|lowest| lowest[number]),
         });
         Ok(judged.collect())

@@ -302,6 +302,7 @@ impl Fitter {
             dropped: self.dropped.clone(),
             golden: Vec::new(),
             golden_note: None,
+            features_lost: false,
         };
         self.set_null(&mut fitted, &held_out)?;
         // With further flows the threshold is not final yet, and `cross_fit` measures golden frames by it.
