@@ -1059,6 +1059,21 @@ namespace UFlow
         internal static extern System.UIntPtr uflow_trainer_frames(uflow_trainer* trainer);
 
         /// <summary>
+        ///  Leaves out the frames that look defective, the most unusual first, at most `most`. Each is judged by models that did not see it, and named as
+        ///  defective only where it is far outside what the others show; a set of good frames loses none. Call it after the last
+        ///  `uflow_trainer_add`; the next model is fitted without them, and its package names them.
+        ///
+        ///  `*dropped` gets what was left out, one a line, the most unusual first: `frame 12: log10 NFA -3.41`. Frame 0 was added first; frames that
+        ///  were given but not kept are counted. `dropped` may be NULL; otherwise the caller owns `*dropped` and frees it with `uflow_text_free`.
+        ///
+        ///  Fails with `UFLOW_STATUS_TRAINING` where fewer than 8 frames would be left; none is left out then.
+        ///
+        ///  `trainer` is NULL (an error) or a trainer that was not freed; `dropped` is NULL or may be written.
+        /// </summary>
+        [DllImport(__DllName, EntryPoint = "uflow_trainer_drop_doubtful", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
+        internal static extern uflow_status* uflow_trainer_drop_doubtful(uflow_trainer* trainer, uint most, uflow_text** dropped);
+
+        /// <summary>
         ///  Fits a model to the frames added so far and writes it to `path` (UTF-8): a folder, or one file if the name ends in `.uflow`. Folders above
         ///  it are created. The package is written completely or not at all; an existing package is replaced at the end. This takes
         ///  minutes. `callback` (may be NULL) is called before the first epoch and after every optimiser step and epoch; it must not use the
