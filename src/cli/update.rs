@@ -42,7 +42,8 @@ model forgets them. Give their folder, or keep their features beside the package
 (uflow fit --keep-features).
 
 The new package is written only if it passes the gate:
-  - the reject rate holds on the old good images that are held out, and on the new ones;
+  - the reject rate holds on the old good images that are held out, and on the new ones: neither
+    group has too many images beyond the threshold that the other one would set;
   - the latents of held-out images are no more than twice as far from white as before; an image with
     a defect among the new ones is a frequent reason;
   - of the same synthetic defects on held-out good images, the new model does not surely find fewer,

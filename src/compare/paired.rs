@@ -65,8 +65,12 @@ pub struct Aurocs {
     pub difference: Difference,
 }
 
-/// Compares the AUROCs of two scores of the same images, as (A's, B's). `None` without a good or without a defective image. With one image of a
-/// kind, and where all differences are equal, their variance is not known: then the bounds are the whole range, and p is 1.
+/// A variance up to this is one of rounding.
+const NO_VARIANCE: f64 = 1e-20;
+
+/// Compares the AUROCs of two scores of the same images, as (A's, B's). `None` without a good or without a defective image. Where all
+/// differences of a kind of images are equal (also those of a single image), their variance is not zero but unknown; it is taken as if one
+/// more image showed no difference.
 pub fn aurocs(good: &[[f32; 2]], defective: &[[f32; 2]]) -> Option<Aurocs> {
     let (negatives, positives) = (good.len() as f64, defective.len() as f64);
     if good.is_empty() || defective.is_empty() {
@@ -84,22 +88,24 @@ pub fn aurocs(good: &[[f32; 2]], defective: &[[f32; 2]]) -> Option<Aurocs> {
     });
     let auroc = |model: usize| parts[model][0].iter().sum::<f64>() / positives;
     let (a, b) = (auroc(0), auroc(1));
+    let value = b - a;
     let variance: f64 = [positives, negatives]
         .into_iter()
         .enumerate()
         .map(|(side, count)| {
             let differences = parts[1][side].iter().zip(&parts[0][side]).map(|(b, a)| b - a);
-            variance(&differences.collect::<Vec<_>>()) / count
+            let found = variance(&differences.collect::<Vec<_>>());
+            let found = if found > NO_VARIANCE { found } else { value * value / (count + 1.0) };
+            found / count
         })
         .sum();
-    let (value, deviation) = (b - a, variance.sqrt());
-    // Without any difference, every image has the same rank with both models.
-    let is_known = good.len() > 1 && defective.len() > 1 && (deviation > 0.0 || value == 0.0);
-    let p_value = match is_known && deviation > 0.0 {
+    let deviation = variance.sqrt();
+    let p_value = match deviation > 0.0 {
         true => Normal::standard().cdf(-(value / deviation).abs()) * 2.0,
+        // Every image has the same rank with both models.
         false => 1.0,
     };
-    let half = if is_known { z() * deviation } else { 2.0 };
+    let half = z() * deviation;
     let bounds = [(value - half).max(-1.0), (value + half).min(1.0)];
     Some(Aurocs { a, b, difference: Difference { value, bounds, p_value } })
 }
@@ -179,8 +185,8 @@ mod tests {
         assert!((1870..=1980).contains(&held), "{held} of 2000");
     }
 
-    /// The variance of the difference by its definition, over all pairs.
-    fn by_pairs(good: &[[f32; 2]], defective: &[[f32; 2]]) -> (f64, f64) {
+    /// The difference and its variance by their definition, over all pairs, and whether both kinds of images have a variance.
+    fn by_pairs(good: &[[f32; 2]], defective: &[[f32; 2]]) -> (f64, f64, bool) {
         let psi = |model: usize, bad: &[f32; 2], good: &[f32; 2]| match bad[model].total_cmp(&good[model]) {
             std::cmp::Ordering::Greater => 1.0,
             std::cmp::Ordering::Equal => 0.5,
@@ -192,7 +198,12 @@ mod tests {
             defective.iter().map(|bad| good.iter().map(|good| difference(bad, good)).sum::<f64>() / n).collect();
         let columns: Vec<f64> =
             good.iter().map(|good| defective.iter().map(|bad| difference(bad, good)).sum::<f64>() / m).collect();
-        (rows.iter().sum::<f64>() / m, variance(&rows) / m + variance(&columns) / n)
+        let variances = [variance(&rows), variance(&columns)];
+        (
+            rows.iter().sum::<f64>() / m,
+            variances[0] / m + variances[1] / n,
+            variances.iter().all(|&variance| variance > NO_VARIANCE),
+        )
     }
 
     proptest! {
@@ -204,11 +215,26 @@ mod tests {
             let floats = |images: &[[u8; 2]]| images.iter().map(|pair| pair.map(f32::from)).collect::<Vec<_>>();
             let (good, defective) = (floats(&good), floats(&defective));
             let found = aurocs(&good, &defective).unwrap();
-            let (value, variance) = by_pairs(&good, &defective);
+            let (value, variance, is_known) = by_pairs(&good, &defective);
+            prop_assume!(is_known);
             prop_assert!((found.difference.value - value).abs() < 1e-12);
-            let p_value = if variance > 0.0 { 2.0 * Normal::standard().cdf(-value.abs() / variance.sqrt()) } else { 1.0 };
+            let p_value = 2.0 * Normal::standard().cdf(-value.abs() / variance.sqrt());
             prop_assert!((found.difference.p_value - p_value).abs() < 1e-9);
         }
+    }
+
+    #[test]
+    fn few_images_that_all_differ_alike_prove_little() {
+        let found = |count: usize| {
+            let of = |a: f32, b: f32| (0..count).map(|image| [a + 0.01 * image as f32, b]).collect::<Vec<_>>();
+            aurocs(&of(0.1, 0.5), &of(0.8, 0.5)).unwrap()
+        };
+        let two = found(2).difference;
+        assert!((two.value + 0.5).abs() < 1e-12 && (0.05..0.2).contains(&two.p_value), "{two:?}");
+        assert!(two.bounds[0] < -0.5 && two.bounds[1] > 0.0, "{two:?}");
+        assert!(found(20).difference.p_value < 1e-6);
+        let one = found(1).difference;
+        assert!(one.p_value > two.p_value, "{one:?}");
     }
 
     #[test]

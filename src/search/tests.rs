@@ -55,7 +55,8 @@ fn bounds_of_an_area_are_around_it() {
     let (auroc, [low, high]) = judged(0.4, 0).auroc().unwrap();
     assert!(low < auroc && auroc < high && high - low > 0.02 && high <= 1.0, "{low} {auroc} {high}");
     let opposite = Judged { good: vec![5.0; 8], ..judged(0.4, 0) };
-    assert_eq!(opposite.auroc().unwrap(), (0.0, [0.0, 0.0]));
+    let (auroc, [low, high]) = opposite.auroc().unwrap();
+    assert!((auroc, low) == (0.0, 0.0) && high > 0.05 && high < 0.25, "eight good images do not prove it: {high}");
 }
 
 fn network(name: &str, strides: &[usize]) -> Arc<Network> {
