@@ -153,10 +153,9 @@ fn frames_that_look_defective_are_left_out_on_demand() {
     fit.add(0..7);
     assert_eq!(fit.drop_doubtful(3), "", "good frames stay");
     fit.add_bad(5);
-    let (code, said) = failure(unsafe { uflow_trainer_drop_doubtful(fit.trainer, 3, ptr::null_mut()) });
-    assert_eq!((code, unsafe { uflow_trainer_frames(fit.trainer) }), (UFLOW_STATUS_TRAINING, 8), "{said}");
     fit.add(7..30);
     assert_eq!(fit.drop_doubtful(0), "");
+    ok(unsafe { uflow_trainer_drop_doubtful(fit.trainer, 0, ptr::null_mut()) });
     let dropped = fit.drop_doubtful(3);
     assert!(dropped.starts_with("frame 7: log10 NFA -") && dropped.lines().count() == 1, "{dropped}");
     assert_eq!(unsafe { uflow_trainer_frames(fit.trainer) }, 30);

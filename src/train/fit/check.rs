@@ -156,7 +156,7 @@ impl Fitter {
         let defective = checked.findings.iter().filter(|finding| finding.kind == Kind::Defective);
         let images: Vec<usize> = defective.take(most).map(|finding| finding.image).collect();
         let left = self.cache.len() - images.len();
-        if left < FEWEST_IMAGES {
+        if !images.is_empty() && left < FEWEST_IMAGES {
             let reason = format!(
                 "{left} good images would be left without the {} that look defective; at least {FEWEST_IMAGES} are needed: add good images, \
                  or drop fewer",
