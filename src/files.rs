@@ -15,6 +15,7 @@ pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
 }
 
 /// Checks that [`write_whole`] can write a file. Call it before long work whose result is written there. Makes the folders it is in.
+#[cfg(feature = "cli")]
 pub(crate) fn check_writable(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Err(Error::io("write", path)(std::io::ErrorKind::IsADirectory.into()));
