@@ -195,10 +195,11 @@ fn missing(before: &Patch, shape: &Shape, scene: &Scene, random: &mut ChaCha8Rng
     values
 }
 
-/// Solves Laplace's equation on the inner pixels of a plane, until no value changes by a tenth of a gray level: by successive over-relaxation on
+/// Solves Laplace's equation on the inner pixels of a plane, until no value changes by a hundredth of a gray level: by successive over-relaxation on
 /// a small plane; on a larger one from the solution at half of its size, by the method of Gauss and Seidel.
 fn fill(plane: &mut [f32], inner: &[bool], width: usize) {
     const SMALL: usize = 64;
+    const LEAST_STEP: f32 = 0.01 / 255.0;
     let height = plane.len() / width;
     let side = width.min(height);
     if side > SMALL {
@@ -210,7 +211,17 @@ fn fill(plane: &mut [f32], inner: &[bool], width: usize) {
         };
         let mut half: Vec<f32> = (0..columns * rows).map(|index| plane[at(index)]).collect();
         fill(&mut half, &(0..columns * rows).map(is_inner).collect::<Vec<_>>(), columns);
-        let from = |index: usize| half[index / width / 2 * columns + index % width / 2];
+        // Between two pixels of the half size lies one more: the mean of its neighbours.
+        let from = |index: usize| {
+            let ([x, right], [y, down]) =
+                ([index % width / 2, index % width % 2], [index / width / 2, index / width % 2]);
+            let next = |at: usize, odd: usize, all: usize| (at + odd).min(all - 1);
+            let (right, down) = (next(x, right, columns), next(y, down, rows));
+            0.25 * (half[y * columns + x]
+                + half[y * columns + right]
+                + half[down * columns + x]
+                + half[down * columns + right])
+        };
         let pixels = plane.iter_mut().enumerate().zip(inner).filter(|(_, inner)| **inner);
         pixels.for_each(|((index, value), _)| *value = from(index));
     }
@@ -224,7 +235,7 @@ fn fill(plane: &mut [f32], inner: &[bool], width: usize) {
             plane[index] += step;
             most = most.max(step.abs());
         }
-        if most < 0.1 / 255.0 {
+        if most < LEAST_STEP {
             return;
         }
     }
