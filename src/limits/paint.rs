@@ -204,26 +204,25 @@ fn fill(plane: &mut [f32], inner: &[bool], width: usize) {
     let side = width.min(height);
     if side > SMALL {
         let (columns, rows) = (width.div_ceil(2), height.div_ceil(2));
-        let at = |index: usize| 2 * (index / columns) * width + 2 * (index % columns);
-        let is_inner = |index: usize| {
-            let (x, y) = (index % columns, index / columns);
-            inner[at(index)] && x > 0 && y > 0 && x + 1 < columns && y + 1 < rows
+        // First and last rows and columns fall on the first and last, which are known.
+        let at = |index: usize| {
+            let nearest = |step: usize, steps: usize, all: usize| (step * (all - 1) + (steps - 1) / 2) / (steps - 1);
+            nearest(index / columns, rows, height) * width + nearest(index % columns, columns, width)
         };
         let mut half: Vec<f32> = (0..columns * rows).map(|index| plane[at(index)]).collect();
-        fill(&mut half, &(0..columns * rows).map(is_inner).collect::<Vec<_>>(), columns);
-        // Between two pixels of the half size lies one more: the mean of its neighbours.
-        let from = |index: usize| {
-            let ([x, right], [y, down]) =
-                ([index % width / 2, index % width % 2], [index / width / 2, index / width % 2]);
-            let next = |at: usize, odd: usize, all: usize| (at + odd).min(all - 1);
-            let (right, down) = (next(x, right, columns), next(y, down, rows));
-            0.25 * (half[y * columns + x]
-                + half[y * columns + right]
-                + half[down * columns + x]
-                + half[down * columns + right])
+        fill(&mut half, &(0..columns * rows).map(|index| inner[at(index)]).collect::<Vec<_>>(), columns);
+        let between = |index: usize| {
+            let place = |step: usize, all: usize, steps: usize| {
+                let place = step as f32 * (steps - 1) as f32 / (all - 1) as f32;
+                let low = (place as usize).min(steps - 2);
+                (low, place - low as f32)
+            };
+            let ((x, right), (y, down)) = (place(index % width, width, columns), place(index / width, height, rows));
+            let row = |y: usize| half[y * columns + x] * (1.0 - right) + half[y * columns + x + 1] * right;
+            row(y) * (1.0 - down) + row(y + 1) * down
         };
         let pixels = plane.iter_mut().enumerate().zip(inner).filter(|(_, inner)| **inner);
-        pixels.for_each(|((index, value), _)| *value = from(index));
+        pixels.for_each(|((index, value), _)| *value = between(index));
     }
     let omega = if side > SMALL { 1.0 } else { 2.0 / (1.0 + (std::f32::consts::PI / (side as f32 + 1.0)).sin()) };
     let inner: Vec<usize> = inner.iter().enumerate().filter(|(_, inner)| **inner).map(|(index, _)| index).collect();
