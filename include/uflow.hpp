@@ -798,7 +798,7 @@ class trainer : public detail::handle<uflow_trainer, uflow_trainer_free> {
     uflow_status* status = uflow_trainer_get_training(get(), &found);
     return detail::finish<uflow_training>(status, [&] { return found; });
   }
-  /** Leaves out the frames that look defective, at most so many. What was left out, one a line: `frame 12: log10 NFA -3.41`. */
+  /** Leaves out the frames that look defective or of another product, at most so many. What was left out, one a line: `frame 12: log10 NFA -3.41`. */
   outcome<std::string> drop_doubtful(std::uint32_t most) {
     uflow_text* text = nullptr;
     uflow_status* status = uflow_trainer_drop_doubtful(get(), most, &text);

@@ -72,7 +72,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     exclude: Option<PathBuf>,
 
-    /// Leave out the images that look most defective before training, at most so many. The package names them.
+    /// Before training, leave out the images that look defective or of another product, the most unusual first and at most so many. The package
+    /// names them.
     #[arg(long, value_name = "N", default_value_t = 0)]
     drop_doubtful: usize,
 

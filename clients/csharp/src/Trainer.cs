@@ -54,7 +54,7 @@ namespace UFlow
         }
 
         /// <summary>
-        /// Leaves out the frames that look defective, the most unusual first. Each is judged by models that did not see it. Call it after the
+        /// Leaves out the frames that look defective or of another product, the most unusual first. Each is judged by models that did not see it. Call it after the
         /// last <see cref="Add"/>; the next model is fitted without them, and its package names them.
         /// </summary>
         /// <param name="most">The most frames to leave out.</param>

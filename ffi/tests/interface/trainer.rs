@@ -44,17 +44,13 @@ impl Fit {
 
     fn add(&self, frames: std::ops::Range<u64>) {
         for frame in frames {
-            let pixels = models::good(100 + frame, 48, 32, PixelFormat::Rgb8);
-            let mut picture = image(&pixels, uflow_format::UFLOW_FORMAT_RGB8);
-            (picture.width, picture.height) = (48, 32);
-            ok(unsafe { uflow_trainer_add(self.trainer, &raw const picture) });
+            self.add_pixels(&models::good(100 + frame, 48, 32, PixelFormat::Rgb8), (48, 32));
         }
     }
 
-    fn add_bad(&self, seed: u64) {
-        let pixels = models::bad(seed, 48, 32, PixelFormat::Rgb8);
-        let mut picture = image(&pixels, uflow_format::UFLOW_FORMAT_RGB8);
-        (picture.width, picture.height) = (48, 32);
+    fn add_pixels(&self, pixels: &[u8], size: (u32, u32)) {
+        let mut picture = image(pixels, uflow_format::UFLOW_FORMAT_RGB8);
+        (picture.width, picture.height) = size;
         ok(unsafe { uflow_trainer_add(self.trainer, &raw const picture) });
     }
 
@@ -152,7 +148,7 @@ fn frames_that_look_defective_are_left_out_on_demand() {
     let fit = Fit::new(|_| {});
     fit.add(0..7);
     assert_eq!(fit.drop_doubtful(3), "", "good frames stay");
-    fit.add_bad(5);
+    fit.add_pixels(&models::bad(5, 48, 32, PixelFormat::Rgb8), (48, 32));
     fit.add(7..30);
     assert_eq!(fit.drop_doubtful(0), "");
     ok(unsafe { uflow_trainer_drop_doubtful(fit.trainer, 0, ptr::null_mut()) });

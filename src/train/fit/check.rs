@@ -142,8 +142,8 @@ impl Fitter {
         self.checked(&evidence)
     }
 
-    /// Leaves out the frames that look most defective, at most so many; each by models that did not see it. A model that is fitted next
-    /// is fitted without them, and its training record names them. Gives the frames that were left out, the most unusual first.
+    /// Leaves out the frames that look defective or of another product, the most unusual first and at most so many; each by models that did not
+    /// see it. A model that is fitted next is fitted without them, and its training record names them. Gives the frames that were left out.
     ///
     /// # Errors
     /// Features that cannot be measured; [`Error::Training`] where too few frames would be left.
@@ -153,12 +153,15 @@ impl Fitter {
         }
         let evidence = self.evidence()?;
         let checked = self.checked(&evidence)?;
-        let defective = checked.findings.iter().filter(|finding| finding.kind == Kind::Defective);
-        let images: Vec<usize> = defective.take(most).map(|finding| finding.image).collect();
+        let bad =
+            checked.findings.iter().filter(|finding| matches!(finding.kind, Kind::Defective | Kind::OtherProduct));
+        let bad: HashSet<usize> = bad.map(|finding| finding.image).collect();
+        let ranking = ranking(&evidence);
+        let images: Vec<usize> = ranking.into_iter().filter(|image| bad.contains(image)).take(most).collect();
         let left = self.cache.len() - images.len();
         if !images.is_empty() && left < FEWEST_IMAGES {
             let reason = format!(
-                "{left} good images would be left without the {} that look defective; at least {FEWEST_IMAGES} are needed: add good images, \
+                "{left} good images would be left without the {} that look defective or of another product; at least {FEWEST_IMAGES} are needed: add good images, \
                  or drop fewer",
                 images.len()
             );

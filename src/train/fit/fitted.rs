@@ -136,7 +136,7 @@ impl Fitted {
         let names: Vec<_> = self.dropped.iter().map(named).collect();
         (!names.is_empty()).then(|| {
             format!(
-                "{} of the good images look defective and were left out before training: {}",
+                "{} of the good images look defective or of another product and were left out before training: {}",
                 names.len(),
                 names.join(", ")
             )

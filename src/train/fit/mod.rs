@@ -93,7 +93,7 @@ pub struct Fitter {
     depth: BitDepthCheck,
     /// Pictures that golden frames may be made of, with the names of their images.
     golden: Vec<(String, Bytes)>,
-    /// The images that were left out because they look defective.
+    /// The images that were left out because they look defective or of another product.
     dropped: Vec<Unusual>,
 }
 

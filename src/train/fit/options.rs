@@ -230,7 +230,7 @@ pub struct FitOptions {
     /// Most good images that the package keeps as golden frames, with what it finds in them, to verify other machines with; at most
     /// [`MOST_GOLDEN`](crate::package::MOST_GOLDEN). Each is at most as large as the network's input.
     pub golden: usize,
-    /// Most images that are left out before training because they look defective ([`Fitter::drop_doubtful`](super::Fitter::drop_doubtful));
+    /// Most images that are left out before training because they look defective or of another product ([`Fitter::drop_doubtful`](super::Fitter::drop_doubtful));
     /// [`fit_files`](super::fit_files) alone does so by itself.
     pub drop_doubtful: usize,
     /// The search that found these settings, for the package's training record.

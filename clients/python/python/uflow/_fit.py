@@ -128,8 +128,8 @@ def fit(
     - `augment`: `none`, `flip`, `rotate`, `all`, `exposure` or `shift`.
     - `color`, `significant_bits`, `float_range`: as in `Detector.detect`; the package keeps the last two.
     - `features`: folder that keeps the features of image files for another fit. `memory_mib`: memory for features [default: 2048].
-    - `drop_doubtful`: leave out the images that look most defective before training, at most so many [default: 0]. To leave out images of
-      your choice, give the list of files without them.
+    - `drop_doubtful`: before training, leave out the images that look defective or of another product, the most unusual first and at most
+      so many [default: 0]. To leave out images of your choice, give the list of files without them.
     - `time_budget`: most seconds of training [default: 120]; `math.inf` for no limit. `cross_fit`, `most_flows`: see `uflow fit --help`,
       as for the options of the flow: `flow` (`parallel` or `u`), `normalisation`, `steps`, `epochs`, `patience`, `batch`,
       `learning_rate`, `weight_decay`, `noise`, `held_out`, `seed`.
