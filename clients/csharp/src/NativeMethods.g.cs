@@ -1059,8 +1059,8 @@ namespace UFlow
         internal static extern System.UIntPtr uflow_trainer_frames(uflow_trainer* trainer);
 
         /// <summary>
-        ///  Leaves out the frames that look defective, the most unusual first, at most `most`. Each is judged by models that did not see it, and named as
-        ///  defective only where it is far outside what the others show; a set of good frames loses none. Call it after the last
+        ///  Leaves out the frames that look defective or of another product, the most unusual first, at most `most`. Each is judged by models that did
+        ///  not see it, and left out only where it is far outside what the others show; a set of good frames loses none. Call it after the last
         ///  `uflow_trainer_add`; the next model is fitted without them, and its package names them.
         ///
         ///  `*dropped` gets what was left out, one a line, the most unusual first: `frame 12: log10 NFA -3.41`. Frame 0 was added first; frames that
