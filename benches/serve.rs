@@ -153,7 +153,7 @@ fn in_process(
     let submit = |index: u64| {
         let pixels = pictures[index as usize % pictures.len()].clone();
         let (width, height) = (SIDE, SIDE);
-        let source = Source::Raw { pixels, width, height, stride: SIDE as usize * 3, format: PixelFormat::Rgb8 };
+        let source = Source::Raw { pixels, width, height, stride: SIDE as usize * 3, format: PixelFormat::Rgb8.into() };
         engine.submit(Request::new(Arc::clone(model), source), sender.clone()).map_err(|(error, _)| error)
     };
     let ahead = frames.min((STREAMS * WINDOW) as u64);

@@ -2,7 +2,7 @@
 
 use std::{mem::offset_of, ptr, time::Instant};
 
-use uflow::frame::{Frame, Image, ImageInfo, Limits, PixelFormat, ReadOptions};
+use uflow::frame::{self, Frame, Image, ImageInfo, Limits, PixelFormat, RawFormat, RawFrame, ReadOptions};
 
 use crate::{
     guard::{CallResult, guard},
@@ -10,7 +10,9 @@ use crate::{
     status::uflow_status,
 };
 
-/// The layout of an image's bytes.
+/// The layout of an image's bytes. The names are those of GenICam's Pixel Format Naming Convention where it has one; `GRAY8` and `GRAY16` are its
+/// Mono8 and Mono16. Numbers of 16 and 32 bits are in the machine's byte order. Formats 1 to 6 and MONO10 to MONO14 are used where they lie. The others
+/// are converted, which counts as decoding: packed and floating-point gray to GRAY16, all others to RGB8.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum uflow_format {
@@ -32,6 +34,90 @@ pub enum uflow_format {
     /// A PNG, JPEG, BMP, TIFF, WebP, GIF or PNM file. Width, height and stride are not read. The image is turned upright as its EXIF data says, so
     /// that its width and height may be the file's, exchanged: `uflow_image_get_info` gives the upright size.
     UFLOW_FORMAT_ENCODED = 7,
+    /// Gray, 10 of 16 bits per pixel.
+    UFLOW_FORMAT_MONO10 = 8,
+    /// Gray, 12 of 16 bits.
+    UFLOW_FORMAT_MONO12 = 9,
+    /// Gray, 14 of 16 bits.
+    UFLOW_FORMAT_MONO14 = 10,
+    /// Gray, 10 bits, packed: four pixels in five bytes, the lowest bit first. Each row begins with a byte of its own.
+    UFLOW_FORMAT_MONO10P = 11,
+    /// Gray, 12 bits, packed: two pixels in three bytes, likewise.
+    UFLOW_FORMAT_MONO12P = 12,
+    /// Red, green, blue; one 16-bit number each, with `significant_bits` as for gray. Each sample is rounded to 8 bits.
+    UFLOW_FORMAT_RGB16 = 13,
+    /// Blue, green, red, likewise.
+    UFLOW_FORMAT_BGR16 = 14,
+    /// Red, green, blue, alpha, likewise; alpha is not used.
+    UFLOW_FORMAT_RGBA16 = 15,
+    /// Blue, green, red, alpha, likewise; alpha is not used.
+    UFLOW_FORMAT_BGRA16 = 16,
+    /// A plane of red, then one of green, then one of blue; one byte per pixel, all with the same stride.
+    UFLOW_FORMAT_RGB8_PLANAR = 17,
+    /// Y, U, Y, V for two pixels; ITU-R BT.601, where 16 is black and 235 is white. The width is even.
+    UFLOW_FORMAT_YUYV = 18,
+    /// U, Y, V, Y for two pixels, likewise.
+    UFLOW_FORMAT_UYVY = 19,
+    /// A plane of Y, then one of U, V for two by two pixels, likewise. Width and height are even.
+    UFLOW_FORMAT_NV12 = 20,
+    /// Gray, one 32-bit floating-point number per pixel. The package must have a range (`uflow_fit_options_set_float_range`).
+    UFLOW_FORMAT_FLOAT32 = 21,
+    /// A Bayer pattern whose first row begins with red, green: 8 bits. Missing colours are the mean of their nearest neighbours.
+    UFLOW_FORMAT_BAYER_RG8 = 24,
+    /// The same, 10 of 16 bits.
+    UFLOW_FORMAT_BAYER_RG10 = 25,
+    /// The same, 12 of 16 bits.
+    UFLOW_FORMAT_BAYER_RG12 = 26,
+    /// The same, 14 of 16 bits.
+    UFLOW_FORMAT_BAYER_RG14 = 27,
+    /// The same, 16 bits, or `significant_bits`.
+    UFLOW_FORMAT_BAYER_RG16 = 28,
+    /// The same, 10 bits, packed.
+    UFLOW_FORMAT_BAYER_RG10P = 29,
+    /// The same, 12 bits, packed.
+    UFLOW_FORMAT_BAYER_RG12P = 30,
+    /// A Bayer pattern whose first row begins with green, red: 8 bits. Missing colours are the mean of their nearest neighbours.
+    UFLOW_FORMAT_BAYER_GR8 = 32,
+    /// The same, 10 of 16 bits.
+    UFLOW_FORMAT_BAYER_GR10 = 33,
+    /// The same, 12 of 16 bits.
+    UFLOW_FORMAT_BAYER_GR12 = 34,
+    /// The same, 14 of 16 bits.
+    UFLOW_FORMAT_BAYER_GR14 = 35,
+    /// The same, 16 bits, or `significant_bits`.
+    UFLOW_FORMAT_BAYER_GR16 = 36,
+    /// The same, 10 bits, packed.
+    UFLOW_FORMAT_BAYER_GR10P = 37,
+    /// The same, 12 bits, packed.
+    UFLOW_FORMAT_BAYER_GR12P = 38,
+    /// A Bayer pattern whose first row begins with green, blue: 8 bits. Missing colours are the mean of their nearest neighbours.
+    UFLOW_FORMAT_BAYER_GB8 = 40,
+    /// The same, 10 of 16 bits.
+    UFLOW_FORMAT_BAYER_GB10 = 41,
+    /// The same, 12 of 16 bits.
+    UFLOW_FORMAT_BAYER_GB12 = 42,
+    /// The same, 14 of 16 bits.
+    UFLOW_FORMAT_BAYER_GB14 = 43,
+    /// The same, 16 bits, or `significant_bits`.
+    UFLOW_FORMAT_BAYER_GB16 = 44,
+    /// The same, 10 bits, packed.
+    UFLOW_FORMAT_BAYER_GB10P = 45,
+    /// The same, 12 bits, packed.
+    UFLOW_FORMAT_BAYER_GB12P = 46,
+    /// A Bayer pattern whose first row begins with blue, green: 8 bits. Missing colours are the mean of their nearest neighbours.
+    UFLOW_FORMAT_BAYER_BG8 = 48,
+    /// The same, 10 of 16 bits.
+    UFLOW_FORMAT_BAYER_BG10 = 49,
+    /// The same, 12 of 16 bits.
+    UFLOW_FORMAT_BAYER_BG12 = 50,
+    /// The same, 14 of 16 bits.
+    UFLOW_FORMAT_BAYER_BG14 = 51,
+    /// The same, 16 bits, or `significant_bits`.
+    UFLOW_FORMAT_BAYER_BG16 = 52,
+    /// The same, 10 bits, packed.
+    UFLOW_FORMAT_BAYER_BG10P = 53,
+    /// The same, 12 bits, packed.
+    UFLOW_FORMAT_BAYER_BG12P = 54,
 }
 
 /// An image in the caller's memory. It is lent during a call or, to a stream, until its release. Begin with `UFLOW_IMAGE_INIT`.
@@ -42,7 +128,7 @@ pub struct uflow_image {
     pub struct_size: usize,
     /// The first byte of the first row, or of the file.
     pub data: *const u8,
-    /// The number of bytes: at least (height − 1) × stride + width × bytes per pixel.
+    /// The number of bytes: at least (rows − 1) × stride + the bytes of a row, where the rows of all planes count.
     pub size: usize,
     /// Bytes from the start of one row to the start of the next; 0: rows without gaps.
     pub stride: usize,
@@ -53,7 +139,7 @@ pub struct uflow_image {
     /// A `uflow_format`.
     pub format: u32,
     /// Significant bits of 16-bit samples, 1 to 16: 0 to 2^bits − 1 is black to white. 0: the number that the model's package records,
-    /// else 16. Other formats ignore it.
+    /// else 16. Formats of other samples, and those that say their bits themselves, ignore it.
     pub significant_bits: u32,
 }
 
@@ -114,19 +200,14 @@ impl Picture<'_> {
 }
 
 /// The layout of a raw format; `None` for encoded images.
-pub(crate) fn pixel_format(format: u32) -> CallResult<Option<PixelFormat>> {
-    Ok(match format {
-        1 => Some(PixelFormat::Gray8),
-        2 => Some(PixelFormat::Gray16),
-        3 => Some(PixelFormat::Rgb8),
-        4 => Some(PixelFormat::Bgr8),
-        5 => Some(PixelFormat::Rgba8),
-        6 => Some(PixelFormat::Bgra8),
-        7 => None,
-        other => {
-            return Err(uflow_status::argument("image.format", format_args!("{other} is not a UFLOW_FORMAT")));
-        }
-    })
+pub(crate) fn raw_format(format: u32) -> CallResult<Option<RawFormat>> {
+    if format == uflow_format::UFLOW_FORMAT_ENCODED as u32 {
+        return Ok(None);
+    }
+    let raw = RawFormat::from_repr(format);
+    let raw =
+        raw.ok_or_else(|| uflow_status::argument("image.format", format_args!("{format} is not a UFLOW_FORMAT")))?;
+    Ok(Some(raw))
 }
 
 /// An image whose size and buffer fit together, not decoded yet.
@@ -138,7 +219,7 @@ pub(crate) struct Checked {
     pub(crate) height: u32,
     pub(crate) stride: usize,
     /// `None` for a file.
-    pub(crate) format: Option<PixelFormat>,
+    pub(crate) format: Option<RawFormat>,
     /// Significant bits, if they were given.
     pub(crate) bits: Option<u8>,
 }
@@ -151,7 +232,7 @@ impl Checked {
     pub(crate) unsafe fn new(image: &uflow_image, limits: &Limits) -> CallResult<Self> {
         // SAFETY: by this function's contract.
         let data = unsafe { pointer::values(image.data, image.size, "image.data") }?;
-        let format = pixel_format(image.format)?;
+        let format = raw_format(image.format)?;
         let bits = match image.significant_bits {
             0 => None,
             bits @ 1..=16 => Some(bits as u8),
@@ -159,13 +240,9 @@ impl Checked {
                 return Err(uflow_status::argument("image.significant_bits", format_args!("{bits} is not 0 to 16")));
             }
         };
-        let stride = match (image.stride, format) {
-            (0, Some(format)) => (image.width as usize).saturating_mul(format.bytes_per_pixel()),
-            (stride, _) => stride,
-        };
-        let &uflow_image { width, height, .. } = image;
+        let &uflow_image { width, height, stride, .. } = image;
         if let Some(format) = format {
-            Frame::new(data, width, height, stride, format)?;
+            RawFrame::new(data, width, height, stride, format)?;
             limits.check_pixels(width, height)?;
         }
         Ok(Self { data: data.as_ptr(), size: data.len(), width, height, stride, format, bits })
@@ -184,8 +261,12 @@ impl Checked {
                 Picture::Decoded(Image::decode_with(data, ENCODED, &read)?, read.significant_bits)
             }
             Some(format) => {
-                let frame = Frame::new(data, self.width, self.height, self.stride, format)?;
-                Picture::Lent(self.bits.map_or(Ok(frame), |bits| frame.with_significant_bits(bits))?)
+                let raw = RawFrame::new(data, self.width, self.height, self.stride, format)?;
+                let raw = self.bits.map_or(Ok(raw), |bits| raw.with_significant_bits(bits))?;
+                match raw.picture(read.significant_bits, read.float_range)? {
+                    frame::Picture::Lent(frame) => Picture::Lent(frame),
+                    frame::Picture::Made(image) => Picture::Decoded(image, self.bits.or(read.significant_bits)),
+                }
             }
         })
     }
@@ -284,8 +365,12 @@ pub unsafe extern "C" fn uflow_image_get_info(
             Some(format) => uflow_image_info {
                 width: image.width,
                 height: image.height,
-                format: format_number(format),
-                bits: if format == PixelFormat::Gray16 { image.bits.unwrap_or(16).into() } else { 8 },
+                format: format_number(format.pixel_format()),
+                bits: match format {
+                    RawFormat::Float32 => 32,
+                    format => format.significant_bits().or(image.bits).unwrap_or(16).into(),
+                },
+                is_float: (format == RawFormat::Float32).into(),
                 pages: 1,
                 orientation: 1,
                 ..uflow_image_info::EMPTY

@@ -11,7 +11,7 @@ use strum::VariantNames as _;
 use crate::{
     Error,
     flow::NormalisationKind,
-    frame::PixelFormat,
+    frame::RawFormat,
     limits::DefectKind,
     runtime::{Device, Precision},
     segment::{Bound, TestCount, Verdict},
@@ -27,7 +27,7 @@ pub(crate) const AUGMENTATIONS: Choices<Augmentation> = Choices::new(Augmentatio
 pub(crate) const BOUNDS: Choices<Bound> = Choices::new(Bound::VARIANTS);
 pub(crate) const DEFECTS: Choices<DefectKind> = Choices::new(DefectKind::VARIANTS);
 pub(crate) const DEVICES: Choices<Device> = Choices::new(&["cpu", "openvino", "cuda", "tensorrt"]);
-pub(crate) const FORMATS: Choices<PixelFormat> = Choices::new(PixelFormat::VARIANTS);
+pub(crate) const FORMATS: Choices<RawFormat> = Choices::new(RawFormat::VARIANTS);
 pub(crate) const NORMALISATIONS: Choices<NormalisationKind> = Choices::new(NormalisationKind::VARIANTS);
 pub(crate) const PRECISIONS: Choices<Precision> = Choices::new(Precision::VARIANTS);
 pub(crate) const TESTS: Choices<TestCount> = Choices::new(TestCount::VARIANTS);

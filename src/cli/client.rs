@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::{CommandOutcome, Context, choices, detect::p_value, inputs};
 use crate::{
     Error, Result,
-    frame::PixelFormat,
+    frame::RawFormat,
     segment::parse_rate,
     serve::{
         self,
@@ -50,7 +50,7 @@ pub struct Args {
 
     /// Pixel format of the simulated camera.
     #[arg(long, default_value = "rgb8", requires = "camera", value_parser = choices::FORMATS)]
-    format: PixelFormat,
+    format: RawFormat,
 
     /// Number of frames; images are repeated [default: each image once, or 100 camera frames].
     #[arg(long, value_name = "N")]
@@ -179,23 +179,18 @@ struct Camera {
 const MADE: u64 = 8;
 
 impl Camera {
-    fn new(size: &str, format: PixelFormat) -> Result<Self> {
+    fn new(size: &str, format: RawFormat) -> Result<Self> {
         let wrong = || Error::parameter("--camera", format!("`{size}` is not a size such as 1920x1080"));
         let (width, height) = size.split_once(['x', '×']).ok_or_else(wrong)?;
         let (width, height): (u32, u32) = (width.parse().map_err(|_| wrong())?, height.parse().map_err(|_| wrong())?);
         if width == 0 || height == 0 || u64::from(width) * u64::from(height) > 1 << 28 {
             return Err(wrong());
         }
-        let named = match format {
-            PixelFormat::Gray8 => v1::PixelFormat::Gray8,
-            PixelFormat::Gray16 => v1::PixelFormat::Gray16,
-            PixelFormat::Rgb8 => v1::PixelFormat::Rgb8,
-            PixelFormat::Bgr8 => v1::PixelFormat::Bgr8,
-            PixelFormat::Rgba8 => v1::PixelFormat::Rgba8,
-            PixelFormat::Bgra8 => v1::PixelFormat::Bgra8,
-        };
-        let bytes = format.bytes_per_pixel();
-        let made = (0..MADE).map(|seed| pattern(seed, width as usize, height as usize, bytes)).collect();
+        let refused =
+            || Error::parameter("--format", format!("a camera of {width}×{height} pixels cannot have {format}"));
+        let named = v1::PixelFormat::try_from(format.number() as i32).map_err(|_| refused())?;
+        let made = (0..MADE).map(|seed| pattern(seed, (width, height), format));
+        let made = made.collect::<Option<Vec<_>>>().ok_or_else(refused)?;
         Ok(Self { width, height, format: named, made })
     }
 
@@ -205,17 +200,22 @@ impl Camera {
     }
 }
 
-fn pattern(seed: u64, width: usize, height: usize, bytes: usize) -> Bytes {
+/// A buffer of the format, numbers little-endian; `None` for a size that the format cannot have.
+fn pattern(seed: u64, (width, height): (u32, u32), format: RawFormat) -> Option<Bytes> {
+    let (bytes, word, row) = (format.buffer_bytes(width, height)?, format.word_bytes(), format.row_bytes(width)?);
     let mut state = (seed as u32).wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
-    let mut pixels = Vec::with_capacity(width * height * bytes);
-    for y in 0..height {
-        for x in 0..width {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let wave = ((x + 5 * seed as usize) / 4 % 32) + (y / 4 % 32);
-            pixels.extend(std::iter::repeat_n((64 + wave as u32 + (state >> 27)) as u8, bytes));
+    let mut buffer = Vec::with_capacity(bytes);
+    for at in 0..bytes / word {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let wave = ((at % (row / word) + 5 * seed as usize) / 4 % 32) + (at / (row / word) / 4 % 32);
+        let value = (64 + wave as u32 + (state >> 27)) as u8;
+        match word {
+            1 => buffer.push(value),
+            2 => buffer.extend((u16::from(value) << (format.significant_bits().unwrap_or(16) - 8)).to_le_bytes()),
+            _ => buffer.extend((f32::from(value) / 255.0).to_le_bytes()),
         }
     }
-    pixels.into()
+    Some(buffer.into())
 }
 
 fn line(label: &str, answer: &v1::DetectResponse, latency: f64, json: bool) -> String {

@@ -11,7 +11,7 @@ use prost::bytes::Bytes;
 use super::Model;
 use crate::{
     Result,
-    frame::{Image, PixelFormat},
+    frame::{Image, RawFormat},
     pipeline::Detection,
     segment::DecisionOptions,
 };
@@ -57,7 +57,7 @@ impl Request {
 /// A frame as it arrives.
 #[derive(Clone, Debug)]
 pub enum Source {
-    /// Pixels as a camera's driver holds them; see [`Frame::new`](crate::frame::Frame::new).
+    /// Pixels as a camera's driver holds them; see [`RawFrame::new`](crate::frame::RawFrame::new).
     Raw {
         /// The rows. To lend a buffer instead of copying it, see [`Bytes::from_owner`].
         pixels: Bytes,
@@ -65,10 +65,10 @@ pub enum Source {
         width: u32,
         /// Rows.
         height: u32,
-        /// Bytes from the start of one row to the start of the next.
+        /// Bytes from the start of one row to the start of the next; 0 for rows without gaps.
         stride: usize,
-        /// Layout of a pixel.
-        format: PixelFormat,
+        /// Layout of the pixels.
+        format: RawFormat,
     },
     /// An image file; see [`Image::decode`] for what is read.
     Encoded(Bytes),

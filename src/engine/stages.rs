@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Result,
-    frame::{Frame, Image},
+    frame::{Image, Picture, RawFrame},
     pipeline::{Detection, Evidence},
     segment::RegionOfInterest,
 };
@@ -34,12 +34,23 @@ fn tensor(job: &mut Job, source: Source, shop: &Shop) -> Result<(Vec<f32>, (u32,
     let own_roi = job.roi.as_mut().map(|roi| shop.rois.get(roi)).transpose()?;
     let start = Instant::now();
     let model = Arc::clone(&job.model);
-    let (_share, image);
+    let (_share, image, picture);
     let limits = &shop.limits;
+    let input = &model.manifest().input;
     let mut frame = match &source {
         Source::Raw { pixels, width, height, stride, format } => {
             limits.check_pixels(*width, *height)?;
-            Frame::new(pixels, *width, *height, *stride, *format)?
+            let mut raw = RawFrame::new(pixels, *width, *height, *stride, *format)?;
+            if let Some(bits) = job.significant_bits {
+                raw = raw.with_significant_bits(bits)?;
+            }
+            _share = shop.memory.take(raw.made_bytes());
+            picture = raw.picture(input.significant_bits, input.float_range)?;
+            if let Picture::Made(image) = &picture {
+                job.timings.decode = job.was_in("decode", start);
+                model.watch_depth(image.frame().significant_bits().or(job.significant_bits), || image.peak());
+            }
+            picture.frame()
         }
         Source::Encoded(bytes) => {
             _share = shop.memory.take(decoding(bytes));
@@ -51,7 +62,7 @@ fn tensor(job: &mut Job, source: Source, shop: &Shop) -> Result<(Vec<f32>, (u32,
         }
         Source::Image(image) => image.frame(),
     };
-    if let (Source::Raw { .. } | Source::Image(_), Some(bits)) = (&source, job.significant_bits) {
+    if let (Source::Image(_), Some(bits)) = (&source, job.significant_bits) {
         frame = frame.with_significant_bits(bits)?;
     }
     if !matches!(source, Source::Encoded(_)) {

@@ -21,12 +21,14 @@ mod format;
 mod image;
 mod info;
 mod kind;
+mod raw;
 
 pub use self::depth::{BitDepthCheck, FloatRange, check_significant_bits};
 pub use self::format::PixelFormat;
 pub use self::image::Image;
 pub use self::info::ImageInfo;
 pub use self::kind::FileKind;
+pub use self::raw::{Picture, RawFormat, RawFrame};
 
 use sha2::{Digest as _, Sha256};
 

@@ -9,6 +9,7 @@ mod decode;
 mod files;
 mod memory;
 mod preprocess;
+mod raw;
 mod robustness;
 
 #[global_allocator]

@@ -16,7 +16,7 @@ use crate::{
     Error, Reason, Result,
     engine::{Answer, EngineOptions, Model, Source},
     evaluate::Outline,
-    frame::{Frame, Image, ImageInfo, ReadOptions},
+    frame::{Image, ImageInfo, RawFrame, ReadOptions},
     render,
     serve::response_budget::Weigh,
 };
@@ -139,9 +139,13 @@ pub(super) async fn respond(
 }
 
 fn draw(source: &Source, options: &ReadOptions, outlines: &[Outline]) -> Result<Vec<u8>> {
-    let image;
+    let (image, picture);
     let frame = match source {
-        Source::Raw { pixels, width, height, stride, format } => Frame::new(pixels, *width, *height, *stride, *format)?,
+        Source::Raw { pixels, width, height, stride, format } => {
+            let raw = RawFrame::new(pixels, *width, *height, *stride, *format)?;
+            picture = raw.picture(options.significant_bits, options.float_range)?;
+            picture.frame()
+        }
         Source::Encoded(bytes) => {
             image = Image::decode_with(bytes, "the encoded frame", options)?;
             image.frame()

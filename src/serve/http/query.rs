@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     Error, Result,
     engine::{Priority, Source, Wanted},
-    frame::{PixelFormat, check_significant_bits},
+    frame::{RawFormat, check_significant_bits},
     segment::{Bound, DecisionOptions, TestCount, Verdict, parse_rate},
     serve::{pixels, shown::shown},
 };
@@ -136,10 +136,10 @@ pub(super) struct Query {
     #[serde(default, deserialize_with = "whole")]
     #[param(minimum = 1)]
     height: Option<u32>,
-    /// Raw pixels: layout of a pixel. `gray16` has the low byte first.
+    /// Raw pixels: their layout. Numbers of several bytes have the low byte first.
     #[serde(default, deserialize_with = "word")]
     #[param(inline)]
-    format: Option<PixelFormat>,
+    format: Option<RawFormat>,
     /// Raw pixels: bytes from the start of one row to the start of the next; 0, or absent, means rows without gaps.
     #[serde(default, deserialize_with = "whole")]
     stride: Option<u32>,
@@ -198,7 +198,7 @@ impl Query {
     }
 
     /// Width, height and format of raw pixels; `None` where the body is an encoded image.
-    fn layout(&self) -> Result<Option<(u32, u32, PixelFormat)>> {
+    fn layout(&self) -> Result<Option<(u32, u32, RawFormat)>> {
         match (self.width, self.height, self.format) {
             (Some(width), Some(height), Some(format)) => Ok(Some((width, height, format))),
             (None, None, None) if self.stride.is_none() => Ok(None),
@@ -292,7 +292,7 @@ mod tests {
         let outputs = (outputs.mask, outputs.score_map, outputs.log10_nfa_map);
         assert_eq!(outputs, (Some(MaskFormat::Rle), Some(MapFormat::F16), Some(MapFormat::Png)));
         match query.source(Bytes::from_static(&[0; 30])).unwrap() {
-            Source::Raw { width: 4, height: 3, stride: 10, format: PixelFormat::Gray16, .. } => {}
+            Source::Raw { width: 4, height: 3, stride: 10, format: RawFormat::Gray16, .. } => {}
             other => panic!("{other:?}"),
         }
         assert!(matches!(of("").unwrap().source(Bytes::from_static(b"x")).unwrap(), Source::Encoded(_)));

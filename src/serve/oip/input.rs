@@ -10,7 +10,7 @@ use super::{
 use crate::{
     Error, Result,
     engine::Source,
-    frame::PixelFormat,
+    frame::RawFormat,
     serve::{
         pixels,
         proto::inference::{InferTensorContents, ModelInferRequest, model_infer_request::InferInputTensor},
@@ -145,14 +145,15 @@ fn decoded(tensor: &InferInputTensor, elements: Elements, most: usize) -> Result
         return Err(wrong(format!("`image` has the shape {shape:?}; sizes are 1 to {}", u32::MAX)));
     };
     let format = match (datatype.as_str(), channels) {
-        ("UINT8", 1) => PixelFormat::Gray8,
-        ("UINT8", 3) => PixelFormat::Rgb8,
-        ("UINT8", 4) => PixelFormat::Rgba8,
-        ("UINT16", 1) => PixelFormat::Gray16,
+        ("UINT8", 1) => RawFormat::Gray8,
+        ("UINT8", 3) => RawFormat::Rgb8,
+        ("UINT8", 4) => RawFormat::Rgba8,
+        ("UINT16", 1) => RawFormat::Gray16,
+        ("UINT16", 3) => RawFormat::Rgb16,
+        ("UINT16", 4) => RawFormat::Rgba16,
         _ => {
-            let allowed = if datatype == "UINT8" { "1 (grey), 3 (RGB) or 4 (RGBA)" } else { "1 (grey)" };
             return Err(wrong(format!(
-                "`image` has the shape {shape:?}, {channels} channels; {datatype} has {allowed}, in the last place"
+                "`image` has the shape {shape:?}, {channels} channels; {datatype} has 1 (grey), 3 (RGB) or 4 (RGBA), in the last place"
             )));
         }
     };
@@ -160,8 +161,7 @@ fn decoded(tensor: &InferInputTensor, elements: Elements, most: usize) -> Result
         Elements::Raw(bytes) => pixels::from_little_endian(bytes, format),
         Elements::Typed(contents) => typed_pixels(IMAGE, datatype, contents)?,
     };
-    let frame =
-        (height as usize).checked_mul(width as usize).and_then(|area| area.checked_mul(format.bytes_per_pixel()));
+    let frame = format.buffer_bytes(width, height);
     let expected = frame.and_then(|frame| frame.checked_mul(images));
     let (Some(frame), true) = (frame, expected == Some(bytes.len())) else {
         let expected = expected.map_or_else(|| "more than there can be".to_owned(), |bytes| bytes.to_string());

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     Error, Result,
     engine::{Priority, Source, Wanted},
-    frame::{PixelFormat, check_significant_bits},
+    frame::{RawFormat, check_significant_bits},
     segment::{Bound, DecisionOptions, TestCount, Verdict},
     serve::{
         app::{Call, Protocol},
@@ -82,17 +82,12 @@ fn source(image: Option<proto::detect_request::Image>) -> Result<Source> {
         None => Err(Error::frame("the request has no frame: set `raw` or `encoded`")),
         Some(proto::detect_request::Image::Encoded(bytes)) => Ok(Source::Encoded(bytes)),
         Some(proto::detect_request::Image::Raw(raw)) => {
-            let format = match enumeration("raw.format", raw.format)? {
-                proto::PixelFormat::Unspecified => {
-                    return Err(Error::frame("raw.format is not set: name the layout of a pixel"));
-                }
-                proto::PixelFormat::Gray8 => PixelFormat::Gray8,
-                proto::PixelFormat::Gray16 => PixelFormat::Gray16,
-                proto::PixelFormat::Rgb8 => PixelFormat::Rgb8,
-                proto::PixelFormat::Bgr8 => PixelFormat::Bgr8,
-                proto::PixelFormat::Rgba8 => PixelFormat::Rgba8,
-                proto::PixelFormat::Bgra8 => PixelFormat::Bgra8,
-            };
+            let named: proto::PixelFormat = enumeration("raw.format", raw.format)?;
+            if named == proto::PixelFormat::Unspecified {
+                return Err(Error::frame("raw.format is not set: name the layout of the pixels"));
+            }
+            let format = RawFormat::from_repr(named as u32)
+                .ok_or_else(|| Error::internal("a pixel format of the protocol is not known"))?;
             Ok(pixels::raw(raw.pixels, raw.width, raw.height, raw.stride, format))
         }
     }

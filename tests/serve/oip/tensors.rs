@@ -18,7 +18,7 @@ async fn latents_are_those_of_the_engine() {
     for pixels in &frames {
         let model = app.registry().get("bolt", 0).unwrap();
         let (width, height, format) = (48, 32, PixelFormat::Rgb8);
-        let source = Source::Raw { pixels: pixels.clone().into(), width, height, stride: 144, format };
+        let source = Source::Raw { pixels: pixels.clone().into(), width, height, stride: 144, format: format.into() };
         let wanted = Wanted { latents: true, ..Wanted::default() };
         let (sender, receiver) = sync_channel(1);
         assert!(app.engine().submit(Request { wanted, ..Request::new(model, source) }, sender).is_ok());
