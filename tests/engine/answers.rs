@@ -246,7 +246,8 @@ fn a_bad_frame_or_option_is_its_own_error_and_the_rest_goes_on() {
     let fixture = fixture();
     let (engine, models) = fixture.engine(EngineOptions::default());
     let model = || Arc::clone(&models[0]);
-    let short = Source::Raw { pixels: vec![0; 10].into(), width: 4, height: 4, stride: 4, format: PixelFormat::Gray8.into() };
+    let short =
+        Source::Raw { pixels: vec![0; 10].into(), width: 4, height: 4, stride: 4, format: PixelFormat::Gray8.into() };
     assert!(matches!(engine.detect(Request::new(model(), short)).unwrap_err(), Error::Frame { .. }));
     let noise = Source::Encoded(vec![1, 2, 3].into());
     assert!(matches!(engine.detect(Request::new(model(), noise)).unwrap_err(), Error::Decode { .. }));

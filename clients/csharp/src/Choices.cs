@@ -2,7 +2,7 @@ using System;
 
 namespace UFlow
 {
-    /// <summary>The layout of raw pixels.</summary>
+    /// <summary>The layout of raw pixels. Formats above 6 but Mono10 to Mono14 are converted, which counts as decoding.</summary>
     public enum PixelFormat : uint
     {
         /// <summary>One byte per pixel.</summary>
@@ -17,6 +17,90 @@ namespace UFlow
         Rgba8 = 5,
         /// <summary>Blue, green, red, alpha; alpha is not used.</summary>
         Bgra8 = 6,
+        /// <summary>Gray, 10 of 16 bits per pixel.</summary>
+        Mono10 = 8,
+        /// <summary>Gray, 12 of 16 bits.</summary>
+        Mono12 = 9,
+        /// <summary>Gray, 14 of 16 bits.</summary>
+        Mono14 = 10,
+        /// <summary>Gray, 10 bits, packed: four pixels in five bytes, the lowest bit first. Each row begins with a byte of its own.</summary>
+        Mono10p = 11,
+        /// <summary>Gray, 12 bits, packed: two pixels in three bytes, likewise.</summary>
+        Mono12p = 12,
+        /// <summary>Red, green, blue; one 16-bit number each, with significant bits as for gray. Each sample is rounded to 8 bits.</summary>
+        Rgb16 = 13,
+        /// <summary>Blue, green, red, likewise.</summary>
+        Bgr16 = 14,
+        /// <summary>Red, green, blue, alpha, likewise; alpha is not used.</summary>
+        Rgba16 = 15,
+        /// <summary>Blue, green, red, alpha, likewise; alpha is not used.</summary>
+        Bgra16 = 16,
+        /// <summary>A plane of red, then one of green, then one of blue; one byte per pixel, all with the same stride.</summary>
+        Rgb8Planar = 17,
+        /// <summary>Y, U, Y, V for two pixels; ITU-R BT.601, where 16 is black and 235 is white. The width is even.</summary>
+        Yuyv = 18,
+        /// <summary>U, Y, V, Y for two pixels, likewise.</summary>
+        Uyvy = 19,
+        /// <summary>A plane of Y, then one of U, V for two by two pixels, likewise. Width and height are even.</summary>
+        Nv12 = 20,
+        /// <summary>Gray, one 32-bit floating-point number per pixel. The package must have a range.</summary>
+        Float32 = 21,
+        /// <summary>A Bayer pattern whose first row begins with red, green: 8 bits. Missing colours are the mean of their nearest neighbours.</summary>
+        BayerRg8 = 24,
+        /// <summary>The same, 10 of 16 bits.</summary>
+        BayerRg10 = 25,
+        /// <summary>The same, 12 of 16 bits.</summary>
+        BayerRg12 = 26,
+        /// <summary>The same, 14 of 16 bits.</summary>
+        BayerRg14 = 27,
+        /// <summary>The same, 16 bits, or significant bits.</summary>
+        BayerRg16 = 28,
+        /// <summary>The same, 10 bits, packed.</summary>
+        BayerRg10p = 29,
+        /// <summary>The same, 12 bits, packed.</summary>
+        BayerRg12p = 30,
+        /// <summary>A Bayer pattern whose first row begins with green, red: 8 bits. Missing colours are the mean of their nearest neighbours.</summary>
+        BayerGr8 = 32,
+        /// <summary>The same, 10 of 16 bits.</summary>
+        BayerGr10 = 33,
+        /// <summary>The same, 12 of 16 bits.</summary>
+        BayerGr12 = 34,
+        /// <summary>The same, 14 of 16 bits.</summary>
+        BayerGr14 = 35,
+        /// <summary>The same, 16 bits, or significant bits.</summary>
+        BayerGr16 = 36,
+        /// <summary>The same, 10 bits, packed.</summary>
+        BayerGr10p = 37,
+        /// <summary>The same, 12 bits, packed.</summary>
+        BayerGr12p = 38,
+        /// <summary>A Bayer pattern whose first row begins with green, blue: 8 bits. Missing colours are the mean of their nearest neighbours.</summary>
+        BayerGb8 = 40,
+        /// <summary>The same, 10 of 16 bits.</summary>
+        BayerGb10 = 41,
+        /// <summary>The same, 12 of 16 bits.</summary>
+        BayerGb12 = 42,
+        /// <summary>The same, 14 of 16 bits.</summary>
+        BayerGb14 = 43,
+        /// <summary>The same, 16 bits, or significant bits.</summary>
+        BayerGb16 = 44,
+        /// <summary>The same, 10 bits, packed.</summary>
+        BayerGb10p = 45,
+        /// <summary>The same, 12 bits, packed.</summary>
+        BayerGb12p = 46,
+        /// <summary>A Bayer pattern whose first row begins with blue, green: 8 bits. Missing colours are the mean of their nearest neighbours.</summary>
+        BayerBg8 = 48,
+        /// <summary>The same, 10 of 16 bits.</summary>
+        BayerBg10 = 49,
+        /// <summary>The same, 12 of 16 bits.</summary>
+        BayerBg12 = 50,
+        /// <summary>The same, 14 of 16 bits.</summary>
+        BayerBg14 = 51,
+        /// <summary>The same, 16 bits, or significant bits.</summary>
+        BayerBg16 = 52,
+        /// <summary>The same, 10 bits, packed.</summary>
+        BayerBg10p = 53,
+        /// <summary>The same, 12 bits, packed.</summary>
+        BayerBg12p = 54,
     }
 
     /// <summary>What makes an image anomalous.</summary>

@@ -3,7 +3,7 @@
 use std::{mem, process::Command, ptr, slice};
 
 use crate::fixture::{
-    self, Fixture, SIZE, bad, build, image, libraries, made, networks::models, ok, root, rust_options, summary,
+    self, Fixture, SIZE, bad, build, failure, image, libraries, made, networks::models, ok, root, rust_options, summary,
 };
 use uflow::{
     frame::{Frame, PixelFormat},
@@ -392,4 +392,48 @@ fn twelve_bits_in_sixteen_score_as_all_sixteen_do() {
         uflow_stream_free(stream);
     }
     assert!((fixture.summary().score - given).abs() <= 1e-5);
+}
+
+/// Every format gives what the frame gives that it becomes.
+#[test]
+fn camera_formats_are_what_they_become() {
+    use uflow::frame::{RawFormat, RawFrame};
+    let fixture = Fixture::new();
+    let (width, height) = (48, 32);
+    let mut formats = 0;
+    for &format in RawFormat::ALL {
+        let bytes = format.buffer_bytes(width, height).unwrap();
+        // Samples of 16 bits have 10 at most; others can have any bits.
+        let noise = models::good(formats, bytes as u32, 1, PixelFormat::Gray8);
+        let pixels: Vec<u8> = match format.word_bytes() {
+            2 => noise.chunks(2).flat_map(|pair| u16::to_ne_bytes(u16::from(pair[0]) << 2)).collect(),
+            _ => noise,
+        };
+        let picture =
+            uflow_image { width, height, format: format.number(), ..image(&pixels, uflow_format::UFLOW_FORMAT_GRAY8) };
+        if format == RawFormat::Float32 {
+            let (code, said) = failure(fixture.detect(&picture));
+            assert_eq!(code, uflow_status_code::UFLOW_STATUS_INVALID_IMAGE, "{said}");
+            assert!(said.contains("the range of floating-point samples is not known"), "{said}");
+            continue;
+        }
+        ok(fixture.detect(&picture));
+        let found = fixture.summary();
+        let made = RawFrame::new(&pixels, width, height, 0, format).unwrap().picture(None, None).unwrap();
+        let frame = made.frame();
+        let packed: Vec<u8> = frame.rows().flatten().copied().collect();
+        let number = RawFormat::from(frame.format()).number();
+        let bits = frame.significant_bits().map_or(0, u32::from);
+        let same = uflow_image {
+            width,
+            height,
+            format: number,
+            significant_bits: bits,
+            ..image(&packed, uflow_format::UFLOW_FORMAT_GRAY8)
+        };
+        ok(fixture.detect(&same));
+        assert_eq!((found.score, found.score_max), (fixture.summary().score, fixture.summary().score_max), "{format}");
+        formats += 1;
+    }
+    assert_eq!(formats, RawFormat::ALL.len() as u64 - 1);
 }

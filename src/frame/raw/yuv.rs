@@ -1,4 +1,4 @@
-//! YUV of video cameras: ITU-R BT.601, luma from 16 (black) to 235 (white), colour differences from 16 to 240 around 128.
+//! YUV of video cameras: ITU-R BT.601, luma from 16 (black, and what is below) to 235 (white), colour differences from 16 to 240 around 128.
 
 /// 65536 times the matrix's parts: 255/219, and 255/224 times 1.402, 0.344136, 0.714136 and 1.772.
 const LUMA: i32 = 76_309;
@@ -43,7 +43,7 @@ impl Colour {
     }
 
     fn rgb(&self, luma: u8) -> [u8; 3] {
-        let luma = LUMA * (i32::from(luma) - 16) + (1 << 15);
+        let luma = LUMA * (i32::from(luma) - 16).max(0) + (1 << 15);
         self.0.map(|colour| ((luma + colour) >> 16).clamp(0, 255) as u8)
     }
 }

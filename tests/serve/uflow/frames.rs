@@ -196,3 +196,50 @@ async fn answers_are_compressed_as_their_requests_are() {
         assert_eq!(found, (Some(encoding.to_owned()), true));
     }
 }
+
+/// Every format gives what the frame gives that it becomes, by gRPC and by HTTP.
+#[tokio::test(flavor = "multi_thread")]
+async fn camera_formats_are_what_they_become() {
+    use uflow::frame::{RawFormat, RawFrame};
+    let server = start(|_| {}).await;
+    let mut client = client(&server).await;
+    let (width, height) = (48, 32);
+    let request = |pixels: Vec<u8>, format: RawFormat, bits: Option<u8>| {
+        let format = v1::PixelFormat::try_from(format.number() as i32).unwrap().into();
+        let raw = v1::RawImage { pixels: pixels.into(), width, height, stride: 0, format };
+        let significant_bits = bits.map(u32::from);
+        DetectRequest {
+            model: "bolt".to_owned(),
+            image: Some(Image::Raw(raw)),
+            significant_bits,
+            ..DetectRequest::default()
+        }
+    };
+    for &format in RawFormat::ALL {
+        let bytes = format.buffer_bytes(width, height).unwrap();
+        let value = |at: usize| (at * 37 % 251) as u8;
+        // Samples of 16 bits have 10 at most.
+        let pixels: Vec<u8> = match format.word_bytes() {
+            2 => (0..bytes / 2).flat_map(|at| (u16::from(value(at)) << 2).to_le_bytes()).collect(),
+            _ => (0..bytes).map(value).collect(),
+        };
+        let answer = client.detect(request(pixels.clone(), format, None)).await;
+        if format == RawFormat::Float32 {
+            let status = answer.unwrap_err();
+            assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+            assert!(status.message().contains("the range of floating-point samples is not known"), "{status}");
+            continue;
+        }
+        let answer = answer.unwrap().into_inner();
+        let made = RawFrame::new(&pixels, width, height, 0, format).unwrap().picture(None, None).unwrap();
+        let frame = made.frame();
+        let packed = frame.rows().flatten().copied().collect();
+        let same = request(packed, frame.format().into(), frame.significant_bits());
+        let same = client.detect(same).await.unwrap().into_inner();
+        assert_eq!(detection(&answer).score, detection(&same).score, "{format}");
+        assert_eq!(
+            answer.timings.unwrap().decode_ms > 0.0,
+            RawFrame::new(&pixels, width, height, 0, format).unwrap().made_bytes() > 0
+        );
+    }
+}
