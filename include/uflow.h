@@ -158,7 +158,9 @@ typedef uint32_t uflow_status_code;
 #endif // __cplusplus
 
 /**
- * The layout of an image's bytes.
+ * The layout of an image's bytes. The names are those of GenICam's Pixel Format Naming Convention where it has one; `GRAY8` and `GRAY16` are its
+ * Mono8 and Mono16. Numbers of 16 and 32 bits are in the machine's byte order. Formats 1 to 6 and MONO10 to MONO14 are used where they lie. The others
+ * are converted, which counts as decoding: packed and floating-point gray to GRAY16, all others to RGB8.
  */
 enum uflow_format
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -199,6 +201,174 @@ enum uflow_format
    * that its width and height may be the file's, exchanged: `uflow_image_get_info` gives the upright size.
    */
   UFLOW_FORMAT_ENCODED = 7,
+  /**
+   * Gray, 10 of 16 bits per pixel.
+   */
+  UFLOW_FORMAT_MONO10 = 8,
+  /**
+   * Gray, 12 of 16 bits.
+   */
+  UFLOW_FORMAT_MONO12 = 9,
+  /**
+   * Gray, 14 of 16 bits.
+   */
+  UFLOW_FORMAT_MONO14 = 10,
+  /**
+   * Gray, 10 bits, packed: four pixels in five bytes, the lowest bit first. Each row begins with a byte of its own.
+   */
+  UFLOW_FORMAT_MONO10P = 11,
+  /**
+   * Gray, 12 bits, packed: two pixels in three bytes, likewise.
+   */
+  UFLOW_FORMAT_MONO12P = 12,
+  /**
+   * Red, green, blue; one 16-bit number each, with `significant_bits` as for gray. Each sample is rounded to 8 bits.
+   */
+  UFLOW_FORMAT_RGB16 = 13,
+  /**
+   * Blue, green, red, likewise.
+   */
+  UFLOW_FORMAT_BGR16 = 14,
+  /**
+   * Red, green, blue, alpha, likewise; alpha is not used.
+   */
+  UFLOW_FORMAT_RGBA16 = 15,
+  /**
+   * Blue, green, red, alpha, likewise; alpha is not used.
+   */
+  UFLOW_FORMAT_BGRA16 = 16,
+  /**
+   * A plane of red, then one of green, then one of blue; one byte per pixel, all with the same stride.
+   */
+  UFLOW_FORMAT_RGB8_PLANAR = 17,
+  /**
+   * Y, U, Y, V for two pixels; ITU-R BT.601, where 16 is black and 235 is white. The width is even.
+   */
+  UFLOW_FORMAT_YUYV = 18,
+  /**
+   * U, Y, V, Y for two pixels, likewise.
+   */
+  UFLOW_FORMAT_UYVY = 19,
+  /**
+   * A plane of Y, then one of U, V for two by two pixels, likewise. Width and height are even.
+   */
+  UFLOW_FORMAT_NV12 = 20,
+  /**
+   * Gray, one 32-bit floating-point number per pixel. The package must have a range (`uflow_fit_options_set_float_range`).
+   */
+  UFLOW_FORMAT_FLOAT32 = 21,
+  /**
+   * A Bayer pattern whose first row begins with red, green: 8 bits. Missing colours are the mean of their nearest neighbours.
+   */
+  UFLOW_FORMAT_BAYER_RG8 = 24,
+  /**
+   * The same, 10 of 16 bits.
+   */
+  UFLOW_FORMAT_BAYER_RG10 = 25,
+  /**
+   * The same, 12 of 16 bits.
+   */
+  UFLOW_FORMAT_BAYER_RG12 = 26,
+  /**
+   * The same, 14 of 16 bits.
+   */
+  UFLOW_FORMAT_BAYER_RG14 = 27,
+  /**
+   * The same, 16 bits, or `significant_bits`.
+   */
+  UFLOW_FORMAT_BAYER_RG16 = 28,
+  /**
+   * The same, 10 bits, packed.
+   */
+  UFLOW_FORMAT_BAYER_RG10P = 29,
+  /**
+   * The same, 12 bits, packed.
+   */
+  UFLOW_FORMAT_BAYER_RG12P = 30,
+  /**
+   * A Bayer pattern whose first row begins with green, red: 8 bits. Missing colours are the mean of their nearest neighbours.
+   */
+  UFLOW_FORMAT_BAYER_GR8 = 32,
+  /**
+   * The same, 10 of 16 bits.
+   */
+  UFLOW_FORMAT_BAYER_GR10 = 33,
+  /**
+   * The same, 12 of 16 bits.
+   */
+  UFLOW_FORMAT_BAYER_GR12 = 34,
+  /**
+   * The same, 14 of 16 bits.
+   */
+  UFLOW_FORMAT_BAYER_GR14 = 35,
+  /**
+   * The same, 16 bits, or `significant_bits`.
+   */
+  UFLOW_FORMAT_BAYER_GR16 = 36,
+  /**
+   * The same, 10 bits, packed.
+   */
+  UFLOW_FORMAT_BAYER_GR10P = 37,
+  /**
+   * The same, 12 bits, packed.
+   */
+  UFLOW_FORMAT_BAYER_GR12P = 38,
+  /**
+   * A Bayer pattern whose first row begins with green, blue: 8 bits. Missing colours are the mean of their nearest neighbours.
+   */
+  UFLOW_FORMAT_BAYER_GB8 = 40,
+  /**
+   * The same, 10 of 16 bits.
+   */
+  UFLOW_FORMAT_BAYER_GB10 = 41,
+  /**
+   * The same, 12 of 16 bits.
+   */
+  UFLOW_FORMAT_BAYER_GB12 = 42,
+  /**
+   * The same, 14 of 16 bits.
+   */
+  UFLOW_FORMAT_BAYER_GB14 = 43,
+  /**
+   * The same, 16 bits, or `significant_bits`.
+   */
+  UFLOW_FORMAT_BAYER_GB16 = 44,
+  /**
+   * The same, 10 bits, packed.
+   */
+  UFLOW_FORMAT_BAYER_GB10P = 45,
+  /**
+   * The same, 12 bits, packed.
+   */
+  UFLOW_FORMAT_BAYER_GB12P = 46,
+  /**
+   * A Bayer pattern whose first row begins with blue, green: 8 bits. Missing colours are the mean of their nearest neighbours.
+   */
+  UFLOW_FORMAT_BAYER_BG8 = 48,
+  /**
+   * The same, 10 of 16 bits.
+   */
+  UFLOW_FORMAT_BAYER_BG10 = 49,
+  /**
+   * The same, 12 of 16 bits.
+   */
+  UFLOW_FORMAT_BAYER_BG12 = 50,
+  /**
+   * The same, 14 of 16 bits.
+   */
+  UFLOW_FORMAT_BAYER_BG14 = 51,
+  /**
+   * The same, 16 bits, or `significant_bits`.
+   */
+  UFLOW_FORMAT_BAYER_BG16 = 52,
+  /**
+   * The same, 10 bits, packed.
+   */
+  UFLOW_FORMAT_BAYER_BG10P = 53,
+  /**
+   * The same, 12 bits, packed.
+   */
+  UFLOW_FORMAT_BAYER_BG12P = 54,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -682,7 +852,7 @@ typedef struct uflow_image {
    */
   const uint8_t *data;
   /**
-   * The number of bytes: at least (height − 1) × stride + width × bytes per pixel.
+   * The number of bytes: at least (rows − 1) × stride + the bytes of a row, where the rows of all planes count.
    */
   size_t size;
   /**
@@ -703,7 +873,7 @@ typedef struct uflow_image {
   uint32_t format;
   /**
    * Significant bits of 16-bit samples, 1 to 16: 0 to 2^bits − 1 is black to white. 0: the number that the model's package records,
-   * else 16. Other formats ignore it.
+   * else 16. Formats of other samples, and those that say their bits themselves, ignore it.
    */
   uint32_t significant_bits;
 } uflow_image;

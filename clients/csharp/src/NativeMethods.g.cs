@@ -1426,7 +1426,7 @@ namespace UFlow
         /// </summary>
         public byte* data;
         /// <summary>
-        ///  The number of bytes: at least (height − 1) × stride + width × bytes per pixel.
+        ///  The number of bytes: at least (rows − 1) × stride + the bytes of a row, where the rows of all planes count.
         /// </summary>
         public System.UIntPtr size;
         /// <summary>
@@ -1447,7 +1447,7 @@ namespace UFlow
         public uint format;
         /// <summary>
         ///  Significant bits of 16-bit samples, 1 to 16: 0 to 2^bits − 1 is black to white. 0: the number that the model's package records,
-        ///  else 16. Other formats ignore it.
+        ///  else 16. Formats of other samples, and those that say their bits themselves, ignore it.
         /// </summary>
         public uint significant_bits;
     }
@@ -2298,7 +2298,9 @@ namespace UFlow
     }
 
     /// <summary>
-    ///  The layout of an image's bytes.
+    ///  The layout of an image's bytes. The names are those of GenICam's Pixel Format Naming Convention where it has one; `GRAY8` and `GRAY16` are its
+    ///  Mono8 and Mono16. Numbers of 16 and 32 bits are in the machine's byte order. Formats 1 to 6 and MONO10 to MONO14 are used where they lie. The others
+    ///  are converted, which counts as decoding: packed and floating-point gray to GRAY16, all others to RGB8.
     /// </summary>
     internal enum uflow_format : uint
     {
@@ -2336,6 +2338,174 @@ namespace UFlow
         ///  that its width and height may be the file's, exchanged: `uflow_image_get_info` gives the upright size.
         /// </summary>
         UFLOW_FORMAT_ENCODED = 7,
+        /// <summary>
+        ///  Gray, 10 of 16 bits per pixel.
+        /// </summary>
+        UFLOW_FORMAT_MONO10 = 8,
+        /// <summary>
+        ///  Gray, 12 of 16 bits.
+        /// </summary>
+        UFLOW_FORMAT_MONO12 = 9,
+        /// <summary>
+        ///  Gray, 14 of 16 bits.
+        /// </summary>
+        UFLOW_FORMAT_MONO14 = 10,
+        /// <summary>
+        ///  Gray, 10 bits, packed: four pixels in five bytes, the lowest bit first. Each row begins with a byte of its own.
+        /// </summary>
+        UFLOW_FORMAT_MONO10P = 11,
+        /// <summary>
+        ///  Gray, 12 bits, packed: two pixels in three bytes, likewise.
+        /// </summary>
+        UFLOW_FORMAT_MONO12P = 12,
+        /// <summary>
+        ///  Red, green, blue; one 16-bit number each, with `significant_bits` as for gray. Each sample is rounded to 8 bits.
+        /// </summary>
+        UFLOW_FORMAT_RGB16 = 13,
+        /// <summary>
+        ///  Blue, green, red, likewise.
+        /// </summary>
+        UFLOW_FORMAT_BGR16 = 14,
+        /// <summary>
+        ///  Red, green, blue, alpha, likewise; alpha is not used.
+        /// </summary>
+        UFLOW_FORMAT_RGBA16 = 15,
+        /// <summary>
+        ///  Blue, green, red, alpha, likewise; alpha is not used.
+        /// </summary>
+        UFLOW_FORMAT_BGRA16 = 16,
+        /// <summary>
+        ///  A plane of red, then one of green, then one of blue; one byte per pixel, all with the same stride.
+        /// </summary>
+        UFLOW_FORMAT_RGB8_PLANAR = 17,
+        /// <summary>
+        ///  Y, U, Y, V for two pixels; ITU-R BT.601, where 16 is black and 235 is white. The width is even.
+        /// </summary>
+        UFLOW_FORMAT_YUYV = 18,
+        /// <summary>
+        ///  U, Y, V, Y for two pixels, likewise.
+        /// </summary>
+        UFLOW_FORMAT_UYVY = 19,
+        /// <summary>
+        ///  A plane of Y, then one of U, V for two by two pixels, likewise. Width and height are even.
+        /// </summary>
+        UFLOW_FORMAT_NV12 = 20,
+        /// <summary>
+        ///  Gray, one 32-bit floating-point number per pixel. The package must have a range (`uflow_fit_options_set_float_range`).
+        /// </summary>
+        UFLOW_FORMAT_FLOAT32 = 21,
+        /// <summary>
+        ///  A Bayer pattern whose first row begins with red, green: 8 bits. Missing colours are the mean of their nearest neighbours.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_RG8 = 24,
+        /// <summary>
+        ///  The same, 10 of 16 bits.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_RG10 = 25,
+        /// <summary>
+        ///  The same, 12 of 16 bits.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_RG12 = 26,
+        /// <summary>
+        ///  The same, 14 of 16 bits.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_RG14 = 27,
+        /// <summary>
+        ///  The same, 16 bits, or `significant_bits`.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_RG16 = 28,
+        /// <summary>
+        ///  The same, 10 bits, packed.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_RG10P = 29,
+        /// <summary>
+        ///  The same, 12 bits, packed.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_RG12P = 30,
+        /// <summary>
+        ///  A Bayer pattern whose first row begins with green, red: 8 bits. Missing colours are the mean of their nearest neighbours.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_GR8 = 32,
+        /// <summary>
+        ///  The same, 10 of 16 bits.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_GR10 = 33,
+        /// <summary>
+        ///  The same, 12 of 16 bits.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_GR12 = 34,
+        /// <summary>
+        ///  The same, 14 of 16 bits.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_GR14 = 35,
+        /// <summary>
+        ///  The same, 16 bits, or `significant_bits`.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_GR16 = 36,
+        /// <summary>
+        ///  The same, 10 bits, packed.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_GR10P = 37,
+        /// <summary>
+        ///  The same, 12 bits, packed.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_GR12P = 38,
+        /// <summary>
+        ///  A Bayer pattern whose first row begins with green, blue: 8 bits. Missing colours are the mean of their nearest neighbours.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_GB8 = 40,
+        /// <summary>
+        ///  The same, 10 of 16 bits.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_GB10 = 41,
+        /// <summary>
+        ///  The same, 12 of 16 bits.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_GB12 = 42,
+        /// <summary>
+        ///  The same, 14 of 16 bits.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_GB14 = 43,
+        /// <summary>
+        ///  The same, 16 bits, or `significant_bits`.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_GB16 = 44,
+        /// <summary>
+        ///  The same, 10 bits, packed.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_GB10P = 45,
+        /// <summary>
+        ///  The same, 12 bits, packed.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_GB12P = 46,
+        /// <summary>
+        ///  A Bayer pattern whose first row begins with blue, green: 8 bits. Missing colours are the mean of their nearest neighbours.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_BG8 = 48,
+        /// <summary>
+        ///  The same, 10 of 16 bits.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_BG10 = 49,
+        /// <summary>
+        ///  The same, 12 of 16 bits.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_BG12 = 50,
+        /// <summary>
+        ///  The same, 14 of 16 bits.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_BG14 = 51,
+        /// <summary>
+        ///  The same, 16 bits, or `significant_bits`.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_BG16 = 52,
+        /// <summary>
+        ///  The same, 10 bits, packed.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_BG10P = 53,
+        /// <summary>
+        ///  The same, 12 bits, packed.
+        /// </summary>
+        UFLOW_FORMAT_BAYER_BG12P = 54,
     }
 
     /// <summary>

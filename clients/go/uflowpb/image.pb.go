@@ -23,7 +23,8 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Layout of a pixel in memory.
+// Layout of the pixels in memory. The names are those of GenICam's Pixel Format Naming Convention where it has one; GRAY8 and GRAY16 are its Mono8 and
+// Mono16. Numbers of 16 and 32 bits are little-endian. 7 is a file in the C interface, and not used here.
 type PixelFormat int32
 
 const (
@@ -41,18 +42,144 @@ const (
 	PixelFormat_PIXEL_FORMAT_RGBA8 PixelFormat = 5
 	// Blue, green, red, alpha; one byte each. Alpha is not used.
 	PixelFormat_PIXEL_FORMAT_BGRA8 PixelFormat = 6
+	// Gray, 10 of 16 bits per pixel.
+	PixelFormat_PIXEL_FORMAT_MONO10 PixelFormat = 8
+	// Gray, 12 of 16 bits.
+	PixelFormat_PIXEL_FORMAT_MONO12 PixelFormat = 9
+	// Gray, 14 of 16 bits.
+	PixelFormat_PIXEL_FORMAT_MONO14 PixelFormat = 10
+	// Gray, 10 bits, packed: four pixels in five bytes, the lowest bit first. Each row begins with a byte of its own.
+	PixelFormat_PIXEL_FORMAT_MONO10P PixelFormat = 11
+	// Gray, 12 bits, packed: two pixels in three bytes, likewise.
+	PixelFormat_PIXEL_FORMAT_MONO12P PixelFormat = 12
+	// Red, green, blue; one 16-bit number each, with `significant_bits` of the request as for gray. Each sample is rounded to 8 bits.
+	PixelFormat_PIXEL_FORMAT_RGB16 PixelFormat = 13
+	// Blue, green, red, likewise.
+	PixelFormat_PIXEL_FORMAT_BGR16 PixelFormat = 14
+	// Red, green, blue, alpha, likewise; alpha is not used.
+	PixelFormat_PIXEL_FORMAT_RGBA16 PixelFormat = 15
+	// Blue, green, red, alpha, likewise; alpha is not used.
+	PixelFormat_PIXEL_FORMAT_BGRA16 PixelFormat = 16
+	// A plane of red, then one of green, then one of blue; one byte per pixel, all with the same stride.
+	PixelFormat_PIXEL_FORMAT_RGB8_PLANAR PixelFormat = 17
+	// Y, U, Y, V for two pixels; ITU-R BT.601, where 16 is black and 235 is white. The width is even.
+	PixelFormat_PIXEL_FORMAT_YUYV PixelFormat = 18
+	// U, Y, V, Y for two pixels, likewise.
+	PixelFormat_PIXEL_FORMAT_UYVY PixelFormat = 19
+	// A plane of Y, then one of U, V for two by two pixels, likewise. Width and height are even.
+	PixelFormat_PIXEL_FORMAT_NV12 PixelFormat = 20
+	// Gray, one 32-bit floating-point number per pixel. The package must have a range (`uflow fit --range`).
+	PixelFormat_PIXEL_FORMAT_FLOAT32 PixelFormat = 21
+	// A Bayer pattern whose first row begins with red, green: 8 bits. Missing colours are the mean of their nearest neighbours.
+	PixelFormat_PIXEL_FORMAT_BAYER_RG8 PixelFormat = 24
+	// The same, 10 of 16 bits.
+	PixelFormat_PIXEL_FORMAT_BAYER_RG10 PixelFormat = 25
+	// The same, 12 of 16 bits.
+	PixelFormat_PIXEL_FORMAT_BAYER_RG12 PixelFormat = 26
+	// The same, 14 of 16 bits.
+	PixelFormat_PIXEL_FORMAT_BAYER_RG14 PixelFormat = 27
+	// The same, 16 bits, or `significant_bits` of the request.
+	PixelFormat_PIXEL_FORMAT_BAYER_RG16 PixelFormat = 28
+	// The same, 10 bits, packed.
+	PixelFormat_PIXEL_FORMAT_BAYER_RG10P PixelFormat = 29
+	// The same, 12 bits, packed.
+	PixelFormat_PIXEL_FORMAT_BAYER_RG12P PixelFormat = 30
+	// A Bayer pattern whose first row begins with green, red: 8 bits. Missing colours are the mean of their nearest neighbours.
+	PixelFormat_PIXEL_FORMAT_BAYER_GR8 PixelFormat = 32
+	// The same, 10 of 16 bits.
+	PixelFormat_PIXEL_FORMAT_BAYER_GR10 PixelFormat = 33
+	// The same, 12 of 16 bits.
+	PixelFormat_PIXEL_FORMAT_BAYER_GR12 PixelFormat = 34
+	// The same, 14 of 16 bits.
+	PixelFormat_PIXEL_FORMAT_BAYER_GR14 PixelFormat = 35
+	// The same, 16 bits, or `significant_bits` of the request.
+	PixelFormat_PIXEL_FORMAT_BAYER_GR16 PixelFormat = 36
+	// The same, 10 bits, packed.
+	PixelFormat_PIXEL_FORMAT_BAYER_GR10P PixelFormat = 37
+	// The same, 12 bits, packed.
+	PixelFormat_PIXEL_FORMAT_BAYER_GR12P PixelFormat = 38
+	// A Bayer pattern whose first row begins with green, blue: 8 bits. Missing colours are the mean of their nearest neighbours.
+	PixelFormat_PIXEL_FORMAT_BAYER_GB8 PixelFormat = 40
+	// The same, 10 of 16 bits.
+	PixelFormat_PIXEL_FORMAT_BAYER_GB10 PixelFormat = 41
+	// The same, 12 of 16 bits.
+	PixelFormat_PIXEL_FORMAT_BAYER_GB12 PixelFormat = 42
+	// The same, 14 of 16 bits.
+	PixelFormat_PIXEL_FORMAT_BAYER_GB14 PixelFormat = 43
+	// The same, 16 bits, or `significant_bits` of the request.
+	PixelFormat_PIXEL_FORMAT_BAYER_GB16 PixelFormat = 44
+	// The same, 10 bits, packed.
+	PixelFormat_PIXEL_FORMAT_BAYER_GB10P PixelFormat = 45
+	// The same, 12 bits, packed.
+	PixelFormat_PIXEL_FORMAT_BAYER_GB12P PixelFormat = 46
+	// A Bayer pattern whose first row begins with blue, green: 8 bits. Missing colours are the mean of their nearest neighbours.
+	PixelFormat_PIXEL_FORMAT_BAYER_BG8 PixelFormat = 48
+	// The same, 10 of 16 bits.
+	PixelFormat_PIXEL_FORMAT_BAYER_BG10 PixelFormat = 49
+	// The same, 12 of 16 bits.
+	PixelFormat_PIXEL_FORMAT_BAYER_BG12 PixelFormat = 50
+	// The same, 14 of 16 bits.
+	PixelFormat_PIXEL_FORMAT_BAYER_BG14 PixelFormat = 51
+	// The same, 16 bits, or `significant_bits` of the request.
+	PixelFormat_PIXEL_FORMAT_BAYER_BG16 PixelFormat = 52
+	// The same, 10 bits, packed.
+	PixelFormat_PIXEL_FORMAT_BAYER_BG10P PixelFormat = 53
+	// The same, 12 bits, packed.
+	PixelFormat_PIXEL_FORMAT_BAYER_BG12P PixelFormat = 54
 )
 
 // Enum value maps for PixelFormat.
 var (
 	PixelFormat_name = map[int32]string{
-		0: "PIXEL_FORMAT_UNSPECIFIED",
-		1: "PIXEL_FORMAT_GRAY8",
-		2: "PIXEL_FORMAT_GRAY16",
-		3: "PIXEL_FORMAT_RGB8",
-		4: "PIXEL_FORMAT_BGR8",
-		5: "PIXEL_FORMAT_RGBA8",
-		6: "PIXEL_FORMAT_BGRA8",
+		0:  "PIXEL_FORMAT_UNSPECIFIED",
+		1:  "PIXEL_FORMAT_GRAY8",
+		2:  "PIXEL_FORMAT_GRAY16",
+		3:  "PIXEL_FORMAT_RGB8",
+		4:  "PIXEL_FORMAT_BGR8",
+		5:  "PIXEL_FORMAT_RGBA8",
+		6:  "PIXEL_FORMAT_BGRA8",
+		8:  "PIXEL_FORMAT_MONO10",
+		9:  "PIXEL_FORMAT_MONO12",
+		10: "PIXEL_FORMAT_MONO14",
+		11: "PIXEL_FORMAT_MONO10P",
+		12: "PIXEL_FORMAT_MONO12P",
+		13: "PIXEL_FORMAT_RGB16",
+		14: "PIXEL_FORMAT_BGR16",
+		15: "PIXEL_FORMAT_RGBA16",
+		16: "PIXEL_FORMAT_BGRA16",
+		17: "PIXEL_FORMAT_RGB8_PLANAR",
+		18: "PIXEL_FORMAT_YUYV",
+		19: "PIXEL_FORMAT_UYVY",
+		20: "PIXEL_FORMAT_NV12",
+		21: "PIXEL_FORMAT_FLOAT32",
+		24: "PIXEL_FORMAT_BAYER_RG8",
+		25: "PIXEL_FORMAT_BAYER_RG10",
+		26: "PIXEL_FORMAT_BAYER_RG12",
+		27: "PIXEL_FORMAT_BAYER_RG14",
+		28: "PIXEL_FORMAT_BAYER_RG16",
+		29: "PIXEL_FORMAT_BAYER_RG10P",
+		30: "PIXEL_FORMAT_BAYER_RG12P",
+		32: "PIXEL_FORMAT_BAYER_GR8",
+		33: "PIXEL_FORMAT_BAYER_GR10",
+		34: "PIXEL_FORMAT_BAYER_GR12",
+		35: "PIXEL_FORMAT_BAYER_GR14",
+		36: "PIXEL_FORMAT_BAYER_GR16",
+		37: "PIXEL_FORMAT_BAYER_GR10P",
+		38: "PIXEL_FORMAT_BAYER_GR12P",
+		40: "PIXEL_FORMAT_BAYER_GB8",
+		41: "PIXEL_FORMAT_BAYER_GB10",
+		42: "PIXEL_FORMAT_BAYER_GB12",
+		43: "PIXEL_FORMAT_BAYER_GB14",
+		44: "PIXEL_FORMAT_BAYER_GB16",
+		45: "PIXEL_FORMAT_BAYER_GB10P",
+		46: "PIXEL_FORMAT_BAYER_GB12P",
+		48: "PIXEL_FORMAT_BAYER_BG8",
+		49: "PIXEL_FORMAT_BAYER_BG10",
+		50: "PIXEL_FORMAT_BAYER_BG12",
+		51: "PIXEL_FORMAT_BAYER_BG14",
+		52: "PIXEL_FORMAT_BAYER_BG16",
+		53: "PIXEL_FORMAT_BAYER_BG10P",
+		54: "PIXEL_FORMAT_BAYER_BG12P",
 	}
 	PixelFormat_value = map[string]int32{
 		"PIXEL_FORMAT_UNSPECIFIED": 0,
@@ -62,6 +189,48 @@ var (
 		"PIXEL_FORMAT_BGR8":        4,
 		"PIXEL_FORMAT_RGBA8":       5,
 		"PIXEL_FORMAT_BGRA8":       6,
+		"PIXEL_FORMAT_MONO10":      8,
+		"PIXEL_FORMAT_MONO12":      9,
+		"PIXEL_FORMAT_MONO14":      10,
+		"PIXEL_FORMAT_MONO10P":     11,
+		"PIXEL_FORMAT_MONO12P":     12,
+		"PIXEL_FORMAT_RGB16":       13,
+		"PIXEL_FORMAT_BGR16":       14,
+		"PIXEL_FORMAT_RGBA16":      15,
+		"PIXEL_FORMAT_BGRA16":      16,
+		"PIXEL_FORMAT_RGB8_PLANAR": 17,
+		"PIXEL_FORMAT_YUYV":        18,
+		"PIXEL_FORMAT_UYVY":        19,
+		"PIXEL_FORMAT_NV12":        20,
+		"PIXEL_FORMAT_FLOAT32":     21,
+		"PIXEL_FORMAT_BAYER_RG8":   24,
+		"PIXEL_FORMAT_BAYER_RG10":  25,
+		"PIXEL_FORMAT_BAYER_RG12":  26,
+		"PIXEL_FORMAT_BAYER_RG14":  27,
+		"PIXEL_FORMAT_BAYER_RG16":  28,
+		"PIXEL_FORMAT_BAYER_RG10P": 29,
+		"PIXEL_FORMAT_BAYER_RG12P": 30,
+		"PIXEL_FORMAT_BAYER_GR8":   32,
+		"PIXEL_FORMAT_BAYER_GR10":  33,
+		"PIXEL_FORMAT_BAYER_GR12":  34,
+		"PIXEL_FORMAT_BAYER_GR14":  35,
+		"PIXEL_FORMAT_BAYER_GR16":  36,
+		"PIXEL_FORMAT_BAYER_GR10P": 37,
+		"PIXEL_FORMAT_BAYER_GR12P": 38,
+		"PIXEL_FORMAT_BAYER_GB8":   40,
+		"PIXEL_FORMAT_BAYER_GB10":  41,
+		"PIXEL_FORMAT_BAYER_GB12":  42,
+		"PIXEL_FORMAT_BAYER_GB14":  43,
+		"PIXEL_FORMAT_BAYER_GB16":  44,
+		"PIXEL_FORMAT_BAYER_GB10P": 45,
+		"PIXEL_FORMAT_BAYER_GB12P": 46,
+		"PIXEL_FORMAT_BAYER_BG8":   48,
+		"PIXEL_FORMAT_BAYER_BG10":  49,
+		"PIXEL_FORMAT_BAYER_BG12":  50,
+		"PIXEL_FORMAT_BAYER_BG14":  51,
+		"PIXEL_FORMAT_BAYER_BG16":  52,
+		"PIXEL_FORMAT_BAYER_BG10P": 53,
+		"PIXEL_FORMAT_BAYER_BG12P": 54,
 	}
 )
 
@@ -750,7 +919,8 @@ const file_uflow_v1_image_proto_rawDesc = "" +
 	"\bchannels\x18\x01 \x01(\rR\bchannels\x12\x16\n" +
 	"\x06height\x18\x02 \x01(\rR\x06height\x12\x14\n" +
 	"\x05width\x18\x03 \x01(\rR\x05width\x12\x12\n" +
-	"\x04data\x18\x04 \x01(\fR\x04data*\xba\x01\n" +
+	"\x04data\x18\x04 \x01(\fR\x04data*\xc8\n" +
+	"\n" +
 	"\vPixelFormat\x12\x1c\n" +
 	"\x18PIXEL_FORMAT_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12PIXEL_FORMAT_GRAY8\x10\x01\x12\x17\n" +
@@ -758,7 +928,50 @@ const file_uflow_v1_image_proto_rawDesc = "" +
 	"\x11PIXEL_FORMAT_RGB8\x10\x03\x12\x15\n" +
 	"\x11PIXEL_FORMAT_BGR8\x10\x04\x12\x16\n" +
 	"\x12PIXEL_FORMAT_RGBA8\x10\x05\x12\x16\n" +
-	"\x12PIXEL_FORMAT_BGRA8\x10\x06*h\n" +
+	"\x12PIXEL_FORMAT_BGRA8\x10\x06\x12\x17\n" +
+	"\x13PIXEL_FORMAT_MONO10\x10\b\x12\x17\n" +
+	"\x13PIXEL_FORMAT_MONO12\x10\t\x12\x17\n" +
+	"\x13PIXEL_FORMAT_MONO14\x10\n" +
+	"\x12\x18\n" +
+	"\x14PIXEL_FORMAT_MONO10P\x10\v\x12\x18\n" +
+	"\x14PIXEL_FORMAT_MONO12P\x10\f\x12\x16\n" +
+	"\x12PIXEL_FORMAT_RGB16\x10\r\x12\x16\n" +
+	"\x12PIXEL_FORMAT_BGR16\x10\x0e\x12\x17\n" +
+	"\x13PIXEL_FORMAT_RGBA16\x10\x0f\x12\x17\n" +
+	"\x13PIXEL_FORMAT_BGRA16\x10\x10\x12\x1c\n" +
+	"\x18PIXEL_FORMAT_RGB8_PLANAR\x10\x11\x12\x15\n" +
+	"\x11PIXEL_FORMAT_YUYV\x10\x12\x12\x15\n" +
+	"\x11PIXEL_FORMAT_UYVY\x10\x13\x12\x15\n" +
+	"\x11PIXEL_FORMAT_NV12\x10\x14\x12\x18\n" +
+	"\x14PIXEL_FORMAT_FLOAT32\x10\x15\x12\x1a\n" +
+	"\x16PIXEL_FORMAT_BAYER_RG8\x10\x18\x12\x1b\n" +
+	"\x17PIXEL_FORMAT_BAYER_RG10\x10\x19\x12\x1b\n" +
+	"\x17PIXEL_FORMAT_BAYER_RG12\x10\x1a\x12\x1b\n" +
+	"\x17PIXEL_FORMAT_BAYER_RG14\x10\x1b\x12\x1b\n" +
+	"\x17PIXEL_FORMAT_BAYER_RG16\x10\x1c\x12\x1c\n" +
+	"\x18PIXEL_FORMAT_BAYER_RG10P\x10\x1d\x12\x1c\n" +
+	"\x18PIXEL_FORMAT_BAYER_RG12P\x10\x1e\x12\x1a\n" +
+	"\x16PIXEL_FORMAT_BAYER_GR8\x10 \x12\x1b\n" +
+	"\x17PIXEL_FORMAT_BAYER_GR10\x10!\x12\x1b\n" +
+	"\x17PIXEL_FORMAT_BAYER_GR12\x10\"\x12\x1b\n" +
+	"\x17PIXEL_FORMAT_BAYER_GR14\x10#\x12\x1b\n" +
+	"\x17PIXEL_FORMAT_BAYER_GR16\x10$\x12\x1c\n" +
+	"\x18PIXEL_FORMAT_BAYER_GR10P\x10%\x12\x1c\n" +
+	"\x18PIXEL_FORMAT_BAYER_GR12P\x10&\x12\x1a\n" +
+	"\x16PIXEL_FORMAT_BAYER_GB8\x10(\x12\x1b\n" +
+	"\x17PIXEL_FORMAT_BAYER_GB10\x10)\x12\x1b\n" +
+	"\x17PIXEL_FORMAT_BAYER_GB12\x10*\x12\x1b\n" +
+	"\x17PIXEL_FORMAT_BAYER_GB14\x10+\x12\x1b\n" +
+	"\x17PIXEL_FORMAT_BAYER_GB16\x10,\x12\x1c\n" +
+	"\x18PIXEL_FORMAT_BAYER_GB10P\x10-\x12\x1c\n" +
+	"\x18PIXEL_FORMAT_BAYER_GB12P\x10.\x12\x1a\n" +
+	"\x16PIXEL_FORMAT_BAYER_BG8\x100\x12\x1b\n" +
+	"\x17PIXEL_FORMAT_BAYER_BG10\x101\x12\x1b\n" +
+	"\x17PIXEL_FORMAT_BAYER_BG12\x102\x12\x1b\n" +
+	"\x17PIXEL_FORMAT_BAYER_BG14\x103\x12\x1b\n" +
+	"\x17PIXEL_FORMAT_BAYER_BG16\x104\x12\x1c\n" +
+	"\x18PIXEL_FORMAT_BAYER_BG10P\x105\x12\x1c\n" +
+	"\x18PIXEL_FORMAT_BAYER_BG12P\x106*h\n" +
 	"\n" +
 	"MaskFormat\x12\x1b\n" +
 	"\x17MASK_FORMAT_UNSPECIFIED\x10\x00\x12\x13\n" +

@@ -16,6 +16,48 @@ class PixelFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PIXEL_FORMAT_BGR8: _ClassVar[PixelFormat]
     PIXEL_FORMAT_RGBA8: _ClassVar[PixelFormat]
     PIXEL_FORMAT_BGRA8: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_MONO10: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_MONO12: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_MONO14: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_MONO10P: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_MONO12P: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_RGB16: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BGR16: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_RGBA16: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BGRA16: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_RGB8_PLANAR: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_YUYV: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_UYVY: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_NV12: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_FLOAT32: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_RG8: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_RG10: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_RG12: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_RG14: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_RG16: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_RG10P: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_RG12P: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_GR8: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_GR10: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_GR12: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_GR14: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_GR16: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_GR10P: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_GR12P: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_GB8: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_GB10: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_GB12: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_GB14: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_GB16: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_GB10P: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_GB12P: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_BG8: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_BG10: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_BG12: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_BG14: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_BG16: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_BG10P: _ClassVar[PixelFormat]
+    PIXEL_FORMAT_BAYER_BG12P: _ClassVar[PixelFormat]
 
 class MaskFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -37,6 +79,48 @@ PIXEL_FORMAT_RGB8: PixelFormat
 PIXEL_FORMAT_BGR8: PixelFormat
 PIXEL_FORMAT_RGBA8: PixelFormat
 PIXEL_FORMAT_BGRA8: PixelFormat
+PIXEL_FORMAT_MONO10: PixelFormat
+PIXEL_FORMAT_MONO12: PixelFormat
+PIXEL_FORMAT_MONO14: PixelFormat
+PIXEL_FORMAT_MONO10P: PixelFormat
+PIXEL_FORMAT_MONO12P: PixelFormat
+PIXEL_FORMAT_RGB16: PixelFormat
+PIXEL_FORMAT_BGR16: PixelFormat
+PIXEL_FORMAT_RGBA16: PixelFormat
+PIXEL_FORMAT_BGRA16: PixelFormat
+PIXEL_FORMAT_RGB8_PLANAR: PixelFormat
+PIXEL_FORMAT_YUYV: PixelFormat
+PIXEL_FORMAT_UYVY: PixelFormat
+PIXEL_FORMAT_NV12: PixelFormat
+PIXEL_FORMAT_FLOAT32: PixelFormat
+PIXEL_FORMAT_BAYER_RG8: PixelFormat
+PIXEL_FORMAT_BAYER_RG10: PixelFormat
+PIXEL_FORMAT_BAYER_RG12: PixelFormat
+PIXEL_FORMAT_BAYER_RG14: PixelFormat
+PIXEL_FORMAT_BAYER_RG16: PixelFormat
+PIXEL_FORMAT_BAYER_RG10P: PixelFormat
+PIXEL_FORMAT_BAYER_RG12P: PixelFormat
+PIXEL_FORMAT_BAYER_GR8: PixelFormat
+PIXEL_FORMAT_BAYER_GR10: PixelFormat
+PIXEL_FORMAT_BAYER_GR12: PixelFormat
+PIXEL_FORMAT_BAYER_GR14: PixelFormat
+PIXEL_FORMAT_BAYER_GR16: PixelFormat
+PIXEL_FORMAT_BAYER_GR10P: PixelFormat
+PIXEL_FORMAT_BAYER_GR12P: PixelFormat
+PIXEL_FORMAT_BAYER_GB8: PixelFormat
+PIXEL_FORMAT_BAYER_GB10: PixelFormat
+PIXEL_FORMAT_BAYER_GB12: PixelFormat
+PIXEL_FORMAT_BAYER_GB14: PixelFormat
+PIXEL_FORMAT_BAYER_GB16: PixelFormat
+PIXEL_FORMAT_BAYER_GB10P: PixelFormat
+PIXEL_FORMAT_BAYER_GB12P: PixelFormat
+PIXEL_FORMAT_BAYER_BG8: PixelFormat
+PIXEL_FORMAT_BAYER_BG10: PixelFormat
+PIXEL_FORMAT_BAYER_BG12: PixelFormat
+PIXEL_FORMAT_BAYER_BG14: PixelFormat
+PIXEL_FORMAT_BAYER_BG16: PixelFormat
+PIXEL_FORMAT_BAYER_BG10P: PixelFormat
+PIXEL_FORMAT_BAYER_BG12P: PixelFormat
 MASK_FORMAT_UNSPECIFIED: MaskFormat
 MASK_FORMAT_PNG: MaskFormat
 MASK_FORMAT_RLE: MaskFormat

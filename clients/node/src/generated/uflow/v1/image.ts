@@ -10,7 +10,10 @@ export const protobufFileName = "uflow/v1/image.proto";
 
 /** Images, masks and maps. */
 
-/** Layout of a pixel in memory. */
+/**
+ * Layout of the pixels in memory. The names are those of GenICam's Pixel Format Naming Convention where it has one; GRAY8 and GRAY16 are its Mono8 and
+ * Mono16. Numbers of 16 and 32 bits are little-endian. 7 is a file in the C interface, and not used here.
+ */
 export enum PixelFormat {
   /** UNSPECIFIED - Not set. The server refuses such a frame. */
   UNSPECIFIED = 0,
@@ -26,6 +29,90 @@ export enum PixelFormat {
   RGBA8 = 5,
   /** BGRA8 - Blue, green, red, alpha; one byte each. Alpha is not used. */
   BGRA8 = 6,
+  /** MONO10 - Gray, 10 of 16 bits per pixel. */
+  MONO10 = 8,
+  /** MONO12 - Gray, 12 of 16 bits. */
+  MONO12 = 9,
+  /** MONO14 - Gray, 14 of 16 bits. */
+  MONO14 = 10,
+  /** MONO10P - Gray, 10 bits, packed: four pixels in five bytes, the lowest bit first. Each row begins with a byte of its own. */
+  MONO10P = 11,
+  /** MONO12P - Gray, 12 bits, packed: two pixels in three bytes, likewise. */
+  MONO12P = 12,
+  /** RGB16 - Red, green, blue; one 16-bit number each, with `significant_bits` of the request as for gray. Each sample is rounded to 8 bits. */
+  RGB16 = 13,
+  /** BGR16 - Blue, green, red, likewise. */
+  BGR16 = 14,
+  /** RGBA16 - Red, green, blue, alpha, likewise; alpha is not used. */
+  RGBA16 = 15,
+  /** BGRA16 - Blue, green, red, alpha, likewise; alpha is not used. */
+  BGRA16 = 16,
+  /** RGB8_PLANAR - A plane of red, then one of green, then one of blue; one byte per pixel, all with the same stride. */
+  RGB8_PLANAR = 17,
+  /** YUYV - Y, U, Y, V for two pixels; ITU-R BT.601, where 16 is black and 235 is white. The width is even. */
+  YUYV = 18,
+  /** UYVY - U, Y, V, Y for two pixels, likewise. */
+  UYVY = 19,
+  /** NV12 - A plane of Y, then one of U, V for two by two pixels, likewise. Width and height are even. */
+  NV12 = 20,
+  /** FLOAT32 - Gray, one 32-bit floating-point number per pixel. The package must have a range (`uflow fit --range`). */
+  FLOAT32 = 21,
+  /** BAYER_RG8 - A Bayer pattern whose first row begins with red, green: 8 bits. Missing colours are the mean of their nearest neighbours. */
+  BAYER_RG8 = 24,
+  /** BAYER_RG10 - The same, 10 of 16 bits. */
+  BAYER_RG10 = 25,
+  /** BAYER_RG12 - The same, 12 of 16 bits. */
+  BAYER_RG12 = 26,
+  /** BAYER_RG14 - The same, 14 of 16 bits. */
+  BAYER_RG14 = 27,
+  /** BAYER_RG16 - The same, 16 bits, or `significant_bits` of the request. */
+  BAYER_RG16 = 28,
+  /** BAYER_RG10P - The same, 10 bits, packed. */
+  BAYER_RG10P = 29,
+  /** BAYER_RG12P - The same, 12 bits, packed. */
+  BAYER_RG12P = 30,
+  /** BAYER_GR8 - A Bayer pattern whose first row begins with green, red: 8 bits. Missing colours are the mean of their nearest neighbours. */
+  BAYER_GR8 = 32,
+  /** BAYER_GR10 - The same, 10 of 16 bits. */
+  BAYER_GR10 = 33,
+  /** BAYER_GR12 - The same, 12 of 16 bits. */
+  BAYER_GR12 = 34,
+  /** BAYER_GR14 - The same, 14 of 16 bits. */
+  BAYER_GR14 = 35,
+  /** BAYER_GR16 - The same, 16 bits, or `significant_bits` of the request. */
+  BAYER_GR16 = 36,
+  /** BAYER_GR10P - The same, 10 bits, packed. */
+  BAYER_GR10P = 37,
+  /** BAYER_GR12P - The same, 12 bits, packed. */
+  BAYER_GR12P = 38,
+  /** BAYER_GB8 - A Bayer pattern whose first row begins with green, blue: 8 bits. Missing colours are the mean of their nearest neighbours. */
+  BAYER_GB8 = 40,
+  /** BAYER_GB10 - The same, 10 of 16 bits. */
+  BAYER_GB10 = 41,
+  /** BAYER_GB12 - The same, 12 of 16 bits. */
+  BAYER_GB12 = 42,
+  /** BAYER_GB14 - The same, 14 of 16 bits. */
+  BAYER_GB14 = 43,
+  /** BAYER_GB16 - The same, 16 bits, or `significant_bits` of the request. */
+  BAYER_GB16 = 44,
+  /** BAYER_GB10P - The same, 10 bits, packed. */
+  BAYER_GB10P = 45,
+  /** BAYER_GB12P - The same, 12 bits, packed. */
+  BAYER_GB12P = 46,
+  /** BAYER_BG8 - A Bayer pattern whose first row begins with blue, green: 8 bits. Missing colours are the mean of their nearest neighbours. */
+  BAYER_BG8 = 48,
+  /** BAYER_BG10 - The same, 10 of 16 bits. */
+  BAYER_BG10 = 49,
+  /** BAYER_BG12 - The same, 12 of 16 bits. */
+  BAYER_BG12 = 50,
+  /** BAYER_BG14 - The same, 14 of 16 bits. */
+  BAYER_BG14 = 51,
+  /** BAYER_BG16 - The same, 16 bits, or `significant_bits` of the request. */
+  BAYER_BG16 = 52,
+  /** BAYER_BG10P - The same, 10 bits, packed. */
+  BAYER_BG10P = 53,
+  /** BAYER_BG12P - The same, 12 bits, packed. */
+  BAYER_BG12P = 54,
 }
 
 /** Format of a mask in the answer. */

@@ -7,7 +7,8 @@ package io.uflow.v1;
 
 /**
  * <pre>
- * Layout of a pixel in memory.
+ * Layout of the pixels in memory. The names are those of GenICam's Pixel Format Naming Convention where it has one; GRAY8 and GRAY16 are its Mono8 and
+ * Mono16. Numbers of 16 and 32 bits are little-endian. 7 is a file in the C interface, and not used here.
  * </pre>
  *
  * Protobuf enum {@code uflow.v1.PixelFormat}
@@ -71,6 +72,342 @@ public enum PixelFormat
    * <code>PIXEL_FORMAT_BGRA8 = 6;</code>
    */
   PIXEL_FORMAT_BGRA8(6),
+  /**
+   * <pre>
+   * Gray, 10 of 16 bits per pixel.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_MONO10 = 8;</code>
+   */
+  PIXEL_FORMAT_MONO10(8),
+  /**
+   * <pre>
+   * Gray, 12 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_MONO12 = 9;</code>
+   */
+  PIXEL_FORMAT_MONO12(9),
+  /**
+   * <pre>
+   * Gray, 14 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_MONO14 = 10;</code>
+   */
+  PIXEL_FORMAT_MONO14(10),
+  /**
+   * <pre>
+   * Gray, 10 bits, packed: four pixels in five bytes, the lowest bit first. Each row begins with a byte of its own.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_MONO10P = 11;</code>
+   */
+  PIXEL_FORMAT_MONO10P(11),
+  /**
+   * <pre>
+   * Gray, 12 bits, packed: two pixels in three bytes, likewise.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_MONO12P = 12;</code>
+   */
+  PIXEL_FORMAT_MONO12P(12),
+  /**
+   * <pre>
+   * Red, green, blue; one 16-bit number each, with `significant_bits` of the request as for gray. Each sample is rounded to 8 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_RGB16 = 13;</code>
+   */
+  PIXEL_FORMAT_RGB16(13),
+  /**
+   * <pre>
+   * Blue, green, red, likewise.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BGR16 = 14;</code>
+   */
+  PIXEL_FORMAT_BGR16(14),
+  /**
+   * <pre>
+   * Red, green, blue, alpha, likewise; alpha is not used.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_RGBA16 = 15;</code>
+   */
+  PIXEL_FORMAT_RGBA16(15),
+  /**
+   * <pre>
+   * Blue, green, red, alpha, likewise; alpha is not used.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BGRA16 = 16;</code>
+   */
+  PIXEL_FORMAT_BGRA16(16),
+  /**
+   * <pre>
+   * A plane of red, then one of green, then one of blue; one byte per pixel, all with the same stride.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_RGB8_PLANAR = 17;</code>
+   */
+  PIXEL_FORMAT_RGB8_PLANAR(17),
+  /**
+   * <pre>
+   * Y, U, Y, V for two pixels; ITU-R BT.601, where 16 is black and 235 is white. The width is even.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_YUYV = 18;</code>
+   */
+  PIXEL_FORMAT_YUYV(18),
+  /**
+   * <pre>
+   * U, Y, V, Y for two pixels, likewise.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_UYVY = 19;</code>
+   */
+  PIXEL_FORMAT_UYVY(19),
+  /**
+   * <pre>
+   * A plane of Y, then one of U, V for two by two pixels, likewise. Width and height are even.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_NV12 = 20;</code>
+   */
+  PIXEL_FORMAT_NV12(20),
+  /**
+   * <pre>
+   * Gray, one 32-bit floating-point number per pixel. The package must have a range (`uflow fit --range`).
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_FLOAT32 = 21;</code>
+   */
+  PIXEL_FORMAT_FLOAT32(21),
+  /**
+   * <pre>
+   * A Bayer pattern whose first row begins with red, green: 8 bits. Missing colours are the mean of their nearest neighbours.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_RG8 = 24;</code>
+   */
+  PIXEL_FORMAT_BAYER_RG8(24),
+  /**
+   * <pre>
+   * The same, 10 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_RG10 = 25;</code>
+   */
+  PIXEL_FORMAT_BAYER_RG10(25),
+  /**
+   * <pre>
+   * The same, 12 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_RG12 = 26;</code>
+   */
+  PIXEL_FORMAT_BAYER_RG12(26),
+  /**
+   * <pre>
+   * The same, 14 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_RG14 = 27;</code>
+   */
+  PIXEL_FORMAT_BAYER_RG14(27),
+  /**
+   * <pre>
+   * The same, 16 bits, or `significant_bits` of the request.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_RG16 = 28;</code>
+   */
+  PIXEL_FORMAT_BAYER_RG16(28),
+  /**
+   * <pre>
+   * The same, 10 bits, packed.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_RG10P = 29;</code>
+   */
+  PIXEL_FORMAT_BAYER_RG10P(29),
+  /**
+   * <pre>
+   * The same, 12 bits, packed.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_RG12P = 30;</code>
+   */
+  PIXEL_FORMAT_BAYER_RG12P(30),
+  /**
+   * <pre>
+   * A Bayer pattern whose first row begins with green, red: 8 bits. Missing colours are the mean of their nearest neighbours.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GR8 = 32;</code>
+   */
+  PIXEL_FORMAT_BAYER_GR8(32),
+  /**
+   * <pre>
+   * The same, 10 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GR10 = 33;</code>
+   */
+  PIXEL_FORMAT_BAYER_GR10(33),
+  /**
+   * <pre>
+   * The same, 12 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GR12 = 34;</code>
+   */
+  PIXEL_FORMAT_BAYER_GR12(34),
+  /**
+   * <pre>
+   * The same, 14 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GR14 = 35;</code>
+   */
+  PIXEL_FORMAT_BAYER_GR14(35),
+  /**
+   * <pre>
+   * The same, 16 bits, or `significant_bits` of the request.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GR16 = 36;</code>
+   */
+  PIXEL_FORMAT_BAYER_GR16(36),
+  /**
+   * <pre>
+   * The same, 10 bits, packed.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GR10P = 37;</code>
+   */
+  PIXEL_FORMAT_BAYER_GR10P(37),
+  /**
+   * <pre>
+   * The same, 12 bits, packed.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GR12P = 38;</code>
+   */
+  PIXEL_FORMAT_BAYER_GR12P(38),
+  /**
+   * <pre>
+   * A Bayer pattern whose first row begins with green, blue: 8 bits. Missing colours are the mean of their nearest neighbours.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GB8 = 40;</code>
+   */
+  PIXEL_FORMAT_BAYER_GB8(40),
+  /**
+   * <pre>
+   * The same, 10 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GB10 = 41;</code>
+   */
+  PIXEL_FORMAT_BAYER_GB10(41),
+  /**
+   * <pre>
+   * The same, 12 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GB12 = 42;</code>
+   */
+  PIXEL_FORMAT_BAYER_GB12(42),
+  /**
+   * <pre>
+   * The same, 14 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GB14 = 43;</code>
+   */
+  PIXEL_FORMAT_BAYER_GB14(43),
+  /**
+   * <pre>
+   * The same, 16 bits, or `significant_bits` of the request.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GB16 = 44;</code>
+   */
+  PIXEL_FORMAT_BAYER_GB16(44),
+  /**
+   * <pre>
+   * The same, 10 bits, packed.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GB10P = 45;</code>
+   */
+  PIXEL_FORMAT_BAYER_GB10P(45),
+  /**
+   * <pre>
+   * The same, 12 bits, packed.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GB12P = 46;</code>
+   */
+  PIXEL_FORMAT_BAYER_GB12P(46),
+  /**
+   * <pre>
+   * A Bayer pattern whose first row begins with blue, green: 8 bits. Missing colours are the mean of their nearest neighbours.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_BG8 = 48;</code>
+   */
+  PIXEL_FORMAT_BAYER_BG8(48),
+  /**
+   * <pre>
+   * The same, 10 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_BG10 = 49;</code>
+   */
+  PIXEL_FORMAT_BAYER_BG10(49),
+  /**
+   * <pre>
+   * The same, 12 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_BG12 = 50;</code>
+   */
+  PIXEL_FORMAT_BAYER_BG12(50),
+  /**
+   * <pre>
+   * The same, 14 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_BG14 = 51;</code>
+   */
+  PIXEL_FORMAT_BAYER_BG14(51),
+  /**
+   * <pre>
+   * The same, 16 bits, or `significant_bits` of the request.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_BG16 = 52;</code>
+   */
+  PIXEL_FORMAT_BAYER_BG16(52),
+  /**
+   * <pre>
+   * The same, 10 bits, packed.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_BG10P = 53;</code>
+   */
+  PIXEL_FORMAT_BAYER_BG10P(53),
+  /**
+   * <pre>
+   * The same, 12 bits, packed.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_BG12P = 54;</code>
+   */
+  PIXEL_FORMAT_BAYER_BG12P(54),
   UNRECOGNIZED(-1),
   ;
 
@@ -139,6 +476,342 @@ public enum PixelFormat
    * <code>PIXEL_FORMAT_BGRA8 = 6;</code>
    */
   public static final int PIXEL_FORMAT_BGRA8_VALUE = 6;
+  /**
+   * <pre>
+   * Gray, 10 of 16 bits per pixel.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_MONO10 = 8;</code>
+   */
+  public static final int PIXEL_FORMAT_MONO10_VALUE = 8;
+  /**
+   * <pre>
+   * Gray, 12 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_MONO12 = 9;</code>
+   */
+  public static final int PIXEL_FORMAT_MONO12_VALUE = 9;
+  /**
+   * <pre>
+   * Gray, 14 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_MONO14 = 10;</code>
+   */
+  public static final int PIXEL_FORMAT_MONO14_VALUE = 10;
+  /**
+   * <pre>
+   * Gray, 10 bits, packed: four pixels in five bytes, the lowest bit first. Each row begins with a byte of its own.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_MONO10P = 11;</code>
+   */
+  public static final int PIXEL_FORMAT_MONO10P_VALUE = 11;
+  /**
+   * <pre>
+   * Gray, 12 bits, packed: two pixels in three bytes, likewise.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_MONO12P = 12;</code>
+   */
+  public static final int PIXEL_FORMAT_MONO12P_VALUE = 12;
+  /**
+   * <pre>
+   * Red, green, blue; one 16-bit number each, with `significant_bits` of the request as for gray. Each sample is rounded to 8 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_RGB16 = 13;</code>
+   */
+  public static final int PIXEL_FORMAT_RGB16_VALUE = 13;
+  /**
+   * <pre>
+   * Blue, green, red, likewise.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BGR16 = 14;</code>
+   */
+  public static final int PIXEL_FORMAT_BGR16_VALUE = 14;
+  /**
+   * <pre>
+   * Red, green, blue, alpha, likewise; alpha is not used.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_RGBA16 = 15;</code>
+   */
+  public static final int PIXEL_FORMAT_RGBA16_VALUE = 15;
+  /**
+   * <pre>
+   * Blue, green, red, alpha, likewise; alpha is not used.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BGRA16 = 16;</code>
+   */
+  public static final int PIXEL_FORMAT_BGRA16_VALUE = 16;
+  /**
+   * <pre>
+   * A plane of red, then one of green, then one of blue; one byte per pixel, all with the same stride.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_RGB8_PLANAR = 17;</code>
+   */
+  public static final int PIXEL_FORMAT_RGB8_PLANAR_VALUE = 17;
+  /**
+   * <pre>
+   * Y, U, Y, V for two pixels; ITU-R BT.601, where 16 is black and 235 is white. The width is even.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_YUYV = 18;</code>
+   */
+  public static final int PIXEL_FORMAT_YUYV_VALUE = 18;
+  /**
+   * <pre>
+   * U, Y, V, Y for two pixels, likewise.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_UYVY = 19;</code>
+   */
+  public static final int PIXEL_FORMAT_UYVY_VALUE = 19;
+  /**
+   * <pre>
+   * A plane of Y, then one of U, V for two by two pixels, likewise. Width and height are even.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_NV12 = 20;</code>
+   */
+  public static final int PIXEL_FORMAT_NV12_VALUE = 20;
+  /**
+   * <pre>
+   * Gray, one 32-bit floating-point number per pixel. The package must have a range (`uflow fit --range`).
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_FLOAT32 = 21;</code>
+   */
+  public static final int PIXEL_FORMAT_FLOAT32_VALUE = 21;
+  /**
+   * <pre>
+   * A Bayer pattern whose first row begins with red, green: 8 bits. Missing colours are the mean of their nearest neighbours.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_RG8 = 24;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_RG8_VALUE = 24;
+  /**
+   * <pre>
+   * The same, 10 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_RG10 = 25;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_RG10_VALUE = 25;
+  /**
+   * <pre>
+   * The same, 12 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_RG12 = 26;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_RG12_VALUE = 26;
+  /**
+   * <pre>
+   * The same, 14 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_RG14 = 27;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_RG14_VALUE = 27;
+  /**
+   * <pre>
+   * The same, 16 bits, or `significant_bits` of the request.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_RG16 = 28;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_RG16_VALUE = 28;
+  /**
+   * <pre>
+   * The same, 10 bits, packed.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_RG10P = 29;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_RG10P_VALUE = 29;
+  /**
+   * <pre>
+   * The same, 12 bits, packed.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_RG12P = 30;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_RG12P_VALUE = 30;
+  /**
+   * <pre>
+   * A Bayer pattern whose first row begins with green, red: 8 bits. Missing colours are the mean of their nearest neighbours.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GR8 = 32;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_GR8_VALUE = 32;
+  /**
+   * <pre>
+   * The same, 10 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GR10 = 33;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_GR10_VALUE = 33;
+  /**
+   * <pre>
+   * The same, 12 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GR12 = 34;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_GR12_VALUE = 34;
+  /**
+   * <pre>
+   * The same, 14 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GR14 = 35;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_GR14_VALUE = 35;
+  /**
+   * <pre>
+   * The same, 16 bits, or `significant_bits` of the request.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GR16 = 36;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_GR16_VALUE = 36;
+  /**
+   * <pre>
+   * The same, 10 bits, packed.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GR10P = 37;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_GR10P_VALUE = 37;
+  /**
+   * <pre>
+   * The same, 12 bits, packed.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GR12P = 38;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_GR12P_VALUE = 38;
+  /**
+   * <pre>
+   * A Bayer pattern whose first row begins with green, blue: 8 bits. Missing colours are the mean of their nearest neighbours.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GB8 = 40;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_GB8_VALUE = 40;
+  /**
+   * <pre>
+   * The same, 10 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GB10 = 41;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_GB10_VALUE = 41;
+  /**
+   * <pre>
+   * The same, 12 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GB12 = 42;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_GB12_VALUE = 42;
+  /**
+   * <pre>
+   * The same, 14 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GB14 = 43;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_GB14_VALUE = 43;
+  /**
+   * <pre>
+   * The same, 16 bits, or `significant_bits` of the request.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GB16 = 44;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_GB16_VALUE = 44;
+  /**
+   * <pre>
+   * The same, 10 bits, packed.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GB10P = 45;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_GB10P_VALUE = 45;
+  /**
+   * <pre>
+   * The same, 12 bits, packed.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_GB12P = 46;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_GB12P_VALUE = 46;
+  /**
+   * <pre>
+   * A Bayer pattern whose first row begins with blue, green: 8 bits. Missing colours are the mean of their nearest neighbours.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_BG8 = 48;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_BG8_VALUE = 48;
+  /**
+   * <pre>
+   * The same, 10 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_BG10 = 49;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_BG10_VALUE = 49;
+  /**
+   * <pre>
+   * The same, 12 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_BG12 = 50;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_BG12_VALUE = 50;
+  /**
+   * <pre>
+   * The same, 14 of 16 bits.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_BG14 = 51;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_BG14_VALUE = 51;
+  /**
+   * <pre>
+   * The same, 16 bits, or `significant_bits` of the request.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_BG16 = 52;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_BG16_VALUE = 52;
+  /**
+   * <pre>
+   * The same, 10 bits, packed.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_BG10P = 53;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_BG10P_VALUE = 53;
+  /**
+   * <pre>
+   * The same, 12 bits, packed.
+   * </pre>
+   *
+   * <code>PIXEL_FORMAT_BAYER_BG12P = 54;</code>
+   */
+  public static final int PIXEL_FORMAT_BAYER_BG12P_VALUE = 54;
 
 
   public final int getNumber() {
@@ -172,6 +845,48 @@ public enum PixelFormat
       case 4: return PIXEL_FORMAT_BGR8;
       case 5: return PIXEL_FORMAT_RGBA8;
       case 6: return PIXEL_FORMAT_BGRA8;
+      case 8: return PIXEL_FORMAT_MONO10;
+      case 9: return PIXEL_FORMAT_MONO12;
+      case 10: return PIXEL_FORMAT_MONO14;
+      case 11: return PIXEL_FORMAT_MONO10P;
+      case 12: return PIXEL_FORMAT_MONO12P;
+      case 13: return PIXEL_FORMAT_RGB16;
+      case 14: return PIXEL_FORMAT_BGR16;
+      case 15: return PIXEL_FORMAT_RGBA16;
+      case 16: return PIXEL_FORMAT_BGRA16;
+      case 17: return PIXEL_FORMAT_RGB8_PLANAR;
+      case 18: return PIXEL_FORMAT_YUYV;
+      case 19: return PIXEL_FORMAT_UYVY;
+      case 20: return PIXEL_FORMAT_NV12;
+      case 21: return PIXEL_FORMAT_FLOAT32;
+      case 24: return PIXEL_FORMAT_BAYER_RG8;
+      case 25: return PIXEL_FORMAT_BAYER_RG10;
+      case 26: return PIXEL_FORMAT_BAYER_RG12;
+      case 27: return PIXEL_FORMAT_BAYER_RG14;
+      case 28: return PIXEL_FORMAT_BAYER_RG16;
+      case 29: return PIXEL_FORMAT_BAYER_RG10P;
+      case 30: return PIXEL_FORMAT_BAYER_RG12P;
+      case 32: return PIXEL_FORMAT_BAYER_GR8;
+      case 33: return PIXEL_FORMAT_BAYER_GR10;
+      case 34: return PIXEL_FORMAT_BAYER_GR12;
+      case 35: return PIXEL_FORMAT_BAYER_GR14;
+      case 36: return PIXEL_FORMAT_BAYER_GR16;
+      case 37: return PIXEL_FORMAT_BAYER_GR10P;
+      case 38: return PIXEL_FORMAT_BAYER_GR12P;
+      case 40: return PIXEL_FORMAT_BAYER_GB8;
+      case 41: return PIXEL_FORMAT_BAYER_GB10;
+      case 42: return PIXEL_FORMAT_BAYER_GB12;
+      case 43: return PIXEL_FORMAT_BAYER_GB14;
+      case 44: return PIXEL_FORMAT_BAYER_GB16;
+      case 45: return PIXEL_FORMAT_BAYER_GB10P;
+      case 46: return PIXEL_FORMAT_BAYER_GB12P;
+      case 48: return PIXEL_FORMAT_BAYER_BG8;
+      case 49: return PIXEL_FORMAT_BAYER_BG10;
+      case 50: return PIXEL_FORMAT_BAYER_BG12;
+      case 51: return PIXEL_FORMAT_BAYER_BG14;
+      case 52: return PIXEL_FORMAT_BAYER_BG16;
+      case 53: return PIXEL_FORMAT_BAYER_BG10P;
+      case 54: return PIXEL_FORMAT_BAYER_BG12P;
       default: return null;
     }
   }
