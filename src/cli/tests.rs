@@ -88,7 +88,7 @@ fn listed_values_are_those_of_their_types() {
     check(&choices::TESTS);
     check(&choices::VERDICTS);
     assert_eq!(choices::PRECISIONS.names.len(), crate::runtime::Precision::ALL.len());
-    assert_eq!(choices::FORMATS.names.len(), crate::frame::PixelFormat::ALL.len());
+    assert_eq!(choices::FORMATS.names.len(), crate::frame::RawFormat::ALL.len());
 }
 
 #[test]
