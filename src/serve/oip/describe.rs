@@ -129,7 +129,7 @@ impl Oip {
 /// What is accepted and given beyond the declared tensors.
 fn alternatives(model: &Model) -> HashMap<String, ModelParameter> {
     let encoded = "BYTES [-1] or [-1, 1]: PNG, JPEG, BMP, TIFF, WebP, GIF or PNM files in the place of `image`";
-    let sixteen = "UINT16 [-1, -1, -1, 1]: grey pictures of 16 bits as `image`";
+    let sixteen = "UINT16 [-1, -1, -1, -1]: pictures of 16 bits as `image`";
     let roi =
         "BYTES [1]: an image file, or UINT8 [-1, -1]: a region of interest beside `image`; black and 0 do not count";
     let inputs = [(ENCODED_IMAGE, encoded), ("image_uint16", sixteen), (ROI, roi)];

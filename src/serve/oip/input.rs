@@ -23,8 +23,8 @@ pub(super) const IMAGE: &str = "image";
 /// The input for encoded images. It is not declared.
 pub(super) const ENCODED_IMAGE: &str = "encoded_image";
 
-const ALLOWED: &str = "give one of `image` (UINT8 [batch, height, width, channels] or [height, width, channels], UINT16 with \
-                       1 channel, or BYTES [batch]) and `encoded_image` (BYTES [batch])";
+const ALLOWED: &str = "give one of `image` (UINT8 or UINT16 [batch, height, width, channels] or [height, width, channels], \
+                       or BYTES [batch]) and `encoded_image` (BYTES [batch])";
 /// What can be added to it.
 const ADDED: &str = "and `roi` where a region of interest is wanted";
 

@@ -31,6 +31,13 @@ async fn one_frame_gives_the_detector_s_numbers_bit_for_bit_in_every_form() {
         cases.push((one(tensor("image", datatype, &shape(channels)[1..]), &pixels), expected.clone(), maps.clone()));
         cases.push((typed(tensor("image", datatype, &shape(channels)), uints(values)), expected, maps));
     }
+    // Colours of 16 bits are rounded to 8: 257 times a byte is that byte.
+    let pixels = models::bad(5, width, height, PixelFormat::Rgb8);
+    let expected = detect(&mut detector, &pixels, width, height, PixelFormat::Rgb8);
+    let maps = detector.maps().unwrap();
+    let maps = (detector.mask().to_owned(), maps.score.to_owned(), maps.log10_nfa.to_owned());
+    let words: Vec<u8> = pixels.iter().flat_map(|&byte| (257 * u16::from(byte)).to_le_bytes()).collect();
+    cases.push((request(tensor("image", "UINT16", &shape(3)), Some(words)), expected, maps));
     let file = png(6, width, height);
     let decoded = Image::decode(&file, "a picture", &Limits::default()).unwrap();
     let options = DecisionOptions { epsilon: Some(EPSILON), ..DecisionOptions::default() };

@@ -109,8 +109,8 @@ fn wrong() -> Vec<(ModelInferRequest, &'static str)> {
             "inputs: `image` has the shape [1, 2, 3, 2], 2 channels; UINT8 has 1 (grey)",
         ),
         (
-            image("UINT16", &[1, 2, 3, 3], 36),
-            "inputs: `image` has the shape [1, 2, 3, 3], 3 channels; UINT16 has 1 (grey)",
+            image("UINT16", &[1, 2, 3, 2], 24),
+            "inputs: `image` has the shape [1, 2, 3, 2], 2 channels; UINT16 has 1 (grey), 3 (RGB) or 4 (RGBA)",
         ),
         (image("UINT8", &[1, 0, 3, 3], 0), "inputs: `image` has the shape [1, 0, 3, 3]; sizes are 1 to"),
         (image("UINT8", &[1, -1, 3, 3], 9), "inputs: `image` has the shape [1, -1, 3, 3]; sizes are 1 to"),
