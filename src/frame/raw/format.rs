@@ -243,7 +243,7 @@ impl RawFormat {
         }
     }
 
-    /// Bytes of the numbers that it is made of, whose order depends on the machine; 1 where there are none.
+    /// Bytes of the numbers that it is made of, whose order depends on the machine; 1 for bytes alone.
     pub fn word_bytes(self) -> usize {
         match self.layout() {
             Layout::Frame(PixelFormat::Gray16)
@@ -258,8 +258,10 @@ impl RawFormat {
     /// Why a picture cannot have this size.
     pub(super) fn reason_against(self, width: u32, height: u32) -> Option<&'static str> {
         match self.layout() {
-            Layout::Yuv422 { .. } if width % 2 != 0 => Some("the width must be even: two pixels share their colour"),
-            Layout::Yuv420 if width % 2 != 0 || height % 2 != 0 => {
+            Layout::Yuv422 { .. } if !width.is_multiple_of(2) => {
+                Some("the width must be even: two pixels share their colour")
+            }
+            Layout::Yuv420 if !(width.is_multiple_of(2) && height.is_multiple_of(2)) => {
                 Some("width and height must be even: two by two pixels share their colour")
             }
             Layout::Bayer(..) if width < 2 || height < 2 => Some("a Bayer pattern needs two by two pixels at least"),
