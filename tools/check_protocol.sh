@@ -59,7 +59,7 @@ self_test() {
   refused "another label" $detection "repeated Ring outline" "Ring outline" 'changed cardinality'
   refused "a field without presence" $detection "optional double p_value = 11;" "double p_value = 11;" 'changed cardinality'
   refused "a field that is gone and reserved" $detection "string message = 2;" "reserved 2;" 'was deleted'
-  refused "another number in an enumeration" uflow/v1/image.proto "PIXEL_FORMAT_BGR8 = 4;" "PIXEL_FORMAT_BGR8 = 14;" 'enum value "4"'
+  refused "another number in an enumeration" uflow/v1/image.proto "PIXEL_FORMAT_BGR8 = 4;" "PIXEL_FORMAT_BGR8 = 99;" 'enum value "4"'
   refused "a call that is gone" uflow/v1/model.proto "rpc UnloadModel(UnloadModelRequest) returns (UnloadModelResponse);" "" 'RPC "UnloadModel"'
   refused "a call without its stream" $detection "returns (stream DetectResponse)" "returns (DetectResponse)" 'server streaming'
   refused "another Java package" $detection '"io.uflow.v1"' '"io.uflow.v2"' 'java_package'
