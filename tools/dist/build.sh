@@ -32,6 +32,10 @@ mkdir -p "$work/tools" "$out"
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH CARGO_INCREMENTAL=0 CARGO_TARGET_DIR=$work/build LC_ALL=C TZ=UTC
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
+# Cargo splits RUSTFLAGS at spaces.
+case "$PWD $work $cargo_home" in
+  *" "*" "*" "*) die "a folder of the repository, of DIST_WORK or of Cargo has a space in its name; use others" ;;
+esac
 export RUSTFLAGS="--remap-path-prefix=$PWD=/uflow --remap-path-prefix=$work/build=/build --remap-path-prefix=$cargo_home=/cargo"
 export CFLAGS="-ffile-prefix-map=$cargo_home=/cargo -g0"
 umask 022

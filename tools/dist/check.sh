@@ -151,8 +151,8 @@ check_wheel() {
 
 check_again() {
   rm -rf "$work/again"
-  git clone --quiet . "$work/again/with a space"
-  (cd "$work/again/with a space" && DIST_WORK="$work/again/work" DIST_OUT="$work/again/dist" tools/dist/build.sh x86_64-linux)
+  git clone --quiet . "$work/again/elsewhere"
+  (cd "$work/again/elsewhere" && DIST_WORK="$work/again/work" DIST_OUT="$work/again/dist" tools/dist/build.sh x86_64-linux)
   local file
   for file in "$work"/again/dist/uflow*; do
     cmp "$file" "$out/${file##*/}" || die "${file##*/} is another file"
