@@ -46,9 +46,12 @@ fn tensor(job: &mut Job, source: Source, shop: &Shop) -> Result<(Vec<f32>, (u32,
             }
             _share = shop.memory.take(raw.made_bytes());
             picture = raw.picture(input.significant_bits, input.float_range)?;
-            if let Picture::Made(image) = &picture {
-                job.timings.decode = job.was_in("decode", start);
-                model.watch_depth(image.frame().significant_bits().or(job.significant_bits), || image.peak());
+            match &picture {
+                Picture::Lent(frame) => model.watch_depth(frame.significant_bits(), || frame.peak()),
+                Picture::Made(image) => {
+                    job.timings.decode = job.was_in("decode", start);
+                    model.watch_depth(image.frame().significant_bits().or(job.significant_bits), || image.peak());
+                }
             }
             picture.frame()
         }
@@ -65,7 +68,7 @@ fn tensor(job: &mut Job, source: Source, shop: &Shop) -> Result<(Vec<f32>, (u32,
     if let (Source::Image(_), Some(bits)) = (&source, job.significant_bits) {
         frame = frame.with_significant_bits(bits)?;
     }
-    if !matches!(source, Source::Encoded(_)) {
+    if matches!(source, Source::Image(_)) {
         model.watch_depth(frame.significant_bits(), || frame.peak());
     }
     let start = Instant::now();

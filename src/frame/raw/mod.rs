@@ -171,12 +171,12 @@ impl<'a> RawFrame<'a> {
     }
 
     fn unpacked(&self, bits: u8) -> Result<Image> {
-        let width = self.width as usize;
-        let mut samples = vec![0; width * self.height as usize];
-        for (row, out) in samples.chunks_exact_mut(width).enumerate() {
-            packed(self.row(row), bits, out);
+        let mut samples = vec![0_u16; self.width as usize];
+        let mut data = Vec::with_capacity(2 * samples.len() * self.height as usize);
+        for row in 0..self.height as usize {
+            packed(self.row(row), bits, &mut samples);
+            data.extend_from_slice(bytemuck::cast_slice(&samples));
         }
-        let data = bytemuck::cast_slice(&samples).to_vec();
         Ok(Image::new(data, self.width, self.height, PixelFormat::Gray16)?.with_depth(Some(bits), None))
     }
 

@@ -20,8 +20,8 @@ impl ToByte {
     /// # Errors
     /// A sample above white.
     pub(super) fn of(&self, sample: u16) -> Result<u8, String> {
-        let bits = (u32::from(self.white) + 1).trailing_zeros() as u8;
-        self.bytes.get(usize::from(sample)).copied().ok_or_else(|| depth::over_white(sample, bits))
+        let bits = || (u32::from(self.white) + 1).trailing_zeros() as u8;
+        self.bytes.get(usize::from(sample)).copied().ok_or_else(|| depth::over_white(sample, bits()))
     }
 }
 
