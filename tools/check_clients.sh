@@ -48,7 +48,7 @@ perf_analyzer=$(installed tritonclient perf_analyzer)
 cudart=$(installed nvidia-cuda-runtime-cu12 libcudart.so.12)
 LD_LIBRARY_PATH=$(dirname "$cudart"):$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 export LD_LIBRARY_PATH
-if ldd "$perf_analyzer" | grep -q 'libb64.* => not found'; then
+if ldd "$perf_analyzer" | grep 'libb64.* => not found' >/dev/null; then
   # A library of Debian and Ubuntu that few machines have. It is unpacked next to the client, which needs no root.
   if ! command -v apt-get >/dev/null; then
     echo "$0: perf_analyzer needs libb64.so.0d, which was not found; install it (libb64-0d)" >&2

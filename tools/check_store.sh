@@ -60,7 +60,7 @@ stop() {
   wait "$1" || true
 }
 
-serves() { curl -fsS --data-binary "@$picture" "http://$http/v1/models/cloth/detect" | grep -q "\"version\": *$1[,}]"; }
+serves() { curl -fsS --data-binary "@$picture" "http://$http/v1/models/cloth/detect" | grep "\"version\": *$1[,}]" >/dev/null; }
 says() { grep -q "$1" "$work/uflow.log"; }
 
 # check NAME ADDRESS START PUT: START runs the store and sets pids[1]; PUT copies a folder of versions into it.

@@ -11,7 +11,7 @@
 # The static library is one object in which only the names uflow_* are global, so it can be linked together with other static libraries made
 # with Rust.
 #
-# To link for another machine: CC (default cc), LD, OBJCOPY and AR, of the GNU binutils of that machine. CC may use GNU ld or lld. Zig's has no
+# To link for another machine: CC (default cc), LD, OBJCOPY, AR, NM and OBJDUMP, of the GNU binutils of that machine. CC may use GNU ld or lld. Zig's has no
 # unwinder of its own: CC="zig cc -target aarch64-linux-gnu.2.28 -lunwind".
 set -euo pipefail
 [ $# = 2 ] || { echo "usage: $0 BUILT OUT" >&2; exit 2; }
@@ -24,7 +24,9 @@ read -ra cc <<<"${CC:-cc}"
 read -ra ld <<<"${LD:-ld}"
 read -ra objcopy <<<"${OBJCOPY:-objcopy}"
 read -ra ar <<<"${AR:-ar}"
-for tool in "${cc[0]}" "${ld[0]}" "${objcopy[0]}" "${ar[0]}"; do
+read -ra nm <<<"${NM:-nm}"
+read -ra objdump <<<"${OBJDUMP:-objdump}"
+for tool in "${cc[0]}" "${ld[0]}" "${objcopy[0]}" "${ar[0]}" "${nm[0]}" "${objdump[0]}"; do
   command -v "$tool" >/dev/null || { echo "$0: $tool is needed (Debian: gcc, binutils)" >&2; exit 1; }
 done
 archive=$built/libuflow_ffi.a
@@ -52,7 +54,24 @@ awk '{ print "-Wl,-u," $1 }' "$symbols" >"$work/exports"
 
 awk '{ print "-u " $1 }' "$symbols" >"$work/exports"
 "${ld[@]}" -r --gc-sections "@$work/exports" -o "$work/all.o" "$archive"
-"${objcopy[@]}" --strip-debug --remove-section=.llvmbc --remove-section=.llvmcmd --wildcard --keep-global-symbol='uflow_*' \
-  "$work/all.o" "$work/uflow.o"
+"${objcopy[@]}" --strip-debug --remove-section=.llvmbc --remove-section=.llvmcmd "$work/all.o"
+# Names of functions that LLVM shares between modules end in a hash of the module, which depends on the folder of the build. They get numbers
+# in the order of the names, so that the same sources give the same archive.
+"${nm[@]}" --format=just-symbols "$work/all.o" | grep '\.llvm\.[0-9]*$' >"$work/hashed" || true
+sed 's/\(\.llvm\.[0-9]*\)$/ \1/' "$work/hashed" | LC_ALL=C sort | awk '!($2 in seen) { seen[$2] = 1; print $2, ".llvm." ++count }' >"$work/numbers"
+"${objdump[@]}" --section-headers --wide "$work/all.o" | awk '$2 ~ /\.llvm\.[0-9]+$/ { print $2 }' >"$work/sections"
+# renamed FILE JOINT: each of these names, and what it becomes.
+renamed() {
+  awk -v joint="$2" 'NR == FNR { number[$1] = $2; next }
+    { match($0, /\.llvm\.[0-9]+$/); hash = substr($0, RSTART) } hash in number { print $0 joint substr($0, 1, RSTART - 1) number[hash] }' \
+    "$work/numbers" "$1"
+}
+renamed "$work/hashed" ' ' >"$work/renamed"
+renamed "$work/sections" '=' | sed 's/^/--rename-section /' >"$work/options"
+"${objcopy[@]}" --redefine-syms="$work/renamed" "@$work/options" "$work/all.o" "$work/named.o"
+# The linker's table of symbols has the order in which it learns of them.
+"${nm[@]}" --format=just-symbols --extern-only --defined-only "$work/named.o" | LC_ALL=C sort | sed 's/.*/-u "&"/' >"$work/ordered"
+"${ld[@]}" -r "@$work/ordered" -o "$work/all.o" "$work/named.o"
+"${objcopy[@]}" --wildcard --keep-global-symbol='uflow_*' "$work/all.o" "$work/uflow.o"
 rm -f "$out/libuflow.a"
 "${ar[@]}" rcs "$out/libuflow.a" "$work/uflow.o"

@@ -117,7 +117,8 @@ stage_linux() {
   local what
   for what in command library; do
     PREFIX=/usr BINDIR='' LIBDIR='' INCLUDEDIR='' DESTDIR=$work/root BUILT=$built ONNXRUNTIME=$runtime CC="python -m ziglang cc -target ${target/-unknown/}.$glibc -lunwind" \
-      LD=${CROSS_COMPILE}ld OBJCOPY=${CROSS_COMPILE}objcopy AR=${CROSS_COMPILE}ar tools/install.sh "$what" "$backbone"
+      LD=${CROSS_COMPILE}ld OBJCOPY=${CROSS_COMPILE}objcopy AR=${CROSS_COMPILE}ar \
+        NM=${CROSS_COMPILE}nm OBJDUMP=${CROSS_COMPILE}objdump tools/install.sh "$what" "$backbone"
   done
   rm "$work/root/usr/share/uflow/installed.txt" # for `make uninstall`
   mv "$work/root/usr" "$stage"
@@ -193,6 +194,8 @@ build_wheel() {
     --manifest-path clients/python/Cargo.toml --out "$folder"
   python -m wheel unpack --dest "$folder" "$folder"/*.whl >/dev/null
   unpacked=$folder/uflow-$version
+  # maturin's list of parts names them by their folder on this machine.
+  sed -i "s|path+file://$PWD|path+file:///uflow|g" "$unpacked"/uflow-"$version".dist-info/sboms/*.json
   install -D -m 644 -t "$unpacked/uflow-$version.dist-info/licenses" LICENSE-MIT LICENSE-APACHE "$stage/share/doc/uflow/LICENSES-crates.md"
   python -m wheel pack --dest-dir "$out" "$unpacked" >/dev/null
 }

@@ -84,7 +84,10 @@ check_files() {
     python3 tools/dist/check_papers.py "$folder"
   done
   for file in "$out"/uflow-"$version"-*.whl; do
-    unzip -l "$file" | grep -q 'dist-info/licenses/LICENSES-crates.md' || die "${file##*/} has no licences of its crates"
+    unzip -l "$file" | grep 'dist-info/licenses/LICENSES-crates.md' >/dev/null || die "${file##*/} has no licences of its crates"
+    rm -rf "$work/wheel"
+    unzip -q "$file" -d "$work/wheel"
+    if grep -rqF -e "$PWD" -e "${CARGO_HOME:-$HOME/.cargo}" "$work/wheel"; then die "${file##*/} holds paths of this machine"; fi
   done
   if command -v lintian >/dev/null; then
     # The library, its headers and the command are one package, and ONNX Runtime is a library that comes along.
