@@ -1111,6 +1111,22 @@ typedef struct uflow_fit_options_info {
    * The most seconds that training takes, all flows together; infinity without a limit.
    */
   double time_budget;
+  /**
+   * 1 if frames are cut into tiles (uflow_fit_options_set_tiles), else 0.
+   */
+  uint32_t tiles;
+  /**
+   * Columns that frames are brought to before they are cut; 0: those of the first frame.
+   */
+  uint32_t tiles_width;
+  /**
+   * Rows that frames are brought to before they are cut; 0: those of the first frame.
+   */
+  uint32_t tiles_height;
+  /**
+   * The least pixels that neighbouring tiles share.
+   */
+  uint32_t tile_overlap;
 } uflow_fit_options_info;
 
 /**
@@ -1178,11 +1194,11 @@ typedef struct uflow_model_info {
    */
   uint32_t version;
   /**
-   * Columns of the network's input, and of score and log₁₀NFA maps.
+   * Columns of score and log₁₀NFA maps, and of the network's input unless the model cuts frames into tiles.
    */
   uint32_t input_width;
   /**
-   * Rows of the network's input, and of score and log₁₀NFA maps.
+   * Rows of score and log₁₀NFA maps, and of the network's input unless the model cuts frames into tiles.
    */
   uint32_t input_height;
   /**
@@ -2024,6 +2040,19 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_backbone(struct uflow_
 UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_input_size(struct uflow_fit_options *options,
                                                       uint32_t width,
                                                       uint32_t height);
+
+/**
+ * Cuts frames that are larger than the network's input into overlapping tiles, so that small defects of large frames are found. Frames are first
+ * brought to `width` × `height` pixels, which must be multiples of the stride of the backbone's coarsest feature map; 0 and 0: the size of the
+ * first frame that is added, to the nearest such multiples. Neighbouring tiles share at least `overlap` pixels, at most half of a tile; 128 is
+ * usual. Each tile costs a run of the network. Not set: whole frames are resized to the network's input.
+ *
+ * `options` is NULL (an error) or options that were not freed.
+ */
+UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_tiles(struct uflow_fit_options *options,
+                                                 uint32_t width,
+                                                 uint32_t height,
+                                                 uint32_t overlap);
 
 /**
  * Sets how good images are augmented, a `uflow_augmentation` (default `UFLOW_AUGMENTATION_NONE`).

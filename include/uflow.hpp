@@ -731,6 +731,10 @@ class fit_options : public detail::handle<uflow_fit_options, uflow_fit_options_f
   outcome<void> set_input_size(std::uint32_t width, std::uint32_t height) {
     return detail::finish(uflow_fit_options_set_input_size(get(), width, height));
   }
+  /** 0 and 0: the size of the first frame. */
+  outcome<void> set_tiles(std::uint32_t width = 0, std::uint32_t height = 0, std::uint32_t overlap = 128) {
+    return detail::finish(uflow_fit_options_set_tiles(get(), width, height, overlap));
+  }
   outcome<void> set_augmentation(std::uint32_t augmentation) {
     return detail::finish(uflow_fit_options_set_augmentation(get(), augmentation));
   }

@@ -13,6 +13,7 @@ use std::{
 const ORDER: &[&[&str]] = &[
     &["choice", "columns", "digest", "quantile", "sync"],
     &["checkpoint", "error", "files", "frame", "kernel", "latents", "onnx"],
+    &["tiles"],
     &["preprocess", "flow", "screen"],
     &["backbone", "segment"],
     &["drift", "runtime", "package"],

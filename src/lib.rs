@@ -15,6 +15,7 @@ pub mod error;
 
 pub mod frame;
 pub mod preprocess;
+pub mod tiles;
 
 pub mod backbone;
 pub mod onnx;

@@ -49,8 +49,8 @@ impl DetectorState {
 
     /// (height, width) of the maps.
     fn maps(&self) -> (u32, u32) {
-        let input = self.detector.manifest().input;
-        (input.height, input.width)
+        let (width, height) = self.detector.manifest().input.map_size();
+        (height, width)
     }
 }
 

@@ -124,6 +124,14 @@ pub struct uflow_fit_options_info {
     pub reject_rate: f64,
     /// The most seconds that training takes, all flows together; infinity without a limit.
     pub time_budget: f64,
+    /// 1 if frames are cut into tiles (uflow_fit_options_set_tiles), else 0.
+    pub tiles: u32,
+    /// Columns that frames are brought to before they are cut; 0: those of the first frame.
+    pub tiles_width: u32,
+    /// Rows that frames are brought to before they are cut; 0: those of the first frame.
+    pub tiles_height: u32,
+    /// The least pixels that neighbouring tiles share.
+    pub tile_overlap: u32,
 }
 
 impl Versioned for uflow_fit_options_info {
@@ -158,6 +166,10 @@ impl Versioned for uflow_fit_options_info {
         golden: 0,
         reject_rate: f64::NAN,
         time_budget: f64::INFINITY,
+        tiles: 0,
+        tiles_width: 0,
+        tiles_height: 0,
+        tile_overlap: 0,
     };
     const NAME: &str = "info";
 }
@@ -257,6 +269,7 @@ pub unsafe extern "C" fn uflow_fit_options_get_info(
             Augmentation::Shift => uflow_augmentation::UFLOW_AUGMENTATION_SHIFT,
         };
         let (input_width, input_height) = fit.input_size.unwrap_or_default();
+        let (tiles_width, tiles_height) = fit.tiles.and_then(|tiles| tiles.frame).unwrap_or_default();
         let training = &fit.training;
         let [float_low, float_high] = fit.float_range.map_or([f32::NAN; 2], Into::into);
         let detection = fit.decision();
@@ -290,6 +303,10 @@ pub unsafe extern "C" fn uflow_fit_options_get_info(
             golden: fit.golden as u32,
             reject_rate: detection.reject_rate.unwrap_or(f64::NAN),
             time_budget: fit.time_budget.map_or(f64::INFINITY, |budget| budget.as_secs_f64()),
+            tiles: fit.tiles.is_some().into(),
+            tiles_width,
+            tiles_height,
+            tile_overlap: fit.tiles.map_or(0, |tiles| tiles.overlap),
         });
         Ok(())
     })

@@ -53,9 +53,9 @@ pub struct uflow_model_info {
     pub struct_size: usize,
     /// The version in its repository; 1 for a model that was loaded from a path.
     pub version: u32,
-    /// Columns of the network's input, and of score and log₁₀NFA maps.
+    /// Columns of score and log₁₀NFA maps, and of the network's input unless the model cuts frames into tiles.
     pub input_width: u32,
-    /// Rows of the network's input, and of score and log₁₀NFA maps.
+    /// Rows of score and log₁₀NFA maps, and of the network's input unless the model cuts frames into tiles.
     pub input_height: u32,
     /// The number of scales.
     pub scales: u32,
@@ -153,8 +153,8 @@ pub unsafe extern "C" fn uflow_model_get_info(
         out.set(uflow_model_info {
             struct_size: 0,
             version: model.model.version(),
-            input_width: manifest.input.width,
-            input_height: manifest.input.height,
+            input_width: manifest.input.map_size().0,
+            input_height: manifest.input.map_size().1,
             scales: manifest.scales.len() as u32,
             epsilon: rule.epsilon,
             verdict: verdict_number(rule.verdict),

@@ -158,6 +158,11 @@ struct Model {
 impl Model {
     fn open(runtime: &Runtime, package: &Package, options: &SessionOptions) -> anyhow::Result<Self> {
         let manifest = &package.manifest;
+        if manifest.input.tiles.is_some() {
+            anyhow::bail!(
+                "the package cuts frames into tiles, and this command measures one run of the network; `uflow detect --json` gives the times of a frame"
+            );
+        }
         let shapes = manifest.shapes();
         let (height, width) = (manifest.input.height as usize, manifest.input.width as usize);
         let (source, sha256) = (package.backbone.source(), &package.backbone.sha256);

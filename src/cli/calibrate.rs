@@ -212,7 +212,7 @@ fn write(
     (manifest.detection.verdict, manifest.detection.tests) = (None, None);
     manifest.detection = asked.with_roi(None).over(manifest.detection).of_new_package();
     let mask = mask.or(own.as_ref()).map(|roi| &**roi);
-    let (latents, input) = (manifest.latents(), (manifest.input.height, manifest.input.width));
+    let (latents, (width, height)) = (manifest.latents(), manifest.input.map_size());
     let (tests, bound) = (manifest.detection.tests.unwrap_or_default(), manifest.detection.bound.unwrap_or_default());
     let kept = manifest.calibration.take().filter(|_| !args.new_null && asked.roi.is_none());
     let null_of = match (&kept, tests) {
@@ -220,7 +220,7 @@ fn write(
         (Some(null), TestCount::PerSize) => NullOf::Others(null),
         (None, TestCount::PerSize) => NullOf::OtherParts,
     };
-    let lowest = Measurement { shapes: &latents, maps: input, roi: mask, bound }.lowest(energies, null_of)?;
+    let lowest = Measurement { shapes: &latents, maps: (height, width), roi: mask, bound }.lowest(energies, null_of)?;
     let seen = lowest.iter().zip(brightness);
     let seen: Vec<_> = seen.map(|(&lowest, &light)| JudgedFrame { lowest, brightness: Some(light) }).collect();
     manifest.rejection = Some(Rejection::of(&seen, RejectionOrigin::Calibrated, tests, bound)?);

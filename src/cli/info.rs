@@ -8,6 +8,8 @@ use crate::{
     backbone::BackboneMeta,
     columns::{WIDTH, shortened},
     package::{Manifest, Package, Scale, SearchRecord},
+    preprocess::Preprocess,
+    tiles::Tiles,
 };
 
 /// Show the content of a package.
@@ -48,17 +50,22 @@ fn print(package: &Package, licence: &str) -> Result<()> {
     Ok(())
 }
 
+/// The network's input, and how frames are cut.
+fn input(manifest: &Manifest) -> Result<Vec<String>> {
+    let Preprocess { width, height, resize, tiles, .. } = manifest.input;
+    let mut lines = vec![format!("{width}×{height} pixels, {resize} resizing")];
+    if let (Some(Tiles { width, height, overlap }), Some(tiling)) = (tiles, manifest.tiling()?) {
+        lines.push(format!("frames are brought to {width}×{height} pixels and cut into {} tiles", tiling.len()));
+        lines.push(format!("tiles overlap by {overlap} pixels or more"));
+    }
+    Ok(lines)
+}
+
 /// The lines below the name: a key, and one or several lines about it.
 fn facts(manifest: &Manifest, licence: &str) -> Result<Vec<(&'static str, Vec<String>)>> {
     let mut facts = vec![
         ("format", vec![format!("{}, made by uflow {} on {}", manifest.format, manifest.uflow, manifest.created)]),
-        (
-            "input",
-            vec![format!(
-                "{}×{} pixels, {} resizing",
-                manifest.input.width, manifest.input.height, manifest.input.resize
-            )],
-        ),
+        ("input", input(manifest)?),
         (
             "backbone",
             vec![

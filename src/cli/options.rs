@@ -11,7 +11,8 @@ use crate::{
     runtime::{Device, Precision, SessionOptions},
     search::Held,
     segment::{Bound, DecisionOptions, RegionOfInterest, Roi, TestCount, Verdict, parse_rate},
-    train::fit::{BackboneChoice, FitOptions},
+    tiles::DEFAULT_OVERLAP,
+    train::fit::{BackboneChoice, FitOptions, TileOptions},
 };
 
 /// Device options.
@@ -66,6 +67,15 @@ pub struct FeatureArgs {
     #[arg(long, value_name = "N|WxH", value_parser = parse_input_size)]
     input_size: Option<(u32, u32)>,
 
+    /// Cut frames that are larger than the network's input into overlapping tiles, at the size of the images or at another one
+    /// (--tiles=1920x1088). Small defects of large frames are found so; each tile costs a run of the network.
+    #[arg(long, value_name = "WxH", num_args = 0..=1, require_equals = true, value_parser = parse_input_size)]
+    tiles: Option<Option<(u32, u32)>>,
+
+    /// Pixels that neighbouring tiles share at least; what is near the border of a tile comes from its neighbour.
+    #[arg(long, value_name = "PIXELS", default_value_t = DEFAULT_OVERLAP, requires = "tiles")]
+    tile_overlap: u32,
+
     /// Memory for features, in MiB; the rest is kept in a temporary file.
     #[arg(long, value_name = "MIB", default_value_t = 2048)]
     memory: u64,
@@ -78,6 +88,7 @@ impl FeatureArgs {
             backbone: self.backbone.as_ref().map_or_else(BackboneChoice::default, BackboneChoice::from_text),
             strides: self.strides.clone(),
             input_size: self.input_size,
+            tiles: self.tiles.map(|frame| TileOptions { frame, overlap: self.tile_overlap }),
             memory: self.memory.saturating_mul(1 << 20),
             ..options
         }

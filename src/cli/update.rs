@@ -24,8 +24,8 @@ use crate::{
     train::{
         Control, TrainOptions,
         fit::{
-            BackboneChoice, Event, FitOptions, Fitted, GroupGate, JudgedImage, Learned, RejectGate, features_beside,
-            fit_files,
+            BackboneChoice, Event, FitOptions, Fitted, GroupGate, JudgedImage, Learned, RejectGate, TileOptions,
+            features_beside, fit_files,
         },
     },
 };
@@ -262,6 +262,7 @@ fn options(args: &Args, package: &Package, learned: Learned) -> Result<FitOption
             Content::Bytes(bytes) => BackboneChoice::Model(bytes.clone()),
         },
         input_size: Some((manifest.input.width, manifest.input.height)),
+        tiles: manifest.input.tiles.map(TileOptions::of),
         learned: Some(learned),
         augmentation,
         training,

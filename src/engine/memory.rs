@@ -12,21 +12,26 @@ use prometheus::IntGauge;
 use super::{Model, Source};
 use crate::{
     frame::ImageInfo,
+    latents::ScaleShape,
     sync::{lock, wait},
 };
 
 /// What a decoder's buffers may take beside the picture.
 const DECODER: u64 = 4 << 20;
 
-/// Bytes that a frame holds from its admission to its answer: its pixels or its file, its region of interest, its tensor.
+/// Bytes that a frame holds from its admission to its answer: its pixels or its file, its region of interest, its tensor or the maps of its tiles.
 pub(super) fn held(model: &Model, source: &Source, roi: &[u8]) -> u64 {
     let frame = match source {
         Source::Raw { pixels, .. } => pixels.len(),
         Source::Encoded(bytes) => bytes.len(),
         Source::Image(image) => image.frame().data().len(),
     };
-    let tensor = model.manifest().input.len() * size_of::<f32>();
-    (frame + roi.len() + tensor) as u64
+    let manifest = model.manifest();
+    let values = match manifest.input.tiles {
+        None => manifest.input.len(),
+        Some(_) => manifest.latents().iter().map(ScaleShape::pixels).sum(),
+    };
+    (frame + roi.len() + values * size_of::<f32>()) as u64
 }
 
 /// Bytes that decoding takes, by the file's header.

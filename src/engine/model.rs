@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ndarray::{Array3, Array4, ArrayView3, ArrayView4};
+use ndarray::{Array2, Array3, Array4, ArrayView3, ArrayView4};
 use prost::bytes::Bytes;
 
 use super::{
@@ -14,10 +14,13 @@ use super::{
     worker::BackboneWorker,
 };
 use crate::{
-    Result,
-    frame::{Limits, depth::DepthWatch},
+    Error, Result,
+    frame::{Frame, Limits, depth::DepthWatch},
+    latents::ScaleShape,
     package::{Machine, Manifest, Package},
-    pipeline::{Batch, Detector, Evidence, Networks, PostProcessor, Verification, package_roi, verify},
+    pipeline::{
+        Batch, Detector, Evidence, Networks, PostProcessor, TileTimes, Tiler, Verification, package_roi, verify,
+    },
     preprocess::Preprocessor,
     runtime::{Backbone, Device, Network, Runtime},
     segment::{DecisionOptions, DecisionRule, Roi},
@@ -44,6 +47,8 @@ pub struct Model {
     worker: Arc<BackboneWorker>,
     network: Mutex<Network>,
     preprocessors: Scratch<Preprocessor>,
+    /// Where frames are cut into tiles.
+    tilers: Option<Scratch<Tiler>>,
     post_processors: Scratch<PostProcessor>,
     metrics: ModelMetrics,
     depth: DepthWatch,
@@ -71,6 +76,8 @@ impl Model {
             tracing::warn!(model = name, version, "{warning}");
         }
         let (input, of_model) = (manifest.input, (Arc::clone(&manifest), roi.clone()));
+        let of_tiles = Arc::clone(&manifest);
+        let tiler = move || Tiler::new(&of_tiles)?.ok_or_else(|| Error::internal("frames of this model are not cut"));
         Ok(Self {
             name: name.to_owned(),
             version,
@@ -80,6 +87,7 @@ impl Model {
             worker,
             network: Mutex::new(network),
             preprocessors: Scratch::new(move || Preprocessor::new(input), |_| true),
+            tilers: input.tiles.map(|_| Scratch::new(tiler, |_| true)),
             post_processors: Scratch::new(
                 move || PostProcessor::new(&of_model.0, of_model.1.clone()),
                 |post| post.mask().len() <= KEPT_MASK && post.foreign_roi_bytes() <= KEPT_ROI,
@@ -113,7 +121,7 @@ impl Model {
     /// # Errors
     /// None in practice: the model was loaded with the same sizes.
     pub fn detector(self: &Arc<Self>) -> Result<Detector> {
-        let networks = SharedNetworks { model: Arc::clone(self), energies: Vec::new(), latents: Vec::new() };
+        let networks = SharedNetworks::of(self);
         Detector::on(Arc::clone(&self.manifest), Box::new(networks), self.roi.clone())
     }
 
@@ -170,6 +178,26 @@ impl Model {
         &self.preprocessors
     }
 
+    /// The energies of a frame that is cut into tiles, and its latents where they are wanted. `None` where the whole frame goes through the
+    /// networks. As the frames of a [detector](Self::detector), its tiles go to the networks directly, in turn with the engine's batches, so that
+    /// the memory of one frame is that of some tiles.
+    pub(super) fn tiled(self: &Arc<Self>, frame: &Frame<'_>, want_latents: bool) -> Option<Result<Tiled>> {
+        let tilers = self.tilers.as_ref()?;
+        Some(tilers.with(|tiler| {
+            self.preprocessors.with(|preprocessor| {
+                let mut networks = SharedNetworks::of(self);
+                let frames = std::slice::from_ref(frame);
+                let (batch, times) = tiler.run(frames, preprocessor, &mut networks, want_latents)?;
+                let (evidence, scales) = (batch.frame(0), 0..self.manifest.scales.len());
+                Ok(Tiled {
+                    energies: scales.clone().map(|scale| evidence.energy(scale).to_owned()).collect(),
+                    latents: scales.map_while(|scale| Some(evidence.latents(scale)?.to_owned())).collect(),
+                    times,
+                })
+            })
+        }))
+    }
+
     pub(super) fn post_processors(&self) -> &Scratch<PostProcessor> {
         &self.post_processors
     }
@@ -177,6 +205,13 @@ impl Model {
     pub(super) fn metrics(&self) -> &ModelMetrics {
         &self.metrics
     }
+}
+
+/// What the networks give for a frame that is cut into tiles.
+pub(super) struct Tiled {
+    pub(super) energies: Vec<Array2<f32>>,
+    pub(super) latents: Vec<Array3<f32>>,
+    pub(super) times: TileTimes,
 }
 
 /// Runs empty images through network and post-processor, so that memory and kernels are ready for the first frame. Returns the time
@@ -195,11 +230,18 @@ fn warm_up(
         network.run(Array4::zeros((options.max_batch, 3, height, width)).view(), false)?;
     }
     let images = Array4::zeros((1, 3, height, width));
+    let of_frame = |shape: &ScaleShape| Array2::zeros((shape.height, shape.width));
+    let empty: Option<Vec<_>> = input.tiles.map(|_| manifest.latents().iter().map(of_frame).collect());
     let mut last = Duration::ZERO;
     for _ in 0..2 {
         let start = Instant::now();
         let output = network.run(images.view(), false)?;
-        post.run(Evidence::OfBatch(Batch::Output(output), 0), (input.height, input.width), rule)?;
+        match &empty {
+            Some(energies) => {
+                post.run(Evidence::Copied { energies, latents: &[] }, (input.height, input.width), rule)?
+            }
+            None => post.run(Evidence::OfBatch(Batch::Output(output), 0), (input.height, input.width), rule)?,
+        };
         last = start.elapsed();
     }
     Ok(last)
@@ -214,6 +256,12 @@ struct SharedNetworks {
     energies: Vec<Array3<f32>>,
     /// (batch, C, H, W) per scale.
     latents: Vec<Array4<f32>>,
+}
+
+impl SharedNetworks {
+    fn of(model: &Arc<Model>) -> Self {
+        Self { model: Arc::clone(model), energies: Vec::new(), latents: Vec::new() }
+    }
 }
 
 impl Networks for SharedNetworks {

@@ -6,6 +6,7 @@ use super::{
     Answer, Source,
     job::Job,
     memory::{decoding, segmenting},
+    model::Tiled,
     pool::{Finish, Shop},
     worker::{PreparedFrame, Upstream},
 };
@@ -16,11 +17,15 @@ use crate::{
     segment::RegionOfInterest,
 };
 
-/// Frame → tensor, then into the queue of the model's backbone.
+/// Frame → tensor, then into the queue of the model's backbone; or frame → tiles → energies → answer.
 pub(super) fn prepare(job: Job, source: Source, upstream: Upstream, shop: &Shop) {
     let Some(mut job) = job.dequeued("before it was decoded") else { return };
-    match tensor(&mut job, source, shop) {
-        Ok((tensor, size)) => upstream.enqueue(PreparedFrame { job: job.enqueued(), tensor, size }),
+    match made(&mut job, source, shop) {
+        Ok((Made::Tensor(tensor), size)) => upstream.enqueue(PreparedFrame { job: job.enqueued(), tensor, size }),
+        Ok((Made::Energies(Tiled { energies, latents, .. }), size)) => {
+            drop(upstream);
+            finish(Finish { job: job.enqueued(), size, energies, latents }, shop);
+        }
         Err(error) => {
             // Whoever waits for this frame to fill a batch waits no more.
             drop(upstream);
@@ -29,7 +34,15 @@ pub(super) fn prepare(job: Job, source: Source, upstream: Upstream, shop: &Shop)
     }
 }
 
-fn tensor(job: &mut Job, source: Source, shop: &Shop) -> Result<(Vec<f32>, (u32, u32))> {
+/// What becomes of a frame before it is segmented, or goes into the queue of a backbone.
+enum Made {
+    /// The network's input.
+    Tensor(Vec<f32>),
+    /// What the networks gave for its tiles.
+    Energies(Tiled),
+}
+
+fn made(job: &mut Job, source: Source, shop: &Shop) -> Result<(Made, (u32, u32))> {
     // A region that cannot be used is refused before the network runs.
     let own_roi = job.roi.as_mut().map(|roi| shop.rois.get(roi)).transpose()?;
     let start = Instant::now();
@@ -73,14 +86,23 @@ fn tensor(job: &mut Job, source: Source, shop: &Shop) -> Result<(Vec<f32>, (u32,
     }
     let start = Instant::now();
     job.brightness = frame.brightness(model.manifest().input.significant_bits);
-    let mut tensor = model.worker().buffer(model.manifest().input.len());
+    let size = (frame.height(), frame.width());
     if let Some(roi) = own_roi.as_ref().or(job.rule.roi.as_ref().and_then(RegionOfInterest::mask)) {
-        let input = (model.manifest().input.height as usize, model.manifest().input.width as usize);
-        roi.check_frame((frame.height() as usize, frame.width() as usize), input)?;
+        let (width, height) = model.manifest().input.map_size();
+        roi.check_frame((size.0 as usize, size.1 as usize), (height as usize, width as usize))?;
     }
+    if let Some(tiled) = model.tiled(&frame, job.wanted.latents) {
+        let tiled = tiled?;
+        job.timings.preprocess = tiled.times.preprocess.as_secs_f64() * 1e3;
+        let both = job.was_in("network", start);
+        job.timings.network = both - job.timings.preprocess;
+        job.batch = 1;
+        return Ok((Made::Energies(tiled), size));
+    }
+    let mut tensor = model.worker().buffer(model.manifest().input.len());
     model.preprocessors().with(|preprocessor| preprocessor.run(&frame, &mut tensor))?;
     job.timings.preprocess = job.was_in("preprocess", start);
-    Ok((tensor, (frame.height(), frame.width())))
+    Ok((Made::Tensor(tensor), size))
 }
 
 /// Energies → answer.

@@ -148,16 +148,18 @@ pub(super) fn check_frame(frame: &GoldenFrame, png: &[u8]) -> Result<(), Reason>
     super::read::check_png(file, png)
 }
 
-/// A frame as the PNG of a golden frame: 8 bits, gray if it has no colour, scaled down with its aspect ratio to fit into the network's input. A frame
+/// A frame as the PNG of a golden frame: 8 bits, gray if it has no colour, scaled down with its aspect ratio to fit into the size that frames are resized to. A frame
 /// of 8 bits that fits is kept pixel by pixel.
 ///
 /// # Errors
 /// [`Error::Frame`] for 16-bit samples above the package's significant bits.
 pub fn golden_picture(frame: &Frame<'_>, input: &Preprocess) -> Result<Vec<u8>> {
     let (width, height) = (f64::from(frame.width()), f64::from(frame.height()));
-    let scale = (f64::from(input.width) / width).min(f64::from(input.height) / height).min(1.0);
+    let (most_width, most_height) = input.frame_size();
+    let scale = (f64::from(most_width) / width).min(f64::from(most_height) / height).min(1.0);
     let side = |side: f64| ((side * scale).round() as u32).max(1);
-    let plain = Preprocess { width: side(width), height: side(height), mean: [0.0; 3], std: [1.0; 3], ..*input };
+    let plain =
+        Preprocess { width: side(width), height: side(height), mean: [0.0; 3], std: [1.0; 3], tiles: None, ..*input };
     let mut planes = vec![0.0; plain.len()];
     Preprocessor::new(plain)?.run(frame, &mut planes)?;
     let bytes: Vec<u8> = planes.iter().map(|value| (value * 255.0).round() as u8).collect();

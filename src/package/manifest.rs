@@ -15,6 +15,7 @@ use crate::flow::Topology;
 use crate::latents::ScaleShape;
 use crate::preprocess::Preprocess;
 use crate::segment::{CalibratedNull, DecisionOptions, DecisionRule, ModelFacts, Rejection};
+use crate::tiles::{Tiles, Tiling};
 use crate::{Error, Reason, Result};
 
 /// The manifest format that this version reads and writes.
@@ -35,7 +36,7 @@ pub struct Manifest {
     pub created: String,
     /// Version of the program that made it.
     pub uflow: String,
-    /// Size and normalisation of the network's input.
+    /// Size and normalisation of the network's input, and how frames are cut.
     pub input: Preprocess,
     /// The frozen feature extractor.
     pub backbone: BackboneReference,
@@ -193,9 +194,21 @@ impl Manifest {
         self.scales.iter().map(|scale| (scale.features, scale.latents)).collect()
     }
 
-    /// Shapes of the latents per scale, finest first.
+    /// Shapes of a frame's latents per scale, finest first: the network's, or those of all tiles together.
     pub fn latents(&self) -> Vec<ScaleShape> {
-        self.scales.iter().map(|scale| scale.latents).collect()
+        let size = (self.input.width, self.input.height);
+        let of_frame = |latents| self.input.tiles.map_or(latents, |tiles| tiles.joined(size, latents));
+        self.scales.iter().map(|scale| of_frame(scale.latents)).collect()
+    }
+
+    /// How frames are cut into tiles, if they are.
+    ///
+    /// # Errors
+    /// A frame that does not consist of whole cells of the coarsest scale.
+    pub fn tiling(&self) -> Result<Option<Tiling>> {
+        let shapes: Vec<ScaleShape> = self.scales.iter().map(|scale| scale.latents).collect();
+        let of = |tiles: &Tiles| Tiling::new(tiles, (self.input.height, self.input.width), &shapes);
+        self.input.tiles.as_ref().map(of).transpose()
     }
 
     /// How a frame is decided: a call's options over those of the package.
@@ -228,6 +241,7 @@ impl Manifest {
         self.validate()?;
         let json =
             serde_json::to_string_pretty(self).map_err(|error| Error::package(MANIFEST_FILE, Reason::of(error)))?;
+        check_bytes(json.len() as u64 + 1).map_err(|reason| Error::package(MANIFEST_FILE, reason))?;
         Ok(json + "\n")
     }
 
@@ -240,9 +254,7 @@ impl Manifest {
     }
 
     pub(crate) fn parse(text: &[u8]) -> Result<Self, Reason> {
-        if text.len() as u64 > MAX_MANIFEST_BYTES {
-            return Err(format!("it has {} bytes, at most {MAX_MANIFEST_BYTES} are allowed", text.len()).into());
-        }
+        check_bytes(text.len() as u64)?;
         /// The format's number decides how the rest is read.
         #[derive(Deserialize)]
         struct Probe {
@@ -274,6 +286,7 @@ impl Manifest {
         at("flow.sha256", check_sha256(&self.flow.sha256))?;
         self.check_files()?;
         check_scales(&self.scales, &self.input)?;
+        self.tiling().map_err(|error| Reason::of(error).after("input."))?;
         self.training.as_ref().map_or(Ok(()), |training| training.check(self.scales.len()))?;
         self.scores.as_ref().map_or(Ok(()), ScoreStatistics::check)?;
         self.calibration
@@ -340,6 +353,13 @@ fn at(field: &str, result: Result<(), String>) -> Result<(), String> {
 /// Refuses a value that does not hold.
 fn holds(field: &str, value: impl std::fmt::Debug, holds: bool, expected: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(format!("{field}: {value:?} {expected}")) }
+}
+
+fn check_bytes(bytes: u64) -> Result<(), String> {
+    if bytes <= MAX_MANIFEST_BYTES {
+        return Ok(());
+    }
+    Err(format!("it has {bytes} bytes, at most {MAX_MANIFEST_BYTES} are allowed"))
 }
 
 fn check_format(format: Option<serde_json::Value>) -> Result<(), String> {

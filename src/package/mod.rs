@@ -72,7 +72,7 @@ pub const PACKAGE_SUFFIX: &str = "uflow";
 pub const BACKBONES_FOLDER: &str = "backbones";
 
 /// Largest manifest.
-pub(crate) const MAX_MANIFEST_BYTES: u64 = 1 << 20;
+pub(crate) const MAX_MANIFEST_BYTES: u64 = 1 << 22;
 /// Largest network: what protobuf, and so ONNX, can hold in one file.
 pub(crate) const MAX_NETWORK_BYTES: u64 = (1 << 31) - 1;
 /// Largest picture of a region of interest.

@@ -4,7 +4,7 @@ use std::{slice, sync::Arc, time::Instant};
 
 use ndarray::{Array4, ArrayView2, Axis, Slice};
 
-use super::{Batch, Decision, Detection, Evidence, Maps, Networks, PostProcessor, Timings, package_roi};
+use super::{Batch, Decision, Detection, Evidence, Maps, Networks, PostProcessor, Tiler, Timings, package_roi};
 use crate::{
     Error, Result,
     frame::Frame,
@@ -23,6 +23,8 @@ pub struct Detector {
     manifest: Arc<Manifest>,
     preprocessor: Preprocessor,
     input: Array4<f32>,
+    /// Where frames are cut into tiles, in place of `input`.
+    tiler: Option<Tiler>,
     networks: Box<dyn Networks>,
     post: PostProcessor,
 }
@@ -82,9 +84,11 @@ impl Detector {
     /// A manifest with sizes that no frame can be resized to.
     pub fn on(manifest: Arc<Manifest>, networks: Box<dyn Networks>, roi: Option<Arc<Roi>>) -> Result<Self> {
         let (height, width) = (manifest.input.height as usize, manifest.input.width as usize);
+        let tiler = Tiler::new(&manifest)?;
         Ok(Self {
             preprocessor: Preprocessor::new(manifest.input)?,
-            input: Array4::zeros((1, 3, height, width)),
+            input: Array4::zeros((usize::from(tiler.is_none()), 3, height, width)),
+            tiler,
             networks,
             post: PostProcessor::new(&manifest, roi)?,
             manifest,
@@ -172,9 +176,14 @@ impl Detector {
     fn measure(&mut self, frames: &[Frame<'_>], rule: &DecisionRule, want_latents: bool) -> Result<Measured<'_>> {
         let count = frames.len();
         self.make_room(count)?;
-        let Self { preprocessor, input, networks, post, .. } = self;
+        let Self { preprocessor, input, tiler, networks, post, .. } = self;
         for frame in frames {
             post.check_frame((frame.height(), frame.width()), rule)?;
+        }
+        if let Some(tiler) = tiler {
+            let (batch, times) = tiler.run(frames, preprocessor, &mut **networks, want_latents)?;
+            let [preprocess, network] = [times.preprocess, times.network].map(|time| time.as_secs_f64() * 1e3);
+            return Ok(Measured { batch, post, preprocess: preprocess / count as f64, network });
         }
         let start = Instant::now();
         let each = input.len() / input.len_of(Axis(0));
@@ -193,7 +202,7 @@ impl Detector {
         if count == 0 {
             return Err(Error::parameter("frames", "at least one frame is needed"));
         }
-        if count > room {
+        if count > room && self.tiler.is_none() {
             self.input = Array4::zeros((count, channels, height, width));
         }
         Ok(())

@@ -6,6 +6,8 @@
 //!  Preprocessor     Networks                      PostProcessor
 //! ```
 //!
+//! Where a package cuts frames into tiles, a [`Tiler`] brings them through preprocessor and networks and joins their energies.
+//!
 //! [`Detector::process`] composes it: the command, calibration, evaluation, imports, benchmarks and C go through it. An
 //! [`Engine`](crate::engine::Engine) spreads the same three stages over its threads, to overlap frames of many models; its
 //! models lend their networks to detectors through the trait [`Networks`], which is declared here.
@@ -16,6 +18,7 @@
 mod detector;
 mod evidence;
 mod post;
+mod tiler;
 mod verify;
 
 use std::sync::Arc;
@@ -27,6 +30,7 @@ pub use self::{
     detector::{Detector, Processed},
     evidence::{Batch, Evidence, Networks},
     post::PostProcessor,
+    tiler::{TileTimes, Tiler},
     verify::{LOW_TOLERANCE, TOLERANCE, Verification, VerifiedFrame, golden_frames, verify},
 };
 use crate::{
@@ -126,7 +130,7 @@ impl Timings {
     }
 }
 
-/// The maps behind the last detection, at the network's input size.
+/// The maps behind the last detection, of the package's [map size](crate::preprocess::Preprocess::map_size).
 #[derive(Clone, Copy, Debug)]
 pub struct Maps<'a> {
     /// Anomaly score (Eq. 2), H × W, in [0, 1).

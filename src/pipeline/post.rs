@@ -43,12 +43,11 @@ impl PostProcessor {
     /// # Errors
     /// Shapes that no map can have.
     pub fn new(manifest: &Manifest, roi: Option<Arc<Roi>>) -> Result<Self> {
-        let input = (manifest.input.height, manifest.input.width);
-        Self::for_latents(&manifest.latents(), input, manifest.calibration.as_ref(), roi)
+        let (width, height) = manifest.input.map_size();
+        Self::for_latents(&manifest.latents(), (height, width), manifest.calibration.as_ref(), roi)
     }
 
-    /// For latents of these shapes, finest first, and maps of (height, width), the network's input size, whatever model
-    /// they come from. Without a calibrated null hypothesis, tests counted by size stand on the theoretical one.
+    /// For latents of these shapes, finest first, and maps of (height, width), whatever model they come from. Without a calibrated null hypothesis, tests counted by size stand on the theoretical one.
     ///
     /// # Errors
     /// Shapes that no map can have, a null hypothesis of other shapes.
@@ -80,19 +79,19 @@ impl PostProcessor {
     /// # Errors
     /// A scale that the model does not have, or none.
     pub fn for_comparison(manifest: &Manifest, scales: &[usize], block_wise: bool) -> Result<Self> {
-        let (shapes, maps) = (manifest.latents(), (manifest.input.height, manifest.input.width));
+        let (shapes, (width, height)) = (manifest.latents(), manifest.input.map_size());
         if let Some(scale) = scales.iter().find(|&&scale| scale >= shapes.len()) {
             let last = shapes.len() - 1;
             let reason = format!("the model has scales 0 (the finest) to {last}, but no scale {scale}");
             return Err(Error::parameter("scale", reason));
         }
         let chosen: Vec<ScaleShape> = scales.iter().map(|&scale| shapes[scale]).collect();
-        let size = (maps.0 as usize, maps.1 as usize);
+        let size = (height as usize, width as usize);
         Ok(Self {
             scales: scales.iter().map(|&scale| (scale, shapes[scale].channels)).collect(),
             whole: scales.len() == shapes.len(),
             blocks: block_wise.then(|| Blocks::new(&chosen, size)),
-            ..Self::for_latents(&chosen, maps, None, None)?
+            ..Self::for_latents(&chosen, (height, width), None, None)?
         })
     }
 

@@ -12,6 +12,8 @@
 //!
 //! Gray is replicated to three channels; alpha is dropped, as `convert("RGB")` does, and does not weight the colours.
 //!
+//! Frames that are cut into [tiles](crate::tiles) are resized to the size of the frame that is cut, and one tile after the other is made of it.
+//!
 //! Once a [`Preprocessor`] has seen a frame of some size and format, further ones of that kind allocate nothing.
 
 mod axis;
@@ -24,6 +26,7 @@ use self::axis::AxisCache;
 use self::resample::{Job, Scratch};
 use crate::choice::choice;
 use crate::frame::{FloatRange, Frame, Limits, PixelFormat, ReadOptions, depth};
+use crate::tiles::Tiles;
 use crate::{Error, Result};
 
 /// Largest width and height of a network's input.
@@ -64,6 +67,9 @@ pub struct Preprocess {
     pub mean: [f32; 3],
     /// Standard deviation of red, green and blue on the scale 0 … 1, divided by.
     pub std: [f32; 3],
+    /// How frames are cut that are larger than the network's input; none where the whole frame is resized to the input's size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiles: Option<Tiles>,
     /// The filter that brings a frame to that size; its aspect ratio is not kept. Packages without it mean bilinear.
     #[serde(default)]
     pub resize: Resize,
@@ -84,7 +90,16 @@ impl Preprocess {
     /// Bilinear resizing to `width` × `height` and ImageNet's normalisation.
     pub fn imagenet(width: u32, height: u32) -> Self {
         let (mean, std) = (Self::IMAGENET_MEAN, Self::IMAGENET_STD);
-        Self { width, height, mean, std, resize: Resize::Bilinear, significant_bits: None, float_range: None }
+        Self {
+            width,
+            height,
+            mean,
+            std,
+            tiles: None,
+            resize: Resize::Bilinear,
+            significant_bits: None,
+            float_range: None,
+        }
     }
 
     /// How files are read for this input. `significant_bits` of a request come before the package's.
@@ -94,6 +109,16 @@ impl Preprocess {
             significant_bits: significant_bits.or(self.significant_bits),
             float_range: self.float_range,
         }
+    }
+
+    /// Width and height that frames are resized to: the network's input, or the frame that is cut into tiles.
+    pub fn frame_size(&self) -> (u32, u32) {
+        self.tiles.map_or((self.width, self.height), |tiles| (tiles.width, tiles.height))
+    }
+
+    /// Width and height of score and log₁₀NFA maps.
+    pub fn map_size(&self) -> (u32, u32) {
+        self.tiles.map_or((self.width, self.height), |tiles| tiles.map_size())
     }
 
     /// Length of the network's input, 3 · height · width.
@@ -112,6 +137,9 @@ impl Preprocess {
             if !(1..=MAX_INPUT_SIZE).contains(&size) {
                 return Some((field, format!("{size} is not within 1 to {MAX_INPUT_SIZE}")));
             }
+        }
+        if let Some(reason) = self.tiles.and_then(|tiles| tiles.problem((self.width, self.height))) {
+            return Some(("tiles", reason));
         }
         if let Some(bits) = self.significant_bits.filter(|bits| !(1..=depth::FULL_BITS).contains(bits)) {
             return Some(("significant_bits", format!("{bits} is not within 1 to {}", depth::FULL_BITS)));
@@ -160,8 +188,8 @@ impl Preprocessor {
         }
         Ok(Self {
             input,
-            horizontal: AxisCache::new(input.width as usize, input.resize),
-            vertical: AxisCache::new(input.height as usize, input.resize),
+            horizontal: AxisCache::new(input.frame_size().0 as usize, input.resize),
+            vertical: AxisCache::new(input.frame_size().1 as usize, input.resize),
             bytes: Scratch::default(),
             floats: Scratch::default(),
             arch: pulp::Arch::new(),
@@ -176,23 +204,51 @@ impl Preprocessor {
     /// Writes the network's input for `frame`: 3 · height · width numbers, the red plane first, row after row.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if `out` does not have exactly [`Preprocess::len`] elements; [`Error::Frame`] for a 16-bit sample above the
-    /// range of the significant bits.
+    /// [`Error::Parameter`] if `out` does not have exactly [`Preprocess::len`] elements, and for an input with tiles; [`Error::Frame`] for a
+    /// 16-bit sample above the range of the significant bits.
     pub fn run(&mut self, frame: &Frame<'_>, out: &mut [f32]) -> Result<()> {
-        let needed = self.input.len();
-        if out.len() != needed {
-            return Err(Error::parameter("out", format!("needs {needed} numbers, has {}", out.len())));
+        if self.input.tiles.is_some() {
+            return Err(Error::parameter("input", "frames of this model are cut into tiles: make them one by one"));
         }
-        let bits = frame.significant_bits().or(self.input.significant_bits).unwrap_or(depth::FULL_BITS);
-        let white = depth::white(bits);
+        self.check(frame)?;
+        self.part(frame, (0, 0), out)
+    }
+
+    /// Refuses a frame with a 16-bit sample above the range of the significant bits.
+    ///
+    /// # Errors
+    /// [`Error::Frame`].
+    pub(crate) fn check(&self, frame: &Frame<'_>) -> Result<()> {
+        let bits = self.bits(frame);
         if bits < depth::FULL_BITS
-            && let Some(peak) = depth::peak(frame).filter(|&peak| peak > white)
+            && let Some(peak) = depth::peak(frame).filter(|&peak| peak > depth::white(bits))
         {
             return Err(Error::frame(depth::over_white(peak, bits)));
         }
+        Ok(())
+    }
+
+    fn bits(&self, frame: &Frame<'_>) -> u8 {
+        frame.significant_bits().or(self.input.significant_bits).unwrap_or(depth::FULL_BITS)
+    }
+
+    /// Writes the network's input that begins at this (row, column) of the resized frame. The frame was [checked](Self::check).
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if `out` has another length, or the input would not lie inside the resized frame.
+    pub(crate) fn part(&mut self, frame: &Frame<'_>, origin: (usize, usize), out: &mut [f32]) -> Result<()> {
+        let (needed, frame_size) = (self.input.len(), self.input.frame_size());
+        if out.len() != needed {
+            return Err(Error::parameter("out", format!("needs {needed} numbers, has {}", out.len())));
+        }
+        let end = (origin.0 + self.input.height as usize, origin.1 + self.input.width as usize);
+        if end.0 > frame_size.1 as usize || end.1 > frame_size.0 as usize {
+            return Err(Error::internal("a tile does not lie inside its frame"));
+        }
+        let white = f32::from(depth::white(self.bits(frame)));
         let horizontal = self.horizontal.get(frame.width() as usize);
         let vertical = self.vertical.get(frame.height() as usize);
-        let job = Job { frame, horizontal, vertical, input: &self.input, white: f32::from(white), out };
+        let job = Job { frame, horizontal, vertical, input: &self.input, white, origin, out };
         match frame.format() {
             PixelFormat::Gray8 => self.arch.dispatch(job.with::<u8, 1>(&mut self.bytes)),
             PixelFormat::Gray16 => self.arch.dispatch(job.with::<f32, 1>(&mut self.floats)),

@@ -117,6 +117,8 @@ pub(super) struct Job<'a> {
     pub(super) input: &'a Preprocess,
     /// The value of white in 16-bit samples.
     pub(super) white: f32,
+    /// Row and column of the resized frame where the network's input begins.
+    pub(super) origin: (usize, usize),
     pub(super) out: &'a mut [f32],
 }
 
@@ -153,27 +155,28 @@ impl<S: Sample, const C: usize> WithSimd for TypedJob<'_, S, C> {
 }
 
 impl<S: Sample, const C: usize> TypedJob<'_, S, C> {
-    /// The whole frame, with `L` samples a pixel in the ring.
+    /// The network's input, with `L` samples a pixel in the ring.
     #[inline(always)]
     fn run<const L: usize>(self) {
-        let Self { job: Job { frame, horizontal, vertical, input, white, out }, scratch } = self;
+        let Self { job: Job { frame, horizontal, vertical, input, white, origin, out }, scratch } = self;
         let Scratch { wide, ring, sums, line } = scratch;
         let (width, length) = (input.width as usize, line.len());
         let planes = Planes::new(input, frame.format(), white);
         let ring_rows = vertical.map_or(1, |axis| axis.taps);
+        let columns = Columns { axis: horizontal, from: origin.1, width };
         let mut next = 0;
         for y in 0..input.height as usize {
             match vertical {
-                None => read_row::<S, C, L>(frame.row(y as u32), horizontal, wide, sums, line),
+                None => read_row::<S, C, L>(frame.row((origin.0 + y) as u32), columns, wide, sums, line),
                 Some(axis) => {
-                    let (first, count) = axis.spans[y];
+                    let (first, count) = axis.spans[origin.0 + y];
                     next = next.max(first);
                     while next < first + count {
                         let slot = &mut ring[next % ring_rows * length..][..length];
-                        read_row::<S, C, L>(frame.row(next as u32), horizontal, wide, sums, slot);
+                        read_row::<S, C, L>(frame.row(next as u32), columns, wide, sums, slot);
                         next += 1;
                     }
-                    let weights = &S::weights(axis)[y * axis.taps..][..count];
+                    let weights = &S::weights(axis)[(origin.0 + y) * axis.taps..][..count];
                     let slots = (first..first + count).map(|y| &ring[y % ring_rows * length..][..length]);
                     sum_rows::<S>(weights, slots, sums);
                     narrow_row(sums, line);
@@ -184,27 +187,38 @@ impl<S: Sample, const C: usize> TypedJob<'_, S, C> {
     }
 }
 
+/// The columns of the resized frame that are made, and how.
+#[derive(Clone, Copy)]
+struct Columns<'a> {
+    axis: Option<&'a Axis>,
+    from: usize,
+    width: usize,
+}
+
 /// Reads a row of the frame and resamples it horizontally.
 #[inline(always)]
 fn read_row<S: Sample, const C: usize, const L: usize>(
     row: &[u8],
-    axis: Option<&Axis>,
+    Columns { axis, from, width }: Columns<'_>,
     wide: &mut [S::Wide],
     sums: &mut [S::Wide],
     out: &mut [S],
 ) {
     let Some(axis) = axis else {
-        for (out, sample) in out.iter_mut().zip(S::read(row)) {
+        for (out, sample) in out.iter_mut().zip(S::read(row).skip(from * C)) {
             *out = sample;
         }
         return;
     };
-    for (wide, sample) in wide.iter_mut().zip(S::read(row)) {
+    let spans = &axis.spans[from..from + width];
+    // Both ends of the spans ascend.
+    let (left, right) = (spans[0].0, spans[width - 1].0 + spans[width - 1].1);
+    for (wide, sample) in wide.iter_mut().zip(S::read(row).skip(left * C).take((right - left) * C)) {
         *wide = sample.widen();
     }
-    let pixels = sums.chunks_exact_mut(L).zip(&axis.spans).zip(S::weights(axis).chunks_exact(axis.taps));
-    for ((pixel, &(first, count)), weights) in pixels {
-        let weights = &weights[..count];
+    let weights = S::weights(axis)[from * axis.taps..].chunks_exact(axis.taps);
+    for ((pixel, &(first, count)), weights) in sums.chunks_exact_mut(L).zip(spans).zip(weights) {
+        let (first, weights) = (first - left, &weights[..count]);
         if L == 1 {
             let terms = weights.iter().zip(&wide[first..first + count]);
             pixel[0] = terms.fold(S::START, |sum, (&weight, &sample)| sum + weight * sample);

@@ -105,6 +105,10 @@ pub fn search(
     options: &SearchOptions,
     events: &mut dyn FnMut(SearchEvent<'_>) -> Control,
 ) -> Result<Searched> {
+    if options.fit.tiles.is_some() {
+        let reason = "a search does not compare tiled models: their defects would be painted and judged at the size of the frame. Fit without a search";
+        return Err(Error::parameter("tiles", reason));
+    }
     // What could not be fitted is told before the first file is read.
     Fitter::new(runtime, options.fit.clone())?;
     let given = Settings::of(&options.fit)?;

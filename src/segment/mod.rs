@@ -34,6 +34,7 @@ pub(crate) mod components;
 mod count;
 mod decision;
 mod frame_grid;
+mod location;
 mod lowest;
 mod null;
 mod outlier;

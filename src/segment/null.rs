@@ -44,6 +44,7 @@ use strum::{Display, VariantArray, VariantNames};
 use super::{
     Roi,
     count::{ALPHA, BETA},
+    location::LocationGrid,
     prune::Pruner,
     rates::rates,
     tree::Tree,
@@ -102,7 +103,8 @@ pub struct CalibratedNull {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScaleNull {
-    /// Mean of ln(U / C) at each pixel, row by row.
+    /// Mean of ln(U / C) at each pixel, row by row; on maps of more than 16,384 pixels, of each square of the smallest number of pixels that makes
+    /// it no more.
     pub location: Vec<f32>,
     /// Pixels that took part: those of the package's region of interest.
     pub pixels: usize,
@@ -199,8 +201,9 @@ impl ScaleNull {
 
     fn check(&self, shape: ScaleShape) -> std::result::Result<(), String> {
         let finite = |value: &f32| value.is_finite();
-        if self.location.len() != shape.pixels() || !self.location.iter().all(finite) {
-            return Err(format!("location: not {} numbers", shape.pixels()));
+        let locations = LocationGrid::of(shape).len();
+        if self.location.len() != locations || !self.location.iter().all(finite) {
+            return Err(format!("location: not {locations} numbers"));
         }
         if !(1..=shape.pixels()).contains(&self.pixels) {
             return Err(format!("pixels: {} is not within 1 to {}", self.pixels, shape.pixels()));
@@ -231,20 +234,24 @@ impl ScaleNull {
         let channels = shape.channels as f64;
         let logs: Vec<Vec<f64>> =
             maps.iter().map(|map| map.iter().map(|&u| log_ratio(u, channels)).collect()).collect();
-        let mean_at = |pixel: usize| logs.iter().map(|x| x[pixel]).sum::<f64>() / images;
-        let means: Vec<f64> = (0..shape.pixels()).map(mean_at).collect();
+        // What each image has in each square of the locations' grid.
+        let grid = LocationGrid::of(shape);
+        let of_images: Vec<Vec<f64>> = logs.iter().map(|x| grid.means(x, &takes_part)).collect();
+        let mean_at = |at: usize| of_images.iter().map(|x| x[at]).sum::<f64>() / images;
+        let means: Vec<f64> = (0..grid.len()).map(mean_at).collect();
         let count = pixels.len().max(1) as f64;
         let over = |value: &dyn Fn(usize) -> f64| pixels.iter().map(|&pixel| value(pixel)).sum::<f64>() / count;
-        let mean = over(&|pixel| means[pixel]);
+        let mean = over(&|pixel| means[grid.at(pixel)]);
         // How far positions differ, beyond the differences that chance gives with this number of images.
-        let within =
-            over(&|pixel| logs.iter().map(|x| (x[pixel] - means[pixel]).powi(2)).sum::<f64>() / (images - 1.0));
-        let between = (over(&|pixel| (means[pixel] - mean).powi(2)) - within / images).max(0.0);
+        let apart = |at: usize| of_images.iter().map(|x| (x[at] - means[at]).powi(2)).sum::<f64>();
+        let within = over(&|pixel| apart(grid.at(pixel)) / (images - 1.0));
+        let between = (over(&|pixel| (means[grid.at(pixel)] - mean).powi(2)) - within / images).max(0.0);
         let trust = if between > 0.0 { between / (between + within / images) } else { 0.0 };
         let location: Vec<f64> = means.iter().map(|at| mean + trust * (at - mean)).collect();
-        let spread = logs.iter().map(|x| over(&|pixel| (x[pixel] - location[pixel]).powi(2))).sum::<f64>();
+        let at_pixels = grid.spread(&location, shape.pixels());
+        let spread = logs.iter().map(|x| over(&|pixel| (x[pixel] - at_pixels[pixel]).powi(2))).sum::<f64>();
         let deviation = ((spread + PRIOR_IMAGES * 2.0 / channels) / (images + PRIOR_IMAGES)).sqrt();
-        let correlated_pixels = correlated_pixels(shape, &takes_part, &logs, &location);
+        let correlated_pixels = correlated_pixels(shape, &takes_part, &logs, &at_pixels);
         let mut null = Self {
             location: location.iter().map(|&value| rounded(value)).collect(),
             pixels: pixels.len(),
@@ -257,13 +264,13 @@ impl ScaleNull {
         // Each image is compared with the locations of the others: with its own part in the mean it would look calmer than it is.
         let mut found = Vec::new();
         let mut search = Search::new(shape);
-        for (x, map) in logs.iter().zip(maps) {
-            let others = |pixel: usize| {
-                let others = (images * means[pixel] - x[pixel]) / (images - 1.0);
+        for (x, map) in of_images.iter().zip(maps) {
+            let others = |at: usize| {
+                let others = (images * means[at] - x[at]) / (images - 1.0);
                 (mean + trust * (others - mean)) as f32
             };
-            let location: Vec<f32> = (0..shape.pixels()).map(others).collect();
-            search.collect(&null, &location, inside, map, &mut found);
+            let location: Vec<f32> = (0..grid.len()).map(others).collect();
+            search.collect(&null, &grid.spread(&location, shape.pixels()), inside, map, &mut found);
         }
         let shifts = |t| null.shift(t);
         (null.rates, null.tail_slope) = rates(found, maps.len(), shifts);
@@ -366,6 +373,11 @@ pub(super) fn log10_normal_tail(a: f64) -> f64 {
 }
 
 impl ScaleNull {
+    /// The same with a location for each pixel of the map.
+    pub(super) fn at_pixels(&self, shape: ScaleShape) -> Self {
+        Self { location: LocationGrid::of(shape).spread(&self.location, shape.pixels()), ..self.clone() }
+    }
+
     /// Writes z where it is above 0, and 0 elsewhere.
     pub(super) fn standardise(&self, location: &[f32], channels: usize, energy: &[f32], out: &mut [f32]) {
         let (scale, inverse) = (1.0 / channels as f32, 1.0 / self.deviation);

@@ -194,7 +194,7 @@ impl Segmenter {
             null.check(&shapes).map_err(|reason| Error::parameter("calibrated null", reason))?;
         }
         for (index, scale) in self.scales.iter_mut().enumerate() {
-            scale.null = null.map(|null| null.scales[index].clone());
+            scale.null = null.map(|null| null.scales[index].at_pixels(scale.shape));
             scale.prepare_weights();
         }
         self.last = Last::default();

@@ -18,8 +18,8 @@ pub(super) fn held_out_nll(
     let (mut total, mut values) = (0.0, 0.0);
     for (scale, &shape) in cache.shapes().iter().enumerate() {
         let mut map = vec![0.0; shape.len()];
-        for &image in held_out {
-            cache.read(image, 0, scale, &mut map);
+        for (&image, tile) in held_out.iter().flat_map(|image| (0..cache.tiles()).map(move |tile| (image, tile))) {
+            cache.read(image, cache.plain(image, tile), scale, &mut map);
             // The density of the features, then that of the normalised features.
             let log_det = whitened[scale].log_det(shape, &map) - normalisations[scale].log_det(shape, &map);
             whitened[scale].apply(shape, &mut map);

@@ -24,6 +24,8 @@ use crate::{
 const FEWEST_IMAGES: usize = 8;
 /// ½·ln 2π, the constant part of a normal value's negative log-likelihood.
 const HALF_LN_TAU: f64 = 0.918_938_533_204_672_8;
+/// Tiles of an image that one epoch shows, drawn anew for each, and that a held-out image is measured by.
+const MOST_TILES: usize = 16;
 /// Optimiser steps over which the rate rises to its value: Adam's first estimates of the gradient's square are rough.
 const WARM_UP: usize = 20;
 
@@ -103,6 +105,8 @@ struct Session<'a> {
     random: ChaCha8Rng,
     training: Vec<usize>,
     held_out: Vec<usize>,
+    /// What the held-out images are measured by.
+    watched: Vec<Draw>,
     source: Source<'a>,
     trainer: Trainer,
     average: Average,
@@ -141,7 +145,10 @@ impl<'a> Session<'a> {
         let normalisations = flow.normalisations().to_vec();
         let source = Source { cache, normalisations, deviations, seed: options.seed };
         let flow = if start.is_none() { initialised(flow, options, &training, &source) } else { flow };
-        let average = Average::new(&flow, training.len().div_ceil(options.batch));
+        let average = Average::new(&flow, draws_of(cache, &training).div_ceil(options.batch));
+        let tiles = spread(cache.tiles());
+        let draw = |image| tiles.iter().map(move |&tile| Draw { image, version: cache.plain(image, tile) });
+        let watched = held_out.iter().flat_map(|&image| draw(image)).collect();
         let trainer = Trainer::new(flow, options);
         let stopping = Stopping::new(options, begun);
         Ok(Self {
@@ -150,6 +157,7 @@ impl<'a> Session<'a> {
             random,
             training,
             held_out,
+            watched,
             source,
             trainer,
             average,
@@ -165,7 +173,7 @@ impl<'a> Session<'a> {
     }
 
     fn run(&mut self, progress: &mut dyn FnMut(Progress) -> Control) -> Result<StopReason> {
-        let batches = self.training.len().div_ceil(self.options.batch);
+        let batches = draws_of(self.source.cache, &self.training).div_ceil(self.options.batch);
         let held_out = self.watch(0)?;
         self.gaussian_nll = match self.options.normalisation {
             _ if self.options.fold > 0 || !self.fresh => None,
@@ -214,9 +222,20 @@ impl<'a> Session<'a> {
         batches: usize,
         progress: &mut dyn FnMut(Progress) -> Control,
     ) -> Option<StopReason> {
-        let mut draws = Vec::with_capacity(self.training.len());
+        let cache = self.source.cache;
+        let all = draws_of(cache, &self.training);
+        let mut draws = Vec::with_capacity(all);
         for &image in &self.training {
-            draws.push(Draw { image, version: self.random.random_range(0..self.source.cache.versions(image)) });
+            let augmentations = cache.versions(image) / cache.tiles();
+            let mut tiles: Vec<usize> = (0..cache.tiles()).collect();
+            if tiles.len() > MOST_TILES {
+                tiles.shuffle(&mut self.random);
+                tiles.truncate(MOST_TILES);
+            }
+            for tile in tiles {
+                let augmentation = self.random.random_range(0..augmentations);
+                draws.push(Draw { image, version: cache.plain(image, tile) + augmentation });
+            }
         }
         draws.shuffle(&mut self.random);
         let values = self.trainer.flow().architecture().values() as f64;
@@ -238,7 +257,7 @@ impl<'a> Session<'a> {
                 return Some(StopReason::Asked);
             }
             // A time budget that ends with the epoch is seen after its measurement.
-            if seen < self.training.len() && self.stopping.is_late() {
+            if seen < all && self.stopping.is_late() {
                 return Some(StopReason::TimeBudget);
             }
         }
@@ -294,14 +313,12 @@ impl<'a> Session<'a> {
 
     /// The likelihood of the held-out images, without noise, and the variance of their latents.
     fn measure(&self) -> Measured {
-        let Self { pool, source, trainer, average, held_out, .. } = self;
+        let Self { pool, source, trainer, average, watched, .. } = self;
         let flow = average.flow();
         let latents = flow.architecture().latents();
-        let fill = |position: usize, scale: usize, target: &mut [f32]| {
-            source.plain(Draw { image: held_out[position], version: 0 }, scale, target);
-        };
+        let fill = |position: usize, scale: usize, target: &mut [f32]| source.plain(watched[position], scale, target);
         let losses: Vec<Vec<Loss>> = on(pool.as_ref(), || {
-            trainer.gradients().evaluate(flow, held_out.len(), fill, |workspace| workspace.losses().to_vec())
+            trainer.gradients().evaluate(flow, watched.len(), fill, |workspace| workspace.losses().to_vec())
         });
         let (count, values) = (losses.len() as f64, flow.architecture().values() as f64);
         let figures = |(scale, shape): (usize, &ScaleShape)| {
@@ -361,6 +378,17 @@ impl<'a> Session<'a> {
         };
         Ok(Trained { flow, options: self.options.clone(), summary })
     }
+}
+
+/// Tiles that one epoch shows of these images.
+fn draws_of(cache: &FeatureCache, images: &[usize]) -> usize {
+    images.len() * cache.tiles().min(MOST_TILES)
+}
+
+/// Some of so many tiles, from all over the image.
+pub(super) fn spread(tiles: usize) -> Vec<usize> {
+    let count = tiles.min(MOST_TILES);
+    (0..count).map(|at| at * tiles / count).collect()
 }
 
 /// Runs on the session's own threads, if it has its own.

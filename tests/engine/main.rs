@@ -10,3 +10,4 @@ mod answers;
 mod memory;
 #[path = "../networks/mod.rs"]
 mod networks;
+mod tiles;

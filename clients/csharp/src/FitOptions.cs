@@ -44,6 +44,14 @@ namespace UFlow
         public long? Memory { get; set; }
         /// <summary>The package's defaults for detection.</summary>
         public DetectOptions Detection { get; set; }
+        /// <summary>Whether frames that are larger than the network's input are cut into overlapping tiles, so that small defects of large frames are found.</summary>
+        public bool Tiles { get; set; }
+        /// <summary>Columns that frames are brought to before they are cut, a multiple of the coarsest feature map's stride; set both or none. Default: those of the first frame.</summary>
+        public int? TilesWidth { get; set; }
+        /// <summary>Rows that frames are brought to before they are cut.</summary>
+        public int? TilesHeight { get; set; }
+        /// <summary>The least pixels that neighbouring tiles share, at most half of a tile (default 128).</summary>
+        public int TileOverlap { get; set; } = 128;
         /// <summary>The significant bits of 16-bit samples, 1 to 16; 0: all 16.</summary>
         public int? SignificantBits { get; set; }
         /// <summary>The value of floating-point samples that is black; set both or none.</summary>
@@ -60,6 +68,10 @@ namespace UFlow
             if ((InputWidth == null) != (InputHeight == null))
             {
                 throw new ArgumentException("InputWidth and InputHeight belong together. Set both or none.");
+            }
+            if ((TilesWidth == null) != (TilesHeight == null))
+            {
+                throw new ArgumentException("TilesWidth and TilesHeight belong together. Set both or none.");
             }
             if ((FloatLow == null) != (FloatHigh == null))
             {
@@ -94,6 +106,12 @@ namespace UFlow
             {
                 Native.Check(NativeMethods.uflow_fit_options_set_input_size(
                     to, Native.NotNegative(InputWidth.Value, nameof(InputWidth)), Native.NotNegative(InputHeight.Value, nameof(InputHeight))));
+            }
+            if (Tiles)
+            {
+                Native.Check(NativeMethods.uflow_fit_options_set_tiles(
+                    to, Native.NotNegative(TilesWidth ?? 0, nameof(TilesWidth)), Native.NotNegative(TilesHeight ?? 0, nameof(TilesHeight)),
+                    Native.NotNegative(TileOverlap, nameof(TileOverlap))));
             }
             if (SignificantBits != null)
             {

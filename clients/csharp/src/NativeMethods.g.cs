@@ -306,6 +306,17 @@ namespace UFlow
         internal static extern uflow_status* uflow_fit_options_set_input_size(uflow_fit_options* options, uint width, uint height);
 
         /// <summary>
+        ///  Cuts frames that are larger than the network's input into overlapping tiles, so that small defects of large frames are found. Frames are first
+        ///  brought to `width` × `height` pixels, which must be multiples of the stride of the backbone's coarsest feature map; 0 and 0: the size of the
+        ///  first frame that is added, to the nearest such multiples. Neighbouring tiles share at least `overlap` pixels, at most half of a tile; 128 is
+        ///  usual. Each tile costs a run of the network. Not set: whole frames are resized to the network's input.
+        ///
+        ///  `options` is NULL (an error) or options that were not freed.
+        /// </summary>
+        [DllImport(__DllName, EntryPoint = "uflow_fit_options_set_tiles", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]
+        internal static extern uflow_status* uflow_fit_options_set_tiles(uflow_fit_options* options, uint width, uint height, uint overlap);
+
+        /// <summary>
         ///  Sets how good images are augmented, a `uflow_augmentation` (default `UFLOW_AUGMENTATION_NONE`).
         ///
         ///  `options` is NULL (an error) or options that were not freed.
@@ -1409,6 +1420,22 @@ namespace UFlow
         ///  The most seconds that training takes, all flows together; infinity without a limit.
         /// </summary>
         public double time_budget;
+        /// <summary>
+        ///  1 if frames are cut into tiles (uflow_fit_options_set_tiles), else 0.
+        /// </summary>
+        public uint tiles;
+        /// <summary>
+        ///  Columns that frames are brought to before they are cut; 0: those of the first frame.
+        /// </summary>
+        public uint tiles_width;
+        /// <summary>
+        ///  Rows that frames are brought to before they are cut; 0: those of the first frame.
+        /// </summary>
+        public uint tiles_height;
+        /// <summary>
+        ///  The least pixels that neighbouring tiles share.
+        /// </summary>
+        public uint tile_overlap;
     }
 
     /// <summary>
@@ -1523,11 +1550,11 @@ namespace UFlow
         /// </summary>
         public uint version;
         /// <summary>
-        ///  Columns of the network's input, and of score and log₁₀NFA maps.
+        ///  Columns of score and log₁₀NFA maps, and of the network's input unless the model cuts frames into tiles.
         /// </summary>
         public uint input_width;
         /// <summary>
-        ///  Rows of the network's input, and of score and log₁₀NFA maps.
+        ///  Rows of score and log₁₀NFA maps, and of the network's input unless the model cuts frames into tiles.
         /// </summary>
         public uint input_height;
         /// <summary>

@@ -8,7 +8,7 @@ use uflow::{
     flow::Topology,
     train::{
         TrainOptions,
-        fit::{BackboneChoice, FitOptions},
+        fit::{BackboneChoice, FitOptions, TileOptions},
     },
 };
 
@@ -25,6 +25,9 @@ pub(crate) struct Settings<'py> {
     backbone: PathBuf,
     strides: Vec<usize>,
     input_size: Option<(u32, u32)>,
+    /// The size that frames are brought to before they are cut; 0 and 0: that of the images.
+    tiles: Option<(u32, u32)>,
+    tile_overlap: Option<u32>,
     augment: Option<String>,
     features: Option<PathBuf>,
     memory_mib: Option<u64>,
@@ -66,6 +69,10 @@ impl Settings<'_> {
             backbone: BackboneChoice::from_text(&self.backbone),
             strides: self.strides.clone(),
             input_size: self.input_size,
+            tiles: self.tiles.map(|frame| TileOptions {
+                frame: (frame != (0, 0)).then_some(frame),
+                overlap: self.tile_overlap.unwrap_or(TileOptions::default().overlap),
+            }),
             augmentation: self.augment.as_deref().map_or(Ok(defaults.augmentation), str::parse)?,
             training,
             detection: self.decision.options()?,

@@ -4,7 +4,7 @@ use std::{ffi::c_char, time::Duration};
 
 use uflow::{
     frame::FloatRange,
-    train::fit::{Augmentation, BackboneChoice},
+    train::fit::{Augmentation, BackboneChoice, TileOptions},
 };
 
 use super::{set, uflow_fit_options};
@@ -52,6 +52,31 @@ pub unsafe extern "C" fn uflow_fit_options_set_input_size(
         set(options, |options| {
             options.input_size = Some((width, height));
             options.check_input_size()?;
+            Ok(())
+        })
+    }
+}
+
+/// Cuts frames that are larger than the network's input into overlapping tiles, so that small defects of large frames are found. Frames are first
+/// brought to `width` × `height` pixels, which must be multiples of the stride of the backbone's coarsest feature map; 0 and 0: the size of the
+/// first frame that is added, to the nearest such multiples. Neighbouring tiles share at least `overlap` pixels, at most half of a tile; 128 is
+/// usual. Each tile costs a run of the network. Not set: whole frames are resized to the network's input.
+///
+/// # Safety
+/// `options` is NULL (an error) or options that were not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uflow_fit_options_set_tiles(
+    options: *mut uflow_fit_options,
+    width: u32,
+    height: u32,
+    overlap: u32,
+) -> *mut uflow_status {
+    // SAFETY: by this function's contract.
+    unsafe {
+        set(options, |options| {
+            let frame = ((width, height) != (0, 0)).then_some((width, height));
+            options.tiles = Some(TileOptions { frame, overlap });
+            options.check_tiles()?;
             Ok(())
         })
     }

@@ -150,7 +150,7 @@ fn layouts_are_the_same_on_both_sides_and_those_of_the_list() {
             struct_size, name, backbone, input_width, input_height, augmentation, epochs, patience, batch,
             learning_rate, weight_decay, noise, seed, memory, steps, verdict, epsilon, score_threshold, min_area,
             bound, tests, has_roi, significant_bits, float_low, float_high, cross_fit, golden,
-            reject_rate, time_budget,
+            reject_rate, time_budget, tiles, tiles_width, tiles_height, tile_overlap,
         }
         uflow_latents { struct_size, data, size, channels, height, width, reserved }
         uflow_model_info {

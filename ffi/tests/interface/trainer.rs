@@ -298,6 +298,39 @@ fn what_cannot_be_fitted_says_why() {
     assert!(code == UFLOW_STATUS_INVALID_ARGUMENT && options.is_null());
 }
 
+#[test]
+fn frames_are_cut_into_tiles_and_maps_have_the_size_that_the_model_says() {
+    let fit = Fit::new(|options| ok(unsafe { uflow_fit_options_set_tiles(options, 0, 0, 8) }));
+    let pixels = |seed| models::good(seed, 130, 100, PixelFormat::Rgb8);
+    (0..10).for_each(|seed| fit.add_pixels(&pixels(seed), (130, 100)));
+    ok(fit.fit("tiles.uflow", None, ptr::null_mut()));
+    let path = fit.folder.path().join("tiles.uflow");
+    let tiles = Package::open(&path).unwrap().manifest.input.tiles.unwrap();
+    // Whole cells of the coarsest scale, which are 4 pixels.
+    assert_eq!((tiles.width, tiles.height, tiles.overlap), (132, 100, 8));
+    unsafe {
+        let model = made(|out| uflow_engine_load(fit.engine, path_text(&path).as_ptr(), out));
+        let mut info: uflow_model_info = mem::zeroed();
+        info.struct_size = size_of::<uflow_model_info>();
+        ok(uflow_model_get_info(model, &raw mut info));
+        assert_eq!((info.input_width, info.input_height), (132, 100));
+        let detector = made(|out| uflow_detector_new(model, out));
+        let (pixels, mut score_map) = (pixels(77), vec![f32::NAN; 132 * 100]);
+        let mut picture = image(&pixels, uflow_format::UFLOW_FORMAT_RGB8);
+        (picture.width, picture.height) = (130, 100);
+        let mut buffers: uflow_buffers = mem::zeroed();
+        buffers.struct_size = size_of::<uflow_buffers>();
+        (buffers.score_map, buffers.score_map_capacity) = (score_map.as_mut_ptr(), score_map.len());
+        (buffers.map_width, buffers.map_height) = (132, 100);
+        let result = made(|out| uflow_result_new(out));
+        ok(uflow_detector_detect_into(detector, &raw const picture, ptr::null(), &raw const buffers, result));
+        assert!(score_map.iter().all(|value| (0.0..1.0).contains(value)));
+        uflow_result_free(result);
+        uflow_detector_free(detector);
+        uflow_model_free(model);
+    }
+}
+
 /// A TIFF of floating-point samples: 10 is black, 20 is white.
 fn float_tiff(pixels: &[u8]) -> Vec<u8> {
     let samples = pixels.iter().map(|&value| 10.0 + f32::from(value) * 10.0 / 255.0).collect();

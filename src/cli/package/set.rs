@@ -81,8 +81,8 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     };
     // What the package could not decide by is told before it is written.
     manifest.rule(&Default::default())?;
-    let (height, width) = (manifest.input.height as usize, manifest.input.width as usize);
-    Segmenter::new(&manifest.latents(), height, width)?.set_roi(mask.map(|mask| &**mask))?;
+    let (width, height) = manifest.input.map_size();
+    Segmenter::new(&manifest.latents(), height as usize, width as usize)?.set_roi(mask.map(|mask| &**mask))?;
     let limits = drop_limits(&package, &mut manifest, roi.as_deref());
     let left = golden::measure_again(&mut package, &mut manifest, roi.as_deref(), &SessionOptions::default(), context)?;
     let manifest = package.write_changed(out, &manifest, roi.as_deref())?;

@@ -59,9 +59,9 @@ struct Description {
     good_images: u32,
     /// The fair threshold on `score_max`, if the package has one.
     fair_threshold: Option<f32>,
-    /// Width of the network's input.
+    /// Width of the score and log₁₀NFA maps: that of the network's input, unless the model cuts frames into tiles.
     input_width: u32,
-    /// Height of the network's input.
+    /// Height of the score and log₁₀NFA maps.
     input_height: u32,
     /// Name of the backbone.
     backbone: String,

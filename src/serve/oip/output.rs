@@ -107,7 +107,7 @@ impl Output {
 
     /// The shape without the batch axis. −1 means the frame's own size.
     pub(super) fn dims(self, model: &Model) -> Vec<i64> {
-        let input = model.manifest().input;
+        let (width, height) = model.manifest().input.map_size();
         match self {
             Self::Score
             | Self::ScoreMax
@@ -117,9 +117,9 @@ impl Output {
             | Self::Regions
             | Self::MaskPng => Vec::new(),
             Self::Mask => vec![-1, -1],
-            Self::ScoreMap | Self::Log10NfaMap => vec![i64::from(input.height), i64::from(input.width)],
-            Self::Latents(scale) => model.manifest().scales.get(scale).map_or_else(Vec::new, |scale| {
-                let ScaleShape { channels, height, width } = scale.latents;
+            Self::ScoreMap | Self::Log10NfaMap => vec![i64::from(height), i64::from(width)],
+            Self::Latents(scale) => model.manifest().latents().get(scale).map_or_else(Vec::new, |latents| {
+                let &ScaleShape { channels, height, width } = latents;
                 [channels, height, width].map(|size| size as i64).into()
             }),
         }

@@ -8,6 +8,7 @@ use super::drift;
 use crate::{
     Result,
     engine::Model,
+    latents::ScaleShape,
     package::{DetectionLimits, KindLimit},
     segment::DecisionOptions,
     serve::{
@@ -58,18 +59,18 @@ fn description(model: &Model, device: String) -> proto::ModelDescription {
     let manifest = model.manifest();
     // What a package cannot decide by is told when it is loaded.
     let reject = manifest.rule(&DecisionOptions::default()).ok().and_then(|rule| rule.reject);
-    let shape = |shape: &crate::package::Scale| proto::ScaleShape {
-        channels: shape.latents.channels as u32,
-        height: shape.latents.height as u32,
-        width: shape.latents.width as u32,
+    let shape = |shape: &ScaleShape| proto::ScaleShape {
+        channels: shape.channels as u32,
+        height: shape.height as u32,
+        width: shape.width as u32,
     };
     proto::ModelDescription {
         flow_sha256: manifest.flow.sha256.clone(),
         backbone: manifest.backbone.name.clone(),
         backbone_sha256: manifest.backbone.sha256.clone(),
-        input_width: manifest.input.width,
-        input_height: manifest.input.height,
-        scales: manifest.scales.iter().map(shape).collect(),
+        input_width: manifest.input.map_size().0,
+        input_height: manifest.input.map_size().1,
+        scales: manifest.latents().iter().map(shape).collect(),
         epsilon: manifest.detection.epsilon(),
         fair_threshold: manifest.scores.as_ref().map(|scores| scores.fair_threshold),
         created: manifest.created.clone(),

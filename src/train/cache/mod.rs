@@ -17,7 +17,8 @@ use ndarray::{Array3, ArrayView3};
 
 use crate::{Error, Result, flow::shape_text, kernel::map_private_file, latents::ScaleShape};
 
-/// Features of images, finest scale first, each image in one or more versions (augmentations).
+/// Features of images, finest scale first, each image in one or more versions: for each of its tiles the tile itself and then its augmentations. An
+/// image that is not cut is one tile.
 #[derive(Debug)]
 pub struct FeatureCache {
     shapes: Vec<ScaleShape>,
@@ -31,6 +32,8 @@ pub struct FeatureCache {
     images: Vec<Range<usize>>,
     /// Versions that are stored, those of removed images too.
     stored: usize,
+    /// Tiles of an image.
+    tiles: usize,
     folder: PathBuf,
 }
 
@@ -65,6 +68,7 @@ impl FeatureCache {
             spill: None,
             images: Vec::new(),
             stored: 0,
+            tiles: 1,
             folder: std::env::temp_dir(),
         })
     }
@@ -74,6 +78,23 @@ impl FeatureCache {
     pub fn with_folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = folder.into();
         self
+    }
+
+    /// For images that are cut into so many tiles.
+    #[must_use]
+    pub fn with_tiles(mut self, tiles: usize) -> Self {
+        self.tiles = tiles.max(1);
+        self
+    }
+
+    /// Tiles of an image.
+    pub fn tiles(&self) -> usize {
+        self.tiles
+    }
+
+    /// The version that is an image's tile, without augmentation.
+    pub fn plain(&self, image: usize, tile: usize) -> usize {
+        tile * (self.versions(image) / self.tiles)
     }
 
     /// Adds an image: its features, finest scale first, each (C, H, W).
@@ -87,7 +108,7 @@ impl FeatureCache {
         Ok(())
     }
 
-    /// Adds another version (augmentation) of the image that was pushed last.
+    /// Adds another version of the image that was pushed last.
     ///
     /// # Errors
     /// As [`push`](Self::push); [`Error::Parameter`] if there is no image yet.
@@ -100,16 +121,17 @@ impl FeatureCache {
         Ok(())
     }
 
-    /// Adds an image with all its versions, the unchanged image first; each version is a map (C, H, W) per scale. If one version
-    /// cannot be added, none is added.
+    /// Adds an image with all its versions; each is a map (C, H, W) per scale. If one version cannot be added, none is added.
     ///
     /// # Errors
-    /// As [`push`](Self::push).
-    pub fn push_all(&mut self, versions: &[Vec<Array3<f32>>]) -> Result<()> {
+    /// As [`push`](Self::push); the error of a version that could not be made.
+    pub fn push_all(&mut self, versions: impl IntoIterator<Item = Result<Vec<Array3<f32>>>>) -> Result<()> {
         let before = self.stored;
-        for (version, maps) in versions.iter().enumerate() {
-            let views: Vec<_> = maps.iter().map(|map| map.view()).collect();
-            let added = if version == 0 { self.push(&views) } else { self.push_version(&views) };
+        for (version, maps) in versions.into_iter().enumerate() {
+            let added = maps.and_then(|maps| {
+                let views: Vec<_> = maps.iter().map(|map| map.view()).collect();
+                if version == 0 { self.push(&views) } else { self.push_version(&views) }
+            });
             if let Err(error) = added {
                 self.forget_from(before, version > 0)?;
                 return Err(error);
@@ -280,10 +302,10 @@ mod tests {
         let shapes = [ScaleShape { channels: 2, height: 3, width: 4 }, ScaleShape { channels: 1, height: 1, width: 2 }];
         for budget in [1 << 20, 3 * 52, 0] {
             let mut cache = FeatureCache::new(&shapes, budget).unwrap();
-            (0..5).for_each(|image| cache.push_all(&[maps(image as f32), maps(image as f32 + 0.5)]).unwrap());
+            (0..5).for_each(|image| cache.push_all([maps(image as f32), maps(image as f32 + 0.5)].map(Ok)).unwrap());
             cache.remove(&[4, 1, 0]);
             assert!(cache.push_version(&[maps(9.0)[0].view(), maps(9.0)[1].view()]).is_err(), "of a removed image");
-            cache.push_all(&[maps(7.0)]).unwrap();
+            cache.push_all([maps(7.0)].map(Ok)).unwrap();
             let mut target = vec![0.0; 24];
             let found: Vec<f32> = [(0, 0), (0, 1), (1, 1), (2, 0)]
                 .map(|(image, version)| {
@@ -301,13 +323,13 @@ mod tests {
         // All in memory; the bad image in the file; all in the file.
         for budget in [1 << 20, 3 * 52, 0] {
             let mut cache = FeatureCache::new(&shapes, budget).unwrap();
-            cache.push_all(&[maps(1.0), maps(2.0)]).unwrap();
+            cache.push_all([maps(1.0), maps(2.0)].map(Ok)).unwrap();
             for broken in [vec![maps(f32::NAN), maps(3.0)], vec![maps(3.0), maps(f32::NAN)]] {
-                assert!(matches!(cache.push_all(&broken), Err(Error::NonFinite { .. })));
+                assert!(matches!(cache.push_all(broken.into_iter().map(Ok)), Err(Error::NonFinite { .. })));
                 assert_eq!((cache.len(), cache.versions(0)), (1, 2));
             }
-            cache.push_all(&[maps(4.0), maps(5.0)]).unwrap();
-            cache.push_all(&[maps(6.0)]).unwrap();
+            cache.push_all([maps(4.0), maps(5.0)].map(Ok)).unwrap();
+            cache.push_all([maps(6.0)].map(Ok)).unwrap();
             assert_eq!((cache.len(), cache.versions(1), cache.versions(2)), (3, 2, 1));
             let mut target = vec![0.0; 24];
             for (image, version, value) in [(0, 0, 1.0), (0, 1, 2.0), (1, 0, 4.0), (1, 1, 5.0), (2, 0, 6.0)] {

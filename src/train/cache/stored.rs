@@ -173,8 +173,8 @@ mod tests {
         // In memory, in the temporary file, and from one to the other.
         for (before, after) in [(1 << 20, 1 << 20), (0, 1 << 20), (30, 0)] {
             let mut saved = cache(before);
-            saved.push_all(&[maps(1.0), maps(2.0)]).unwrap();
-            saved.push_all(&[maps(3.0), maps(4.0)]).unwrap();
+            saved.push_all([maps(1.0), maps(2.0)].map(Ok)).unwrap();
+            saved.push_all([maps(3.0), maps(4.0)].map(Ok)).unwrap();
             saved.save(&path, "key").unwrap();
             let mut found = cache(after);
             assert!(!found.restore(&path, "another key").unwrap() && found.is_empty());
@@ -184,7 +184,7 @@ mod tests {
             let mut target = [0.0; 2];
             found.read(1, 1, 1, &mut target);
             assert_eq!(target, [-4.0; 2]);
-            found.push_all(&[maps(5.0)]).unwrap();
+            found.push_all([maps(5.0)].map(Ok)).unwrap();
             found.read(2, 0, 1, &mut target);
             assert_eq!(target, [-5.0; 2]);
         }
@@ -195,8 +195,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.features");
         let mut saved = cache(1 << 20);
-        saved.push_all(&[maps(1.0), maps(2.0)]).unwrap();
-        saved.push_all(&[maps(3.0), maps(4.0)]).unwrap();
+        saved.push_all([maps(1.0), maps(2.0)].map(Ok)).unwrap();
+        saved.push_all([maps(3.0), maps(4.0)].map(Ok)).unwrap();
         saved.save(&path, "key").unwrap();
         let coarse = || FeatureCache::new(&saved.shapes()[1..], 1 << 20).unwrap();
         let mut found = coarse();
@@ -216,7 +216,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.features");
         let mut saved = cache(1 << 20);
-        saved.push_all(&[maps(1.0)]).unwrap();
+        saved.push_all([maps(1.0)].map(Ok)).unwrap();
         saved.save(&path, "key").unwrap();
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();

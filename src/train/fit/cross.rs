@@ -179,7 +179,7 @@ impl Fitter {
     /// that was to count tests by size and has no null counts them as the paper does, and decides as the paper does.
     pub(super) fn set_null(&self, fitted: &mut Fitted, held_out: &HeldOutImages) -> Result<()> {
         let energies = &held_out.energies;
-        let latents: Vec<_> = fitted.manifest.scales.iter().map(|scale| scale.latents).collect();
+        let latents = fitted.manifest.latents();
         let wanted = self.options.decision();
         let paper = wanted.tests.unwrap_or_default().is_paper();
         let enough = energies.len() >= FEWEST_TO_CALIBRATE;
@@ -227,7 +227,7 @@ impl Fitter {
         if !enough {
             return Ok(None);
         }
-        let maps = (self.input().height, self.input().width);
+        let maps = self.map_size();
         let measurement = Measurement { shapes, maps, roi: self.roi.as_deref(), bound };
         measurement.lowest(energies, null).map(Some)
     }

@@ -43,12 +43,12 @@ impl Fitter {
 
     /// The same, from what is learned of the trusted frames alone.
     fn evidence_of(&self, trusted: &[bool]) -> Result<Vec<Option<Evidence>>> {
-        let shapes = self.cache.shapes();
+        let shapes = &self.of_frame(self.cache.shapes());
         let parts: Vec<Vec<(usize, Energies)>> =
             (0..FOLDS).into_par_iter().map(|fold| self.energies_of(fold, trusted)).collect::<Result<_>>()?;
         let mut energies = vec![Energies::default(); trusted.len()];
         parts.into_iter().flatten().for_each(|(image, of_image)| energies[image] = of_image);
-        let maps = (self.input().height, self.input().width);
+        let maps = self.map_size();
         let measurement = Measurement { shapes, maps, roi: self.roi.as_deref(), bound: Bound::default() };
         let lowest = measurement.strongest(&energies, NullOf::OtherParts, trusted)?;
         Ok(lowest.into_iter().map(|lowest| lowest.map(Evidence::from)).collect())
@@ -63,29 +63,37 @@ impl Fitter {
         let kind = NormalisationKind::Whiten;
         let (normalisations, _) = initialise::normalisations(&self.cache, &of_others, chosen, kind);
         let of = |image: usize| -> Result<(usize, Energies)> {
-            let scales = self.cache.shapes().iter().zip(&normalisations).enumerate();
-            let maps = scales.map(|(scale, (&shape, normalisation))| {
-                let mut map = vec![0.0; shape.len()];
-                self.cache.read(image, 0, scale, &mut map);
-                normalisation.apply(shape, &mut map);
-                let view = ArrayView3::from_shape((shape.channels, shape.height, shape.width), &map);
-                let view = view.map_err(|error| Error::internal(Reason::of(error)))?;
-                Ok(energy(view).into_raw_vec_and_offset().0)
-            });
-            Ok((image, maps.collect::<Result<_>>()?))
+            let maps = self.joined(|tile| {
+                let scales = self.cache.shapes().iter().zip(&normalisations).enumerate();
+                let maps = scales.map(|(scale, (&shape, normalisation))| {
+                    let mut map = vec![0.0; shape.len()];
+                    self.cache.read(image, self.cache.plain(image, tile), scale, &mut map);
+                    normalisation.apply(shape, &mut map);
+                    let view = ArrayView3::from_shape((shape.channels, shape.height, shape.width), &map);
+                    Ok(energy(view.map_err(|error| Error::internal(Reason::of(error)))?))
+                });
+                maps.collect()
+            })?;
+            Ok((image, maps.into_iter().map(|map| map.into_raw_vec_and_offset().0).collect()))
         };
         held_out.into_par_iter().map(of).collect()
     }
 
-    /// The means of each frame's features over all places, all scales one after the other.
+    /// The means of each frame's features over all places and tiles, all scales one after the other.
     pub(super) fn pooled(&self) -> Vec<Vec<f32>> {
+        let tiles = self.cache.tiles();
         let pooled = |image: usize| {
             let mut means = Vec::new();
             for (scale, shape) in self.cache.shapes().iter().enumerate() {
                 let mut map = vec![0.0; shape.len()];
-                self.cache.read(image, 0, scale, &mut map);
-                let of_channel = |channel: &[f32]| channel.iter().sum::<f32>() / channel.len() as f32;
-                means.extend(map.chunks_exact(shape.pixels()).map(of_channel));
+                let mut of_scale = vec![0.0; shape.channels];
+                for tile in 0..tiles {
+                    self.cache.read(image, self.cache.plain(image, tile), scale, &mut map);
+                    for (mean, channel) in of_scale.iter_mut().zip(map.chunks_exact(shape.pixels())) {
+                        *mean += channel.iter().sum::<f32>() / (channel.len() * tiles) as f32;
+                    }
+                }
+                means.extend(of_scale);
             }
             means
         };

@@ -9,7 +9,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    CachedImage, Event, FEWEST_IMAGES, FitOptions, Fitted, Fitter, MOST_UNREADABLE, Survey, input::median_ratio,
+    CachedImage, Event, FEWEST_IMAGES, FitOptions, Fitted, Fitter, MOST_UNREADABLE, Survey, input::median_size,
 };
 use crate::{
     Error, Reason, Result,
@@ -143,8 +143,8 @@ fn survey(
     if fitter.options.learned.is_none() {
         survey.check_at_least(FEWEST_IMAGES)?;
     }
-    if let Some(ratio) = median_ratio(survey.looks.iter().map(|look| look.size)) {
-        fitter.shape_input(ratio)?;
+    if let Some((height, width)) = median_size(survey.looks.iter().map(|look| look.size)) {
+        fitter.shape_input((width, height))?;
     }
     for (size, path) in &survey.sizes {
         fitter.check_roi(*size).map_err(|error| Error::data(path.clone(), Reason::of(error)))?;
@@ -269,8 +269,12 @@ fn read(
     std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel(4);
         scope.spawn(move || read_tensors(images, limits, input, &sender));
-        for (index, tensor) in receiver.iter().enumerate() {
-            match tensor.and_then(|tensor: Vec<f32>| fitter.push_tensor(&tensor, cached(survey, index))) {
+        for (index, made) in receiver.iter().enumerate() {
+            let pushed = made.and_then(|made| match made {
+                Made::Tensor(tensor) => fitter.push_tensor(&tensor, cached(survey, index)),
+                Made::Image(image) => fitter.push_tiles(&image.frame(), cached(survey, index)),
+            });
+            match pushed {
                 Ok(()) => {}
                 Err(error @ (Error::Decode { .. } | Error::Limit { .. } | Error::Frame { .. } | Error::Io { .. })) => {
                     skipped += 1;
@@ -295,8 +299,16 @@ fn read(
     Ok(skipped)
 }
 
-/// Decodes and preprocesses the images in order, until the receiver is gone.
-fn read_tensors(images: &[PathBuf], limits: &Limits, input: Preprocess, sender: &mpsc::SyncSender<Result<Vec<f32>>>) {
+/// What is made of an image ahead of its features.
+enum Made {
+    /// The network's input.
+    Tensor(Vec<f32>),
+    /// The image, which is cut into tiles.
+    Image(Image),
+}
+
+/// Decodes the images in order, and preprocesses them where the whole frame is the network's input, until the receiver is gone.
+fn read_tensors(images: &[PathBuf], limits: &Limits, input: Preprocess, sender: &mpsc::SyncSender<Result<Made>>) {
     let length = input.len();
     let options = input.read_options(*limits, None);
     let mut preprocessor = match Preprocessor::new(input) {
@@ -304,11 +316,14 @@ fn read_tensors(images: &[PathBuf], limits: &Limits, input: Preprocess, sender: 
         Err(error) => return drop(sender.send(Err(error))),
     };
     for path in images {
-        let tensor = Image::open_with(path, &options).and_then(|image| {
+        let made = Image::open_with(path, &options).and_then(|image| {
+            if input.tiles.is_some() {
+                return Ok(Made::Image(image));
+            }
             let mut tensor = vec![0.0; length];
-            preprocessor.run(&image.frame(), &mut tensor).map(|()| tensor)
+            preprocessor.run(&image.frame(), &mut tensor).map(|()| Made::Tensor(tensor))
         });
-        if sender.send(tensor).is_err() {
+        if sender.send(made).is_err() {
             return;
         }
     }

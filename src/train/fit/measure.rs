@@ -23,8 +23,9 @@ const QUANTILES: [f32; 7] = [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99];
 impl Fitter {
     /// Score statistics of the held-out images and the fair threshold of all good images (paper, §4.1.1).
     pub(super) fn measure(&self, trained: &Trained) -> Result<ScoreStatistics> {
-        let latents = trained.flow.architecture().latents();
-        let (height, width) = (self.input().height as usize, self.input().width as usize);
+        let latents = self.of_frame(&trained.flow.architecture().latents());
+        let (height, width) = self.map_size();
+        let (height, width) = (height as usize, width as usize);
         let mut fair = FairThreshold::new();
         let mut image_scores = Vec::with_capacity(self.cache.len());
         let images: Vec<usize> = (0..self.cache.len()).collect();
@@ -59,15 +60,45 @@ impl Fitter {
 
     /// U of each scale of an image.
     fn energies(&self, flow: &Flow, image: usize) -> Result<Vec<Array2<f32>>> {
-        let mut features = Vec::with_capacity(self.cache.shapes().len());
-        for (scale, shape) in self.cache.shapes().iter().enumerate() {
-            let mut map = Array3::<f32>::zeros((shape.channels, shape.height, shape.width));
-            self.cache.read(image, 0, scale, map.as_slice_mut().unwrap_or_default());
-            features.push(map);
+        self.joined(|tile| {
+            let mut features = Vec::with_capacity(self.cache.shapes().len());
+            for (scale, shape) in self.cache.shapes().iter().enumerate() {
+                let mut map = Array3::<f32>::zeros((shape.channels, shape.height, shape.width));
+                let version = self.cache.plain(image, tile);
+                self.cache.read(image, version, scale, map.as_slice_mut().unwrap_or_default());
+                features.push(map);
+            }
+            let views: Vec<_> = features.iter().map(|map| map.view()).collect();
+            let (latents, _) = flow.forward(&views)?;
+            Ok(latents.iter().map(|z| crate::latents::energy(z.view())).collect())
+        })
+    }
+
+    /// The maps of an image, joined from those of its tiles.
+    pub(super) fn joined(&self, of_tile: impl Fn(usize) -> Result<Vec<Array2<f32>>>) -> Result<Vec<Array2<f32>>> {
+        let Some(tiling) = &self.tiling else { return of_tile(0) };
+        let shapes = self.of_frame(self.cache.shapes());
+        let mut joined: Vec<_> = shapes.iter().map(|shape| Array2::zeros((shape.height, shape.width))).collect();
+        for tile in 0..tiling.len() {
+            for (map, joined) in of_tile(tile)?.iter().zip(&mut joined) {
+                tiling.place(tile, map.view(), &mut joined.view_mut());
+            }
         }
-        let views: Vec<_> = features.iter().map(|map| map.view()).collect();
-        let (latents, _) = flow.forward(&views)?;
-        Ok(latents.iter().map(|z| crate::latents::energy(z.view())).collect())
+        Ok(joined)
+    }
+
+    /// Shapes of a frame's maps, from those of the network's.
+    pub(super) fn of_frame(&self, shapes: &[ScaleShape]) -> Vec<ScaleShape> {
+        let input = self.input();
+        let joined =
+            |&shape: &ScaleShape| input.tiles.map_or(shape, |tiles| tiles.joined((input.width, input.height), shape));
+        shapes.iter().map(joined).collect()
+    }
+
+    /// (height, width) of score and log₁₀NFA maps.
+    pub(super) fn map_size(&self) -> (u32, u32) {
+        let (width, height) = self.input().map_size();
+        (height, width)
     }
 
     fn segmenter(&self, latents: &[ScaleShape], height: usize, width: usize) -> Result<Segmenter> {

@@ -26,7 +26,7 @@ pub use gate::{GroupGate, RejectGate};
 pub use learned::{FEWEST_NEW, Learned, features_beside};
 pub(crate) use measure::statistics;
 pub(crate) use options::file_source;
-pub use options::{Augmentation, BackboneChoice, Event, FitOptions};
+pub use options::{Augmentation, BackboneChoice, Event, FitOptions, TileOptions};
 pub use pushed::Pushed;
 pub use survey::{MOST_UNREADABLE, Survey};
 
@@ -38,7 +38,9 @@ use std::{
 use ndarray::{Array3, Array4, ArrayView3, Axis};
 use prost::{Message, bytes::Bytes};
 
-use self::{cross::Plan, fitted::HeldOutImages, learned::Places, pushed::PushedFrames, survey::Pixels};
+use self::{
+    augment::Version, cross::Plan, fitted::HeldOutImages, learned::Places, pushed::PushedFrames, survey::Pixels,
+};
 use super::{Control, FeatureCache, Progress, StopReason, TrainOptions, Trained, session::thread_pool};
 use crate::{
     Error, Reason, Result,
@@ -53,6 +55,7 @@ use crate::{
     runtime::{Backbone, Runtime},
     screen::Look,
     segment::{RegionOfInterest, Roi, Segmenter},
+    tiles::{Tiles, Tiling},
 };
 
 /// Fewer good images cannot tell what is normal.
@@ -81,7 +84,9 @@ pub struct Fitter {
     /// What the backbone was found as, for the package.
     file: BackboneFile,
     preprocessor: Preprocessor,
-    /// Whether the first frame may change the shape of the input.
+    /// Where frames are cut into tiles.
+    tiling: Option<Tiling>,
+    /// Whether the first frame may change the shape of the input, or decides how frames are cut.
     shapes_input: bool,
     roi: Option<Arc<Roi>>,
     tensor: Vec<f32>,
@@ -123,13 +128,26 @@ impl Fitter {
             let reason = format!("turning by 90 degrees needs a square input, not {width}×{height}");
             return Err(Error::parameter("augment", reason));
         }
+        let (size, tiles) = match options.tiles {
+            Some(TileOptions { frame: Some(frame), overlap }) => {
+                let open = options.input_size.is_none() && backbone.takes_any_size();
+                let size = if open { input::tiled(meta, frame, overlap, None).0 } else { (width, height) };
+                (size, Some(Tiles { width: frame.0, height: frame.1, overlap }))
+            }
+            _ => ((width, height), None),
+        };
         // What could not be fitted or measured in the end is told before the first frame.
-        let Prepared { preprocessor, cache } = prepare(&backbone, &options, (width, height))?;
+        let Prepared { preprocessor, tiling, cache } = prepare(&backbone, &options, size, tiles)?;
+        let shapes_input = match options.tiles {
+            Some(tiles) => tiles.frame.is_none(),
+            None => options.input_size.is_none() && width == height && !turned && backbone.takes_any_size(),
+        };
         Ok(Self {
             runtime: runtime.clone(),
             tensor: vec![0.0; preprocessor.input().len()],
-            shapes_input: options.input_size.is_none() && width == height && !turned && backbone.takes_any_size(),
+            shapes_input,
             preprocessor,
+            tiling,
             roi: options.detection.roi.as_ref().and_then(RegionOfInterest::mask).cloned(),
             depth: BitDepthCheck::default(),
             cache,
@@ -143,18 +161,25 @@ impl Fitter {
         })
     }
 
-    /// Gives the network's input the shape of images with this ratio of width to height, where the options name no size and the
+    /// Gives the network's input the shape of images of this width and height, or cuts them into tiles, where the options name no size and the
     /// backbone leaves it open. A frame that is refused or left out decides nothing: the next frame then may.
-    fn shape_input(&mut self, ratio: f64) -> Result<()> {
+    fn shape_input(&mut self, image: (u32, u32)) -> Result<()> {
         if !self.shapes_input || !self.cache.is_empty() {
             return Ok(());
         }
         let meta = self.backbone.meta();
-        let step = meta.strides.last().map_or(1, |&stride| stride as u32);
-        let size = input::shaped(meta.input_size[0] as u32, step, ratio);
-        if size != (self.input().width, self.input().height) {
-            let Prepared { preprocessor, cache } = prepare(&self.backbone, &self.options, size)?;
-            (self.preprocessor, self.cache) = (preprocessor, cache);
+        let (size, tiles) = match self.options.tiles {
+            None => (input::shaped(meta, f64::from(image.0) / f64::from(image.1)), None),
+            Some(TileOptions { overlap, .. }) => {
+                let [height, width] = meta.input_size.map(|side| side as u32);
+                let insisted = if self.backbone.takes_any_size() { None } else { Some((width, height)) };
+                let (size, tiles) = input::tiled(meta, image, overlap, self.options.input_size.or(insisted));
+                (size, Some(tiles))
+            }
+        };
+        if (size, tiles) != ((self.input().width, self.input().height), self.input().tiles) {
+            let Prepared { preprocessor, tiling, cache } = prepare(&self.backbone, &self.options, size, tiles)?;
+            (self.preprocessor, self.tiling, self.cache) = (preprocessor, tiling, cache);
             self.tensor.resize(self.input().len(), 0.0);
         }
         Ok(())
@@ -178,7 +203,7 @@ impl Fitter {
     /// A frame that cannot be used or that the region of interest does not fit, features that are not finite, a temporary file
     /// that cannot be written. The frame is then not added.
     pub fn push(&mut self, frame: &Frame<'_>) -> Result<Pushed> {
-        self.shape_input(f64::from(frame.width()) / f64::from(frame.height()))?;
+        self.shape_input((frame.width(), frame.height()))?;
         self.check_roi((frame.height(), frame.width()))?;
         if frame.significant_bits().is_none() {
             self.depth.push(crate::frame::depth::peak(frame));
@@ -194,10 +219,14 @@ impl Fitter {
                 brightness: Some(look.level as f32),
                 look: Some(look),
             };
-            let mut tensor = std::mem::take(&mut self.tensor);
-            let result = self.preprocessor.run(frame, &mut tensor).and_then(|()| self.push_tensor(&tensor, image));
-            self.tensor = tensor;
-            result?;
+            if self.tiling.is_some() {
+                self.push_tiles(frame, image)?;
+            } else {
+                let mut tensor = std::mem::take(&mut self.tensor);
+                let result = self.preprocessor.run(frame, &mut tensor).and_then(|()| self.push_tensor(&tensor, image));
+                self.tensor = tensor;
+                result?;
+            }
             self.keep_golden(frame, &name)?;
         }
         self.pushed.note(pixels, what);
@@ -206,24 +235,38 @@ impl Fitter {
 
     /// Refuses a region of interest that does not fit a good frame of (height, width); see [`Roi::check_frame`].
     fn check_roi(&self, (height, width): (u32, u32)) -> Result<()> {
-        let input = (self.input().height as usize, self.input().width as usize);
-        self.roi.as_ref().map_or(Ok(()), |roi| roi.check_frame((height as usize, width as usize), input))
+        let (map_height, map_width) = self.map_size();
+        let map = (map_height as usize, map_width as usize);
+        self.roi.as_ref().map_or(Ok(()), |roi| roi.check_frame((height as usize, width as usize), map))
     }
 
     /// Adds a good frame that is preprocessed already, 3 × H × W.
     fn push_tensor(&mut self, tensor: &[f32], cached: CachedImage) -> Result<()> {
-        let (height, width) = (self.input().height as usize, self.input().width as usize);
-        let image = ArrayView3::from_shape((3, height, width), tensor).map_err(|e| Error::frame(Reason::of(e)))?;
-        let versions = self.options.augmentation.versions().iter().map(|version| {
-            let changed: Array4<f32> = version.of(image, self.input()).insert_axis(Axis(0));
-            self.backbone.features(changed.view())
-        });
-        let versions: Vec<_> = versions.collect::<Result<_>>()?;
-        let maps = |features: &[Array4<f32>]| -> Vec<Array3<f32>> {
-            features.iter().map(|map| map.index_axis(Axis(0), 0).to_owned()).collect()
+        let (input, backbone) = (*self.preprocessor.input(), &self.backbone);
+        let versions = self.options.augmentation.versions().iter();
+        self.cache.push_all(versions.map(|version| features(backbone, &input, tensor, *version)))?;
+        self.images.push(cached);
+        Ok(())
+    }
+
+    /// Adds a good frame that is cut into tiles.
+    fn push_tiles(&mut self, frame: &Frame<'_>, cached: CachedImage) -> Result<()> {
+        let Self { preprocessor, tiling: Some(tiling), tensor, backbone, cache, options, .. } = self else {
+            return Err(Error::internal("frames of this model are not cut into tiles"));
         };
-        let versions: Vec<_> = versions.iter().map(|features| maps(features)).collect();
-        self.cache.push_all(&versions)?;
+        preprocessor.check(frame)?;
+        let input = *preprocessor.input();
+        let versions = options.augmentation.versions();
+        let each = (0..tiling.len()).flat_map(|tile| versions.iter().map(move |version| (tile, version)));
+        let mut made = None;
+        let of_each = each.map(|(tile, version)| {
+            if made != Some(tile) {
+                preprocessor.part(frame, tiling.origin(tile), tensor)?;
+                made = Some(tile);
+            }
+            features(backbone, &input, tensor, *version)
+        });
+        cache.push_all(of_each)?;
         self.images.push(cached);
         Ok(())
     }
@@ -373,29 +416,51 @@ impl Fitter {
     }
 }
 
+/// The features of one version of the network's input, a map (C, H, W) per scale.
+fn features(backbone: &Backbone, input: &Preprocess, tensor: &[f32], version: Version) -> Result<Vec<Array3<f32>>> {
+    let (height, width) = (input.height as usize, input.width as usize);
+    let image = ArrayView3::from_shape((3, height, width), tensor).map_err(|e| Error::frame(Reason::of(e)))?;
+    let changed: Array4<f32> = version.of(image, input).insert_axis(Axis(0));
+    let maps = backbone.features(changed.view())?;
+    Ok(maps.iter().map(|map| map.index_axis(Axis(0), 0).to_owned()).collect())
+}
+
 /// What depends on the size of the network's input.
 struct Prepared {
     preprocessor: Preprocessor,
+    tiling: Option<Tiling>,
     cache: FeatureCache,
 }
 
-/// Checks that a flow, its statistics and the region of interest fit an input of this width and height.
-fn prepare(backbone: &Backbone, options: &FitOptions, (width, height): (u32, u32)) -> Result<Prepared> {
+/// Checks that a flow, its statistics and the region of interest fit an input of this width and height, and the frames that are cut.
+fn prepare(
+    backbone: &Backbone,
+    options: &FitOptions,
+    (width, height): (u32, u32),
+    tiles: Option<Tiles>,
+) -> Result<Prepared> {
     let meta = backbone.meta();
     let preprocess = Preprocess {
         mean: meta.mean,
         std: meta.std,
+        tiles,
         resize: meta.resize,
         significant_bits: options.significant_bits,
         float_range: options.float_range,
         ..Preprocess::imagenet(width, height)
     };
+    let preprocessor = Preprocessor::new(preprocess)?;
     let shapes = backbone.feature_shapes(height as usize, width as usize)?;
     let TrainOptions { steps, kernels, topology, .. } = &options.training;
     let architecture = Architecture::connected(shapes.clone(), *steps, kernels.clone(), *topology)?;
+    let tiling = tiles.map(|tiles| Tiling::new(&tiles, (height, width), &shapes)).transpose()?;
     let roi = options.detection.roi.as_ref().and_then(RegionOfInterest::mask);
-    Segmenter::new(&architecture.latents(), height as usize, width as usize)?.set_roi(roi.map(|roi| &**roi))?;
-    Ok(Prepared { preprocessor: Preprocessor::new(preprocess)?, cache: FeatureCache::new(&shapes, options.memory)? })
+    let joined = |shape| tiles.map_or(shape, |tiles| tiles.joined((width, height), shape));
+    let latents: Vec<_> = architecture.latents().into_iter().map(joined).collect();
+    let (map_width, map_height) = preprocess.map_size();
+    Segmenter::new(&latents, map_height as usize, map_width as usize)?.set_roi(roi.map(|roi| &**roi))?;
+    let cache = FeatureCache::new(&shapes, options.memory)?.with_tiles(tiling.as_ref().map_or(1, Tiling::len));
+    Ok(Prepared { preprocessor, tiling, cache })
 }
 
 /// Runs on so many threads, or on the process's own.

@@ -24,6 +24,7 @@ use crate::{
     package::{self, FileSource, SearchRecord},
     runtime::{Backbone, Runtime, SessionOptions},
     segment::DecisionOptions,
+    tiles::{self, Tiles},
     train::{Progress, TrainOptions, check_time_budget},
 };
 
@@ -181,6 +182,29 @@ impl FromStr for Augmentation {
     }
 }
 
+/// How frames are cut into [tiles](crate::tiles).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TileOptions {
+    /// Width and height that frames are brought to before they are cut; those of the good images if `None`, to the nearest whole cells of the
+    /// backbone's coarsest scale.
+    pub frame: Option<(u32, u32)>,
+    /// Least pixels that neighbouring tiles share.
+    pub overlap: u32,
+}
+
+impl TileOptions {
+    /// Those of a package.
+    pub fn of(tiles: Tiles) -> Self {
+        Self { frame: Some((tiles.width, tiles.height)), overlap: tiles.overlap }
+    }
+}
+
+impl Default for TileOptions {
+    fn default() -> Self {
+        Self { frame: None, overlap: tiles::DEFAULT_OVERLAP }
+    }
+}
+
 /// Settings of a fit.
 #[derive(Clone, Debug)]
 pub struct FitOptions {
@@ -194,6 +218,8 @@ pub struct FitOptions {
     /// their median ratio of width to height in [`fit_files`](super::fit_files), by the first frame that is added in [`Fitter::push`](super::Fitter::push).
     /// A backbone that recommends a rectangle, or takes one size only, gets that.
     pub input_size: Option<(u32, u32)>,
+    /// How frames that are larger than the network's input are cut into tiles; `None` resizes whole frames to it.
+    pub tiles: Option<TileOptions>,
     /// A model that training goes on from, with its old good images and new ones; a new model if `None`. The steps and the connection of the
     /// flow's stages and its normalisation are then the model's. The backbone and the size of the input must be the model's, too.
     pub learned: Option<Learned>,
@@ -255,6 +281,7 @@ impl FitOptions {
         self.detection.check()?;
         self.session.check()?;
         self.check_input_size()?;
+        self.check_tiles()?;
         if self.learned.is_some() && self.features.is_some() {
             let reason =
                 "a folder of features is for fits from the start; a model that learns on has its features in a file";
@@ -276,6 +303,20 @@ impl FitOptions {
         }
         let reason = format!("{width}×{height} is not 1 to {MOST_PIXELS} pixels, as a network's input is");
         Err(Error::parameter("input_size", reason))
+    }
+
+    /// Refuses frames that cannot be cut at any size of the input.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`].
+    pub fn check_tiles(&self) -> Result<(), Error> {
+        let Some(TileOptions { frame: Some((width, height)), overlap }) = self.tiles else { return Ok(()) };
+        let tiles = Tiles { width, height, overlap };
+        // Tiles as large as the frame: what is left is wrong at every size.
+        match tiles.problem(self.input_size.unwrap_or((width.max(1), height.max(1)))) {
+            Some(reason) => Err(Error::parameter("tiles", reason)),
+            None => Ok(()),
+        }
     }
 
     /// Refuses more golden frames than a package holds.
@@ -319,6 +360,7 @@ impl FitOptions {
             backbone: BackboneChoice::default(),
             strides: Vec::new(),
             input_size: None,
+            tiles: None,
             learned: None,
             augmentation: Augmentation::None,
             training: TrainOptions::default(),

@@ -3,7 +3,10 @@
 //! A flow learns what is normal from the differences between good images. Where they hardly differ at a place, the likelihood has
 //! no bound, and any other image is astronomically unlikely: 20 copies of one photograph gave log₁₀NFA of −2.7·10⁸.
 
-use crate::{Error, Result, train::FeatureCache};
+use crate::{
+    Error, Result,
+    train::{FeatureCache, session::spread},
+};
 
 /// Below this part of the features' variance the difference between images is the rounding of their features.
 const NOTHING: f64 = 1e-6;
@@ -12,19 +15,21 @@ const LITTLE: f64 = 1e-3;
 /// Channels whose deviation is below this part of their mean are constant.
 const CONSTANT: f64 = 1e-4;
 
-/// Per scale, the part of the features' variance that lies between images at the same place, as a mean over the channels that
+/// Per scale and tile, the part of the features' variance that lies between images at the same place, as a mean over the channels that
 /// vary at all; 0 where no channel does.
 pub(super) fn variety(cache: &FeatureCache) -> Vec<f64> {
     let images = cache.len();
-    (0..cache.shapes().len())
-        .map(|scale| {
+    let tiles =
+        (0..cache.shapes().len()).flat_map(|scale| spread(cache.tiles()).into_iter().map(move |tile| (scale, tile)));
+    tiles
+        .map(|(scale, tile)| {
             let shape = cache.shapes()[scale];
             let mut first = vec![0.0; shape.len()];
-            cache.read(0, 0, scale, &mut first);
+            cache.read(0, cache.plain(0, tile), scale, &mut first);
             let (mut sums, mut squares) = (vec![0.0; shape.len()], vec![0.0; shape.len()]);
             let mut map = vec![0.0; shape.len()];
             for image in 1..images {
-                cache.read(image, 0, scale, &mut map);
+                cache.read(image, cache.plain(image, tile), scale, &mut map);
                 for (((&value, &first), sum), square) in map.iter().zip(&first).zip(&mut sums).zip(&mut squares) {
                     // Differences to the first image lose nothing where images are alike.
                     let difference = f64::from(value) - f64::from(first);

@@ -38,8 +38,8 @@ fn damaged_folders_are_described() {
     }
     let message = damage(&|fixture, path| fs::write(path.join("roi.png"), &fixture.roi[..20]).unwrap());
     assert!(message.starts_with("roi.png: cannot be decoded: "), "{message}");
-    let message = damage(&|_, path| fs::write(path.join("uflow.json"), vec![b' '; 1 << 21]).unwrap());
-    assert_eq!(message, "uflow.json: has 2097152 bytes, at most 1048576 are allowed");
+    let message = damage(&|_, path| fs::write(path.join("uflow.json"), vec![b' '; 1 << 23]).unwrap());
+    assert_eq!(message, "uflow.json: has 8388608 bytes, at most 4194304 are allowed");
     let fixture = Fixture::new();
     assert!(fixture.refusal(&fixture.path("nothing")).starts_with("cannot be opened: "));
 }
@@ -143,7 +143,7 @@ fn damaged_files_are_described() {
         local[18..26].copy_from_slice(&[0, 0, 0, 0x7F, 0, 0, 0, 0x7F]);
         central[20..28].copy_from_slice(&[0, 0, 0, 0x7F, 0, 0, 0, 0x7F]);
     });
-    assert_eq!(refusal(&huge), "uflow.json: has 2130706432 bytes, at most 1048576 are allowed");
+    assert_eq!(refusal(&huge), "uflow.json: has 2130706432 bytes, at most 4194304 are allowed");
     let many: Vec<(String, &[u8])> = (0..1100).map(|i| (format!("{i}"), &b""[..])).collect();
     let many: Vec<(&str, &[u8])> = many.iter().map(|(name, data)| (name.as_str(), *data)).collect();
     assert_eq!(refusal(&zip(&many, |_, _| {})), "has 1100 entries, at most 1024 are allowed");

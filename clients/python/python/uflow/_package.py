@@ -72,7 +72,7 @@ class Package:
 
     @property
     def input_size(self) -> tuple[int, int]:
-        """Height and width of the network's input, and so of the maps."""
+        """Height and width of the network's input, and so of the maps unless the model cuts frames into tiles."""
         return self.manifest["input"]["height"], self.manifest["input"]["width"]
 
     def __repr__(self) -> str:

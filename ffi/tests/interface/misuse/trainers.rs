@@ -28,6 +28,16 @@ fn trainers() {
             (uflow_fit_options_set_input_size(options, 0, 5), ARGUMENT, "0×5 is not 1 to"),
             (uflow_fit_options_set_input_size(options, 60_000, 60_000), ARGUMENT, "60000×60000 is not 1 to"),
             (uflow_fit_options_set_input_size(options, u32::MAX, u32::MAX), ARGUMENT, "is not 1 to"),
+            (
+                uflow_fit_options_set_tiles(options, 5, 0, 8),
+                ARGUMENT,
+                "width: 5 is not within 48 (the network's input) to 65536",
+            ),
+            (
+                uflow_fit_options_set_tiles(options, 65_536, 65_536, 8),
+                ARGUMENT,
+                "at most 268435456 can be cut into tiles",
+            ),
             (uflow_fit_options_set_steps(options, 4_000_000_000), ARGUMENT, "4000000000 is not 0 to 64"),
             (uflow_fit_options_set_augmentation(options, 0), ARGUMENT, "0 is not a UFLOW_AUGMENTATION"),
             (uflow_fit_options_set_epochs(options, 0, 1), ARGUMENT, "epochs"),
@@ -83,6 +93,10 @@ fn trainers() {
         assert_eq!([info.input_width, info.input_height, info.epochs, info.patience, info.steps], [48, 32, 200, 4, 4]);
         assert_eq!((info.seed, info.batch, info.learning_rate, info.augmentation), (12, 8, 1e-3, 1));
         assert_eq!(([info.float_low, info.float_high], info.cross_fit, info.golden), ([-1.0, 4.5], 1, 5));
+        assert_eq!([info.tiles, info.tiles_width, info.tiles_height, info.tile_overlap], [0; 4]);
+        ok(uflow_fit_options_set_tiles(options, 96, 64, 8));
+        ok(uflow_fit_options_get_info(options, &raw mut info));
+        assert_eq!([info.tiles, info.tiles_width, info.tiles_height, info.tile_overlap], [1, 96, 64, 8]);
         assert_eq!(info.time_budget, 120.0);
         for seconds in [90.5, f64::INFINITY] {
             ok(uflow_fit_options_set_time_budget(options, seconds));
