@@ -168,7 +168,7 @@ fn a_defect_is_found_once_at_every_place_and_seams_find_nothing() {
         assert!(found.anomalous, "at {left}, {top}: {found:?}");
         let [region] = found.regions.as_slice() else { panic!("at {left}, {top}: {:?}", found.regions) };
         let (x, y) = (f64::from(left) + 4.5, f64::from(top) + 4.5);
-        let off = (f64::from(region.centroid[0]) - x).hypot(f64::from(region.centroid[1]) - y);
+        let off = (region.centroid[0] - x).hypot(region.centroid[1] - y);
         assert!(off < 3.0, "at {left}, {top}: {region:?}");
     }
 }

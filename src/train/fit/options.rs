@@ -182,7 +182,7 @@ impl FromStr for Augmentation {
     }
 }
 
-/// How frames are cut into [tiles](crate::tiles).
+/// How frames are cut into [tiles].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TileOptions {
     /// Width and height that frames are brought to before they are cut; those of the good images if `None`, to the nearest whole cells of the
