@@ -632,9 +632,9 @@ type ModelDescription struct {
 	Backbone string `protobuf:"bytes,2,opt,name=backbone,proto3" json:"backbone,omitempty"`
 	// SHA-256 of the backbone, in hexadecimal. Models with the same backbone share one copy in memory.
 	BackboneSha256 string `protobuf:"bytes,3,opt,name=backbone_sha256,json=backboneSha256,proto3" json:"backbone_sha256,omitempty"`
-	// Width of the network's input, in pixels.
+	// Width of the score and log₁₀NFA maps, in pixels: that of the network's input, unless the model cuts frames into tiles.
 	InputWidth uint32 `protobuf:"varint,4,opt,name=input_width,json=inputWidth,proto3" json:"input_width,omitempty"`
-	// Height of the network's input, in pixels.
+	// Height of the score and log₁₀NFA maps, in pixels.
 	InputHeight uint32 `protobuf:"varint,5,opt,name=input_height,json=inputHeight,proto3" json:"input_height,omitempty"`
 	// Shapes of the latents, finest scale first.
 	Scales []*ScaleShape `protobuf:"bytes,6,rep,name=scales,proto3" json:"scales,omitempty"`

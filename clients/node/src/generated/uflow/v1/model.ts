@@ -117,9 +117,9 @@ export interface ModelDescription {
   backbone: string;
   /** SHA-256 of the backbone, in hexadecimal. Models with the same backbone share one copy in memory. */
   backboneSha256: string;
-  /** Width of the network's input, in pixels. */
+  /** Width of the score and log₁₀NFA maps, in pixels: that of the network's input, unless the model cuts frames into tiles. */
   inputWidth: number;
-  /** Height of the network's input, in pixels. */
+  /** Height of the score and log₁₀NFA maps, in pixels. */
   inputHeight: number;
   /** Shapes of the latents, finest scale first. */
   scales: ScaleShape[];

@@ -206,7 +206,7 @@ private static final long serialVersionUID = 0L;
   private int inputWidth_ = 0;
   /**
    * <pre>
-   * Width of the network's input, in pixels.
+   * Width of the score and log₁₀NFA maps, in pixels: that of the network's input, unless the model cuts frames into tiles.
    * </pre>
    *
    * <code>uint32 input_width = 4;</code>
@@ -221,7 +221,7 @@ private static final long serialVersionUID = 0L;
   private int inputHeight_ = 0;
   /**
    * <pre>
-   * Height of the network's input, in pixels.
+   * Height of the score and log₁₀NFA maps, in pixels.
    * </pre>
    *
    * <code>uint32 input_height = 5;</code>
@@ -1711,7 +1711,7 @@ private static final long serialVersionUID = 0L;
     private int inputWidth_ ;
     /**
      * <pre>
-     * Width of the network's input, in pixels.
+     * Width of the score and log₁₀NFA maps, in pixels: that of the network's input, unless the model cuts frames into tiles.
      * </pre>
      *
      * <code>uint32 input_width = 4;</code>
@@ -1723,7 +1723,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Width of the network's input, in pixels.
+     * Width of the score and log₁₀NFA maps, in pixels: that of the network's input, unless the model cuts frames into tiles.
      * </pre>
      *
      * <code>uint32 input_width = 4;</code>
@@ -1739,7 +1739,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Width of the network's input, in pixels.
+     * Width of the score and log₁₀NFA maps, in pixels: that of the network's input, unless the model cuts frames into tiles.
      * </pre>
      *
      * <code>uint32 input_width = 4;</code>
@@ -1755,7 +1755,7 @@ private static final long serialVersionUID = 0L;
     private int inputHeight_ ;
     /**
      * <pre>
-     * Height of the network's input, in pixels.
+     * Height of the score and log₁₀NFA maps, in pixels.
      * </pre>
      *
      * <code>uint32 input_height = 5;</code>
@@ -1767,7 +1767,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Height of the network's input, in pixels.
+     * Height of the score and log₁₀NFA maps, in pixels.
      * </pre>
      *
      * <code>uint32 input_height = 5;</code>
@@ -1783,7 +1783,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Height of the network's input, in pixels.
+     * Height of the score and log₁₀NFA maps, in pixels.
      * </pre>
      *
      * <code>uint32 input_height = 5;</code>

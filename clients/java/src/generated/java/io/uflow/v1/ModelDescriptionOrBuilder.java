@@ -72,7 +72,7 @@ public interface ModelDescriptionOrBuilder extends
 
   /**
    * <pre>
-   * Width of the network's input, in pixels.
+   * Width of the score and log₁₀NFA maps, in pixels: that of the network's input, unless the model cuts frames into tiles.
    * </pre>
    *
    * <code>uint32 input_width = 4;</code>
@@ -82,7 +82,7 @@ public interface ModelDescriptionOrBuilder extends
 
   /**
    * <pre>
-   * Height of the network's input, in pixels.
+   * Height of the score and log₁₀NFA maps, in pixels.
    * </pre>
    *
    * <code>uint32 input_height = 5;</code>
