@@ -494,11 +494,11 @@ enum uflow_maps
    */
   UFLOW_MAPS_MASK = 1,
   /**
-   * The score map at the network's input size.
+   * The score map at the model's map size.
    */
   UFLOW_MAPS_SCORE = 2,
   /**
-   * The log₁₀NFA map at the network's input size.
+   * The log₁₀NFA map at the model's map size.
    */
   UFLOW_MAPS_LOG10_NFA = 4,
   /**
@@ -2064,7 +2064,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_fit_options_set_augmentation(struct uf
 
 /**
  * Sets how many good images the package keeps at most as golden frames, 0 to 16 (default 3), with what it finds in them: `uflow_model_verify` and
- * `uflow verify` compare another machine with that. Each is a PNG of at most the network's input size.
+ * `uflow verify` compare another machine with that. Each is a PNG no larger than frames are brought to.
  *
  * `options` is NULL (an error) or options that were not freed.
  */
@@ -2451,7 +2451,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_result_get_mask(const struct uflow_res
                                            uint32_t *height);
 
 /**
- * Gives the score map (paper, Eq. 2) at the network's input size: height × width numbers in [0, 1] without gaps. Otherwise as
+ * Gives the score map (paper, Eq. 2) at the model's map size: height × width numbers in [0, 1] without gaps. Otherwise as
  * `uflow_result_get_mask`.
  *
  * As `uflow_result_get_mask`.
@@ -2462,7 +2462,7 @@ UFLOW_MUST_USE struct uflow_status *uflow_result_get_score_map(const struct uflo
                                                 uint32_t *height);
 
 /**
- * Gives the log₁₀NFA map at the network's input size: height × width numbers without gaps. Otherwise as `uflow_result_get_mask`.
+ * Gives the log₁₀NFA map at the model's map size: height × width numbers without gaps. Otherwise as `uflow_result_get_mask`.
  *
  * As `uflow_result_get_mask`.
  */

@@ -55,9 +55,9 @@ pub enum uflow_maps {
     UFLOW_MAPS_NONE = 0,
     /// The mask at the image's size.
     UFLOW_MAPS_MASK = 1,
-    /// The score map at the network's input size.
+    /// The score map at the model's map size.
     UFLOW_MAPS_SCORE = 2,
-    /// The log₁₀NFA map at the network's input size.
+    /// The log₁₀NFA map at the model's map size.
     UFLOW_MAPS_LOG10_NFA = 4,
     /// The latents z of every scale.
     UFLOW_MAPS_LATENTS = 8,

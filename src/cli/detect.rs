@@ -48,7 +48,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// Also write NAME.score.npy and NAME.log10_nfa.npy (float32, H×W at the network's input size).
+    /// Also write NAME.score.npy and NAME.log10_nfa.npy (float32, H×W at the model's map size).
     #[arg(long, requires = "out")]
     maps: bool,
 

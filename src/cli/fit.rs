@@ -101,7 +101,7 @@ pub struct Args {
     keep_features: bool,
 
     /// Good images that the package keeps, with what it finds in them, so that `uflow verify` can compare another machine; 0 for none. Each is
-    /// a PNG of at most the network's input size (448x448 by default), a few hundred kB.
+    /// a PNG no larger than the network's input (448x448 by default) or the frame that is cut, a few hundred kB.
     #[arg(long, value_name = "N", default_value_t = FitOptions::new("").golden)]
     golden: usize,
 

@@ -81,9 +81,9 @@ pub enum Source {
 pub struct Wanted {
     /// The mask at the frame's size.
     pub mask: bool,
-    /// The score map at the network's input size.
+    /// The score map at the model's map size.
     pub score_map: bool,
-    /// The log₁₀NFA map at the network's input size.
+    /// The log₁₀NFA map at the model's map size.
     pub log10_nfa_map: bool,
     /// The latents of every scale.
     pub latents: bool,

@@ -22,7 +22,7 @@ pub struct FalseAlarms {
     pub epsilon: f64,
     /// Good images.
     pub images: u64,
-    /// Regions found in them: 8-connected components of log₁₀NFA < log₁₀ε at the network's input size.
+    /// Regions found in them: 8-connected components of log₁₀NFA < log₁₀ε at the model's map size.
     pub regions: u64,
     /// Good images with a region.
     pub flagged: u64,

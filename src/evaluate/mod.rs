@@ -75,9 +75,9 @@ pub type Outline = Vec<Vec<[u32; 2]>>;
 pub struct Inspection<'a> {
     /// The source image's (height, width).
     pub size: (usize, usize),
-    /// The score map, H × W at the network's input size.
+    /// The score map, H × W at the model's map size.
     pub score: ArrayView2<'a, f32>,
-    /// The log₁₀NFA map, H × W at the network's input size.
+    /// The log₁₀NFA map, H × W at the model's map size.
     pub log10_nfa: ArrayView2<'a, f32>,
     /// The maximum of the score map.
     pub score_max: f32,

@@ -152,7 +152,7 @@ pub(super) fn check_frame(frame: &GoldenFrame, png: &[u8]) -> Result<(), Reason>
 /// of 8 bits that fits is kept pixel by pixel.
 ///
 /// # Errors
-/// [`Error::Frame`] for 16-bit samples above the package's significant bits.
+/// [`Error::Frame`] for 16-bit samples above the package's significant bits; [`Error::Limit`] for a picture that no package holds.
 pub fn golden_picture(frame: &Frame<'_>, input: &Preprocess) -> Result<Vec<u8>> {
     let (width, height) = (f64::from(frame.width()), f64::from(frame.height()));
     let (most_width, most_height) = input.frame_size();
@@ -175,5 +175,10 @@ pub fn golden_picture(frame: &Frame<'_>, input: &Preprocess) -> Result<Vec<u8>> 
     let mut png = Cursor::new(Vec::new());
     let picture = picture.ok_or_else(|| Error::internal(text))?;
     picture.write_to(&mut png, ImageFormat::Png).map_err(|error| Error::internal(Reason::because(text, error)))?;
-    Ok(png.into_inner())
+    let (png, limit) = (png.into_inner(), MAX_GOLDEN_BYTES);
+    if png.len() as u64 > limit {
+        let what = format!("size of a golden frame of {}×{} pixels as PNG", plain.width, plain.height);
+        return Err(Error::Limit { what, found: png.len() as u64, limit, unit: "bytes" });
+    }
+    Ok(png)
 }

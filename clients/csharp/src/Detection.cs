@@ -114,7 +114,7 @@ namespace UFlow
             }
         }
 
-        /// <summary>The score map at the network's input size, not copied.</summary>
+        /// <summary>The score map at the model's map size, not copied.</summary>
         /// <exception cref="NotFoundException">The options did not ask for it.</exception>
         public void ReadScoreMap(MapReader<float> reader)
         {
@@ -127,7 +127,7 @@ namespace UFlow
             }
         }
 
-        /// <summary>The log₁₀NFA map at the network's input size, not copied.</summary>
+        /// <summary>The log₁₀NFA map at the model's map size, not copied.</summary>
         /// <exception cref="NotFoundException">The options did not ask for it.</exception>
         public void ReadLog10NfaMap(MapReader<float> reader)
         {

@@ -326,7 +326,7 @@ namespace UFlow
 
         /// <summary>
         ///  Sets how many good images the package keeps at most as golden frames, 0 to 16 (default 3), with what it finds in them: `uflow_model_verify` and
-        ///  `uflow verify` compare another machine with that. Each is a PNG of at most the network's input size.
+        ///  `uflow verify` compare another machine with that. Each is a PNG no larger than frames are brought to.
         ///
         ///  `options` is NULL (an error) or options that were not freed.
         /// </summary>
@@ -690,7 +690,7 @@ namespace UFlow
         internal static extern uflow_status* uflow_result_get_mask(uflow_result* result, byte** pixels, uint* width, uint* height);
 
         /// <summary>
-        ///  Gives the score map (paper, Eq. 2) at the network's input size: height × width numbers in [0, 1] without gaps. Otherwise as
+        ///  Gives the score map (paper, Eq. 2) at the model's map size: height × width numbers in [0, 1] without gaps. Otherwise as
         ///  `uflow_result_get_mask`.
         ///
         ///  As `uflow_result_get_mask`.
@@ -699,7 +699,7 @@ namespace UFlow
         internal static extern uflow_status* uflow_result_get_score_map(uflow_result* result, float** pixels, uint* width, uint* height);
 
         /// <summary>
-        ///  Gives the log₁₀NFA map at the network's input size: height × width numbers without gaps. Otherwise as `uflow_result_get_mask`.
+        ///  Gives the log₁₀NFA map at the model's map size: height × width numbers without gaps. Otherwise as `uflow_result_get_mask`.
         ///
         ///  As `uflow_result_get_mask`.
         /// </summary>
@@ -2238,11 +2238,11 @@ namespace UFlow
         /// </summary>
         UFLOW_MAPS_MASK = 1,
         /// <summary>
-        ///  The score map at the network's input size.
+        ///  The score map at the model's map size.
         /// </summary>
         UFLOW_MAPS_SCORE = 2,
         /// <summary>
-        ///  The log₁₀NFA map at the network's input size.
+        ///  The log₁₀NFA map at the model's map size.
         /// </summary>
         UFLOW_MAPS_LOG10_NFA = 4,
         /// <summary>

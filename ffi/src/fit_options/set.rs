@@ -112,7 +112,7 @@ pub unsafe extern "C" fn uflow_fit_options_set_augmentation(
 }
 
 /// Sets how many good images the package keeps at most as golden frames, 0 to 16 (default 3), with what it finds in them: `uflow_model_verify` and
-/// `uflow verify` compare another machine with that. Each is a PNG of at most the network's input size.
+/// `uflow verify` compare another machine with that. Each is a PNG no larger than frames are brought to.
 ///
 /// # Safety
 /// `options` is NULL (an error) or options that were not freed.

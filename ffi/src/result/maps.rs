@@ -66,7 +66,7 @@ pub unsafe extern "C" fn uflow_result_get_mask(
     unsafe { get_map(result, "mask", |contents| &contents.mask, pixels, width, height) }
 }
 
-/// Gives the score map (paper, Eq. 2) at the network's input size: height × width numbers in [0, 1] without gaps. Otherwise as
+/// Gives the score map (paper, Eq. 2) at the model's map size: height × width numbers in [0, 1] without gaps. Otherwise as
 /// `uflow_result_get_mask`.
 ///
 /// # Safety
@@ -82,7 +82,7 @@ pub unsafe extern "C" fn uflow_result_get_score_map(
     unsafe { get_map(result, "score map", |contents| &contents.score_map, pixels, width, height) }
 }
 
-/// Gives the log₁₀NFA map at the network's input size: height × width numbers without gaps. Otherwise as `uflow_result_get_mask`.
+/// Gives the log₁₀NFA map at the model's map size: height × width numbers without gaps. Otherwise as `uflow_result_get_mask`.
 ///
 /// # Safety
 /// As `uflow_result_get_mask`.

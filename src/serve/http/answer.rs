@@ -75,7 +75,7 @@ enum Mask {
     },
 }
 
-/// A map at the network's input size.
+/// A map at the model's map size.
 #[derive(Serialize, ToSchema)]
 struct Map {
     /// `png`: grey, 16 bits, 0 is `minimum` and 65535 `maximum`; `f32` and `f16`: little-endian floats, row after row.

@@ -122,10 +122,10 @@ pub(super) struct Query {
     /// Ask for the mask at the image's size.
     #[param(inline)]
     mask: Option<MaskFormat>,
-    /// Ask for the score map at the network's input size.
+    /// Ask for the score map at the model's map size.
     #[param(inline)]
     score_map: Option<MapFormat>,
-    /// Ask for the log10 NFA map at the network's input size.
+    /// Ask for the log10 NFA map at the model's map size.
     #[param(inline)]
     log10_nfa_map: Option<MapFormat>,
     /// Raw pixels: pixels in a row. Goes with `height` and `format`.

@@ -6,7 +6,7 @@ use prost::bytes::Bytes;
 
 use super::{Fitted, Fitter};
 use crate::{
-    Result,
+    Error, Result,
     frame::{Frame, Image, Limits},
     package::{Golden, Machine, golden_picture},
     pipeline::{Detector, golden_frames},
@@ -17,8 +17,13 @@ use crate::{
 impl Fitter {
     /// Keeps a good frame that a golden frame may be made of. Twice as many as are wanted are kept, because some may be too near to the threshold.
     pub(super) fn keep_golden(&mut self, frame: &Frame<'_>, name: &str) -> Result<()> {
-        if self.golden.len() < 2 * self.options.golden {
-            self.golden.push((name.to_owned(), golden_picture(frame, self.input())?.into()));
+        if self.golden.len() < 2 * self.options.golden && self.golden_refused.is_none() {
+            match golden_picture(frame, self.input()) {
+                Ok(picture) => self.golden.push((name.to_owned(), picture.into())),
+                // Frames that are cut may be too large. The others are as large.
+                Err(error @ Error::Limit { .. }) => self.golden_refused = Some(error.to_string()),
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
@@ -51,7 +56,8 @@ impl Fitter {
             return;
         }
         let found = self.measure_golden(fitted);
-        let nothing = || Some("each image is too near to the threshold".to_owned());
+        let too_large = self.golden_refused.clone().filter(|_| self.golden.is_empty());
+        let nothing = || Some(too_large.unwrap_or_else(|| "each image is too near to the threshold".to_owned()));
         let (golden, note) = match found {
             Ok(Some(found)) => (Some(found), None),
             Ok(None) => (None, nothing()),

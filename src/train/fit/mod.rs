@@ -98,6 +98,8 @@ pub struct Fitter {
     depth: BitDepthCheck,
     /// Pictures that golden frames may be made of, with the names of their images.
     golden: Vec<(String, Bytes)>,
+    /// Why frames cannot be golden frames.
+    golden_refused: Option<String>,
     /// The images that were left out because they look defective or of another product.
     dropped: Vec<Unusual>,
 }
@@ -154,6 +156,7 @@ impl Fitter {
             images: Vec::new(),
             pushed: PushedFrames::default(),
             golden: Vec::new(),
+            golden_refused: None,
             dropped: Vec::new(),
             backbone,
             file,
