@@ -106,7 +106,8 @@ pub fn search(
     events: &mut dyn FnMut(SearchEvent<'_>) -> Control,
 ) -> Result<Searched> {
     if options.fit.tiles.is_some() {
-        let reason = "a search does not compare tiled models: their defects would be painted and judged at the size of the frame. Fit without a search";
+        let reason =
+            "a search for settings does not try frames in tiles: fit without a search (--auto), or without tiles";
         return Err(Error::parameter("tiles", reason));
     }
     // What could not be fitted is told before the first file is read.
