@@ -15,6 +15,7 @@ mod input;
 mod learned;
 mod measure;
 mod options;
+mod prepare;
 mod pushed;
 mod survey;
 mod variety;
@@ -35,17 +36,20 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ndarray::{Array3, Array4, ArrayView3, Axis};
 use prost::{Message, bytes::Bytes};
 
 use self::{
-    augment::Version, cross::Plan, fitted::HeldOutImages, learned::Places, pushed::PushedFrames, survey::Pixels,
+    cross::Plan,
+    fitted::HeldOutImages,
+    learned::Places,
+    prepare::{Prepared, prepare},
+    pushed::PushedFrames,
+    survey::Pixels,
 };
-use super::{Control, FeatureCache, Progress, StopReason, TrainOptions, Trained, session::thread_pool};
+use super::{Control, FeatureCache, Progress, StopReason, Trained, session::thread_pool};
 use crate::{
-    Error, Reason, Result,
+    Error, Result,
     backbone::BackboneFile,
-    flow::Architecture,
     frame::{BitDepthCheck, Frame, depth::FULL_BITS},
     package::{
         self, BackboneReference, FORMAT, FlowReference, ImageDigest, Manifest, Scale, ScoreStatistics, SeenImages,
@@ -54,7 +58,7 @@ use crate::{
     preprocess::{Preprocess, Preprocessor},
     runtime::{Backbone, Runtime},
     screen::Look,
-    segment::{RegionOfInterest, Roi, Segmenter},
+    segment::{RegionOfInterest, Roi},
     tiles::{Tiles, Tiling},
 };
 
@@ -164,30 +168,6 @@ impl Fitter {
         })
     }
 
-    /// Gives the network's input the shape of images of this width and height, or cuts them into tiles, where the options name no size and the
-    /// backbone leaves it open. A frame that is refused or left out decides nothing: the next frame then may.
-    fn shape_input(&mut self, image: (u32, u32)) -> Result<()> {
-        if !self.shapes_input || !self.cache.is_empty() {
-            return Ok(());
-        }
-        let meta = self.backbone.meta();
-        let (size, tiles) = match self.options.tiles {
-            None => (input::shaped(meta, f64::from(image.0) / f64::from(image.1)), None),
-            Some(TileOptions { overlap, .. }) => {
-                let [height, width] = meta.input_size.map(|side| side as u32);
-                let insisted = if self.backbone.takes_any_size() { None } else { Some((width, height)) };
-                let (size, tiles) = input::tiled(meta, image, overlap, self.options.input_size.or(insisted));
-                (size, Some(tiles))
-            }
-        };
-        if (size, tiles) != ((self.input().width, self.input().height), self.input().tiles) {
-            let Prepared { preprocessor, tiling, cache } = prepare(&self.backbone, &self.options, size, tiles)?;
-            (self.preprocessor, self.tiling, self.cache) = (preprocessor, tiling, cache);
-            self.tensor.resize(self.input().len(), 0.0);
-        }
-        Ok(())
-    }
-
     /// Size and normalisation of the network's input. Without a size in the options, the first frame may change its shape, not its pixels' number
     /// by much.
     pub fn input(&self) -> &Preprocess {
@@ -241,37 +221,6 @@ impl Fitter {
         let (map_height, map_width) = self.map_size();
         let map = (map_height as usize, map_width as usize);
         self.roi.as_ref().map_or(Ok(()), |roi| roi.check_frame((height as usize, width as usize), map))
-    }
-
-    /// Adds a good frame that is preprocessed already, 3 × H × W.
-    fn push_tensor(&mut self, tensor: &[f32], cached: CachedImage) -> Result<()> {
-        let (input, backbone) = (*self.preprocessor.input(), &self.backbone);
-        let versions = self.options.augmentation.versions().iter();
-        self.cache.push_all(versions.map(|version| features(backbone, &input, tensor, *version)))?;
-        self.images.push(cached);
-        Ok(())
-    }
-
-    /// Adds a good frame that is cut into tiles.
-    fn push_tiles(&mut self, frame: &Frame<'_>, cached: CachedImage) -> Result<()> {
-        let Self { preprocessor, tiling: Some(tiling), tensor, backbone, cache, options, .. } = self else {
-            return Err(Error::internal("frames of this model are not cut into tiles"));
-        };
-        preprocessor.check(frame)?;
-        let input = *preprocessor.input();
-        let versions = options.augmentation.versions();
-        let each = (0..tiling.len()).flat_map(|tile| versions.iter().map(move |version| (tile, version)));
-        let mut made = None;
-        let of_each = each.map(|(tile, version)| {
-            if made != Some(tile) {
-                preprocessor.part(frame, tiling.origin(tile), tensor)?;
-                made = Some(tile);
-            }
-            features(backbone, &input, tensor, *version)
-        });
-        cache.push_all(of_each)?;
-        self.images.push(cached);
-        Ok(())
     }
 
     /// Fits the model and, where its null needs more images than its own training held out, the flows of cross-fitting:
@@ -417,53 +366,6 @@ impl Fitter {
         };
         SeenImages::new(&digests(trained), &digests(held_out))
     }
-}
-
-/// The features of one version of the network's input, a map (C, H, W) per scale.
-fn features(backbone: &Backbone, input: &Preprocess, tensor: &[f32], version: Version) -> Result<Vec<Array3<f32>>> {
-    let (height, width) = (input.height as usize, input.width as usize);
-    let image = ArrayView3::from_shape((3, height, width), tensor).map_err(|e| Error::frame(Reason::of(e)))?;
-    let changed: Array4<f32> = version.of(image, input).insert_axis(Axis(0));
-    let maps = backbone.features(changed.view())?;
-    Ok(maps.iter().map(|map| map.index_axis(Axis(0), 0).to_owned()).collect())
-}
-
-/// What depends on the size of the network's input.
-struct Prepared {
-    preprocessor: Preprocessor,
-    tiling: Option<Tiling>,
-    cache: FeatureCache,
-}
-
-/// Checks that a flow, its statistics and the region of interest fit an input of this width and height, and the frames that are cut.
-fn prepare(
-    backbone: &Backbone,
-    options: &FitOptions,
-    (width, height): (u32, u32),
-    tiles: Option<Tiles>,
-) -> Result<Prepared> {
-    let meta = backbone.meta();
-    let preprocess = Preprocess {
-        mean: meta.mean,
-        std: meta.std,
-        tiles,
-        resize: meta.resize,
-        significant_bits: options.significant_bits,
-        float_range: options.float_range,
-        ..Preprocess::imagenet(width, height)
-    };
-    let preprocessor = Preprocessor::new(preprocess)?;
-    let shapes = backbone.feature_shapes(height as usize, width as usize)?;
-    let TrainOptions { steps, kernels, topology, .. } = &options.training;
-    let architecture = Architecture::connected(shapes.clone(), *steps, kernels.clone(), *topology)?;
-    let tiling = tiles.map(|tiles| Tiling::new(&tiles, (height, width), &shapes)).transpose()?;
-    let roi = options.detection.roi.as_ref().and_then(RegionOfInterest::mask);
-    let joined = |shape| tiles.map_or(shape, |tiles| tiles.joined((width, height), shape));
-    let latents: Vec<_> = architecture.latents().into_iter().map(joined).collect();
-    let (map_width, map_height) = preprocess.map_size();
-    Segmenter::new(&latents, map_height as usize, map_width as usize)?.set_roi(roi.map(|roi| &**roi))?;
-    let cache = FeatureCache::new(&shapes, options.memory)?.with_tiles(tiling.as_ref().map_or(1, Tiling::len));
-    Ok(Prepared { preprocessor, tiling, cache })
 }
 
 /// Runs on so many threads, or on the process's own.
