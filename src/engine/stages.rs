@@ -20,10 +20,15 @@ use crate::{
 /// Frame → tensor, then into the queue of the model's backbone; or frame → tiles → energies → answer.
 pub(super) fn prepare(job: Job, source: Source, upstream: Upstream, shop: &Shop) {
     let Some(mut job) = job.dequeued("before it was decoded") else { return };
+    // Tiles do not come into the queue: no batch waits for them.
+    let upstream = job.model.manifest().input.tiles.is_none().then_some(upstream);
     match made(&mut job, source, shop) {
-        Ok((Made::Tensor(tensor), size)) => upstream.enqueue(PreparedFrame { job: job.enqueued(), tensor, size }),
+        Ok((Made::Tensor(tensor), size)) => {
+            if let Some(upstream) = upstream {
+                upstream.enqueue(PreparedFrame { job: job.enqueued(), tensor, size });
+            }
+        }
         Ok((Made::Energies(Tiled { energies, latents, .. }), size)) => {
-            drop(upstream);
             finish(Finish { job: job.enqueued(), size, energies, latents }, shop);
         }
         Err(error) => {

@@ -73,6 +73,10 @@ namespace UFlow
             {
                 throw new ArgumentException("TilesWidth and TilesHeight belong together. Set both or none.");
             }
+            if (TilesWidth != null && !Tiles)
+            {
+                throw new ArgumentException("TilesWidth and TilesHeight are for frames in tiles. Set Tiles, or leave them out.");
+            }
             if ((FloatLow == null) != (FloatHigh == null))
             {
                 throw new ArgumentException("FloatLow and FloatHigh belong together. Set both or none.");

@@ -139,6 +139,8 @@ def fit(
       `learning_rate`, `weight_decay`, `noise`, `held_out`, `seed`.
     - What the package decides by: the decision options of `Detector.detect` [default: at most 1% of good images rejected].
     """
+    if tile_overlap is not None and not tiles:
+        raise ValueError("tile_overlap is for frames in tiles: give tiles=True or a width and height, or leave it out")
     out = Path(out)
     settings = {
         "name": out.name[: -len(out.suffix) or None] if name is None else name,
